@@ -1,0 +1,125 @@
+"""The models we know, and turning what a user types into a place.
+
+A model is named by a catalog name (`nano`, `EXAONE-4.0-1.2B`), a local folder or file, an http(s) address, or a
+hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id or address is named.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA, NANO
+
+Kind = Literal["catalog", "folder", "file", "url", "hub"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model is. `path` is set for what is on this disk, `hub_id` for what the hub has."""
+
+    name: str
+    kind: Kind
+    path: Path | None = None
+    hub_id: str = ""
+    url: str = ""
+    config_path: Path | None = None
+
+    def config(self) -> dict[str, Any]:
+        """The config.json as a dict. Raises WorkbookError when there is none or it is not a JSON object."""
+        source = self.config_path or (self.path / "config.json" if self.path and self.path.is_dir() else None)
+        if source is None:
+            raise WorkbookError(
+                f"{self.name} has no config on this disk.",
+                remedy="Name a local folder, or fetch the config first (exaone_nb.catalog.fetch).",
+            )
+        return read_config(source)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a config.json. Raises WorkbookError when it is missing, not JSON, or not an object."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WorkbookError(
+            f"There is no {Path(path).name} in {Path(path).parent}.",
+            expected="a Hugging Face model folder.",
+            remedy="Check the folder name.",
+        ) from error
+    except ValueError as error:
+        raise WorkbookError(f"{path} is not JSON: {error}", remedy="Download the file again.") from error
+    if not isinstance(document, dict):
+        raise WorkbookError(f"{path} holds a {type(document).__name__}.", expected="one JSON object.")
+    return document
+
+
+@cache
+def _config_files() -> dict[str, Path]:
+    """Catalog name -> stored config. A file `ORG__NAME.json` is known as NAME and as ORG/NAME."""
+    found = {"nano": NANO / "config.json"}
+    for path in sorted((DATA / "configs").glob("*__*.json")):
+        org, _, name = path.stem.partition("__")
+        found[name] = found[f"{org}/{name}"] = path
+    return found
+
+
+def names() -> list[str]:
+    """Catalog names without the organisation, `nano` first."""
+    return [name for name in _config_files() if "/" not in name]
+
+
+def resolve(model: str | Path) -> Place:
+    """Turn what a user typed into a Place. Raises UsageError when it is nothing we can make sense of."""
+    text = str(model)
+    if text == "nano":
+        return Place("nano", "catalog", path=NANO, config_path=NANO / "config.json")
+    if text.startswith(("http://", "https://")):
+        return Place(text.rstrip("/").rsplit("/", 1)[-1], "url", url=text)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return Place(path.resolve().name, "folder", path=path.resolve())
+    if path.is_file():
+        return Place(path.name, "file", path=path.resolve())
+    known = _config_files()
+    if text in known:
+        org, _, name = known[text].stem.partition("__")
+        return Place(name, "catalog", hub_id=f"{org}/{name}", config_path=known[text])
+    looks_local = text.startswith((".", "/", "~")) or text.count("/") > 1 or path.suffix
+    if text.count("/") == 1 and not looks_local:
+        return Place(text.split("/")[1], "hub", hub_id=text)
+    import difflib
+
+    near = difflib.get_close_matches(text, names(), n=3)
+    raise UsageError(
+        f"No model {text!r}: not a catalog name, and no such folder or file.",
+        expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
+        remedy=f"Did you mean {', '.join(near)}?" if near else "See the names in data/configs/, or check the path.",
+    )
+
+
+def weights_folder(model: str | Path, revision: str | None = None) -> Path:
+    """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
+
+    Raises WorkbookError when the model is not on this disk and the hub cannot give it.
+    """
+    place = resolve(model)
+    if place.path is not None:
+        if not place.path.is_dir():
+            raise WorkbookError(f"{place.path} is a file.", expected="a model folder.", remedy="Name its folder.")
+        return place.path
+    if not place.hub_id:
+        raise WorkbookError(f"{place.name} cannot be loaded from an address.", remedy="Download it to a folder.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+    except Exception as error:  # the hub's client raises many kinds; all mean the same to the reader
+        raise WorkbookError(
+            f"{place.hub_id} could not be fetched from the hub ({type(error).__name__}).",
+            remedy="Check the network, accept the model's licence on its page if it is gated, and log in with "
+            "`hf auth login`. Offline, use MODEL=nano or a local folder.",
+        ) from error

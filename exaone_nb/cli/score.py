@@ -1,0 +1,9 @@
+"""Verbs of the score wing."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this wing's verbs to the command line."""

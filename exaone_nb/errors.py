@@ -1,0 +1,33 @@
+"""One family of errors: what was got, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class WorkbookError(Exception):
+    """Base of every error this package raises on purpose. The thing that was checked is bad (exit code 1).
+
+    The three parts are kept as fields so that the command line, a report and a test can each show them
+    in their own way.
+    """
+
+    exit_code = 1
+
+    def __init__(self, got: str, *, expected: str = "", remedy: str = "") -> None:
+        self.got = got
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(got)
+
+    def __str__(self) -> str:
+        lines = [self.got]
+        if self.expected:
+            lines.append(f"Expected: {self.expected}")
+        if self.remedy:
+            lines.append(f"What to do: {self.remedy}")
+        return "\n".join(lines)
+
+
+class UsageError(WorkbookError):
+    """The call itself is wrong: an unknown name, a value of the wrong type (exit code 2)."""
+
+    exit_code = 2

@@ -1,0 +1,96 @@
+"""Writing files so that a crash, a full disk or Ctrl-C leaves the old state, never half of the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import WorkbookError
+
+
+@contextmanager
+def staged_file(destination: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `destination`; rename it into place only if the block succeeds."""
+    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
+    os.close(handle)
+    staging = Path(name)
+    try:
+        yield staging
+        os.chmod(staging, 0o644)
+        os.replace(staging, destination)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_directory(destination: str | Path) -> Iterator[Path]:
+    """Yield an empty directory beside `destination`; swap it into place only if the block succeeds.
+
+    An existing destination is replaced in two renames, so that at every moment either the old or the new
+    directory is whole; it is put back if the second rename fails.
+    """
+    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
+    try:
+        yield staging
+        os.chmod(staging, 0o755)
+        if destination.is_symlink():
+            destination.unlink()
+        if destination.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent))
+            os.replace(destination, old / "was")
+            try:
+                os.replace(staging, destination)
+            except BaseException:
+                os.replace(old / "was", destination)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(staging, destination)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_text(destination: str | Path, text: str) -> Path:
+    """Write UTF-8 text atomically and return the path."""
+    with staged_file(destination) as staging:
+        staging.write_text(text, encoding="utf-8")
+    return Path(destination)
+
+
+def write_json(destination: str | Path, document: Any) -> Path:
+    """Write one JSON document atomically (UTF-8, two spaces, keys as given). NaN and infinity are refused."""
+    return write_text(destination, json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def require_free_space(folder: str | Path, needed_bytes: int, what: str) -> None:
+    """Raise WorkbookError when the file system that will hold `folder` has less than `needed_bytes` free."""
+    probe = Path(folder).absolute()
+    while not probe.exists():
+        probe = probe.parent
+    free = shutil.disk_usage(probe).free
+    if free < needed_bytes:
+        raise WorkbookError(
+            f"Not enough disk space for {what}: {needed_bytes:,} bytes needed, {free:,} bytes free in {probe}.",
+            remedy="Free some space, or choose another output folder with --out.",
+        )
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex SHA-256 of a file's content, read in chunks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while chunk := handle.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

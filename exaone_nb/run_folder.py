@@ -1,0 +1,122 @@
+"""The run folder: the only place where chapters and wings meet.
+
+    runs/NAME/
+      run.json             written by the runner
+      notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
+      checkpoints/RECIPE/  chapter 05 writes; 06 and 07 read; `baseline` stands beside them
+      results/*.json       one file per measurement (see `write_result`)
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.files import write_json
+from exaone_nb.paths import RUNS
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside one run. Creating the object creates nothing on disk."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, run_dir: str | Path = "") -> RunFolder:
+        """The folder named by a notebook's RUN_DIR parameter; empty means `runs/interactive`."""
+        return cls(Path(run_dir).absolute() if str(run_dir) else RUNS / "interactive")
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def checkpoint(self, recipe: str) -> Path:
+        """Folder of one checkpoint, `baseline` included. Raises WorkbookError when chapter 05 has not made it."""
+        folder = self.checkpoints / recipe
+        if not (folder / "config.json").is_file():
+            raise WorkbookError(
+                f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
+                expected="a folder with config.json and safetensors, written by chapter 05.",
+                remedy=f"Run: exaone-nb run 05 --out {self.path.name}",
+            )
+        return folder
+
+    def checkpoint_names(self) -> list[str]:
+        """Names of the finished checkpoints, the baseline first, then alphabetically."""
+        if not self.checkpoints.is_dir():
+            return []
+        names = sorted(
+            p.name
+            for p in self.checkpoints.iterdir()
+            if not p.name.startswith(".") and (p / "config.json").is_file()
+        )
+        return sorted(names, key=lambda name: (name != BASELINE, name))
+
+    def write_result(
+        self,
+        kind: str,
+        *,
+        recipe: str,
+        value: float | int | None,
+        unit: str,
+        n: int | None = None,
+        interval: tuple[float, float] | None = None,
+        interval_kind: str = "",
+        parameters: dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
+        model: str = "",
+        label: str = "",
+    ) -> Path:
+        """Write one measurement to `results/KIND__RECIPE[__LABEL].json` and return the path.
+
+        `interval` is (low, high) and `interval_kind` says what it is, for instance "95 % normal".
+        A later measurement of the same kind, recipe and label replaces the earlier one.
+        """
+        name = "__".join(re.sub(r"[^A-Za-z0-9.-]+", "_", part) for part in (kind, recipe, label) if part)
+        return write_json(
+            self.results / f"{name}.json",
+            {
+                "schema": 1,
+                "kind": kind,
+                "model": model,
+                "recipe": recipe,
+                "label": label,
+                "value": value,
+                "unit": unit,
+                "n": n,
+                "interval": list(interval) if interval else None,
+                "interval_kind": interval_kind,
+                "parameters": parameters or {},
+                "details": details or {},
+                "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": f"{platform.machine()} {platform.system()}",
+            },
+        )
+
+    def read_results(self, kind: str = "") -> list[dict[str, Any]]:
+        """All measurements of this run, or those of one kind, ordered by file name. Missing folder: empty list."""
+        found = []
+        for path in sorted(self.results.glob("*.json")) if self.results.is_dir() else []:
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise WorkbookError(
+                    f"The result file {path.name} is not JSON: {error}",
+                    remedy="Delete it and run its chapter again.",
+                ) from error
+            if isinstance(document, dict) and (not kind or document.get("kind") == kind):
+                found.append(document)
+        return found

@@ -1,0 +1,61 @@
+"""What notebooks use to show figures, tables and notes, so that they read well in JupyterLab and in a report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# Above this an SVG (many points) is slower to open than a picture of it.
+LARGEST_SVG_BYTES = 400_000
+
+
+def show(figure: Figure, alt: str, caption: str = "") -> None:
+    """Display a matplotlib figure with alt text (what one should see) and a caption (how to read it).
+
+    Drawn as SVG with text as outlines (crisp in print, no font needed), or as PNG when that would be large.
+    Closes the figure. Raises ValueError when `alt` is empty.
+    """
+    if not alt.strip():
+        raise ValueError("show() needs alt text: say what a reader who cannot see the figure should know.")
+    import matplotlib.pyplot as plt
+    from IPython.display import HTML, display
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    media_type = "image/svg+xml"
+    if buffer.tell() > LARGEST_SVG_BYTES:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight")
+        media_type = "image/png"
+    plt.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    display(
+        HTML(
+            f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
+            f'src="data:{media_type};base64,{data}">{text}</figure>'
+        )
+    )
+
+
+def show_table(table: pd.DataFrame, caption: str = "", *, index: bool = False) -> None:
+    """Display a data frame as an HTML table; every cell is escaped, so model output stays text."""
+    from IPython.display import HTML, display
+
+    html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
+    if caption:
+        html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)
+    display(HTML(html))
+
+
+def note(text: str, kind: str = "note") -> None:
+    """Display a visible remark (`kind`: note, warning or recorded). The text is escaped."""
+    from IPython.display import HTML, display
+
+    display(HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{escape(text)}</aside>'))
