@@ -1,0 +1,78 @@
+"""Reading sizes out of a config: wrong types and impossible values are refused by name, never computed with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exaone_nb.errors import WorkbookError
+
+LARGEST = 1 << 31  # no real dimension comes near; larger is a corrupt file
+
+_REQUIRED = object()
+
+
+def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: int = 1) -> int:
+    """A whole number at `key` between `least` and 2**31. Raises WorkbookError otherwise; null counts as absent."""
+    value = config.get(key)
+    if value is None:
+        if default is _REQUIRED:
+            raise WorkbookError(
+                f"The config has no {key}.",
+                expected=f"{key}: a whole number.",
+                remedy="Check that this is the config.json of a language model.",
+            )
+        value = default
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise WorkbookError(f"{key} is {value!r} in the config.", expected="a whole number.")
+    if not least <= value <= LARGEST:
+        raise WorkbookError(f"{key} is {value} in the config.", expected=f"between {least} and {LARGEST:,}.")
+    return value
+
+
+def flag(config: dict[str, Any], key: str, default: bool) -> bool:
+    """True or false at `key`. Raises WorkbookError when it is something else; null counts as absent."""
+    value = config.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise WorkbookError(f"{key} is {value!r} in the config.", expected="true or false.")
+    return value
+
+
+def table(config: dict[str, Any], key: str) -> dict[str, Any]:
+    """An object at `key`, empty when absent or null. Raises WorkbookError when it is something else."""
+    value = config.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise WorkbookError(f"{key} is a {type(value).__name__} in the config.", expected="an object.")
+    return value
+
+
+def per_layer(config: dict[str, Any], key: str, layers: int) -> list[Any] | None:
+    """A list with one entry per layer at `key`, or None when absent. Raises WorkbookError when the length differs."""
+    value = config.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != layers:
+        found = f"{len(value)} entries" if isinstance(value, list) else f"a {type(value).__name__}"
+        raise WorkbookError(f"{key} has {found} in the config.", expected=f"a list of {layers}, one per layer.")
+    return value
+
+
+def heads(config: dict[str, Any]) -> tuple[int, int, int]:
+    """(query heads, key-value heads, head_dim), head_dim defaulting to hidden_size / heads."""
+    query = size(config, "num_attention_heads")
+    key_value = size(config, "num_key_value_heads", query)
+    if query % key_value:
+        raise WorkbookError(
+            f"{query} query heads cannot share {key_value} key-value heads.",
+            expected="num_attention_heads divisible by num_key_value_heads.",
+        )
+    hidden = size(config, "hidden_size")
+    if config.get("head_dim") is None and hidden % query:
+        raise WorkbookError(
+            f"hidden_size {hidden} does not divide into {query} heads, and the config has no head_dim.",
+            expected="head_dim, or hidden_size divisible by num_attention_heads.",
+        )
+    return query, key_value, size(config, "head_dim", hidden // query)
