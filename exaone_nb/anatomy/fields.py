@@ -56,7 +56,9 @@ def per_layer(config: dict[str, Any], key: str, layers: int) -> list[Any] | None
         return None
     if not isinstance(value, list) or len(value) != layers:
         found = f"{len(value)} entries" if isinstance(value, list) else f"a {type(value).__name__}"
-        raise WorkbookError(f"{key} has {found} in the config.", expected=f"a list of {layers}, one per layer.")
+        raise WorkbookError(
+            f"{key} has {found} in the config.", expected=f"a list of {layers}, one per layer."
+        )
     return value
 
 

@@ -36,7 +36,14 @@ DTYPE_BITS: dict[str, int] = {
 }
 
 # What configs call their dtype, in the names of the file format.
-TORCH_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "float": "F32", "half": "F16"}
+TORCH_DTYPES = {
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "float": "F32",
+    "half": "F16",
+}
 
 
 @dataclass(frozen=True, slots=True)

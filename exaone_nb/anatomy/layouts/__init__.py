@@ -114,7 +114,9 @@ def count_parameters(config: dict[str, Any]) -> ParameterCount:
         if not spec.buffer:
             totals[spec.component] += spec.elements
     decoder = text_config(config)
-    held = next((key for key in ("num_experts", "num_local_experts", "n_routed_experts") if key in decoder), None)
+    held = next(
+        (key for key in ("num_experts", "num_local_experts", "n_routed_experts") if key in decoder), None
+    )
     if not totals["experts"]:
         return ParameterCount({name: n for name, n in totals.items() if n}, 0, 0)
     used = fields.size(decoder, "num_experts_per_tok")

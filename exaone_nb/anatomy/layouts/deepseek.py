@@ -55,11 +55,20 @@ def deepseek_v3(config: dict[str, Any]) -> Iterator[TensorSpec]:
                 )
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
             yield tensor(
-                f"{at}.mlp.gate.e_score_correction_bias", (experts,), "router", layer, dtype="F32", buffer=True
+                f"{at}.mlp.gate.e_score_correction_bias",
+                (experts,),
+                "router",
+                layer,
+                dtype="F32",
+                buffer=True,
             )
             if shared:
                 yield from gated_mlp(
-                    f"{at}.mlp.shared_experts", layer, hidden, expert_width * shared, component="shared_experts"
+                    f"{at}.mlp.shared_experts",
+                    layer,
+                    hidden,
+                    expert_width * shared,
+                    component="shared_experts",
                 )
         for name in PRE_NORMS:
             yield norm(f"{at}.{name}", hidden, layer)

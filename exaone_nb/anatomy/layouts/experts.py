@@ -66,7 +66,11 @@ def exaone_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
             yield tensor(f"{at}.mlp.e_score_correction_bias", (experts,), "router", layer, buffer=True)
             if shared:
                 yield from gated_mlp(
-                    f"{at}.mlp.shared_experts", layer, hidden, expert_width * shared, component="shared_experts"
+                    f"{at}.mlp.shared_experts",
+                    layer,
+                    hidden,
+                    expert_width * shared,
+                    component="shared_experts",
                 )
         else:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))

@@ -1,0 +1,256 @@
+"""The KV cache an engine keeps for a model: bytes per request, what fits, and for how many requests at once.
+
+vLLM cuts the cache into blocks of `block_size` tokens. One block of one layer is a page:
+
+    page = block_size * 2 * (num_key_value_heads / tensor_parallel) * head_dim * bytes per value
+
+Layers that look equally far back share a block table and form groups of equal size; a hybrid model such as
+EXAONE 4.0 32B (48 sliding, 16 full) becomes four groups of 16. A full-attention group needs blocks for the whole
+context, a sliding one for the window plus the tokens scheduled but not yet finished ("in flight"), which is why
+the same model needs more cache when the scheduler may batch more tokens.
+
+    blocks, full     ceil(M / block_size)
+    blocks, sliding  ceil(min(window - 1 + in_flight, M) / block_size) + 1
+    bytes/request    sum of blocks over groups * (largest group's layers * page)
+
+Formulas follow vLLM 0.32 (`v1/core/kv_cache_utils.py`, `v1/kv_cache_interface.py`), transformers 5.17
+(`cache_utils.py`) and SGLang's memory pools; a test holds the first two against the libraries themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from exaone_nb.anatomy.attention import CachedLayer, cached_layers, text_config
+from exaone_nb.errors import UsageError, WorkbookError
+
+Engine = Literal["vllm", "transformers", "sglang"]
+ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "sglang")
+
+# SGLang gives sliding layers a smaller pool only for these; every other model keeps the whole context in every
+# layer, EXAONE 4.0 included (sglang/srt/configs/model_config.py, is_hybrid_swa_model, read 2026-02).
+SGLANG_SLIDING_POOL = frozenset({"Llama4ForConditionalGeneration", "GptOssForCausalLM"})
+SGLANG_SLIDING_POOL_RATIO = 0.8  # --swa-full-tokens-ratio, its default
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that share one block table. `blocks` are what one request of full length claims from it."""
+
+    kind: str
+    window: int
+    layers: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens."""
+
+    engine: Engine
+    max_model_len: int
+    block_size: int
+    in_flight_tokens: int
+    dtype_bytes: int
+    tensor_parallel: int
+    bytes_per_block: int
+    blocks_per_request: int
+    groups: tuple[Group, ...]
+    every_token_every_layer: int
+    if_multi_head: int
+    how: str
+
+    @property
+    def bytes_per_request(self) -> int:
+        """Bytes one request of `max_model_len` tokens claims."""
+        return self.bytes_per_block * self.blocks_per_request
+
+    @property
+    def without_windows(self) -> int:
+        """Bytes of the same request if every layer kept every token (what most calculators print)."""
+        return self.every_token_every_layer * self.max_model_len
+
+    def num_blocks(self, available: int) -> int:
+        """Blocks an engine makes of `available` bytes (vLLM sets one aside, the null block)."""
+        return max(0, available) // self.bytes_per_block
+
+    def concurrency(self, available: int) -> float:
+        """Requests of full length that fit at once: vLLM's "Maximum concurrency" line."""
+        return self.num_blocks(available) / self.blocks_per_request
+
+    def capacity_tokens(self, available: int) -> int:
+        """vLLM's "KV cache size: N tokens" line. For hybrid models it depends on `max_model_len`."""
+        return int(self.concurrency(available) * self.max_model_len)
+
+
+def kv_cache(
+    config: dict[str, Any],
+    engine: Engine = "vllm",
+    *,
+    max_model_len: int | None = None,
+    block_size: int = 16,
+    max_num_batched_tokens: int = 8192,
+    concurrent_batches: int = 1,
+    dtype_bytes: int = 2,
+    tensor_parallel: int = 1,
+    hybrid_manager: bool | None = None,
+) -> KVCache:
+    """The KV cache of `config` in `engine`, for one rank and requests of `max_model_len` tokens.
+
+    `max_model_len` defaults to the config's longest context. In flight are `concurrent_batches *
+    max_num_batched_tokens` tokens (vLLM: 2 batches with async scheduling, its default on GPUs; 1 without).
+    `hybrid_manager=False` is vLLM's --disable-hybrid-kv-cache-manager: windows then save no memory. The default
+    None follows vLLM, which switches it off for chunked attention (Llama 4).
+    Raises UsageError for arguments out of range and WorkbookError for a config that does not say enough.
+    """
+    text = text_config(config)
+    limit = text.get("max_position_embeddings")
+    length = max_model_len if max_model_len is not None else limit
+    if length is None:
+        raise UsageError("config.json has no max_position_embeddings.", remedy="Give the context length.")
+    for name, value in (
+        ("context length", length),
+        ("block size", block_size),
+        ("batched tokens", max_num_batched_tokens),
+        ("concurrent batches", concurrent_batches),
+        ("bytes per value", dtype_bytes),
+        ("tensor parallel size", tensor_parallel),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"The {name} is {value!r}.", expected="a whole number of at least 1.")
+    layers = cached_layers(config)
+    _check_tensor_parallel(layers[0], tensor_parallel)
+    if engine not in ENGINES:
+        raise UsageError(f"No engine {engine!r}.", expected=", ".join(ENGINES))
+    in_flight = concurrent_batches * max_num_batched_tokens
+    sizes = {layer.values_per_token(tensor_parallel) for layer in layers}
+    if len(sizes) > 1:
+        raise WorkbookError(f"Layers keep different numbers of values per token: {sorted(sizes)}.")
+    token = sizes.pop() * dtype_bytes
+    common = {
+        "engine": engine,
+        "max_model_len": length,
+        "in_flight_tokens": in_flight if engine == "vllm" else 0,
+        "dtype_bytes": dtype_bytes,
+        "tensor_parallel": tensor_parallel,
+        "every_token_every_layer": token * len(layers),
+        "if_multi_head": dtype_bytes
+        * sum(layer.values_per_token(tensor_parallel, every_head=True) for layer in layers),
+    }
+    if engine == "vllm":
+        return _vllm(layers, token, block_size, hybrid_manager, common)
+    if engine == "transformers":
+        return _transformers(layers, token, common)
+    return _sglang(config, layers, token, common)
+
+
+def _check_tensor_parallel(layer: CachedLayer, size: int) -> None:
+    shared = layer.num_key_value_heads
+    if layer.num_heads % size or (not layer.latent and shared % size and size % shared):
+        raise UsageError(
+            f"{layer.num_heads} attention and {shared} key/value heads cannot be split over {size} GPUs.",
+            expected="a tensor parallel size that divides the attention heads, and divides or is a multiple of "
+            "the key/value heads.",
+        )
+
+
+def _counts(layers: list[CachedLayer]) -> Counter[tuple[str, int]]:
+    return Counter((layer.kind, layer.window) for layer in layers)
+
+
+def _vllm(
+    layers: list[CachedLayer], token: int, block: int, hybrid: bool | None, common: dict[str, Any]
+) -> KVCache:
+    counts = _counts(layers)
+    length, in_flight = common["max_model_len"], common["in_flight_tokens"]
+    has_chunks = any(kind == "chunked" for kind, _ in counts)
+    if hybrid is None:
+        hybrid = not has_chunks
+    how = "blocks of the hybrid cache manager"
+    if not hybrid and any(kind == "full" for kind, _ in counts):
+        how = "hybrid cache manager off: windows save no memory" if len(counts) > 1 else how
+        counts = Counter({("full", 0): len(layers)})
+    smallest, largest = min(counts.values()), max(counts.values())
+    size = largest if largest < smallest * 1.5 else smallest
+    groups: list[Group] = []
+    for (kind, window), number in counts.items():
+        parts = -(-number // size)
+        held = {
+            "full": length,
+            "sliding": min(window - 1 + in_flight, length),
+            "chunked": min(window + in_flight, length),
+        }[kind]
+        blocks = -(-held // block) + (kind == "sliding")  # a window seldom starts at a block's first token
+        groups += [Group(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
+    return KVCache(
+        **common,
+        block_size=block,
+        bytes_per_block=max(group.layers for group in groups) * block * token,
+        blocks_per_request=sum(group.blocks for group in groups),
+        groups=tuple(groups),
+        how=how,
+    )
+
+
+def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any]) -> KVCache:
+    """DynamicCache: full layers keep every token, sliding ones the last window - 1 after each step."""
+    length = common["max_model_len"]
+    groups = tuple(
+        Group(kind, window, number, length if kind == "full" else min(length, window - 1))
+        for (kind, window), number in _counts(layers).items()
+    )
+    return KVCache(
+        **common,
+        block_size=1,
+        bytes_per_block=token,
+        blocks_per_request=sum(group.layers * group.blocks for group in groups),
+        groups=groups,
+        how="DynamicCache between two steps; during a step the new tokens come on top",
+    )
+
+
+def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, common: dict[str, Any]) -> KVCache:
+    """One pool of token slots; two pools with a fixed ratio for the few models listed above."""
+    length = common["max_model_len"]
+    windowed = bool(SGLANG_SLIDING_POOL & set(config.get("architectures") or []))
+    groups, slots = [], 0.0
+    for (kind, window), number in _counts(layers).items():
+        share = SGLANG_SLIDING_POOL_RATIO if windowed and kind != "full" else 1.0
+        groups.append(Group(kind, window, number, length))
+        slots += number * share
+    return KVCache(
+        **common,
+        block_size=1,
+        bytes_per_block=round(slots * token),
+        blocks_per_request=length,
+        groups=tuple(groups),
+        how=(
+            f"two pools, the windowed one {SGLANG_SLIDING_POOL_RATIO:.0%} of the full one"
+            if windowed
+            else "one pool: every layer keeps every token"
+        ),
+    )
+
+
+def longest_context(config: dict[str, Any], available: int, *, concurrency: int = 1, **options: Any) -> int:
+    """The longest context at which `concurrency` requests fit in `available` bytes, at most the config's limit.
+
+    `options` are those of `kv_cache`. 0 when not even one token fits. vLLM finds it by the same search
+    (max_model_len = -1).
+    """
+    if concurrency < 1:
+        raise UsageError(f"The concurrency is {concurrency!r}.", expected="at least 1.")
+    options.pop("max_model_len", None)
+    highest = kv_cache(config, **options).max_model_len
+
+    def fits(length: int) -> bool:
+        cache = kv_cache(config, max_model_len=length, **options)
+        return cache.bytes_per_request * concurrency <= available
+
+    low, high = 0, highest
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

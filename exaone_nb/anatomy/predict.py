@@ -1,0 +1,187 @@
+"""The checkpoint that a recipe will write, tensor by tensor, before anything is quantized.
+
+    predict_checkpoint(config, "W4A16").file_bytes        # 971,261,368 for EXAONE-4.0-1.2B
+
+follows LLM Compressor 0.14: Linear modules are quantized except the head, a tied embedding is stored once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from exaone_nb.anatomy import fields
+from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.matching import matches
+from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
+from exaone_nb.anatomy.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
+from exaone_nb.anatomy.stored import StoredTensor, check_fits, stored_linear
+from exaone_nb.anatomy.tensors import TensorSpec
+from exaone_nb.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The files a save will make. `tied` tells whether the head is read from the embedding."""
+
+    shards: tuple[Shard, ...]
+    unquantized_bytes: int  # data bytes of the same model without quantization, in the same dtype
+    parameters: int
+    tied: bool
+
+    @property
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """All tensors in the order of the state dict."""
+        return tuple(tensor for shard in self.shards for tensor in shard.tensors)
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all tensors; the index file calls this total_size."""
+        return sum(shard.data_bytes for shard in self.shards)
+
+    @property
+    def header_bytes(self) -> int:
+        """Length fields and headers of all files."""
+        return self.file_bytes - self.data_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of all safetensors files together."""
+        return sum(shard.file_bytes for shard in self.shards)
+
+    @property
+    def bits_per_parameter(self) -> float:
+        """Stored bits per logical parameter, over everything."""
+        return self.data_bytes * 8 / self.parameters
+
+    def by_component(self) -> dict[str, int]:
+        """Data bytes by component, largest first."""
+        totals: Counter[str] = Counter()
+        for tensor in self.tensors:
+            totals[tensor.component] += tensor.bytes
+        return dict(totals.most_common())
+
+
+def predict_checkpoint(
+    config: dict[str, Any],
+    scheme: str | dict[str, Any] | Scheme | None = "BF16",
+    *,
+    targets: Sequence[str] = ("Linear",),
+    ignore: Sequence[str] = ("lm_head",),
+    config_groups: Sequence[dict[str, Any]] | None = None,
+    kv_cache: dict[str, Any] | str | None = None,
+    untied_head: bool = False,
+    dtype: str = "",
+    max_shard_size: int = 20_000_000_000,
+) -> Prediction:
+    """Predict the safetensors files of a checkpoint.
+
+    `scheme` names a preset or gives explicit arguments for all `targets`; `config_groups` replaces both for a mixed
+    recipe: a list of {"scheme": ..., "targets": [...]}, the first that matches a module wins. `ignore` wins over
+    targets. `kv_cache` ("fp8" or explicit arguments) adds scales for the cache. `untied_head` stores a tied head a
+    second time, as LLM Compressor before 0.13 did. `dtype` is the model's own (BF16 unless `scheme` is F16 or F32).
+    Raises WorkbookError for a matrix that does not divide into groups, UsageError for an unknown scheme.
+    """
+    if max_shard_size < 1:
+        raise UsageError(f"max_shard_size is {max_shard_size}.", expected="a number of bytes above 0.")
+    own_dtype = (
+        dtype or (UNQUANTIZED_NAMES.get(scheme.upper(), "") if isinstance(scheme, str) else "") or "BF16"
+    )
+    groups = [
+        (find_scheme(group["scheme"]), tuple(group["targets"]))
+        for group in (
+            config_groups if config_groups is not None else [{"scheme": scheme, "targets": targets}]
+        )
+    ]
+    specs = expected_tensors(config)
+    plan = _Plan(groups, tuple(ignore), own_dtype)
+    tied, specs = _settle_head(specs, plan, untied_head)
+    stored: list[StoredTensor] = []
+    for spec in specs:
+        stored.extend(plan.store(spec))
+    stored.extend(_cache_scales(config, specs, kv_cache, own_dtype))
+    return Prediction(
+        shards=tuple(write_plan(stored, max_shard_size)),
+        unquantized_bytes=sum(plan.plain(spec).bytes for spec in expected_tensors(config)),
+        parameters=sum(spec.elements for spec in expected_tensors(config) if not spec.buffer),
+        tied=tied,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    groups: list[tuple[Scheme, tuple[str, ...]]]
+    ignore: tuple[str, ...]
+    dtype: str
+
+    def scheme_for(self, module: str, kind: str) -> Scheme | None:
+        """The scheme of a module, or None when it stays as it is."""
+        if kind not in ("linear", "head", "embedding") or matches(module, kind, self.ignore):
+            return None
+        for scheme, targets in self.groups:
+            if matches(module, kind, targets):
+                return scheme if scheme.weights is not None else None
+        return None
+
+    def plain(self, spec: TensorSpec) -> StoredTensor:
+        return StoredTensor(spec.name, spec.dtype or self.dtype, spec.shape, spec.component, spec.layer)
+
+    def store(self, spec: TensorSpec) -> list[StoredTensor]:
+        scheme = self.scheme_for(spec.module, spec.kind)
+        if scheme is None:
+            return [self.plain(spec)]
+        check_fits(spec.module, spec.shape, scheme)
+        parts = stored_linear(spec.module, spec.shape, scheme, self.dtype)
+        return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
+
+
+def _settle_head(specs: list[TensorSpec], plan: _Plan, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
+    """Whether the head stays tied, and the specs with a second table when it does not.
+
+    A tied head is one table in two places. It stays one only when both places are quantized alike (or not at all).
+    """
+    if any(spec.kind == "head" for spec in specs):
+        return False, specs
+    table = next(spec for spec in specs if spec.kind == "embedding")
+    prefix = table.module.removesuffix("model.embed_tokens").removesuffix("transformer.wte")
+    head = replace(
+        table, name=f"{prefix}lm_head.weight", module=f"{prefix}lm_head", kind="head", component="head"
+    )
+    alike = plan.scheme_for(table.module, "embedding") == plan.scheme_for(head.module, "head")
+    if alike and not untied_head:
+        return True, specs
+    return False, [*specs, head]
+
+
+FP8_CACHE = QuantArgs(8, "float", "tensor")
+
+
+def _cache_scales(
+    config: dict[str, Any], specs: list[TensorSpec], kv_cache: dict[str, Any] | str | None, dtype: str
+) -> list[StoredTensor]:
+    """k_scale and v_scale of every attention, [1] or [key-value heads, 1, 1]; none when they are made at run time."""
+    if not kv_cache:
+        return []
+    if isinstance(kv_cache, str):
+        if kv_cache.lower() not in ("fp8", "auto"):
+            raise UsageError(f"No KV-cache scheme {kv_cache!r}.", expected="fp8, or explicit arguments.")
+        args = FP8_CACHE
+    else:
+        args = QuantArgs.read(kv_cache)
+    if args.dynamic:
+        return []
+    _, key_value, _ = fields.heads(text_config(config))
+    shape = (key_value, 1, 1) if args.strategy == "attn_head" else (1,)
+    names = ("k_scale", "v_scale")
+    modules = dict.fromkeys(
+        (spec.module.rpartition(".")[0], spec.layer)
+        for spec in specs
+        if spec.component == "attention" and spec.kind == "linear"
+    )
+    return [
+        StoredTensor(f"{module}.{name}", dtype, shape, "attention", layer)
+        for module, layer in modules
+        for name in names
+    ]
