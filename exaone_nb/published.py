@@ -49,9 +49,7 @@ def _stored() -> tuple[dict[str, Any], ...]:
     return tuple(read_scores())
 
 
-def scores(
-    *, model: str = "", mode: str = "", benchmark: str = "", source: str = ""
-) -> list[dict[str, Any]]:
+def scores(*, model: str = "", mode: str = "", benchmark: str = "", source: str = "") -> list[dict[str, Any]]:
     """The stored rows, narrowed by exact `model`, `mode` and `benchmark` and by a part of `source`.
 
     The lecture deck repeats the README's two 1.2B tables (it adds the asterisks), so name a `source` when one

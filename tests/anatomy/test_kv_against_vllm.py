@@ -1,0 +1,120 @@
+"""Our KV arithmetic against vLLM's own functions: same groups, same bytes, same blocks, same capacity.
+
+Which layer slides is taken from transformers' config classes here, not from our reading of the config, so that
+both halves of the prediction are held against somebody else's code.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.kv import kv_cache, longest_context
+
+pytestmark = pytest.mark.heavy
+
+MODELS = ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "K-EXAONE-236B-A23B", "gpt-oss-120b", "gemma-3-1b-it")
+LENGTHS = (1, 17, 1000, 4096, 20_001, 32_768)
+IN_FLIGHT = (2048, 8192, 2 * 8192)
+BLOCK = 16
+
+
+def _vllm():
+    """vLLM's functions, imported once and late: they bring torch with them."""
+    utils = pytest.importorskip("vllm.v1.core.kv_cache_utils", reason="vLLM is not installed here")
+    import vllm.v1.kv_cache_interface as interface
+    from vllm.v1.kv_cache_layout import KVCacheLayout
+
+    return utils, interface, KVCacheLayout
+
+
+def _layer_types(config: dict) -> list[str]:
+    from transformers import AutoConfig
+
+    fields = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
+    return list(AutoConfig.for_model(config["model_type"], **fields).layer_types)
+
+
+def _their_config(interface, layout, length: int, in_flight: int, disabled: bool) -> SimpleNamespace:
+    return SimpleNamespace(
+        model_config=SimpleNamespace(max_model_len=length),
+        parallel_config=SimpleNamespace(decode_context_parallel_size=1, pipeline_parallel_size=1),
+        scheduler_config=SimpleNamespace(
+            disable_hybrid_kv_cache_manager=disabled, max_num_batched_tokens=in_flight
+        ),
+        cache_config=SimpleNamespace(
+            block_size=BLOCK,
+            num_gpu_blocks_override=None,
+            prefix_cache_retention_interval=None,
+            get_resolved_kv_cache_layout=lambda: layout,
+        ),
+        attention_config=SimpleNamespace(hisparse_config=None),
+        speculative_config=None,
+        max_in_flight_tokens=in_flight,
+    )
+
+
+def _their_specs(interface, config: dict, types: list[str], dtype, tensor_parallel: int) -> dict:
+    heads = max(1, config["num_key_value_heads"] // tensor_parallel)
+    specs = {}
+    for index, kind in enumerate(types):
+        common = {"block_size": BLOCK, "num_kv_heads": heads, "head_size": config["head_dim"], "dtype": dtype}
+        specs[f"layer.{index}"] = (
+            interface.SlidingWindowSpec(**common, sliding_window=config["sliding_window"])
+            if kind == "sliding_attention"
+            else interface.FullAttentionSpec(**common)
+        )
+    return specs
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("in_flight", IN_FLIGHT)
+@pytest.mark.parametrize("disabled", [False, True], ids=["hybrid", "hybrid-off"])
+def test_kv_equals_vllm(model: str, in_flight: int, disabled: bool) -> None:
+    import torch
+
+    utils, interface, layouts = _vllm()
+    layout = layouts.LBNHC
+    config = catalog.resolve(model).config()
+    types = _layer_types(config)
+    available = 20 * 2**30 + 12_345
+    for tensor_parallel, dtype in ((1, torch.bfloat16), (2, torch.float8_e4m3fn)):
+        for length in (*LENGTHS, config["max_position_embeddings"]):
+            theirs = _their_config(interface, layout, length, in_flight, disabled)
+            specs = _their_specs(interface, config, types, dtype, tensor_parallel)
+            groups = utils.get_kv_cache_groups(theirs, specs)
+            allocated = utils.get_kv_cache_config_from_groups(theirs, groups, available)
+            tokens, concurrency = utils.get_kv_cache_capacity(theirs, allocated)
+            ours = kv_cache(
+                config,
+                max_model_len=length,
+                block_size=BLOCK,
+                max_num_batched_tokens=in_flight,
+                dtype_bytes=dtype.itemsize,
+                tensor_parallel=tensor_parallel,
+                hybrid_manager=not disabled,
+            )
+            where = (model, length, in_flight, tensor_parallel)
+            assert sorted(len(group.layer_names) for group in groups) == sorted(
+                group.layers for group in ours.groups
+            ), where
+            assert ours.bytes_per_request == utils._max_memory_usage_bytes_from_groups(theirs, groups), where
+            assert ours.num_blocks(available) == allocated.num_blocks, where
+            assert ours.concurrency(available) == concurrency, where
+            assert ours.capacity_tokens(available) == tokens, where
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_longest_context_equals_vllm(model: str) -> None:
+    import torch
+
+    utils, interface, layouts = _vllm()
+    config = catalog.resolve(model).config()
+    for available in (2**28, 2**31 + 77, 9 * 2**30):
+        theirs = _their_config(interface, layouts.LBNHC, config["max_position_embeddings"], 8192, False)
+        specs = _their_specs(interface, config, _layer_types(config), torch.bfloat16, 1)
+        groups = utils.get_kv_cache_groups(theirs, specs)
+        expected = utils._estimate_max_model_len_from_groups(theirs, groups, available)
+        assert longest_context(config, available, max_num_batched_tokens=8192) == expected
