@@ -23,7 +23,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exaone_nb.anatomy.attention import CachedLayer, cached_layers, text_config
+from exaone_nb.anatomy.attention import CachedLayer, cached_layers
+from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError, WorkbookError
 
 Engine = Literal["vllm", "transformers", "sglang"]
