@@ -1,0 +1,219 @@
+"""Training nano on a CPU: seeded, resumable, about half an hour on two cores.
+
+Every step draws fresh conversations from (seed, step), so a resumed run sees exactly what an uninterrupted one
+would have seen. The loss counts the assistant's last turn only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.files import staged_file, write_json
+from exaone_nb.nano import tokenizer as nano_tokenizer
+from exaone_nb.nano.conversations import conversations
+from exaone_nb.paths import NANO, ROOT
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+WORK = ROOT / "runs" / "nano-training"
+TEMPLATE = NANO / "chat_template.jinja"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the weights. A resumed run must have the same settings."""
+
+    seed: int = 0
+    steps: int = 1200
+    batch: int = 48
+    learning_rate: float = 3.0e-3
+    warmup: int = 100
+    weight_decay: float = 0.01
+
+
+def config_dict(vocab_size: int = nano_tokenizer.VOCAB_SIZE) -> dict[str, Any]:
+    """Nano's config.json, with the keys of the published EXAONE-4.0-1.2B config."""
+    layers = 4
+    return {
+        "architectures": ["Exaone4ForCausalLM"],
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": nano_tokenizer.SPECIAL.index(nano_tokenizer.END),
+        "head_dim": 64,
+        "hidden_act": "silu",
+        "hidden_size": 256,
+        "initializer_range": 0.02,
+        "intermediate_size": 768,
+        "layer_types": ["full_attention"] * layers,
+        "max_position_embeddings": 65536,
+        "model_type": "exaone4",
+        "num_attention_heads": 4,
+        "num_hidden_layers": layers,
+        "num_key_value_heads": 2,
+        "pad_token_id": 0,
+        "rms_norm_eps": 1e-05,
+        "rope_scaling": {
+            "factor": 16.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+            "rope_type": "llama3",
+        },
+        "rope_theta": 1000000.0,
+        "sliding_window": None,
+        "sliding_window_pattern": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "transformers_version": "5.17.0",
+        "use_cache": True,
+        "vocab_size": vocab_size,
+    }
+
+
+def new_model(seed: int):
+    """A freshly initialised float32 Exaone4ForCausalLM."""
+    import torch
+    from transformers import Exaone4Config, Exaone4ForCausalLM
+
+    torch.manual_seed(seed)
+    fields = {
+        k: v
+        for k, v in config_dict().items()
+        if k not in ("architectures", "torch_dtype", "transformers_version")
+    }
+    return Exaone4ForCausalLM(Exaone4Config(**fields)).float()
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Linear warm-up, then a cosine down to a twentieth."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def make_optimizers(model, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding and the norms.
+
+    On nano's data Muon reached in 144 steps of 32 conversations a loss of 0.94 where AdamW alone stood at 1.83
+    (seed 0, measured 2026-11-23); a step costs about a quarter more.
+    """
+    import torch
+
+    matrices = [p for p in model.model.layers.parameters() if p.dim() == 2]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    lr, decay = settings.learning_rate, settings.weight_decay
+    return [
+        torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+GROUP = 8  # batches drawn together and sorted by length, so that little is padding
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, settings: Settings, first_step: int):
+    """Yield (ids [batch, length], is_target [batch, length]) for every step from `first_step` on."""
+    import torch
+
+    for group in range(first_step // GROUP, math.ceil(settings.steps / GROUP)):
+        stream = conversations("train", settings.seed * 1_000_003 + group)
+        items = [nano_tokenizer.encode(tokenizer, c) for c in islice(stream, settings.batch * GROUP)]
+        items.sort(key=lambda item: len(item[0]))
+        order = list(range(GROUP))
+        random.Random(group).shuffle(order)
+        for place, index in enumerate(order):
+            step = group * GROUP + place
+            if not first_step <= step < settings.steps:
+                continue
+            rows = items[index * settings.batch : (index + 1) * settings.batch]
+            longest = max(len(ids) for ids, _ in rows)
+            ids = torch.zeros(len(rows), longest, dtype=torch.long)
+            is_target = torch.zeros(len(rows), longest, dtype=torch.bool)
+            for r, (row, prompt) in enumerate(rows):
+                ids[r, : len(row)] = torch.tensor(row)
+                is_target[r, prompt : len(row)] = True
+            yield step, ids, is_target
+
+
+def loss_of(model, ids: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the target tokens. Padding is on the right, so causal attention needs no mask."""
+    import torch
+
+    hidden = model.model(ids[:, :-1], use_cache=False).last_hidden_state
+    wanted = is_target[:, 1:]
+    logits = model.lm_head(hidden[wanted]).float()
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted])
+
+
+def train(settings: Settings, work: Path = WORK, save_every: int = 50, progress: bool = True) -> Path:
+    """Train, or go on from the last saved state in `work`. Returns the folder with tokenizer and float32 weights.
+
+    Raises WorkbookError when `work` holds the state of a run with other settings.
+    """
+    import torch
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    work.mkdir(parents=True, exist_ok=True)
+    settings_file = work / "settings.json"
+    if settings_file.exists() and json.loads(settings_file.read_text()) != asdict(settings):
+        raise WorkbookError(
+            f"{work} holds a training run with other settings.",
+            expected="the same settings, to go on with it.",
+            remedy="Remove that folder, or name another with --work.",
+        )
+    write_json(settings_file, asdict(settings))
+    tokenizer = nano_tokenizer.train(TEMPLATE, settings.seed)
+    tokenizer.save_pretrained(work / "tokenizer")
+    model = new_model(settings.seed)
+    optimizers = make_optimizers(model, settings)
+    state_file, first = work / "state.pt", 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        first = state["step"]
+    model.train()
+    columns = (
+        TextColumn("training nano"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task("train", total=settings.steps, completed=first, loss="")
+        for step, ids, is_target in batches(tokenizer, settings, first):
+            for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+                group["lr"] = learning_rate(step, settings)
+            loss = loss_of(model, ids, is_target)
+            model.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+            bar.update(task, completed=step + 1, loss=f"loss {loss.item():.4f}")
+            if (step + 1) % save_every == 0 or step + 1 == settings.steps:
+                with staged_file(state_file) as staging:
+                    torch.save(
+                        {
+                            "model": model.state_dict(),
+                            "optimizers": [o.state_dict() for o in optimizers],
+                            "step": step + 1,
+                        },
+                        staging,
+                    )
+                with open(work / "log.jsonl", "a", encoding="utf-8") as log:
+                    log.write(json.dumps({"step": step + 1, "loss": round(loss.item(), 5)}) + "\n")
+    return work
