@@ -1,0 +1,240 @@
+"""Does it fit? Weights, KV cache and what the engine itself needs, against the memory of one GPU.
+
+    budget = utilization * memory                 vLLM's --gpu-memory-utilization, 0.92 by default
+    left   = budget - weights - overheads         what the KV cache may take
+
+Weights are exact (the tensors that will be stored), the KV cache follows the engine's own arithmetic (`kv`), the
+overheads are estimates, and each says on what it rests: vLLM measures them when it starts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from exaone_nb.anatomy import fields
+from exaone_nb.anatomy.gpus import Gpu, find_gpu
+from exaone_nb.anatomy.kernels import Support, on_gpu
+from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
+from exaone_nb.anatomy.layouts import text_config
+from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.errors import UsageError
+
+MIB = 2**20
+SPLIT = (
+    "attention",
+    "mlp",
+    "experts",
+    "shared_experts",
+    "embedding",
+    "head",
+)  # divided by tensor parallelism
+CONTEXT_BYTES = 500 * MIB
+GRAPH_BYTES_PER_LAYER = 18 * MIB
+SMALL_BATCH = 2048
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A size that is not derived, with what it rests on."""
+
+    name: str
+    bytes: int
+    basis: str
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """One GPU's memory (of `tensor_parallel`), in bytes. `kv` is for one request of `context` tokens."""
+
+    gpu: Gpu
+    engine: Engine
+    support: Support
+    context: int
+    concurrency: int
+    tensor_parallel: int
+    batched_tokens: int
+    budget: int
+    weights: int
+    overheads: tuple[Estimate, ...]
+    kv: KVCache
+    longest: int
+    longest_for_one: int
+
+    @property
+    def overhead(self) -> int:
+        """Sum of the estimates."""
+        return sum(part.bytes for part in self.overheads)
+
+    @property
+    def left_for_cache(self) -> int:
+        """Bytes the KV cache may take; negative when the weights alone are too much."""
+        return self.budget - self.weights - self.overhead
+
+    @property
+    def cache_needed(self) -> int:
+        """Bytes of `concurrency` requests of full length at once."""
+        return self.kv.bytes_per_request * self.concurrency
+
+    @property
+    def fits(self) -> bool:
+        """Whether all requests fit at once at full length (vLLM would otherwise let some wait)."""
+        return self.cache_needed <= self.left_for_cache
+
+    @property
+    def largest_concurrency(self) -> int:
+        """Requests of `context` tokens that fit at once."""
+        return int(self.kv.concurrency(self.left_for_cache))
+
+    def advice(self) -> list[str]:
+        """What to try when it does not fit, most effective first; empty when it fits."""
+        if self.fits:
+            return []
+        tips = []
+        if self.left_for_cache <= 0:
+            tips.append(
+                "The weights do not fit: choose a scheme with fewer bits, a larger GPU, or more GPUs."
+            )
+        else:
+            if self.longest:
+                tips.append(f"Shorten the context to {self.longest:,} tokens.")
+            if self.largest_concurrency:
+                tips.append(f"Serve {self.largest_concurrency} of these requests at once; the others wait.")
+            spare = self.overheads[1].bytes * (1 - SMALL_BATCH / self.batched_tokens)
+            if self.engine == "vllm" and spare > 0:
+                tips.append(
+                    f"Batch fewer tokens (--max-num-batched-tokens {SMALL_BATCH}): about {spare / 2**30:.1f} GiB of "
+                    "activations less, and smaller windows in flight."
+                )
+            if self.kv.dtype_bytes > 1:
+                tips.append("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8).")
+        if self.engine == "vllm" and self.kv.how.startswith("hybrid cache manager off"):
+            tips.append("Leave vLLM's hybrid cache manager on, so that windows save memory.")
+        if self.engine != "vllm" and any(group.kind == "sliding" for group in self.kv.groups):
+            tips.append("vLLM drops what is outside the window; see --engine vllm.")
+        return tips
+
+
+def weights_per_gpu(prediction: Prediction, tensor_parallel: int = 1) -> int:
+    """Bytes of weights on each of `tensor_parallel` GPUs: matrices are split, norms and routers are copied."""
+    split = sum(size for name, size in prediction.by_component().items() if name in SPLIT)
+    return math.ceil(split / tensor_parallel) + prediction.data_bytes - split
+
+
+def overheads(
+    config: dict[str, Any],
+    engine: Engine,
+    *,
+    batched_tokens: int,
+    sequences: int,
+    tensor_parallel: int = 1,
+    eager: bool = False,
+) -> tuple[Estimate, ...]:
+    """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
+    text = text_config(config)
+    hidden, vocabulary = fields.size(text, "hidden_size"), fields.size(text, "vocab_size")
+    layers = fields.size(text, "num_layers" if "num_layers" in text else "num_hidden_layers")
+    inner = max(
+        fields.size(text, name) for name in ("intermediate_size", "intermediate_size_mlp") if text.get(name)
+    )
+    activations = 2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel))
+    found = [
+        Estimate("CUDA context", CONTEXT_BYTES, "300 to 600 MiB is usual; depends on driver and libraries"),
+        Estimate(
+            "activations",
+            activations,
+            f"{batched_tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
+        ),
+        Estimate(
+            "logits",
+            sequences * vocabulary * 10,
+            f"{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
+        ),
+    ]
+    if engine != "transformers" and not eager:
+        found.append(
+            Estimate(
+                "CUDA graphs",
+                layers * GRAPH_BYTES_PER_LAYER,
+                f'{GRAPH_BYTES_PER_LAYER // MIB} MiB per layer; the log line "Graph capturing finished" has yours',
+            )
+        )
+    return tuple(found)
+
+
+def plan_memory(
+    config: dict[str, Any],
+    scheme: str = "BF16",
+    gpu: str | Gpu = "L4",
+    *,
+    engine: Engine = "vllm",
+    context: int | None = None,
+    concurrency: int = 1,
+    tensor_parallel: int = 1,
+    kv_dtype_bytes: int = 2,
+    block_size: int = 16,
+    batched_tokens: int | None = None,
+    concurrent_batches: int = 2,
+    utilization: float = 0.92,
+    hybrid_manager: bool | None = None,
+    eager: bool = False,
+    prediction: Prediction | None = None,
+) -> MemoryPlan:
+    """Weights, overheads, KV cache and what fits on `gpu`.
+
+    `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
+    chooses on that card (offline use, async scheduling on). `utilization` counts for vLLM and SGLang; transformers
+    may use all of the memory. Raises UsageError for arguments out of range.
+    """
+    card = find_gpu(gpu) if isinstance(gpu, str) else gpu
+    if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
+        raise UsageError(f"The memory utilization is {utilization!r}.", expected="above 0 and at most 1.")
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise UsageError(f"The concurrency is {concurrency!r}.", expected="a whole number of at least 1.")
+    limit = text_config(config).get("max_position_embeddings")
+    if context is not None and isinstance(limit, int) and context > limit:
+        raise UsageError(
+            f"A context of {context:,} tokens is beyond what the model was made for.",
+            expected=f"at most {limit:,} (max_position_embeddings).",
+        )
+    prediction = prediction or predict_checkpoint(config, scheme)
+    tokens = batched_tokens or card.batched_tokens()
+    options: dict[str, Any] = {
+        "engine": engine,
+        "block_size": block_size,
+        "max_num_batched_tokens": tokens,
+        "concurrent_batches": concurrent_batches,
+        "dtype_bytes": kv_dtype_bytes,
+        "tensor_parallel": tensor_parallel,
+        "hybrid_manager": hybrid_manager,
+    }
+    cache = kv_cache(config, max_model_len=context, **options)
+    sequences = 1024 if card.memory_bytes >= 70 * 2**30 and "A100" not in card.name else 256
+    parts = overheads(
+        config,
+        engine,
+        batched_tokens=tokens if engine != "transformers" else min(cache.max_model_len, tokens),
+        sequences=sequences if engine != "transformers" else concurrency,
+        tensor_parallel=tensor_parallel,
+        eager=eager,
+    )
+    share = 1.0 if engine == "transformers" else utilization
+    budget = math.ceil(card.memory_bytes * share)
+    weights = weights_per_gpu(prediction, tensor_parallel)
+    left = budget - weights - sum(part.bytes for part in parts)
+    return MemoryPlan(
+        gpu=card,
+        engine=engine,
+        support=on_gpu(scheme, card),
+        context=cache.max_model_len,
+        concurrency=concurrency,
+        tensor_parallel=tensor_parallel,
+        batched_tokens=tokens,
+        budget=budget,
+        weights=weights,
+        overheads=parts,
+        kv=cache,
+        longest=longest_context(config, left, concurrency=concurrency, **options),
+        longest_for_one=longest_context(config, left, **options),
+    )
