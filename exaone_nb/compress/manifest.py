@@ -1,0 +1,141 @@
+"""The manifest beside a checkpoint: how it was made, what it weighs, and what was found wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.compress.recipe import Recipe
+from exaone_nb.files import sha256_of
+
+NAME = "quantize.json"
+# Smaller tensors repeat by chance (norms of ones, shapes), so only larger ones are compared.
+SMALLEST_DUPLICATE = 65_536
+
+
+def read(folder: str | Path) -> dict[str, Any] | None:
+    """The manifest of a checkpoint folder, or None when there is none that can be read."""
+    try:
+        document = json.loads((Path(folder) / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return (
+        document if isinstance(document, dict) and "fingerprint" in document and "files" in document else None
+    )
+
+
+def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
+    """True when every weight file the manifest lists is there with the recorded SHA-256."""
+    return all(
+        (path := Path(folder) / name).is_file()
+        and path.stat().st_size == entry["bytes"]
+        and sha256_of(path) == entry["sha256"]
+        for name, entry in document["files"].items()
+    )
+
+
+def make(
+    folder: Path, *, plan: Any, recipe: Recipe, seconds: float, fallback: list[str], **facts: Any
+) -> dict[str, Any]:
+    """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(folder.glob("*.safetensors"))
+    }
+    actual = sum(entry["bytes"] for entry in files.values())
+    duplicates = find_duplicates(folder)
+    names = {path.name for path in folder.iterdir()}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    problems = []
+    if actual != plan.predicted_bytes:
+        problems.append(
+            f"predicted {plan.predicted_bytes:,} bytes, written {actual:,} ({actual - plan.predicted_bytes:+,})"
+        )
+    problems += [f"stored twice: {' = '.join(group)}" for group in duplicates]
+    if not any(name.startswith("tokenizer") for name in names):
+        problems.append("no tokenizer beside the weights")
+    template = "chat_template.jinja" in names or _template_inside(folder)
+    if not template:
+        problems.append("no chat template: lm-eval and chat servers will fail or use a wrong one")
+    problems += [f"GPTQ fell back to round-to-nearest: {line}" for line in fallback]
+    return {
+        "schema": 1,
+        "recipe_name": recipe.name,
+        "recipe": recipe.effective(),
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        **facts,
+        "predicted_bytes": plan.predicted_bytes,
+        "actual_bytes": actual,
+        "unquantized_bytes": plan.unquantized_bytes,
+        "files": files,
+        "tied": bool(config.get("tie_word_embeddings")),
+        "quantization_config": config.get("quantization_config"),
+        "duplicates": duplicates,
+        "tokenizer": any(name.startswith("tokenizer") for name in names),
+        "chat_template": template,
+        "findings": [finding.text for finding in plan.findings],
+        "problems": problems,
+    }
+
+
+def find_duplicates(folder: Path) -> list[list[str]]:
+    """Groups of tensors with equal content, for instance a tied head that was stored a second time."""
+    from hashlib import sha256
+
+    from safetensors import safe_open
+
+    seen: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                tensor = file.get_tensor(name).contiguous()
+                if tensor.numel() * tensor.element_size() < SMALLEST_DUPLICATE:
+                    continue
+                import torch
+
+                content = sha256(tensor.reshape(-1).view(torch.uint8).numpy()).hexdigest()
+                seen[(str(tensor.dtype), tuple(tensor.shape), content)].append(name)
+    return [names for names in seen.values() if len(names) > 1]
+
+
+def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: int = 40) -> dict[str, str]:
+    """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
+    from exaone_nb.compress.engine import quiet
+
+    with quiet():
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        if not tokenizer.chat_template:
+            return {}
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", trust_remote_code=trust_remote_code
+        )
+        answers = {}
+        for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": "Who are you?"}],
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=thinking,
+            )
+            inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
+            with torch.inference_mode():
+                made = model.generate(**inputs, max_new_tokens=new_tokens, do_sample=False)
+            answers[mode] = tokenizer.decode(
+                made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=False
+            )
+    return answers
+
+
+def _template_inside(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(config.get("chat_template"))

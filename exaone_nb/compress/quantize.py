@@ -1,0 +1,152 @@
+"""Make a quantized checkpoint: plan, check room, run, verify, and only then put it in place.
+
+    quantize("nano", "w4a16_gptq", "runs/mine/checkpoints/w4a16_gptq")
+
+The new checkpoint is made in a temporary folder beside the old one and moved whole. A second call with the same
+model, recipe, calibration text and library versions finds the finished checkpoint by its fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from exaone_nb import catalog
+from exaone_nb.compress import engine, manifest, modifiers
+from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.memory import check_memory
+from exaone_nb.compress.plan import make_plan
+from exaone_nb.compress.recipe import Recipe
+from exaone_nb.compress.usage import Meter
+from exaone_nb.errors import WorkbookError
+from exaone_nb.files import require_free_space, sha256_of, staged_directory, write_json, write_text
+
+LIBRARIES = ("llmcompressor", "compressed-tensors", "transformers", "torch")
+# What belongs beside the weights and is copied as it is; re-saving a tokenizer can change its files.
+COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+    "added_tokens.json",
+)
+COMPANIONS += ("generation_config.json", "LICENSE*", "*.model")
+
+
+def quantize(
+    model: str | Path,
+    recipe: str | Path | dict[str, Any] | Recipe,
+    out: str | Path,
+    *,
+    reuse: bool = True,
+    sanity: bool = True,
+    ignore_memory: bool = False,
+    trust_remote_code: bool = False,
+    say: engine.Say = engine.silent,
+) -> dict[str, Any]:
+    """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
+
+    Raises WorkbookError when the plan has errors, when disk or memory will not do, or when llm-compressor refuses;
+    `out` is then as it was. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
+    short answer in both thinking modes from the saved files.
+    """
+    recipe, out = recipes.load(recipe), Path(out)
+    source = catalog.weights_folder(model)
+    weights = _weights(source)
+    # All inputs are looked at before anything heavy is loaded.
+    calibration = recipe.calibration.fingerprint() if modifiers.needs_data(recipe) else ""
+    plan = make_plan(model, recipe)
+    plan.raise_if_errors()
+    mark = fingerprint(weights, recipe, calibration)
+    if (
+        reuse
+        and (found := manifest.read(out))
+        and found["fingerprint"] == mark
+        and manifest.unchanged(out, found)
+    ):
+        say("found finished")
+        return found | {"reused": True}
+    extra = sum(path.stat().st_size for path in _companions(source))
+    require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
+    estimate = check_memory(source, recipe, ignore=ignore_memory)
+    with staged_directory(out) as staging:
+        with Meter() as meter:
+            facts = engine.compress(source, recipe, staging, say=say, trust_remote_code=trust_remote_code)
+        for path in _companions(source):
+            shutil.copy2(path, staging / path.name)
+        write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
+        say("checking what was written")
+        document = manifest.make(
+            staging,
+            plan=plan,
+            recipe=recipe,
+            fingerprint=mark,
+            model=catalog.resolve(model).name,
+            source_files={path.name: sha for path, sha in weights.items()},
+            calibration={"fingerprint": calibration, "samples": facts["samples"], "tokens": facts["tokens"]},
+            versions=versions(),
+            seconds=meter.seconds,
+            peak_bytes=meter.peak_bytes,
+            start_bytes=meter.start_bytes,
+            gpu_peak_bytes=meter.gpu_peak_bytes,
+            estimated_peak_bytes=estimate,
+            fallback=facts["round_to_nearest_fallback"],
+        )
+        if sanity:
+            say("a short answer in both modes")
+            document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
+        write_json(staging / manifest.NAME, document)
+    return document | {"reused": False}
+
+
+def copy_baseline(model: str | Path, out: str | Path) -> Path:
+    """Put the unquantized model beside the checkpoints: weights as links, so that it costs no disk, if possible."""
+    source, out = catalog.weights_folder(model), Path(out)
+    with staged_directory(out) as staging:
+        for path in [*_weights(source), source / "config.json", *_companions(source)]:
+            try:
+                (staging / path.name).hardlink_to(path.resolve())
+            except OSError:  # another file system
+                shutil.copy2(path, staging / path.name)
+        index = source / "model.safetensors.index.json"
+        if index.exists():
+            shutil.copy2(index, staging / index.name)
+    return out
+
+
+def fingerprint(weights: dict[Path, str], recipe: Recipe, calibration: str) -> str:
+    """SHA-256 over everything that decides the result: weights, recipe, calibration text, library versions."""
+    parts = [sorted(weights.values()), recipe.digest(), calibration, versions()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that do the quantizing; "" where one is missing."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def _weights(source: Path) -> dict[Path, str]:
+    """Weight files -> SHA-256. Raises WorkbookError when there are none."""
+    files = sorted(source.glob("*.safetensors"))
+    if not files:
+        raise WorkbookError(
+            f"{source.name} has no .safetensors weights.",
+            expected="a model folder with weights.",
+            remedy="A catalog entry is only a config; name a local folder or a hub id, or use nano.",
+        )
+    return {path: sha256_of(path) for path in files}
+
+
+def _companions(source: Path) -> list[Path]:
+    return sorted({path for pattern in COMPANIONS for path in source.glob(pattern) if path.is_file()})

@@ -1,0 +1,238 @@
+"""A recipe: which modules get which number format, by which method, seeing which text.
+
+One YAML file per recipe in `data/recipes/`. The smallest one:
+
+    method: rtn            # rtn | gptq
+    scheme: W4A16          # a preset of llm-compressor, or an explicit {weights: …, input_activations: …}
+    ignore: [lm_head]
+
+Several schemes in one model are written as `groups`, a list of {scheme, targets}. Patterns are those of
+compressed-tensors: a full module name, a class name, or `re:` and a regular expression.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exaone_nb.compress.calibration import Calibration
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA
+
+FOLDER = DATA / "recipes"
+METHODS = ("rtn", "gptq")
+TRANSFORMS = ("awq", "smoothquant")
+GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
+# Also understood, so that a plan can say why they do nothing where people put them.
+OTHER_SETTINGS = ("observer", "group_size", "max_position_embeddings")
+KEYS = (
+    "title",
+    "purpose",
+    "served",
+    "known",
+    "method",
+    "scheme",
+    "targets",
+    "groups",
+    "ignore",
+    "settings",
+    "transform",
+    "kv_cache",
+    "calibration",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules matched by `targets` get `scheme`: a preset name, or explicit compressed-tensors arguments."""
+
+    scheme: str | dict[str, Any]
+    targets: tuple[str, ...] = ("Linear",)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. `settings` belong to the method, `transform` runs before it (for instance AWQ)."""
+
+    name: str
+    groups: tuple[Group, ...]
+    method: str = "rtn"
+    ignore: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    transform: dict[str, Any] | None = None
+    kv_cache: dict[str, Any] | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    title: str = ""
+    purpose: str = ""
+    served: str = ""
+    known: str = ""
+
+    def effective(self) -> dict[str, Any]:
+        """What decides the outcome, without name and prose."""
+        document = dataclasses.asdict(self)
+        return {k: v for k, v in document.items() if k not in ("name", "title", "purpose", "served", "known")}
+
+    def digest(self) -> str:
+        """SHA-256 of the effective part; two recipes with one digest are the same recipe."""
+        return hashlib.sha256(json.dumps(self.effective(), sort_keys=True).encode()).hexdigest()
+
+    def with_calibration(self, **changes: Any) -> Recipe:
+        """The same recipe with other calibration values (`samples`, `length`, `seed`, …); None leaves a value."""
+        kept = {k: v for k, v in changes.items() if v is not None}
+        return dataclasses.replace(self, calibration=dataclasses.replace(self.calibration, **kept))
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the workbook."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
+    """A recipe by name, by YAML file, or from a dict of the same shape.
+
+    Raises UsageError for an unknown name or key and WorkbookError for a file that cannot be read.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, dict):
+        return parse(recipe, name=str(recipe.get("name", "custom")))
+    path = Path(recipe)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(recipe) not in names():
+            near = difflib.get_close_matches(str(recipe), names(), n=3)
+            raise UsageError(
+                f"No recipe {str(recipe)!r}.",
+                expected=f"a YAML file, or one of {', '.join(names())}.",
+                remedy=f"Did you mean {' or '.join(near)}?" if near else "",
+            )
+        path = FOLDER / f"{recipe}.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WorkbookError(f"There is no recipe file {path}.", remedy="Check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WorkbookError(
+            f"{path.name} is not YAML: {error}", remedy="See data/recipes/ for examples."
+        ) from error
+    if not isinstance(document, dict):
+        raise WorkbookError(
+            f"{path.name} holds a {type(document).__name__}.", expected="a mapping such as `scheme: W4A16`."
+        )
+    return parse(document, name=path.stem)
+
+
+def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
+    """Check a recipe document and build the Recipe. Raises UsageError, naming the key."""
+    document = {k: v for k, v in document.items() if k != "name"}
+    for key in document:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1)
+            raise UsageError(
+                f"Recipe {name}: unknown key {key!r}.",
+                expected=f"keys among {', '.join(KEYS)}.",
+                remedy=f"Did you mean {near[0]}?" if near else "",
+            )
+    method = _one_of(document.get("method", "rtn"), METHODS, f"Recipe {name}: method")
+    transform = document.get("transform")
+    if transform is not None:
+        transform = {"type": transform} if isinstance(transform, str) else dict(transform)
+        _one_of(transform.get("type"), TRANSFORMS, f"Recipe {name}: transform")
+    settings = dict(document.get("settings") or {})
+    for key in settings:
+        _one_of(key, (*GPTQ_SETTINGS, *OTHER_SETTINGS), f"Recipe {name}: setting")
+    return Recipe(
+        name=name,
+        groups=_groups(document, name),
+        method=method,
+        ignore=_patterns(document.get("ignore", []), f"Recipe {name}: ignore"),
+        settings=settings,
+        transform=transform,
+        kv_cache=_kv_cache(document.get("kv_cache"), name),
+        calibration=Calibration.parse(document.get("calibration") or {}, name),
+        **{key: str(document.get(key) or "") for key in ("title", "purpose", "served", "known")},
+    )
+
+
+def _groups(document: dict[str, Any], name: str) -> tuple[Group, ...]:
+    if ("scheme" in document) == ("groups" in document):
+        raise UsageError(
+            f"Recipe {name} has {'both' if 'scheme' in document else 'neither'} scheme and groups.",
+            expected="`scheme` with `targets`, or `groups`, a list of {scheme, targets}.",
+        )
+    if "scheme" in document:
+        return (_group({"scheme": document["scheme"], "targets": document.get("targets", ["Linear"])}, name),)
+    if "targets" in document:
+        raise UsageError(
+            f"Recipe {name}: targets stand beside groups.", expected="targets inside each group."
+        )
+    if not isinstance(document["groups"], list) or not document["groups"]:
+        raise UsageError(
+            f"Recipe {name}: groups is empty or no list.", expected="a list of {scheme, targets}."
+        )
+    return tuple(_group(group, name) for group in document["groups"])
+
+
+def _group(document: Any, name: str) -> Group:
+    if not isinstance(document, dict) or set(document) - {"scheme", "targets"} or "scheme" not in document:
+        raise UsageError(f"Recipe {name}: group {document!r}.", expected="{scheme: …, targets: [...]}.")
+    scheme = document["scheme"]
+    if isinstance(scheme, str):
+        scheme = check_scheme(scheme, name)
+    elif not isinstance(scheme, dict) or set(scheme) - {"weights", "input_activations"}:
+        raise UsageError(
+            f"Recipe {name}: scheme {scheme!r}.",
+            expected="a preset name, or {weights: {num_bits, type, strategy, …}, input_activations: {…}}.",
+        )
+    return Group(scheme, _patterns(document.get("targets", ["Linear"]), f"Recipe {name}: targets"))
+
+
+def check_scheme(scheme: str, name: str = "") -> str:
+    """The preset's canonical name. Raises UsageError with the nearest names when there is none."""
+    from exaone_nb.anatomy.schemes import SCHEMES
+
+    known = [s for s in SCHEMES if s not in ("BF16", "F16", "F32", "UNQUANTIZED")]
+    if scheme.upper() in known:
+        return scheme.upper()
+    near = difflib.get_close_matches(scheme.upper(), known, n=3, cutoff=0.5)
+    raise UsageError(
+        f"{f'Recipe {name}: ' if name else ''}unknown scheme {scheme!r}.",
+        expected=f"one of {', '.join(known)}.",
+        remedy=f"Did you mean {' or '.join(near)}?" if near else "",
+    )
+
+
+def _patterns(value: Any, what: str) -> tuple[str, ...]:
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
+        raise UsageError(f"{what} is {value!r}.", expected="a list of patterns.")
+    return tuple(value)
+
+
+def _kv_cache(value: Any, name: str) -> dict[str, Any] | None:
+    if value in (None, False, "none"):
+        return None
+    if value == "fp8":
+        return {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    if isinstance(value, dict) and "num_bits" in value:
+        return dict(value)
+    raise UsageError(
+        f"Recipe {name}: kv_cache is {value!r}.", expected="fp8, or {num_bits, type, strategy, …}."
+    )
+
+
+def _one_of(value: Any, allowed: tuple[str, ...], what: str) -> Any:
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), allowed, n=1)
+        raise UsageError(
+            f"{what} is {value!r}.",
+            expected=f"one of {', '.join(allowed)}.",
+            remedy=f"Did you mean {near[0]}?" if near else "",
+        )
+    return value

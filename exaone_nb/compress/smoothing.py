@@ -1,0 +1,56 @@
+"""Where a scale may be moved between two modules without changing the model, and where it may not.
+
+AWQ and SmoothQuant divide the output of one module by a vector s and multiply the next module's weight by s. This
+changes nothing only if the first feeds the second directly. In a pre-norm model (Llama, Qwen3) `input_layernorm`
+feeds q, k and v, so its weight can take 1/s. EXAONE 4.0 normalizes after the sublayer (QK-Reorder-LN): its norms act
+on what attention and MLP give back, before it is added to the residual stream, and q, k, v, gate and up read the
+stream itself. No norm feeds a Linear there, so norm-based smoothing is impossible, not just unsupported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+POST_NORM = ("exaone4", "olmo2", "olmo3")
+
+
+def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
+    pairs: list[tuple[str, tuple[str, ...]]] = []
+    if config.get("model_type") not in POST_NORM:
+        pairs += [
+            ("input_layernorm", ("q_proj", "k_proj", "v_proj")),
+            ("post_attention_layernorm", ("gate_proj", "up_proj")),
+        ]
+    if heads_match(config):
+        pairs.append(("v_proj", ("o_proj",)))
+    pairs.append(("up_proj", ("down_proj",)))
+    return pairs
+
+
+def heads_match(config: dict[str, Any]) -> bool:
+    """True without grouped-query attention, when v_proj's outputs are o_proj's inputs one to one."""
+    heads = config.get("num_attention_heads")
+    return config.get("num_key_value_heads", heads) == heads
+
+
+def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
+    """Why scaling the output of `smooth` is not undone by scaling the inputs of `balance`; "" when it is exact."""
+    first = smooth.removeprefix("re:").strip(".*$").rpartition(".")[2]
+    wanted = {name.removeprefix("re:").strip(".*$").rpartition(".")[2] for name in balance}
+    allowed = dict(mappings(config))
+    if first in allowed and wanted <= set(allowed[first]):
+        return ""
+    if "norm" in first and config.get("model_type") in POST_NORM:
+        where = {
+            "q_norm": "acts on q after its projection, per head and before the rotation",
+            "k_norm": "acts on k after its projection, per head and before the rotation",
+            "post_attention_layernorm": "acts on what attention gives back and is followed by the residual addition",
+            "post_feedforward_layernorm": "acts on what the MLP gives back and is followed by the residual addition",
+        }.get(first, "does not exist in this architecture or feeds no Linear alone")
+        return (
+            f"{first} {where}, so it does not feed {', '.join(sorted(wanted))} and the scale is never undone"
+        )
+    if first == "v_proj":
+        return "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
+    return f"{first} does not feed {', '.join(sorted(wanted))} directly"
