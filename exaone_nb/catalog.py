@@ -1,11 +1,13 @@
-"""The models we know, and turning what a user types into a place.
+"""The models we know, what is published about them, and turning what a user types into a place.
 
 A model is named by a catalog name (`nano`, `EXAONE-4.0-1.2B`), a local folder or file, an http(s) address, or a
 hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id or address is named.
+`record(name)` gives what data/models.yaml says of a catalog model: licence, sampling, deployment, citation.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -97,7 +99,79 @@ def resolve(model: str | Path) -> Place:
     raise UsageError(
         f"No model {text!r}: not a catalog name, and no such folder or file.",
         expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
-        remedy=f"Did you mean {', '.join(near)}?" if near else "See the names in data/configs/, or check the path.",
+        remedy=f"Did you mean {', '.join(near)}?"
+        if near
+        else "See the names in data/configs/, or check the path.",
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is published about one catalog model. The dicts are those of data/models.yaml, family and model merged.
+
+    `sampling` has `source` and `settings`, `deployment` has `source` and one entry per engine, `licence` has `name`,
+    `summary` and `source`, `config_source` has `status`, `source` and `date`.
+    """
+
+    name: str
+    hub_id: str
+    family: str
+    developer: str
+    released: str
+    purpose: str
+    published_parameters: str
+    languages: tuple[str, ...]
+    licence: dict[str, str]
+    modes: tuple[dict[str, str], ...]
+    sampling: dict[str, Any]
+    deployment: dict[str, Any]
+    citation: str
+    config_source: dict[str, str]
+    date: str
+
+
+@cache
+def _catalog_file() -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load((DATA / "models.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def config_sources() -> dict[str, dict[str, str]]:
+    """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""
+    with open(DATA / "config_sources.csv", encoding="utf-8", newline="") as handle:
+        return {row["file"]: row for row in csv.DictReader(handle)}
+
+
+def record(model: str) -> Record:
+    """The Record of a catalog model (by name or hub id). Raises UsageError when the catalog does not have it."""
+    known = _catalog_file()
+    place = resolve(model)
+    if place.kind != "catalog" or place.name not in known["models"]:
+        raise UsageError(
+            f"{model!r} is not in the catalog.",
+            expected=f"one of {', '.join(known['models'])}.",
+            remedy="Add it to data/models.yaml, with a source for every figure.",
+        )
+    entry = known["models"][place.name]
+    merged = {**known["families"][entry["family"]], **entry}
+    return Record(
+        name=place.name,
+        hub_id=place.hub_id,
+        family=entry["family"],
+        developer=merged["developer"],
+        released=str(merged["released"]),
+        purpose=merged.get("purpose", ""),
+        published_parameters=merged.get("published_parameters", ""),
+        languages=tuple(merged["languages"]),
+        licence=merged["licence"],
+        modes=tuple(merged["modes"]),
+        sampling=merged["sampling"],
+        deployment=merged["deployment"],
+        citation=merged["citation"].strip(),
+        config_source=config_sources().get(place.config_path.name, {}) if place.config_path else {},
+        date=str(known["date"]),
     )
 
 
@@ -109,14 +183,20 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
     place = resolve(model)
     if place.path is not None:
         if not place.path.is_dir():
-            raise WorkbookError(f"{place.path} is a file.", expected="a model folder.", remedy="Name its folder.")
+            raise WorkbookError(
+                f"{place.path} is a file.", expected="a model folder.", remedy="Name its folder."
+            )
         return place.path
     if not place.hub_id:
-        raise WorkbookError(f"{place.name} cannot be loaded from an address.", remedy="Download it to a folder.")
+        raise WorkbookError(
+            f"{place.name} cannot be loaded from an address.", remedy="Download it to a folder."
+        )
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"]))
+        return Path(
+            snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"])
+        )
     except Exception as error:  # the hub's client raises many kinds; all mean the same to the reader
         raise WorkbookError(
             f"{place.hub_id} could not be fetched from the hub ({type(error).__name__}).",
