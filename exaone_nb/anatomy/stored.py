@@ -51,7 +51,7 @@ def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
     """Raise WorkbookError when LLM Compressor would refuse this matrix: its inputs do not divide into groups."""
     args = scheme.weights
     size = args.group_size
-    if args.strategy in ("group", "tensor_group") and size and shape[1] >= size and shape[1] % size:
+    if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
         raise WorkbookError(
             f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name}).",
             expected=f"a multiple of {size}.",
