@@ -99,7 +99,9 @@ def second_turn(rng: random.Random, split: Split) -> Conversation:
         op = rng.choice(("add", "sub", "mul"))
         n = rng.randint(2, 9 if op == "mul" else 60)
         value = {"add": p.answer + n, "sub": p.answer - n, "mul": p.answer * n}[op]
-        whole = f"{p.key}{problems.SIGNS[op]}{n}"  # both turns together are a problem too: keep it in its split
+        whole = (
+            f"{p.key}{problems.SIGNS[op]}{n}"  # both turns together are a problem too: keep it in its split
+        )
         if 0 < value <= problems.LARGEST and problems.split_of(whole) == split:
             break
         p = problems.draw(rng, split, level=1)

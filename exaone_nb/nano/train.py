@@ -33,8 +33,8 @@ class Settings:
     """What decides the weights. A resumed run must have the same settings."""
 
     seed: int = 0
-    steps: int = 1200
-    batch: int = 48
+    steps: int = 1100
+    batch: int = 40
     learning_rate: float = 3.0e-3
     warmup: int = 100
     weight_decay: float = 0.01

@@ -1,0 +1,42 @@
+# The commands of the workbook. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= nano
+
+.PHONY: help install install-dev install-ray lab report test lint lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: ## create .venv (CPU or CUDA, whichever the machine has); does nothing when nothing changed
+	@$(PYTHON) scripts/install.py
+
+install-dev: ## the same, with what the tests need
+	@$(PYTHON) scripts/install.py --dev
+
+install-ray: ## the same, with Ray for sweeps on a cluster
+	@$(PYTHON) scripts/install.py --ray
+
+lab: install ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+report: install ## run all chapters on nano and render the report
+	$(BIN)/exaone-nb run --out $(RUN)
+
+test: ## set everything up and run every check
+	@$(PYTHON) scripts/install.py --dev --ray
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+lint: install-dev ## ruff, notebooks too
+	$(BIN)/ruff check .
+
+lock: ## recompile requirements/*.txt (needs uv)
+	sh scripts/lock.sh
+
+bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, run)
+	$(BIN)/python benchmarks/bench_$*.py
+
+clean: ## remove .venv and the caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache
