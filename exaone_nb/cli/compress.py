@@ -1,9 +1,152 @@
-"""Verbs of the compress wing."""
+"""Verbs of the compress wing: plan and quantize."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from exaone_nb.cli.output import JsonFlag, emit
+
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add this wing's verbs to the command line."""
+    app.command()(plan)
+    app.command()(quantize)
+
+
+def plan(
+    model: Annotated[str, typer.Argument(help="Catalog name, local folder, or hub id.")],
+    recipe: RecipeOption,
+    against: Annotated[str, typer.Option(help="A second recipe; show what differs in effect.")] = "",
+    gpu: Annotated[str, typer.Option(help="GPU to check for serving.")] = "L4",
+    as_json: JsonFlag = False,
+) -> None:
+    """Dry run of a recipe: module to scheme, patterns, settings without effect, predicted bytes. Loads no weights.
+
+    Exit code 1 when the plan has errors.
+    """
+    from exaone_nb.compress.differences import compare
+    from exaone_nb.compress.plan import make_plan
+    from exaone_nb.compress.serving import verdicts
+
+    first = make_plan(model, recipe)
+    document = first.to_dict() | {"serving": [vars(v) for v in verdicts(first, gpu)]}
+    differences = None
+    if against:
+        second = make_plan(model, against)
+        differences = compare(first, second)
+        document["against"] = second.recipe.name
+        document["differences"] = [vars(d) for d in differences]
+        document["identical_in_effect"] = not differences
+    emit(as_json, document, lambda console: _show_plan(console, document))
+    if any(finding.level == "error" for finding in first.findings):
+        raise typer.Exit(1)
+
+
+def quantize(
+    model: Annotated[
+        str, typer.Argument(help="Catalog name, local folder, or hub id; its weights are loaded.")
+    ],
+    recipe: RecipeOption,
+    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; replaced whole when done.")],
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Calibration samples, instead of the recipe's.")
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens per sample, instead of the recipe's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
+    calibration: Annotated[
+        str, typer.Option(help="JSONL file or hub data set, instead of the recipe's.")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Make it again even if a finished one is found.")
+    ] = False,
+    sanity: Annotated[bool, typer.Option(help="Generate a short answer from the saved files.")] = True,
+    ignore_memory: Annotated[
+        bool, typer.Option("--ignore-memory", help="Try although memory looks too small.")
+    ] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Quantize a model by a recipe with llm-compressor, and check what was written.
+
+    Exit code 1 when the checkpoint has problems, for instance other bytes than predicted.
+    """
+    from exaone_nb.compress import quantize as engine
+    from exaone_nb.compress import recipe as recipes
+    from exaone_nb.compress.calibration import Source
+
+    chosen = recipes.load(recipe).with_calibration(
+        samples=samples, length=length, seed=seed, sources=(Source(calibration),) if calibration else None
+    )
+    document = engine.quantize(
+        model,
+        chosen,
+        out,
+        reuse=not force,
+        sanity=sanity,
+        ignore_memory=ignore_memory,
+        trust_remote_code=trust_remote_code,
+        say=lambda message: print(message, file=sys.stderr, flush=True),
+    )
+    emit(as_json, document, lambda console: _show_manifest(console, document, out))
+    if document["problems"]:
+        raise typer.Exit(1)
+
+
+def _show_plan(console: Console, document: dict[str, Any]) -> None:
+    console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
+    counts: dict[str, int] = {}
+    for label in document["modules"].values():
+        counts[label] = counts.get(label, 0) + 1
+    for label, count in counts.items():
+        console.print(f"  {count:4} modules  {'kept as they are' if label == '-' else label}", markup=False)
+    if document["predicted_bytes"] is not None:
+        console.print(
+            f"  predicted {document['predicted_bytes']:,} bytes, of which {document['kept_bytes']:,} stay unquantized "
+            f"(whole model unquantized: {document['unquantized_bytes']:,})",
+            markup=False,
+        )
+    table = Table("pattern", "role", "modules", "of which parents", "with effect", title="Patterns")
+    for pattern in document["patterns"]:
+        numbers = [str(pattern[key]) for key in ("modules", "parents", "effective")]
+        table.add_row(pattern["pattern"].replace("[", r"\["), pattern["role"], *numbers)
+    console.print(table)
+    for finding in document["findings"]:
+        remedy = f" {finding['remedy']}" if finding["remedy"] else ""
+        console.print(f"[{finding['level']}] {finding['text']}{remedy}", markup=False)
+    for verdict in document["serving"]:
+        source = " (reported by participants, 2026-02)" if verdict["recorded"] else ""
+        console.print(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}", markup=False)
+    if "differences" in document:
+        if document["identical_in_effect"]:
+            console.print(f"Identical in effect to {document['against']}.", markup=False)
+        for difference in document["differences"]:
+            console.print(
+                f"  {difference['what']}: {difference['first']} | {document['against']}: {difference['second']}",
+                markup=False,
+            )
+
+
+def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
+    how = "found finished" if document["reused"] else f"made in {document['seconds']:.1f} s"
+    console.print(f"{out}: {how}, {document['actual_bytes']:,} bytes", markup=False)
+    same = "equal to" if document["actual_bytes"] == document["predicted_bytes"] else "DIFFERENT FROM"
+    console.print(f"  {same} the {document['predicted_bytes']:,} bytes predicted", markup=False)
+    console.print(f"  peak memory {document['peak_bytes'] / 1e9:.2f} GB", markup=False)
+    for mode, text in document.get("generations", {}).items():
+        console.print(f"  {mode}: {text!r}", markup=False)
+    for problem in document["problems"]:
+        console.print(f"  problem: {problem}", markup=False)
