@@ -32,14 +32,34 @@ class Place:
     config_path: Path | None = None
 
     def config(self) -> dict[str, Any]:
-        """The config.json as a dict. Raises WorkbookError when there is none or it is not a JSON object."""
-        source = self.config_path or (self.path / "config.json" if self.path and self.path.is_dir() else None)
-        if source is None:
-            raise WorkbookError(
-                f"{self.name} has no config on this disk.",
-                remedy="Name a local folder, or fetch the config first (exaone_nb.catalog.fetch).",
-            )
-        return read_config(source)
+        """The config.json as a dict; of a hub model only this file is fetched.
+
+        Raises WorkbookError when there is none or it is not a JSON object.
+        """
+        if self.config_path:
+            return read_config(self.config_path)
+        if self.path:
+            return read_config((self.path if self.path.is_dir() else self.path.parent) / "config.json")
+        if self.hub_id:
+            return read_config(_hub_config(self.hub_id))
+        raise WorkbookError(
+            f"{self.name} is an address, and an address alone says nothing about the model's shape.",
+            expected="a catalog name, a local folder, or a hub id.",
+            remedy="Download its config.json into a folder and name the folder.",
+        )
+
+
+def _hub_config(hub_id: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, "config.json"))
+    except Exception as error:  # the hub's client raises many kinds; all mean the same to the reader
+        raise WorkbookError(
+            f"The config.json of {hub_id} could not be fetched from the hub ({type(error).__name__}).",
+            remedy="Check the name and the network; for a gated model accept its licence and log in with "
+            "`hf auth login`. The models of the catalog need no network.",
+        ) from error
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -61,3 +61,13 @@ def scores(*, model: str = "", mode: str = "", benchmark: str = "", source: str 
         for row in _stored()
         if all(not value or row[key] == value for key, value in wanted.items()) and source in row["source"]
     ]
+
+
+@cache
+def sizes() -> tuple[dict[str, str], ...]:
+    """Rows of data/published_sizes.csv: bytes of files, index totals and parameter counts that others have stated.
+
+    `head_twice` is "yes" where a tied head was stored a second time, `rounded` where the source gives few digits.
+    """
+    with open(DATA / "published_sizes.csv", encoding="utf-8", newline="") as handle:
+        return tuple(csv.DictReader(handle))

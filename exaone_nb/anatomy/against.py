@@ -1,0 +1,73 @@
+"""Predictions held against real files: the model's own, those of this run, and published sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from exaone_nb import catalog, published
+from exaone_nb.anatomy.predict import predict_checkpoint
+
+
+def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict[str, Any]:
+    return {
+        "file": what,
+        "scheme": scheme,
+        "predicted bytes": predicted,
+        "real bytes": real,
+        "off by": predicted - real,
+        "where the real size comes from": origin,
+    }
+
+
+def local_files(model: str) -> list[dict[str, Any]]:
+    """The unquantized model's own safetensors on this disk against the prediction; empty when none are here."""
+    place = catalog.resolve(model)
+    if place.path is None or not place.path.is_dir():
+        return []
+    real = sum(path.stat().st_size for path in place.path.glob("*.safetensors"))
+    if not real or "quantization_config" in place.config():
+        return []
+    config = place.config()
+    dtype = {"float32": "F32", "float16": "F16"}.get(
+        str(config.get("dtype") or config.get("torch_dtype")), "BF16"
+    )
+    return [
+        _row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, just now")
+    ]
+
+
+def run_files(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Chapter 05's measurements of kind "bytes": what each recipe weighs, and what its plan had predicted."""
+    rows = []
+    for result in results:
+        details = result.get("details") or {}
+        if result.get("value") is None or details.get("predicted_bytes") is None:
+            continue
+        scheme = str(details.get("scheme") or "")
+        real, predicted = int(result["value"]), int(details["predicted_bytes"])
+        rows.append(_row(result["recipe"], scheme, predicted, real, f"this run, {result['measured_at']}"))
+    return rows
+
+
+def published_files() -> list[dict[str, Any]]:
+    """Every published file or index total that is given to the byte, against the prediction."""
+    rows = []
+    for entry in published.sizes():
+        if entry["unit"] != "bytes" or entry["rounded"] == "yes" or not entry["scheme"]:
+            continue
+        config = catalog.resolve(entry["model"]).config()
+        prediction = predict_checkpoint(
+            config, entry["scheme"], untied_head=entry["head_twice"] == "yes", dtype=entry["dtype"]
+        )
+        predicted = prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes
+        rows.append(
+            _row(
+                f"{entry['model']}: {entry['what']}",
+                entry["scheme"],
+                predicted,
+                int(entry["value"]),
+                f"recorded: {entry['source']}, {entry['date']}",
+            )
+        )
+    return rows
