@@ -26,7 +26,9 @@ SHORT_WAIT_SECONDS = "8"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dev", action="store_true", help="also what `make test` needs")
     parser.add_argument("--ray", action="store_true", help="also Ray, for sweeps on a cluster")
@@ -61,7 +63,11 @@ def main() -> int:
         if not python.exists():
             make = [uv, "venv", "-q", "--python", sys.executable, str(options.venv)] if uv else None
             run(make or [sys.executable, "-m", "venv", str(options.venv)])
-        install = [uv, "pip", "install", "-q", "--python", str(python)] if uv else [str(python), "-m", "pip", "install", "-q"]
+        install = (
+            [uv, "pip", "install", "-q", "--python", str(python)]
+            if uv
+            else [str(python), "-m", "pip", "install", "-q", "--no-compile"]
+        )
         if accelerator == "cpu":
             if not install_cpu_torch(install, python, uv):
                 return fail(

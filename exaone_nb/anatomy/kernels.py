@@ -55,12 +55,17 @@ def _rule(scheme: str) -> tuple[str, dict[str, Any]]:
 
 def on_gpu(scheme: str, gpu: Gpu) -> Support:
     """What vLLM 0.32 does with `scheme` on `gpu`. Raises UsageError for an unknown scheme."""
+    return on_capability(scheme, gpu.compute_capability)
+
+
+def on_capability(scheme: str, compute_capability: float) -> Support:
+    """The same for any NVIDIA GPU, by its compute capability (8.9 for an L4)."""
     name, rule = _rule(scheme)
     for entry in rule["cuda"]:
-        if entry["from"] <= gpu.compute_capability <= entry.get("to", 99):
+        if entry["from"] <= compute_capability <= entry.get("to", 99):
             return Support(name, True, entry["compute"], entry["kernel"], entry.get("note", ""))
-    capability = f"compute capability {gpu.compute_capability}"
-    if gpu.compute_capability >= 10 and "blackwell" in rule:
+    capability = f"compute capability {compute_capability}"
+    if compute_capability >= 10 and "blackwell" in rule:
         why = rule["blackwell"]
     elif "why" in rule:
         why = rule["why"]

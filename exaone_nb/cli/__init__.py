@@ -14,7 +14,7 @@ import typer
 
 from exaone_nb.errors import WorkbookError
 
-WINGS = ("anatomy", "compress", "serve", "score", "workbook")
+WINGS = ("doctor", "anatomy", "compress", "serve", "score", "workbook")
 
 app = typer.Typer(
     name="exaone-nb",

@@ -40,6 +40,7 @@ def publish(work: Path = WORK, destination: Path = NANO) -> dict[str, Any]:
     card_text = card.read_text(encoding="utf-8") if card.exists() else ""
     with staged_directory(destination) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "model.safetensors").chmod(0o644)
         write_json(folder / "config.json", config_dict())
         write_json(
             folder / "generation_config.json",
