@@ -1,0 +1,243 @@
+"""What quantizing cost: weights, layer outputs, next-token distributions, perplexity; on text nothing was fitted to.
+
+All models run in transformers with the numbers of the saved checkpoint, activations rounded too where the scheme
+says so. Intervals come from resampling documents, since tokens of one document are not independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exaone_nb.compress.calibration import Source, read_source
+from exaone_nb.errors import WorkbookError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids of one text; the model is judged on the tokens from `start` on."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval over `n` documents."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def load_model(folder: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """The checkpoint in transformers, for evaluation, quietly."""
+    from exaone_nb.compress.engine import quiet
+
+    with quiet():
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", trust_remote_code=trust_remote_code
+        )
+    return model.eval()
+
+
+def documents(folder: str | Path, source: Source, count: int, longest: int = 512) -> list[Document]:
+    """The first `count` texts of a JSONL file as tokens. In a conversation only the last answer is judged.
+
+    Raises WorkbookError when the file cannot be used or nothing is left to judge.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    made = []
+    for row in read_source(source, at_least=1)[:count]:
+        if isinstance(row, str):
+            ids, start = tokenizer(row)["input_ids"], 1
+        else:
+            ids = _render(tokenizer, row, prompt=False)
+            start = _shared_start(ids, _render(tokenizer, row[:-1], prompt=True)) if len(row) > 1 else 1
+        ids = ids[:longest]
+        if max(start, 1) < len(ids):
+            made.append(Document(tuple(ids), max(start, 1)))
+    if not made:
+        raise WorkbookError(f"{source.name} has no text with a token to judge.", remedy="Give longer texts.")
+    return made
+
+
+def _render(tokenizer: Any, messages: Any, prompt: bool) -> list[int]:
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _shared_start(ids: Sequence[int], other: Sequence[int]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), min(len(ids), len(other))
+    )
+
+
+def log_probabilities(model: Any, document: Document) -> Tensor:
+    """Log-probabilities of the judged positions, float32 [tokens, vocabulary]."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model(torch.tensor([document.ids]), use_cache=False).logits[0]
+    return torch.log_softmax(logits[document.start - 1 : -1].float(), dim=-1)
+
+
+def negative_log_likelihoods(model: Any, texts: Sequence[Document]) -> np.ndarray:
+    """[documents, 2]: summed negative log-likelihood in nats, and the number of judged tokens."""
+    rows = []
+    for text in texts:
+        scores = log_probabilities(model, text)
+        wanted = scores.gather(1, _targets(text))
+        rows.append((-float(wanted.sum()), len(wanted)))
+    return np.array(rows)
+
+
+def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, np.ndarray]:
+    """Both models on the same texts: `baseline` and `candidate` [documents, 2] as above, and `kl` [documents, 2].
+
+    KL is D(baseline || candidate) in nats, summed over judged tokens: how far the distributions are apart, right or
+    wrong answer aside.
+    """
+    made: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
+    for text in texts:
+        first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
+        targets = _targets(text)
+        made["baseline"].append((-float(first.gather(1, targets).sum()), len(targets)))
+        made["candidate"].append((-float(second.gather(1, targets).sum()), len(targets)))
+        made["kl"].append((float((first.exp() * (first - second)).sum()), len(targets)))
+    return {name: np.array(rows) for name, rows in made.items()}
+
+
+def _targets(text: Document) -> Tensor:
+    import torch
+
+    return torch.tensor(text.ids[text.start :]).unsqueeze(1)
+
+
+def perplexity(rows: np.ndarray, seed: int = 0) -> Interval:
+    """exp(nats per token) with a bootstrap interval over documents; rows are [documents, 2]."""
+    return _resampled(lambda chosen: math.exp(chosen[:, 0].sum() / chosen[:, 1].sum()), rows, seed)
+
+
+def per_token(rows: np.ndarray, seed: int = 0) -> Interval:
+    """Nats per token with a bootstrap interval over documents; rows are [documents, 2]."""
+    return _resampled(lambda chosen: float(chosen[:, 0].sum() / chosen[:, 1].sum()), rows, seed)
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Interval:
+    """Nats per token of `second` minus `first` on the same documents, with a paired bootstrap interval.
+
+    Pairing removes what both find hard or easy alike, so that smaller differences can be told from chance.
+    """
+    if first.shape != second.shape or (first[:, 1] != second[:, 1]).any():
+        raise WorkbookError(
+            "The two measurements are not of the same documents.", expected="equal token counts."
+        )
+    return per_token(np.column_stack([second[:, 0] - first[:, 0], first[:, 1]]), seed)
+
+
+def _resampled(statistic: Any, rows: np.ndarray, seed: int) -> Interval:
+    generator = np.random.default_rng(seed)
+    picks = generator.integers(0, len(rows), size=(RESAMPLES, len(rows)))
+    values = [statistic(rows[pick]) for pick in picks]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Interval(statistic(rows), float(low), float(high), len(rows))
+
+
+def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Module name -> weight [out, in] as the checkpoint's numbers stand, for every Linear, head excluded."""
+    from exaone_nb.compress.engine import quiet
+
+    with quiet():
+        import torch
+        from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+
+        config = _quantization_of(folder)
+        more = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if config else {}
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **more)
+        return {
+            name: module.weight.detach()
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and name != "lm_head"
+        }
+
+
+def _quantization_of(folder: str | Path) -> dict[str, Any] | None:
+    from exaone_nb import catalog
+
+    return catalog.read_config(Path(folder) / "config.json").get("quantization_config")
+
+
+def weight_errors(baseline: dict[str, Tensor], candidate: dict[str, Tensor]) -> dict[str, float]:
+    """Relative error ||W - Q|| / ||W|| of each module's weight."""
+    return {
+        name: float((weight.float() - candidate[name].float()).norm() / weight.float().norm())
+        for name, weight in baseline.items()
+    }
+
+
+@contextmanager
+def recording(model: Any, names: Sequence[str], *, inputs: bool = False) -> Iterator[dict[str, list[Tensor]]]:
+    """Record what the named modules give back (or get, with `inputs`), one [tokens, width] per forward pass."""
+    kept: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = []
+    for name in names:
+
+        def hook(module: Any, given: Any, made: Any, name: str = name) -> None:
+            value = given[0] if inputs else made
+            value = value[0] if isinstance(value, tuple) else value
+            kept[name].append(value.detach().float().reshape(-1, value.shape[-1]))
+
+        handles.append(model.get_submodule(name).register_forward_hook(hook))
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layer_output_errors(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, float]:
+    """Relative error of the residual stream after each decoder layer: what has piled up by then."""
+    import torch
+
+    names = [name for name, _ in baseline.named_modules() if name.rpartition(".layers.")[2].isdigit()]
+    wrong, size = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for text in texts:
+        ids = torch.tensor([text.ids])
+        with (
+            torch.inference_mode(),
+            recording(baseline, names) as exact,
+            recording(candidate, names) as other,
+        ):
+            baseline(ids, use_cache=False)
+            candidate(ids, use_cache=False)
+        for name in names:
+            wrong[name] += float((exact[name][0] - other[name][0]).square().sum())
+            size[name] += float(exact[name][0].square().sum())
+    return {name: math.sqrt(wrong[name] / size[name]) for name in names}
+
+
+def layer_inputs(model: Any, module: str, texts: Sequence[Document]) -> Tensor:
+    """What a Linear reads on these texts, float32 [tokens, in]."""
+    import torch
+
+    with torch.inference_mode(), recording(model, [module], inputs=True) as kept:
+        for text in texts:
+            model(torch.tensor([text.ids]), use_cache=False)
+    return torch.cat(kept[module])
