@@ -12,7 +12,9 @@ from exaone_nb.workbook import doctor
 def test_our_own_environment_has_no_failure():
     found = doctor.diagnose()
     assert found.healthy, [c for c in found.checks if c.verdict == "FAIL"]
-    assert {"python", "packages", "memory", "disk", "gpu", "engine", "fonts", "browser"} <= {c.name for c in found.checks}
+    assert {"python", "packages", "memory", "disk", "gpu", "engine", "fonts", "browser"} <= {
+        c.name for c in found.checks
+    }
 
 
 def test_every_shortcoming_names_a_remedy():
