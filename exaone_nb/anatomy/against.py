@@ -13,8 +13,8 @@ def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict
     return {
         "file": what,
         "scheme": scheme,
-        "predicted bytes": predicted,
-        "real bytes": real,
+        "predicted bytes": f"{predicted:,}",
+        "real bytes": f"{real:,}",
         "off by": predicted - real,
         "where the real size comes from": origin,
     }
