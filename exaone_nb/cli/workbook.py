@@ -1,9 +1,12 @@
-"""Verbs of the workbook wing."""
+"""Verbs of the workbook wing, one module each."""
 
 from __future__ import annotations
 
 import typer
 
+from exaone_nb.cli import workbook_run
+
 
 def register(app: typer.Typer) -> None:
     """Add this wing's verbs to the command line."""
+    workbook_run.register(app)

@@ -1,0 +1,256 @@
+"""The verb `run`: executes chapters and renders the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from exaone_nb.workbook.chapters import Chapter
+    from exaone_nb.workbook.runner import Event, RunReport
+
+_MARKS = {
+    "ok": "[green]done[/]",
+    "cached": "[green]kept[/]",
+    "failed": "[red]FAILED[/]",
+    "skipped": "[yellow]skipped[/]",
+    "interrupted": "[yellow]stopped[/]",
+}
+
+
+class _PairsOfWords(TyperCommand):
+    """Accepts papermill's `-p NAME VALUE` beside `-p NAME=VALUE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                joined += [word, *rest]
+                break
+            joined.append(word)
+            if word in ("-p", "--parameter") and rest:
+                name = rest.pop(0)
+                if "=" not in name and not rest:
+                    raise UsageError(f"-p {name} has no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
+                joined.append(name if "=" in name else f"{name}={rest.pop(0)}")
+        return super().parse_args(ctx, joined)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb `run`."""
+    app.command("run", cls=_PairsOfWords)(run)
+
+
+def run(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Chapters: 05, 05_quantization, 00-04. None: all.")
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Name under runs/, or a path. Default: the model's name.")
+    ] = "",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; 05.NAME for one chapter."
+        ),
+    ] = None,
+    parameters_file: Annotated[
+        Path | None,
+        typer.Option("--parameters-file", "-f", help='YAML with NAME: value, and "05": {NAME: value}.'),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", help="Light chapters at once; 0: as many as cores, 4 at most.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Run chapters even when nothing changed.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds per chapter, instead of each one's own limit.")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option("--memory", help="GB for chapters running at once. Default: 80 % of what is free."),
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="Also write report.html, everything in one file.")
+    ] = False,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also write report.pdf, through an installed Chromium.")
+    ] = False,
+    notebooks: Annotated[
+        Path | None, typer.Option("--notebooks", help="Another folder of notebooks.")
+    ] = None,
+    help_notebook: Annotated[
+        bool, typer.Option("--help-notebook", help="Print the chapters' parameters and stop.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Execute notebooks into runs/NAME and render the report; unchanged chapters are kept."""
+    from exaone_nb.paths import NOTEBOOKS
+    from exaone_nb.workbook.chapters import discover, select
+
+    folder = notebooks or NOTEBOOKS
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", remedy="Name the folder with the notebooks.")
+    if help_notebook:
+        chosen = select(discover(folder), chapters or [])
+        emit(as_json, _schema(chosen), lambda console: _print_schema(console, chosen))
+        return
+    given = read_parameters(parameter or [], parameters_file)
+    from exaone_nb.workbook import runner
+
+    progress = _Progress(as_json)
+    try:
+        report = runner.run(
+            chapters or [],
+            given,
+            out,
+            jobs,
+            force,
+            folder=folder,
+            timeout_s=timeout,
+            memory_gb=memory,
+            single=single,
+            pdf=pdf,
+            progress=progress.show,
+        )
+    finally:
+        progress.close()
+    emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
+    raise typer.Exit(report.exit_code)
+
+
+def read_parameters(pairs: list[str], file: Path | None) -> dict[str, Any]:
+    """Values from a YAML file, then from `NAME=VALUE` words, which win. Raises UsageError."""
+    given: dict[str, Any] = {}
+    if file is not None:
+        import yaml
+
+        try:
+            document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(
+                f"{file} cannot be read as YAML: {error}", expected="NAME: value, one per line."
+            ) from error
+        if not isinstance(document, dict):
+            raise UsageError(f"{file} does not hold names and values.", expected="NAME: value, one per line.")
+        given |= {str(name): value for name, value in document.items()}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UsageError(f"-p {pair} names no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
+        given[name] = value
+    return given
+
+
+class _Progress:
+    """One line that moves on a terminal; finished chapters, one line each, in a log."""
+
+    def __init__(self, silent: bool) -> None:
+        self._console = Console(stderr=True)
+        self._silent = silent
+        self._running: dict[str, str] = {}
+        self._status = None
+        if not silent and self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+
+    def show(self, event: Event) -> None:
+        """React to one event of the runner."""
+        if self._silent:
+            return
+        name = event.chapter.slug
+        if event.kind == "start":
+            self._running[name] = name
+            if self._status is None:
+                self._console.print(f"{name}: running ({event.text})", highlight=False)
+        elif event.kind == "cell":
+            self._running[name] = f"{name} {event.done}/{event.total}"
+        else:
+            self._running.pop(name, None)
+            self._console.print(f"{name}: {_MARKS[event.kind]} {event.text}".rstrip(), highlight=False)
+        if self._status is not None:
+            self._status.update("  ".join(self._running.values()) or "…")
+
+    def close(self) -> None:
+        """Take the moving line away."""
+        if self._status is not None:
+            self._status.stop()
+
+
+def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
+    return [
+        {
+            "chapter": c.number,
+            "notebook": c.path.name,
+            "title": c.title,
+            "after": list(c.after),
+            "minutes": c.minutes,
+            "memory_gb": c.memory_gb,
+            "heavy": c.heavy,
+            "parameters": [
+                {
+                    "name": p.name,
+                    "type": p.type,
+                    "default": p.default,
+                    "choices": list(p.choices),
+                    "help": p.help,
+                }
+                for p in c.parameters
+            ],
+        }
+        for c in chapters
+    ]
+
+
+def _print_schema(console: Console, chapters: list[Chapter]) -> None:
+    from rich.table import Table
+
+    for chapter in chapters:
+        table = Table(title=f"{chapter.slug}: {chapter.question or chapter.title}", title_justify="left")
+        for head in ("parameter", "type", "default", "meaning"):
+            table.add_column(head)
+        for p in chapter.parameters:
+            choices = f" ({' | '.join(map(str, p.choices))})" if p.choices else ""
+            table.add_row(p.name, p.type, repr(p.default), p.help + choices)
+        console.print(table)
+
+
+def _print_summary(console: Console, report: RunReport) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from exaone_nb.workbook.report.look import duration, gigabytes
+
+    table = Table()
+    table.add_column("chapter")
+    table.add_column("status")
+    table.add_column("time", justify="right")
+    table.add_column("peak memory", justify="right")
+    for o in report.outcomes:
+        table.add_row(
+            f"{o.number} {escape(o.title)}",
+            _MARKS[o.status],
+            duration(o.seconds) if o.seconds else "",
+            gigabytes(o.peak_bytes),
+        )
+    console.print(table)
+    for o in report.outcomes:
+        if o.failure:
+            where = f", code cell {o.failure.cell}" if o.failure.cell else ""
+            console.print(
+                f"[red]{o.number} failed[/] ({o.failure.kind}{where}): {escape(o.failure.error[:600])}"
+            )
+            console.print(f"  Why: {escape(o.failure.why)}\n  What to do: {escape(o.failure.remedy)}")
+        elif o.status == "skipped":
+            console.print(f"[yellow]{o.number} skipped[/]: {escape(o.why)}")
+    console.print(
+        f"{duration(report.seconds)} in all. Report: {report.index}", soft_wrap=True, highlight=False
+    )

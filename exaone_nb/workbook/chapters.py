@@ -1,0 +1,152 @@
+"""What the runner knows of a notebook: its metadata, its parameters, its cells. No chapter is known by name.
+
+`metadata.exaone_nb` of a notebook declares `chapter`, `title`, `question`, `after` (chapters whose results it
+reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy`, `timeout_s`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import NOTEBOOKS
+from exaone_nb.workbook.parameters import Parameter, parse
+
+DEFAULT_TIMEOUT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook as stored. `number` is what `after` lists and what a person types."""
+
+    path: Path
+    number: str
+    title: str
+    question: str
+    after: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    minutes: float
+    memory_gb: float
+    heavy: bool
+    timeout_s: float
+    parameters: tuple[Parameter, ...]
+    document: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def slug(self) -> str:
+        return self.path.stem
+
+
+def source_of(cell: dict[str, Any]) -> str:
+    """A cell's source as one string; the format allows a list of lines."""
+    source = cell.get("source", "")
+    return source if isinstance(source, str) else "".join(source)
+
+
+def has_tag(cell: dict[str, Any], tag: str) -> bool:
+    """Whether a cell carries a tag."""
+    return tag in cell.get("metadata", {}).get("tags", [])
+
+
+def load(path: str | Path) -> Chapter:
+    """Read one notebook. Raises WorkbookError when it is not a notebook, or its declarations are not usable."""
+    path = Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no notebook {path}.", remedy="Check the path.") from error
+    except ValueError as error:
+        raise WorkbookError(f"{path.name} is not a notebook: {error}", expected="nbformat 4 JSON.") from error
+    if not isinstance(document, dict) or document.get("nbformat") != 4 or "cells" not in document:
+        raise WorkbookError(f"{path.name} is not a notebook.", expected="nbformat 4 JSON.")
+    for cell in document["cells"]:
+        cell["source"] = source_of(cell)
+    declared = document.get("metadata", {}).get("exaone_nb", {})
+    leading = re.match(r"\d+", path.stem)
+    parameter_cells = [c for c in document["cells"] if c["cell_type"] == "code" and has_tag(c, "parameters")]
+    try:
+        return Chapter(
+            path=path.absolute(),
+            number=str(declared.get("chapter") or (leading[0] if leading else path.stem)),
+            title=str(declared.get("title") or path.stem.replace("_", " ")),
+            question=str(declared.get("question", "")),
+            after=tuple(str(number) for number in declared.get("after", ())),
+            reads=tuple(declared.get("reads", ())),
+            writes=tuple(declared.get("writes", ())),
+            minutes=float(declared.get("minutes", 0)),
+            memory_gb=float(declared.get("memory_gb", 1)),
+            heavy=bool(declared.get("heavy", False)),
+            timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
+            parameters=parse(parameter_cells[0]["source"], path.name) if parameter_cells else (),
+            document=document,
+        )
+    except (TypeError, ValueError) as error:
+        raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
+
+
+def discover(folder: str | Path = NOTEBOOKS) -> list[Chapter]:
+    """All chapters of a folder (files `NN_name.ipynb`), in the order of their names."""
+    return [load(path) for path in sorted(Path(folder).glob("[0-9]*_*.ipynb"))]
+
+
+def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
+    """The chapters a person named: `05`, `5`, `05_quantization`, a range `00-04`; none means all.
+
+    Raises UsageError for a name that no chapter has.
+    """
+    names = list(names)
+    if not names:
+        return list(chapters)
+    by_name = {
+        name: c for c in chapters for name in (c.number, c.number.lstrip("0") or "0", c.slug, c.path.name)
+    }
+    chosen: list[Chapter] = []
+    for name in names:
+        match = re.fullmatch(r"(\d+)-(\d+)", name)
+        if match:
+            low, high = int(match[1]), int(match[2])
+            found = [c for c in chapters if c.number.isdigit() and low <= int(c.number) <= high]
+        else:
+            found = [by_name[name]] if name in by_name else []
+        if not found:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            raise UsageError(
+                f"There is no chapter {name!r}.",
+                expected=", ".join(c.slug for c in chapters) or "notebooks named NN_name.ipynb.",
+                remedy=f"Did you mean {near[0]}?" if near else "Name a number, a notebook, or a range 00-04.",
+            )
+        chosen += [c for c in found if c not in chosen]
+    return sorted(chosen, key=lambda c: c.path.name)
+
+
+def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """Dependencies first, file order otherwise. Raises WorkbookError on a circle or an `after` that names itself."""
+    by_number = {chapter.number: chapter for chapter in chapters}
+    ordered: list[Chapter] = []
+    visiting: list[str] = []
+
+    def visit(chapter: Chapter) -> None:
+        if chapter in ordered:
+            return
+        if chapter.number in visiting:
+            circle = " -> ".join([*visiting[visiting.index(chapter.number) :], chapter.number])
+            raise WorkbookError(
+                f"Chapters wait for each other: {circle}.", remedy="Correct `after` in their metadata."
+            )
+        visiting.append(chapter.number)
+        for number in chapter.after:
+            if number in by_number:
+                visit(by_number[number])
+        visiting.pop()
+        ordered.append(chapter)
+
+    for chapter in chapters:
+        visit(chapter)
+    return ordered

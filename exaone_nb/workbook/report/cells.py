@@ -1,0 +1,150 @@
+"""Cells of an executed notebook as HTML: code folded, text as text, the best picture of each output."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from exaone_nb.workbook.chapters import has_tag, source_of
+from exaone_nb.workbook.report.markdown import Prose, mathml
+from exaone_nb.workbook.report.sanitize import sanitize
+
+LONGEST_TEXT = 20_000
+MOST_LINES = 200
+LARGEST_PICTURE_BYTES = 1_500_000
+WIDEST_PICTURE_PIXELS = 1600
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+
+
+def cells_to_html(cells: list[dict[str, Any]], prose: Prose, link: Callable[[str], str]) -> str:
+    """All cells of one notebook. Cells tagged `remove-cell` are left out."""
+    parts = []
+    for cell in cells:
+        if has_tag(cell, "remove-cell"):
+            continue
+        if cell["cell_type"] == "markdown":
+            parts.append(f'<div class="prose">{prose.render(source_of(cell), link)}</div>')
+        elif cell["cell_type"] == "code" and source_of(cell).strip():
+            parts.append(_code(cell) + "".join(output_to_html(o, prose) for o in cell.get("outputs", [])))
+    return "\n".join(parts)
+
+
+def _code(cell: dict[str, Any]) -> str:
+    source = source_of(cell).rstrip()
+    lines = source.count("\n") + 1
+    if has_tag(cell, "parameters"):
+        title = "Parameters and their defaults"
+    elif has_tag(cell, "injected-parameters"):
+        title = "Values of this run"
+    else:
+        first = next((line.strip() for line in source.splitlines() if line.strip()), "")
+        title = first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
+    unit = "line" if lines == 1 else "lines"
+    return (
+        f'<details class="code"><summary><code>{escape(title)}</code> <span class="count">{lines} {unit}</span></summary>'
+        f"{highlighted(source)}</details>"
+    )
+
+
+def highlighted(source: str) -> str:
+    """Python source with classes for its tokens."""
+    from pygments import highlight
+    from pygments.formatters.html import HtmlFormatter
+    from pygments.lexers.python import PythonLexer
+
+    return highlight(source, PythonLexer(), HtmlFormatter(cssclass="source", wrapcode=True))
+
+
+def output_to_html(output: dict[str, Any], prose: Prose) -> str:
+    """One output. Text is always escaped; HTML is sanitized; pictures are embedded and bounded."""
+    kind = output.get("output_type")
+    if kind == "stream":
+        text = _bounded(_ANSI.sub("", _joined(output.get("text", ""))))
+        if not text.strip():
+            return ""
+        if output.get("name") == "stderr":
+            lines = text.count("\n") + 1
+            return (
+                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} lines</span>'
+                f"</summary><pre>{escape(text)}</pre></details>"
+            )
+        return f'<pre class="output" tabindex="0">{escape(text)}</pre>'
+    if kind == "error":
+        text = (
+            _ANSI.sub("", "\n".join(output.get("traceback", [])))
+            or f"{output.get('ename')}: {output.get('evalue')}"
+        )
+        return f'<pre class="output error" tabindex="0">{escape(_bounded(text))}</pre>'
+    if kind in ("display_data", "execute_result"):
+        return _display(output.get("data", {}), output.get("metadata", {}), prose)
+    return ""
+
+
+def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> str:
+    """The richest form that can be shown safely."""
+    if "application/vnd.jupyter.widget-view+json" in data:
+        return '<p class="aside">An interactive control stands here in JupyterLab.</p>'
+    if "text/html" in data:
+        return f'<div class="output rich">{_bounded_pictures(sanitize(_joined(data["text/html"])))}</div>'
+    for media in ("image/svg+xml", "image/png", "image/jpeg"):
+        if media in data:
+            return _picture(media, _joined(data[media]), metadata.get(media, {}).get("alt", ""))
+    if "text/latex" in data:
+        return f'<p class="output">{mathml(_joined(data["text/latex"]).strip().strip("$"), block=True)}</p>'
+    if "text/markdown" in data:
+        return f'<div class="output prose">{Prose(deeper=2).render(_joined(data["text/markdown"]))}</div>'
+    if "text/plain" in data:
+        return f'<pre class="output" tabindex="0">{escape(_bounded(_joined(data["text/plain"])))}</pre>'
+    return ""
+
+
+def _picture(media: str, content: str, alt: str) -> str:
+    encoded = (
+        base64.b64encode(content.encode()).decode("ascii")
+        if media.endswith("xml")
+        else re.sub(r"\s", "", content)
+    )
+    address = _bounded_pictures(f"data:{media};base64,{encoded}")
+    return f'<figure class="enb"><img alt="{escape(alt, quote=True)}" src="{address}"></figure>'
+
+
+def _bounded_pictures(html: str) -> str:
+    """Raster pictures above the limit are drawn smaller."""
+
+    def smaller(match: re.Match[str]) -> str:
+        if len(match[2]) * 3 // 4 <= LARGEST_PICTURE_BYTES:
+            return match[0]
+        from PIL import Image
+
+        with Image.open(io.BytesIO(base64.b64decode(match[2]))) as picture:
+            picture.thumbnail((WIDEST_PICTURE_PIXELS, WIDEST_PICTURE_PIXELS))
+            buffer = io.BytesIO()
+            picture.convert("RGB").save(buffer, "JPEG", quality=85)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+    return re.sub(r"data:image/(png|jpeg|webp);base64,([A-Za-z0-9+/=]+)", smaller, html)
+
+
+def _bounded(text: str) -> str:
+    """Long text without its middle; the executed notebook has all of it."""
+    lines = text.split("\n")
+    if len(lines) > MOST_LINES:
+        left_out = len(lines) - MOST_LINES
+        lines = [
+            *lines[: MOST_LINES // 2],
+            f"… {left_out:,} lines are in the executed notebook …",
+            *lines[-MOST_LINES // 2 :],
+        ]
+        text = "\n".join(lines)
+    if len(text) > LONGEST_TEXT:
+        half = LONGEST_TEXT // 2
+        text = f"{text[:half]}\n… {len(text) - LONGEST_TEXT:,} characters are in the executed notebook …\n{text[-half:]}"
+    return text.rstrip("\n")
+
+
+def _joined(text: Any) -> str:
+    return text if isinstance(text, str) else "".join(text)

@@ -1,0 +1,97 @@
+"""Prose cells: Markdown with `$…$` and `$$…$$` turned into MathML, which browsers draw without any script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from exaone_nb.workbook.report.sanitize import sanitize
+
+# pandoc's rule: no space inside the dollars, no digit after the closing one, so that "$5 and $6" is money.
+_INLINE = r"\$(?![\s$])(?P<inline_tex>(?:\\.|[^\\$\n])+?)(?<!\s)\$(?!\d)"
+_BLOCK = r"^ {0,3}\$\$(?P<block_tex>[\s\S]+?)\$\$[ \t]*(?:\n+|$)"
+_STAND_IN = re.compile("\ue000(\\d+)\ue001")
+_ANCHOR = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One entry of a table of contents."""
+
+    level: int
+    anchor: str
+    text: str
+
+
+@dataclass
+class Prose:
+    """Renders the Markdown of one page and collects its headings. `prefix` keeps anchors apart in a joined page."""
+
+    prefix: str = ""
+    deeper: int = 0
+    headings: list[Heading] = field(default_factory=list)
+
+    def render(self, text: str, link: Callable[[str], str] = lambda address: address) -> str:
+        """HTML of one cell: sanitized, math as MathML, headings with anchors; `link` rewrites addresses."""
+        formulas: list[str] = []
+
+        def keep(html: str) -> str:
+            formulas.append(html)
+            return f"\ue000{len(formulas) - 1}\ue001"
+
+        html = sanitize(_parser(keep)(text.replace("\ue000", "").replace("\ue001", "")))
+        html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
+        html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
+        html = html.replace("<table>", '<table class="enb">')
+        return _STAND_IN.sub(lambda m: formulas[int(m[1])], html)
+
+    def _heading(self, level: int, html: str, formulas: list[str]) -> str:
+        plain = re.sub(r"<[^>]+>", "", _STAND_IN.sub("", html)).strip()
+        base = self.prefix + (
+            re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFKC", plain).lower()).strip("-") or "part"
+        )
+        taken = {heading.anchor for heading in self.headings}
+        anchor, count = base, 2
+        while anchor in taken:
+            anchor, count = f"{base}-{count}", count + 1
+        level = min(level + self.deeper, 6)
+        self.headings.append(Heading(level, anchor, plain))
+        return f'<h{level} id="{escape(anchor, quote=True)}">{html}</h{level}>'
+
+
+def mathml(tex: str, block: bool = False) -> str:
+    """A formula as MathML. TeX that cannot be converted is shown as it was written, marked as code."""
+    from latex2mathml.converter import convert
+
+    try:
+        return convert(tex.strip(), display="block" if block else "inline")
+    except (
+        Exception
+    ):  # the converter raises many kinds for malformed TeX; the reader still gets the formula's text
+        return f'<code class="tex">{escape(tex)}</code>'
+
+
+def _parser(keep: Callable[[str], str]) -> Any:
+    import mistune
+
+    markdown = mistune.create_markdown(
+        escape=False, renderer="html", plugins=["strikethrough", "footnotes", "table", "task_lists", "url"]
+    )
+
+    def inline(parser: Any, match: re.Match[str], state: Any) -> int:
+        state.append_token({"type": "formula", "raw": keep(mathml(match["inline_tex"]))})
+        return match.end()
+
+    def block(parser: Any, match: re.Match[str], state: Any) -> int:
+        state.append_token({"type": "formula_block", "raw": keep(mathml(match["block_tex"], block=True))})
+        return match.end()
+
+    markdown.inline.register("formula", _INLINE, inline, before="link")
+    markdown.block.register("formula_block", _BLOCK, block, before="list")
+    markdown.renderer.register("formula", lambda renderer, text: text)
+    markdown.renderer.register("formula_block", lambda renderer, text: f"<p>{text}</p>\n")
+    return markdown

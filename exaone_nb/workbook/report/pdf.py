@@ -1,0 +1,53 @@
+"""The report on paper, through whichever Chromium is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.files import staged_file
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+LIMIT_SECONDS = 180
+
+
+def find_browser() -> str:
+    """Path of an installed Chromium-like browser ($CHROMIUM first), or empty."""
+    chosen = os.environ.get("CHROMIUM", "")
+    return chosen or next((path for name in BROWSERS if (path := shutil.which(name))), "")
+
+
+def print_pdf(page: Path, destination: Path) -> Path:
+    """Print a page to PDF. Raises WorkbookError when there is no browser or it does not deliver."""
+    browser = find_browser()
+    if not browser:
+        raise WorkbookError(
+            "There is no Chromium or Chrome to make the PDF with.",
+            remedy="Install one (Debian: apt install chromium), set CHROMIUM, or print report.html from any browser.",
+        )
+    with staged_file(destination) as staging, tempfile.TemporaryDirectory() as profile:
+        command = [
+            browser,
+            "--headless",
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            f"--user-data-dir={profile}",
+            f"--print-to-pdf={staging}",
+            page.absolute().as_uri(),
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # Chromium refuses to sandbox for root, as in containers
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise WorkbookError(f"{Path(browser).name} did not make the PDF ({error}).") from error
+        if done.returncode != 0 or staging.stat().st_size == 0:
+            last = (done.stderr.strip().splitlines() or [""])[-1]
+            raise WorkbookError(
+                f"{Path(browser).name} did not make the PDF. {last}", remedy="Print report.html instead."
+            )
+    return destination
