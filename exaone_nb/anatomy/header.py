@@ -1,0 +1,226 @@
+"""The header of a safetensors file, read strictly.
+
+    8 bytes    length N of the header, little-endian
+    N bytes    a JSON object: name -> {"dtype", "shape", "data_offsets": [begin, end]}; "__metadata__" is text -> text
+    the rest   the tensors, back to back, from offset 0 to the end of the file
+
+Everything that does not add up is refused with what was found and what was expected, before any memory is set
+aside for it. Format: https://github.com/huggingface/safetensors#format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from exaone_nb.anatomy.tensors import DTYPE_BITS
+from exaone_nb.errors import WorkbookError
+
+# The format's own limit (safetensors/src/tensor.rs): a longer header is an attack or not a safetensors file.
+LONGEST_HEADER = 100_000_000
+LARGEST_OFFSET = 1 << 63
+DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """One tensor of a header. Offsets count from the end of the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its data."""
+        return self.end - self.begin
+
+    @property
+    def elements(self) -> int:
+        """Stored elements (a packed int32 counts as one)."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """The header of one file. 8 + header_bytes + data_bytes is the file's size, or reading would have failed."""
+
+    name: str
+    header_bytes: int
+    file_bytes: int
+    entries: tuple[TensorEntry, ...]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(entry.bytes for entry in self.entries)
+
+
+def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> int:
+    """N from the first 8 bytes. Raises WorkbookError when it cannot be the length of a header in this file."""
+    refuse_foreign(first_bytes, name)
+    if len(first_bytes) < 8:
+        raise WorkbookError(
+            f"{name} has {len(first_bytes)} bytes.",
+            expected="at least 8 bytes of header length.",
+            remedy=DOWNLOAD_AGAIN,
+        )
+    length = int.from_bytes(first_bytes[:8], "little")
+    if length > LONGEST_HEADER:
+        raise WorkbookError(
+            f"{name} claims a header of {length:,} bytes.",
+            expected=f"at most {LONGEST_HEADER:,}; this does not look like a safetensors file.",
+            remedy="Check that the name ends in .safetensors and that the download was not an error page.",
+        )
+    if length + 8 > file_bytes:
+        raise WorkbookError(
+            f"{name} claims a header of {length:,} bytes but the whole file has {file_bytes:,}.",
+            expected="a header that fits into the file.",
+            remedy=DOWNLOAD_AGAIN,
+        )
+    if length < 2:
+        raise WorkbookError(
+            f"{name} has a header of {length} bytes.", expected="at least `{}`.", remedy=DOWNLOAD_AGAIN
+        )
+    return length
+
+
+def refuse_foreign(first_bytes: bytes, name: str) -> None:
+    """Raise WorkbookError when the bytes are those of a pickle, a zip, a GGUF file, or a web page."""
+    if first_bytes.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        raise WorkbookError(
+            f"{name} is a pickle (PyTorch .bin). It can run code when loaded, so it is not opened.",
+            expected="a safetensors file.",
+            remedy="Use the repository's safetensors files, or convert it in a sandbox you trust.",
+        )
+    if first_bytes.startswith(b"GGUF"):
+        raise WorkbookError(
+            f"{name} is a GGUF file.", expected="a safetensors file.", remedy="Name the original model."
+        )
+    start = first_bytes.lstrip().lower()
+    if start.startswith((b"<!docty", b"<html", b"<head", b"<?xml")):
+        raise WorkbookError(
+            f"{name} is a web page, not a file of weights.",
+            expected="a safetensors file.",
+            remedy="The server sent an error or a login page: open the address in a browser, check the name and access.",
+        )
+    if start.startswith(b"version "):
+        raise WorkbookError(
+            f"{name} is a git-LFS pointer, not the file itself.",
+            expected="a safetensors file.",
+            remedy="Run `git lfs pull` in that folder, or download from the hub.",
+        )
+
+
+def parse_header(
+    content: bytes, data_bytes: int, name: str = "file"
+) -> tuple[tuple[TensorEntry, ...], dict[str, str]]:
+    """Entries in the order of their data, and the metadata, from the JSON bytes.
+
+    `data_bytes` is what the file has after its header. Raises WorkbookError for text that is not UTF-8 or not JSON,
+    duplicate names, unknown dtypes, impossible shapes, and offsets that overlap, leave gaps or miss the file's end.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _broken(name, f"is not UTF-8 at byte {error.start}") from error
+    try:
+        document = json.loads(text, object_pairs_hook=_Unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _broken(name, f"is not JSON: {str(error)[:200]}") from error
+    if not isinstance(document, dict):
+        raise _broken(name, f"is a JSON {type(document).__name__}, not an object")
+    metadata = _metadata(document.pop("__metadata__", {}), name)
+    entries = sorted(
+        (_entry(key, value, name) for key, value in document.items()), key=lambda e: (e.begin, e.end)
+    )
+    _check_cover(entries, data_bytes, name)
+    return tuple(entries), metadata
+
+
+class _Unique(dict):
+    """A JSON object whose keys were all different. (json keeps the last of two equal keys without a word.)"""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        if len(self) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            raise ValueError(f"the key {twice!r} is there twice")
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number")
+
+
+def _broken(name: str, what: str) -> WorkbookError:
+    return WorkbookError(
+        f"The header of {name} {what}.", expected="a safetensors header.", remedy=DOWNLOAD_AGAIN
+    )
+
+
+def _metadata(value: Any, name: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise _broken(name, "has __metadata__ that is not text to text")
+    return dict(value)
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LARGEST_OFFSET
+
+
+def _entry(tensor: str, value: Any, name: str) -> TensorEntry:
+    if type(value) is not _Unique or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _broken(name, f"describes {tensor!r} without exactly dtype, shape and data_offsets")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise _broken(name, f"gives {tensor!r} the unknown dtype {dtype!r}")
+    if type(shape) is not list or not all(map(_whole, shape)):
+        raise _broken(name, f"gives {tensor!r} the shape {shape!r}")
+    if (
+        type(offsets) is not list
+        or len(offsets) != 2
+        or not all(map(_whole, offsets))
+        or offsets[0] > offsets[1]
+    ):
+        raise _broken(name, f"gives {tensor!r} the offsets {offsets!r}")
+    elements = 1
+    for side in shape:
+        elements *= side
+        if elements >= LARGEST_OFFSET:  # also stops a long shape from growing an endless number
+            raise _broken(name, f"gives {tensor!r} a shape of more than 2**63 elements")
+    bits = elements * DTYPE_BITS[dtype]
+    begin, end = offsets
+    if bits != (end - begin) * 8:
+        raise _broken(
+            name, f"gives {tensor!r} {end - begin:,} bytes, but {dtype} {shape} takes {bits / 8:,.10g}"
+        )
+    return TensorEntry(tensor, dtype, tuple(shape), begin, end)
+
+
+def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None:
+    """The tensors follow each other without overlap or gap and end where the file ends."""
+    position, before = 0, "the start"
+    for entry in entries:
+        if entry.begin != position:
+            what = (
+                "overlaps"
+                if entry.begin < position
+                else f"leaves {entry.begin - position:,} unused bytes after"
+            )
+            raise _broken(name, f"is wrong about offsets: {entry.name!r} {what} {before}")
+        position, before = entry.end, repr(entry.name)
+    if position != data_bytes:
+        less = "fewer" if data_bytes < position else "more"
+        raise WorkbookError(
+            f"{name} has {data_bytes:,} bytes of data, {abs(data_bytes - position):,} {less} than its header describes.",
+            expected=f"{position:,} bytes of data.",
+            remedy="The download stopped early: download the file again."
+            if data_bytes < position
+            else DOWNLOAD_AGAIN,
+        )

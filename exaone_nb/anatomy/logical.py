@@ -1,0 +1,134 @@
+"""From what a file stores to the parameters it stands for: packed words unpacked, scales set aside.
+
+A W4A16 file of a 32-billion model holds about 5 billion elements, because eight weights share one int32; tools that
+add up shapes report the 5.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from exaone_nb.anatomy.foreign import Quantization, read_quantization, stored_tensors
+from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
+from exaone_nb.anatomy.stored import StoredTensor
+from exaone_nb.anatomy.tensors import TORCH_DTYPES, TensorSpec
+
+# Tensors that describe other tensors and hold no parameters themselves.
+OVERHEAD = re.compile(
+    r"(\.(weight_scale|weight_zero_point|weight_global_scale|weight_shape|weight_g_idx|weight_scale_inv"
+    r"|input_scale|input_zero_point|input_global_scale|output_scale|[qkv]_scale|[qkv]_zero_point"
+    r"|qzeros|scales|g_idx)|_scales)$"
+)
+BUFFER = re.compile(r"\.e_score_correction_bias$")
+PACKED = re.compile(r"(\.(weight_packed|qweight)|_blocks)$")
+
+_COMPONENTS = (
+    (re.compile(r"(^|\.)lm_head\."), "head"),
+    (re.compile(r"(embed_tokens|\.wte|word_embeddings)\."), "embedding"),
+    (re.compile(r"vision"), "vision"),
+    (re.compile(r"projector"), "projector"),
+    (re.compile(r"shared_expert"), "shared_experts"),
+    (re.compile(r"\.experts\."), "experts"),
+    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction"), "router"),
+    (re.compile(r"norm|\.ln_"), "norm"),
+    (re.compile(r"attn|attention"), "attention"),
+    (re.compile(r"mlp|feed_forward"), "mlp"),
+)
+_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+
+
+def component_of(name: str) -> str:
+    """The component by the tensor's name, `other` when the name says nothing."""
+    return next((component for pattern, component in _COMPONENTS if pattern.search(name)), "other")
+
+
+def layer_of(name: str) -> int | None:
+    """The decoder layer in a tensor's name, None outside the layers and in a vision tower."""
+    found = _LAYER.search(name)
+    return int(found[1]) if found and "vision" not in name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One stored tensor that a config calls for. `logical` parameters are counted on the tensor that holds them."""
+
+    tensor: StoredTensor
+    spec: TensorSpec
+    logical: int
+
+
+def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
+    """Every tensor that a file with this config holds, by stored name. Raises WorkbookError for an unknown family."""
+    quantization, dtype = read_quantization(config), model_dtype(config)
+    found: dict[str, Expectation] = {}
+    for spec in expected_tensors(config):
+        parameters = 0 if spec.buffer else spec.elements
+        for tensor in stored_tensors(spec, quantization, dtype):
+            found[tensor.name] = Expectation(tensor, spec, 0 if OVERHEAD.search(tensor.name) else parameters)
+    return found
+
+
+def is_known(config: dict[str, Any] | None) -> bool:
+    """True when there is a layout for the config's family."""
+    return bool(config) and config.get("model_type") in LAYOUTS
+
+
+def model_dtype(config: dict[str, Any]) -> str:
+    """The dtype that the config names, BF16 when it names none."""
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    for place in (config, text):
+        for key in ("dtype", "torch_dtype"):
+            name = str(place.get(key, "")).removeprefix("torch.")
+            if name in TORCH_DTYPES:
+                return TORCH_DTYPES[name]
+    return "BF16"
+
+
+def logical_elements(
+    entry: Any, quantization: Quantization | None, expected: Expectation | None
+) -> int | None:
+    """Parameters that one stored tensor stands for; 0 for scales and buffers; None when its packing is not known.
+
+    `entry` has name, dtype and shape. Where the config calls for exactly this tensor, its own size decides (a packed
+    row may end in unused bits).
+    """
+    if expected is not None and expected.tensor.shape == tuple(entry.shape):
+        return expected.logical
+    name = entry.name
+    if OVERHEAD.search(name) or BUFFER.search(name):
+        return 0
+    stored = math.prod(entry.shape)
+    if not PACKED.search(name):
+        return stored
+    if entry.dtype == "U8":
+        return stored * 2
+    bits = _bits(name.rpartition(".")[0], quantization)
+    return stored * 32 // bits if bits else None
+
+
+def _bits(module: str, quantization: Quantization | None) -> int | None:
+    if quantization is None:
+        return None
+    if quantization.bits:
+        return quantization.bits
+    scheme = quantization.scheme_for(module, "head" if module.endswith("lm_head") else "linear")
+    if scheme is None and len(quantization.groups) == 1:
+        scheme = quantization.groups[0][0]
+    return scheme.weights.num_bits if scheme and scheme.weights else None
+
+
+def total_logical(entries: Iterable[Any], config: dict[str, Any] | None) -> int | None:
+    """Logical parameters of a set of entries, None when one of them is packed in a way the config does not tell."""
+    quantization = read_quantization(config)
+    expected = expectations(config) if is_known(config) else {}
+    total = 0
+    for entry in entries:
+        count = logical_elements(entry, quantization, expected.get(entry.name))
+        if count is None:
+            return None
+        total += count
+    return total
