@@ -1,0 +1,83 @@
+"""How many items a comparison needs, and how small a drop a comparison can see.
+
+For paired answers the spread of the difference comes from the items on which exactly one model is right, their share
+being psi. The number of items to see a true drop d with two-sided level alpha and power 1 - beta (Connor 1987,
+Biometrics 43:207):
+
+    n = (z_alpha/2 sqrt(psi) + z_beta sqrt(psi - d^2))^2 / d^2
+
+The exact test is a little more cautious than this normal form; the tests hold the two together by simulation.
+"""
+
+from __future__ import annotations
+
+import math
+
+from exaone_nb.errors import UsageError
+
+POWER = 0.8
+ALPHA = 0.05
+
+
+def items_needed(drop: float, share_differing: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
+    """Items so that a true drop (0.02 = two points) is found with this power when the models differ on that share.
+
+    Raises UsageError when the drop is larger than the share of differing items, which is impossible.
+    """
+    _check(power, alpha)
+    if not 0 < drop <= share_differing <= 1:
+        raise UsageError(
+            f"A drop of {drop:g} with {share_differing:g} of the items differing is impossible.",
+            expected="0 < drop <= share of differing items <= 1.",
+        )
+    return math.ceil(_items(drop, share_differing, power, alpha))
+
+
+def smallest_drop(
+    n: int, share_differing: float, *, power: float = POWER, alpha: float = ALPHA
+) -> float | None:
+    """The smallest true drop that n items show with this power; None when even the largest possible one stays hidden."""
+    from scipy.optimize import brentq
+
+    _check(power, alpha)
+    if n < 2:
+        raise UsageError(f"{n} items.", expected="at least two.")
+    if not 0 < share_differing <= 1:
+        raise UsageError(
+            f"{share_differing:g} of the items differing.", expected="a share above 0, at most 1."
+        )
+
+    def missing(drop: float) -> float:
+        return _items(drop, share_differing, power, alpha) - n
+
+    if missing(share_differing) > 0:
+        return None
+    return float(brentq(missing, 1e-6, share_differing))
+
+
+def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
+    """Items per model when the two are compared without pairing (two independent proportions, normal form)."""
+    from scipy.stats import norm
+
+    _check(power, alpha)
+    lower = accuracy - drop
+    if not (drop > 0 and lower >= 0 and accuracy <= 1):
+        raise UsageError(
+            f"A drop of {drop:g} from {accuracy:g} is impossible.", expected="0 < drop <= accuracy <= 1."
+        )
+    variance = accuracy * (1 - accuracy) + lower * (1 - lower)
+    return math.ceil(((norm.isf(alpha / 2) + norm.isf(1 - power)) / drop) ** 2 * variance)
+
+
+def _items(drop: float, share: float, power: float, alpha: float) -> float:
+    from scipy.stats import norm
+
+    root = norm.isf(alpha / 2) * math.sqrt(share) + norm.isf(1 - power) * math.sqrt(max(0.0, share - drop**2))
+    return (root / drop) ** 2
+
+
+def _check(power: float, alpha: float) -> None:
+    if not (0.5 <= power < 1 and 0 < alpha < 0.5):
+        raise UsageError(
+            f"power {power:g}, alpha {alpha:g}.", expected="power in [0.5, 1), alpha in (0, 0.5)."
+        )

@@ -1,0 +1,98 @@
+"""How a model is asked: everything that can change a score, in one record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from exaone_nb.errors import UsageError
+
+Backend = Literal["vllm", "hf", "server", "server-chat"]
+BACKENDS: tuple[Backend, ...] = ("vllm", "hf", "server", "server-chat")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One way of scoring. `limit` is items per task; `max_gen_toks` applies to tasks that name none themselves.
+
+    `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks
+    /v1/chat/completions, where the server applies the template (generation only).
+    """
+
+    backend: Backend = "vllm"
+    limit: int | None = None
+    num_fewshot: int | None = None
+    chat_template: bool = True
+    fewshot_as_multiturn: bool = True
+    thinking: bool = False
+    think_end_token: str | None = None
+    system: str = ""
+    max_gen_toks: int | None = None
+    max_model_len: int = 2048
+    gen_kwargs: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "auto"
+    seed: int = 1234
+    batch_size: int = 16
+    engine: dict[str, Any] = field(default_factory=dict)
+    base_url: str = ""
+    tokenizer: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise UsageError(f"No backend {self.backend!r}.", expected=f"one of {', '.join(BACKENDS)}.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
+        if self.backend.startswith("server") and not self.base_url:
+            raise UsageError(
+                f"Backend {self.backend!r} needs the server's address.",
+                remedy="Give --base-url, for instance http://127.0.0.1:8000/v1",
+            )
+        if self.backend == "server" and not self.tokenizer:
+            raise UsageError(
+                "Backend 'server' sends token ids and needs the model's tokenizer.",
+                remedy="Give --tokenizer FOLDER, or use --backend server-chat.",
+            )
+        if self.backend == "server-chat" and not self.chat_template:
+            raise UsageError(
+                "A chat endpoint applies its own chat template.",
+                remedy="Leave the template on, or use --backend server.",
+            )
+        if self.thinking and not self.think_end_token:
+            # lm-eval refuses thinking without it: the thought would be scored as the answer.
+            object.__setattr__(self, "think_end_token", "</think>")
+
+    def asked(self) -> dict[str, Any]:
+        """What decides the answers, as JSON: where the server is and how many ask it at once left out."""
+        document = asdict(self)
+        for name in ("base_url", "key_variable", "concurrency", "batch_size"):
+            del document[name]
+        return document
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def with_preset(self, name: str) -> Settings:
+        """These settings with a preset's on top. Raises UsageError for an unknown name."""
+        if name not in PRESETS:
+            raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
+        return replace(self, **PRESETS[name])
+
+
+# The lecture's command: gsm8k, 5-shot, --limit 512, --apply_chat_template, enable_thinking=False,
+# max_gen_toks=2048. The lm-eval of its day put the five examples into one user turn; today's default is a
+# conversation of five turns, which is another prompt.
+PRESETS: dict[str, dict[str, Any]] = {
+    "lecture-gsm8k": {
+        "limit": 512,
+        "num_fewshot": 5,
+        "chat_template": True,
+        "fewshot_as_multiturn": False,
+        "thinking": False,
+        "max_gen_toks": 2048,
+        "max_model_len": 4096,
+    },
+}

@@ -1,0 +1,166 @@
+"""Tests and intervals for scores of the same items under two models.
+
+Two models that answered the same questions are compared question by question. Only the items on which they differ
+carry evidence (McNemar 1947); the many on which both are right or both are wrong only add noise to the unpaired
+comparison of two accuracies. The arithmetic is scipy's and statsmodels'; this module says which test fits what.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from exaone_nb.errors import UsageError
+from exaone_nb.score.samples import ItemScores, perplexity_of
+
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Discordant:
+    """Items by outcome: both right, only the base right, only the candidate right, both wrong."""
+
+    both_right: int
+    only_base: int
+    only_candidate: int
+    both_wrong: int
+
+    @property
+    def n(self) -> int:
+        return self.both_right + self.only_base + self.only_candidate + self.both_wrong
+
+    @property
+    def share(self) -> float:
+        """Share of items on which exactly one model is right."""
+        return (self.only_base + self.only_candidate) / self.n
+
+
+def discordant(base: np.ndarray, candidate: np.ndarray) -> Discordant:
+    """Count the four outcomes of two right-or-wrong vectors [items]."""
+    right_base, right_candidate = base == 1, candidate == 1
+    return Discordant(
+        both_right=int((right_base & right_candidate).sum()),
+        only_base=int((right_base & ~right_candidate).sum()),
+        only_candidate=int((~right_base & right_candidate).sum()),
+        both_wrong=int((~right_base & ~right_candidate).sum()),
+    )
+
+
+def mcnemar_exact(only_base: int, only_candidate: int) -> float:
+    """Two-sided exact McNemar p-value: a fair coin on the items where the models differ; 1 when they never do."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    if only_base + only_candidate == 0:
+        return 1.0
+    return min(1.0, float(mcnemar([[0, only_base], [only_candidate, 0]], exact=True).pvalue))
+
+
+def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, float]:
+    """(z, two-sided p) of two accuracies as lm-eval's comparator computes it, pairing ignored.
+
+    z = (a1 - a2) / sqrt(se1^2 + se2^2) with se = sqrt(a (1 - a) / (n - 1)), lm-eval's standard error of a mean.
+    """
+    from scipy.stats import norm
+
+    a1, a2 = right_1 / n_1, right_2 / n_2
+    spread = math.sqrt(a1 * (1 - a1) / (n_1 - 1) + a2 * (1 - a2) / (n_2 - 1))
+    return _z_and_p(a1 - a2, spread, norm)
+
+
+def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float, float]:
+    """The same z for any two vectors of item values [items], from their standard errors."""
+    from scipy.stats import norm
+
+    spread = math.sqrt(sum(float(v.var(ddof=1)) / len(v) for v in (base, candidate)))
+    return _z_and_p(float(base.mean() - candidate.mean()), spread, norm)
+
+
+def _z_and_p(difference: float, spread: float, norm) -> tuple[float, float]:
+    if spread == 0:
+        return (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
+    z = difference / spread
+    return z, float(2 * norm.sf(abs(z)))
+
+
+def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
+    """Two-sided p of the paired permutation test for item differences that are not just -1, 0 and 1."""
+    from scipy.stats import permutation_test
+
+    if not differences.any():
+        return 1.0
+    moved = differences[differences != 0]  # a zero stays zero under every flip
+    result = permutation_test(
+        (moved,),
+        lambda x, axis: x.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(seed),
+        batch=max(1, 20_000_000 // max(1, len(moved))),
+    )
+    return float(result.pvalue)
+
+
+def bootstrap_weighted_mean(
+    values: np.ndarray, weights: np.ndarray | None = None, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of sum(values) / sum(weights) over items.
+
+    For the differences of two models on the same items this is the paired bootstrap: an item keeps both answers.
+    """
+    from scipy.stats import bootstrap
+
+    n = len(values)
+    if n < 2:
+        raise UsageError(f"{n} item gives no interval.", expected="at least two items.")
+    if np.ptp(values) == 0 and weights is None:
+        return float(values[0]), float(values[0])
+    data = (values,) if weights is None else (values, weights)
+
+    def statistic(v, w=None, axis=-1):
+        return v.mean(axis=axis) if w is None else v.sum(axis=axis) / w.sum(axis=axis)
+
+    interval = bootstrap(
+        data,
+        statistic,
+        paired=weights is not None,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+        batch=max(1, 10_000_000 // n),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap_ratio(
+    numerator: np.ndarray, denominator: np.ndarray, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of mean(numerator) / mean(denominator) over the same items (recovery)."""
+    return bootstrap_weighted_mean(numerator, denominator, confidence, seed)
+
+
+def bootstrap_score(items: ItemScores, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of one score of any kind."""
+    if not items.is_perplexity:
+        return bootstrap_weighted_mean(items.values, None, confidence, seed)
+    ends = bootstrap_weighted_mean(items.values, items.weights, confidence, seed)
+    low, high = sorted(perplexity_of(items.name.metric, end) for end in ends)
+    return low, high
+
+
+def most_that_could_differ(n: int, confidence: float = 0.95) -> float:
+    """Upper bound on the share of differing items when none of n differed (Clopper-Pearson, about 3.7/n)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    return float(proportion_confint(0, n, alpha=1 - confidence, method="beta")[1])
+
+
+def holm(p_values: list[float], alpha: float = 0.05) -> list[float]:
+    """Holm's adjusted p-values, in the order given: compare each with alpha."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, alpha=alpha, method="holm")[1]] if p_values else []

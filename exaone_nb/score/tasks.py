@@ -1,0 +1,58 @@
+"""Finding tasks: the workbook's own, offline, in data/tasks/; any of lm-eval's by name; or a folder of YAML files."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA
+
+TASKS = DATA / "tasks"
+
+
+def offline_tasks() -> list[str]:
+    """Names of the tasks that need no network, from the file names in data/tasks/."""
+    return sorted(path.stem for path in TASKS.glob("*.yaml"))
+
+
+def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
+    """lm-eval's loaded tasks ({"tasks", "groups", "group_map"}) for task, group or tag names.
+
+    `include` is one more folder of task files. Such files may name Python functions, which then run: include only
+    what you would run. Raises UsageError for an unknown name and WorkbookError when a task's data cannot be had.
+    """
+    if not names:
+        raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
+    import datasets
+    from lm_eval.tasks import TaskManager
+
+    datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    folders = [TASKS, *([Path(include)] if include else [])]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder}.", expected="a folder with lm-eval task files.")
+    # lm-eval's own index has some 14,000 files: it is read only when one of its tasks is asked for.
+    manager = TaskManager(include_path=folders, include_defaults=False)
+    if set(names) - set(manager.all_tasks):
+        manager = TaskManager(include_path=folders)
+        unknown = sorted(set(names) - set(manager.all_tasks))
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], manager.all_tasks, n=3)
+            raise UsageError(
+                f"No task {unknown[0]!r}.",
+                expected=f"an offline task ({', '.join(offline_tasks())}) or one of `lm-eval ls tasks`.",
+                remedy=f"Did you mean {', '.join(near)}?" if near else "",
+            )
+    try:
+        return manager.load(list(dict.fromkeys(names)))
+    except Exception as error:  # data sets raise many kinds: no network, gated, moved
+        raise WorkbookError(
+            f"The data of {', '.join(names)} could not be loaded ({type(error).__name__}: {str(error)[:300]}).",
+            remedy="Check the network and the data set's page; offline, use "
+            f"{', '.join(offline_tasks())} or HF_DATASETS_CACHE with a copy.",
+        ) from error
