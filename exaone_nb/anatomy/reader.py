@@ -98,7 +98,7 @@ def _source(place: Place, revision: str | None) -> Source:
 
 def _read(place: Place, source: Source, progress: Progress | None) -> Checkpoint:
     index = None if getattr(source, "only", "") else source.text(INDEX)
-    names, guesses, weight_map, total = _from_index(index) if index else (source.weight_files(), {}, {}, None)
+    names, guesses, weight_map, total = _from_index(index) if index is not None else (source.weight_files(), {}, {}, None)
     done = 0
 
     def read(name: str) -> FileHeader:
@@ -118,7 +118,7 @@ def _read(place: Place, source: Source, progress: Progress | None) -> Checkpoint
     return Checkpoint(
         name=place.name,
         files=tuple(files),
-        config=_json_object(config, "config.json") if config else None,
+        config=_json_object(config, "config.json") if config is not None else None,
         folder=source.path if isinstance(source, Folder) else None,
         index_total=total,
         problems=tuple(_disagreements(files, weight_map)),
