@@ -18,6 +18,8 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA, NANO
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
+# A name that ends so is a file that is missing, not a hub id (whose names are full of dots: EXAONE-4.0-1.2B).
+FILES = (".safetensors", ".json", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".zip")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def resolve(model: str | Path) -> Place:
     if text.startswith(("http://", "https://")):
         return Place(text.rstrip("/").rsplit("/", 1)[-1], "url", url=text)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return Place(path.resolve().name, "folder", path=path.resolve())
     if path.is_file():
         return Place(path.name, "file", path=path.resolve())
@@ -110,7 +112,7 @@ def resolve(model: str | Path) -> Place:
     if text in known:
         org, _, name = known[text].stem.partition("__")
         return Place(name, "catalog", hub_id=f"{org}/{name}", config_path=known[text])
-    looks_local = text.startswith((".", "/", "~")) or text.count("/") > 1 or path.suffix
+    looks_local = text.startswith((".", "/", "~")) or text.count("/") > 1 or path.suffix in FILES
     if text.count("/") == 1 and not looks_local:
         return Place(text.split("/")[1], "hub", hub_id=text)
     import difflib

@@ -16,7 +16,7 @@ from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.errors import WorkbookError
 
-SCHEMES = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16")
+SCHEMES = ("BF16", "W8A8", "W4A16")
 ENGINES = {
     "transformers": "transformers",
     "vllm": "vLLM",

@@ -1,0 +1,111 @@
+"""Does it fit: weights exact, budget as vLLM takes it, estimates named, and advice that follows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.gpus import find_gpu
+from exaone_nb.anatomy.kv import kv_cache
+from exaone_nb.anatomy.memory import plan_memory, weights_per_gpu
+from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.errors import UsageError
+
+
+def config_of(name: str) -> dict:
+    return catalog.resolve(name).config()
+
+
+def test_parts_add_up() -> None:
+    plan = plan_memory(config_of("EXAONE-4.0-1.2B"), "BF16", "L4", context=8192, concurrency=4)
+    assert plan.weights == 2_558_782_976
+    assert plan.budget == math.ceil(23_034 * 2**20 * 0.92)
+    assert plan.budget == plan.weights + plan.overhead + plan.left_for_cache
+    assert plan.cache_needed == 4 * 8192 * 61_440
+    assert plan.fits and plan.advice() == []
+    assert all(part.basis and part.bytes > 0 for part in plan.overheads)
+
+
+def test_longest_and_concurrency_are_consistent_with_the_cache() -> None:
+    config = config_of("EXAONE-4.0-32B")
+    plan = plan_memory(config, "FP8_DYNAMIC", "H100-SXM", concurrency=4)
+    assert not plan.fits and 0 < plan.longest < plan.context
+    shorter = plan_memory(config, "FP8_DYNAMIC", "H100-SXM", context=plan.longest, concurrency=4)
+    assert shorter.fits
+    assert not plan_memory(
+        config, "FP8_DYNAMIC", "H100-SXM", context=plan.longest + 16, concurrency=4
+    ).fits
+    assert plan.largest_concurrency == plan.left_for_cache // plan.kv.bytes_per_request
+
+
+def test_in_flight_is_what_the_card_would_batch() -> None:
+    config = config_of("EXAONE-4.0-32B")
+    assert find_gpu("L4").batched_tokens() == 8192 and find_gpu("L4").batched_tokens(server=True) == 2048
+    assert find_gpu("A100-80GB").batched_tokens() == 8192, "vLLM keeps the A100 at the small default"
+    assert find_gpu("H100-SXM").batched_tokens() == 16384 and find_gpu("B200").batched_tokens(server=True) == 16384
+    plan = plan_memory(config, "W4A16", "H100-SXM")
+    expected = kv_cache(config, max_num_batched_tokens=16384, concurrent_batches=2)
+    assert plan.kv.bytes_per_request == expected.bytes_per_request
+
+
+def test_tensor_parallel_splits_matrices_and_copies_norms() -> None:
+    prediction = predict_checkpoint(config_of("EXAONE-4.0-32B"), "BF16")
+    norms = prediction.by_component()["norm"]
+    assert weights_per_gpu(prediction) == prediction.data_bytes
+    assert weights_per_gpu(prediction, 4) == math.ceil((prediction.data_bytes - norms) / 4) + norms
+
+
+def test_transformers_may_use_all_and_needs_no_graphs() -> None:
+    plan = plan_memory(config_of("EXAONE-4.0-1.2B"), "BF16", "T4", engine="transformers", context=2048)
+    assert plan.budget == plan.gpu.memory_bytes
+    assert "CUDA graphs" not in [part.name for part in plan.overheads]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "gpu", "options", "said"),
+    [
+        ("BF16", "L4", {}, "weights do not fit"),
+        ("W4A16", "L4", {"context": 32768}, "Shorten the context"),
+        ("W4A16", "L4", {"context": 32768}, "--max-num-batched-tokens 2048"),
+        ("W4A16", "L4", {"context": 32768}, "FP8"),
+        ("W4A16", "L4", {"context": 32768, "engine": "sglang"}, "--engine vllm"),
+        ("FP8_DYNAMIC", "H100-SXM", {"concurrency": 64, "context": 8192}, "at once"),
+        ("W4A16", "L4", {"context": 32768, "hybrid_manager": False}, "hybrid cache manager on"),
+    ],
+)
+def test_advice_when_it_does_not_fit(scheme: str, gpu: str, options: dict, said: str) -> None:
+    plan = plan_memory(config_of("EXAONE-4.0-32B"), scheme, gpu, **options)
+    assert not plan.fits
+    assert said in "\n".join(plan.advice())
+
+
+def test_batching_fewer_tokens_really_helps() -> None:
+    config = config_of("EXAONE-4.0-32B")
+    before = plan_memory(config, "W4A16", "L4", context=4096)
+    after = plan_memory(config, "W4A16", "L4", context=4096, batched_tokens=2048)
+    assert after.left_for_cache > before.left_for_cache + 2**30
+    assert after.longest > before.longest
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"utilization": 0},
+        {"utilization": 1.5},
+        {"utilization": "all"},
+        {"concurrency": 0},
+        {"concurrency": True},
+        {"context": 65_537},
+        {"engine": "ollama"},
+        {"gpu": "H100"},
+        {"gpu": "TPU"},
+        {"gpu": ""},
+        {"scheme": "W5"},
+    ],
+)
+def test_impossible_arguments(options: dict) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_memory(config_of("EXAONE-4.0-1.2B"), **options)
+    assert caught.value.expected
