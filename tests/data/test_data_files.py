@@ -18,15 +18,48 @@ from exaone_nb.paths import DATA
 
 CSV_FILES = {
     "config_sources.csv": ["file", "status", "source", "date"],
-    "gpus.csv": (
-        "gpu architecture compute_capability memory_gb memory_mib bandwidth_gbs fp16_tflops bf16 fp8_tflops "
-        "int8_tops fp4_tflops status source"
-    ).split(),
-    "kernel_support_lecture.csv": (
-        "implementation volta turing ampere ada hopper amd_gpu intel_gpu intel_gaudi x86_cpu google_tpu"
-    ).split(),
+    "gpus.csv": [
+        "gpu",
+        "architecture",
+        "compute_capability",
+        "memory_gb",
+        "memory_mib",
+        "bandwidth_gbs",
+        "fp16_tflops",
+        "bf16",
+        "fp8_tflops",
+        "int8_tops",
+        "fp4_tflops",
+        "status",
+        "source",
+    ],
+    "kernel_support_lecture.csv": [
+        "implementation",
+        "volta",
+        "turing",
+        "ampere",
+        "ada",
+        "hopper",
+        "amd_gpu",
+        "intel_gpu",
+        "intel_gaudi",
+        "x86_cpu",
+        "google_tpu",
+    ],
     "published_scores.csv": list(published.COLUMNS),
-    "published_sizes.csv": "model kind what value unit rounded scheme dtype head_twice source date".split(),
+    "published_sizes.csv": [
+        "model",
+        "kind",
+        "what",
+        "value",
+        "unit",
+        "rounded",
+        "scheme",
+        "dtype",
+        "head_twice",
+        "source",
+        "date",
+    ],
 }
 DATE = re.compile(r"20\d\d(-\d\d(-\d\d)?)?$")
 MODELS = [name for name in catalog.names() if name != "nano"]
@@ -144,7 +177,9 @@ def test_published_parameters_agree_with_the_count(model: str) -> None:
             continue
         ours = count.non_embedding if what == " without embedding" else count.total
         # Rounded or cut off after the last digit given; the vision tower of Llama 4 is not laid out here.
-        slack = 10 ** -len(number.partition(".")[2]) + (0.005 * float(number) if what == " with vision" else 0)
+        slack = 10 ** -len(number.partition(".")[2]) + (
+            0.005 * float(number) if what == " with vision" else 0
+        )
         assert abs(float(number) * units[unit] - ours) < slack * units[unit], (text, ours)
 
 
@@ -171,3 +206,12 @@ def test_nothing_here_is_large_or_from_this_machine() -> None:
         if path.suffix in (".csv", ".yaml", ".json", ".md"):
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"(^|[\s\"'(])/(work|tmp|home|root)/", text), path
+
+
+def test_readme_names_every_file_and_figure() -> None:
+    text = (DATA / "README.md").read_text(encoding="utf-8")
+    for path in DATA.iterdir():
+        if path.name != "README.md" and not path.name.startswith((".", "__")):
+            assert f"`{path.name}" in text, f"data/README.md does not name {path.name}"
+    head, *rows = rows_of("gpus.csv")
+    assert f"{len(rows)} GPUs" in text

@@ -1,0 +1,121 @@
+"""The verbs memory, speed and note: JSON alone on stdout, a human view, errors with exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from exaone_nb.cli import main
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def test_memory_json(capsys) -> None:
+    code, out, err = run(
+        capsys, "memory", "EXAONE-4.0-1.2B", "--scheme", "W4A16", "--context", "8192", "--json"
+    )
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["weight_bytes"] == 971_176_736
+    assert document["cache"]["bytes_per_request"] == 8192 * 61_440
+    assert document["cache"]["times_less_than_multi_head"] == 4
+    assert document["fits"] is True and document["advice"] == []
+    assert all(part["estimate"] for part in document["overheads"])
+    left = (
+        document["budget_bytes"] - document["weight_bytes"] - sum(p["bytes"] for p in document["overheads"])
+    )
+    assert left == document["left_for_cache_bytes"]
+
+
+def test_memory_options_reach_the_plan(capsys) -> None:
+    def of(*options: str) -> dict:
+        return json.loads(run(capsys, "memory", "EXAONE-4.0-32B", "--gpu", "H100-SXM", *options, "--json")[1])
+
+    plain = of()
+    assert of("--kv-dtype", "fp8")["cache"]["bytes_per_request"] * 2 == plain["cache"]["bytes_per_request"]
+    assert of("--engine", "sglang")["cache"]["bytes_per_request"] == 32 * 2**30
+    assert of("--batched-tokens", "2048")["cache"]["bytes_per_request"] < plain["cache"]["bytes_per_request"]
+    assert of("--tensor-parallel", "2")["weight_bytes"] < 0.51 * plain["weight_bytes"]
+    assert of("--utilization", "0.5")["budget_bytes"] < plain["budget_bytes"]
+    assert of("--concurrency", "3")["cache"]["bytes_needed"] == 3 * plain["cache"]["bytes_per_request"]
+
+
+def test_memory_human(capsys) -> None:
+    code, out, _ = run(
+        capsys, "memory", "EXAONE-4.0-32B", "--scheme", "W4A16", "--gpu", "L4", "--context", "32768"
+    )
+    assert code == 0
+    for text in (
+        "18.06 GB",
+        "Does not fit",
+        "estimate",
+        "Longest context",
+        "Shorten the context",
+        "5 times smaller",
+    ):
+        assert text in out
+
+
+def test_speed_json_and_human(capsys) -> None:
+    code, out, _ = run(capsys, "speed", "EXAONE-4.0-1.2B", "--scheme", "W4A16", "--gpu", "L4", "--json")
+    document = json.loads(out)
+    assert (
+        code == 0 and document["runs"] and document["kernel"] == "Marlin" and document["compute"] == "16-bit"
+    )
+    assert document["decode"]["bound"] == "bandwidth" and document["prefill"]["bound"] == "compute"
+    assert document["decode"]["weight_bytes_read"] == 971_176_736
+    assert "not measured" in document["kind"]
+    _, out, _ = run(capsys, "speed", "EXAONE-4.0-1.2B", "--scheme", "W4A16", "--gpu", "L4")
+    assert "290 tokens/s" in out and "not measured" in out
+
+
+def test_speed_gives_no_number_without_a_kernel(capsys) -> None:
+    code, out, _ = run(capsys, "speed", "EXAONE-4.0-1.2B", "--scheme", "W4AFP8", "--gpu", "L4", "--json")
+    document = json.loads(out)
+    assert code == 0 and not document["runs"] and "9.0 alone" in document["reason"]
+    assert document["decode"]["tokens_per_second"] is None and document["prefill"]["seconds"] is None
+    assert "no number" in run(capsys, "speed", "EXAONE-4.0-1.2B", "--scheme", "W4AFP8", "--gpu", "L4")[1]
+
+
+def test_note_to_stdout_to_a_file_and_as_json(capsys, tmp_path) -> None:
+    _, text, _ = run(capsys, "note", "EXAONE-4.0-1.2B")
+    assert text.startswith("# EXAONE-4.0-1.2B\n") and "## Licence" in text
+    target = tmp_path / "notes" / "note.md"
+    _, out, _ = run(capsys, "note", "EXAONE-4.0-1.2B", "--out", str(target))
+    assert target.read_text(encoding="utf-8").strip() == text.strip() and "Wrote" in out
+    document = json.loads(run(capsys, "note", "EXAONE-4.0-1.2B", "--json")[1])
+    assert document["markdown"].strip() == text.strip() and document["file"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["memory", "nothing"], "No model 'nothing'"),
+        (["memory", "EXAONE-4.0-1.2B", "--gpu", "H100"], "H100-PCIe, H100-SXM"),
+        (["memory", "EXAONE-4.0-1.2B", "--scheme", "W4A17"], "W4A16"),
+        (["memory", "EXAONE-4.0-1.2B", "--context", "0"], "at least 1"),
+        (["memory", "EXAONE-4.0-1.2B", "--engine", "tgi"], "sglang"),
+        (["memory", "EXAONE-4.0-1.2B", "--kv-dtype", "int3"], "fp8"),
+        (["memory", "EXAONE-4.0-1.2B", "--utilization", "92"], "at most 1"),
+        (["speed", "EXAONE-4.0-1.2B", "--batch", "0"], "at least 1"),
+        (["note", "someone/else"], "not in the catalog"),
+        (["memory", "EXAONE-4.0-1.2B", "--context", "many"], "context"),
+    ],
+)
+def test_wrong_calls_exit_2_and_say_what_was_expected(capsys, arguments: list[str], said: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_a_bad_config_exits_1(capsys, tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "exaone4", "num_hidden_layers": "many"}')
+    code, out, err = run(capsys, "memory", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert "num_hidden_layers" in err
