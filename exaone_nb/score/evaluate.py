@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +196,7 @@ def _simple_evaluate(
     lm: Any, recipe: str, names: Sequence[str], settings: Settings, include: str | Path | None
 ) -> dict[str, Any]:
     import lm_eval
-    import lm_eval.api.task as building
-    from tqdm import tqdm
 
-    # Building the prompts takes a second; lm-eval has no switch for the progress bars it draws meanwhile.
-    building.tqdm = partial(tqdm, disable=True)
     # Tasks keep their requests' answers, so each model gets freshly built ones.
     fresh = load_tasks(names, include)
     return lm_eval.simple_evaluate(

@@ -110,7 +110,7 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
     """
     path = Path(path)
     task, _ = _task_and_date(path)
-    rows = _read_rows(path)
+    rows = read_rows(path)
     filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
     if filter_name and filter_name not in filters:
         raise UsageError(
@@ -182,7 +182,8 @@ def _number(value: Any) -> tuple[float | None, float]:
     return (value, weight) if math.isfinite(value) and weight > 0 else (None, 1.0)
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every line of a samples file as a dict. Raises WorkbookError naming the line that is not one."""
     rows = []
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):

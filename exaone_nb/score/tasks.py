@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
     """
     if not names:
         raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
-    import datasets
+    import lm_eval.api.task as building
     from lm_eval.tasks import TaskManager
 
-    datasets.disable_progress_bars()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    _quieten(building)
     folders = [TASKS, *([Path(include)] if include else [])]
     for folder in folders:
         if not folder.is_dir():
@@ -56,3 +56,13 @@ def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
             remedy="Check the network and the data set's page; offline, use "
             f"{', '.join(offline_tasks())} or HF_DATASETS_CACHE with a copy.",
         ) from error
+
+
+def _quieten(building: Any) -> None:
+    """No progress bars for the second it takes to build prompts: lm-eval has no switch for them."""
+    import datasets
+    from tqdm import tqdm
+
+    building.tqdm = partial(tqdm, disable=True)
+    datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
