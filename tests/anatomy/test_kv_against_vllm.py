@@ -118,3 +118,56 @@ def test_longest_context_equals_vllm(model: str) -> None:
         groups = utils.get_kv_cache_groups(theirs, specs)
         expected = utils._estimate_max_model_len_from_groups(theirs, groups, available)
         assert longest_context(config, available, max_num_batched_tokens=8192) == expected
+
+
+def test_a_started_engine_has_the_blocks_we_said(tmp_path, monkeypatch) -> None:
+    """A real engine on the CPU, with windows in three of four layers: blocks and capacity as it logs them."""
+    pytest.importorskip("vllm", reason="vLLM is not installed here")
+    import torch
+    from transformers import Exaone4Config, Exaone4ForCausalLM, PreTrainedTokenizerFast
+
+    if torch.cuda.is_available():
+        pytest.skip("this checks the CPU backend; on a GPU the blocks have another size")
+    for name, value in {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    }.items():
+        monkeypatch.setenv(name, value)
+    config = Exaone4Config(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        vocab_size=512,
+        sliding_window=256,
+        layer_types=["sliding_attention"] * 3 + ["full_attention"],
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
+    Exaone4ForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
+    from tokenizers import Tokenizer, models
+
+    words = {f"w{i}": i for i in range(512)}
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="w0")), unk_token="w0"
+    ).save_pretrained(tmp_path)
+    from vllm import LLM
+
+    llm = LLM(
+        str(tmp_path), enforce_eager=True, max_model_len=2048, max_num_batched_tokens=512, dtype="bfloat16"
+    )
+    theirs = llm.llm_engine.vllm_config
+    ours = kv_cache(
+        config.to_dict(),
+        max_model_len=2048,
+        block_size=theirs.cache_config.block_size,
+        max_num_batched_tokens=512,
+        concurrent_batches=theirs.max_concurrent_batches,
+        hybrid_manager=not theirs.scheduler_config.disable_hybrid_kv_cache_manager,
+    )
+    assert len(ours.groups) == 4, "the hybrid manager is on, so that this test says something"
+    assert theirs.cache_config.num_gpu_blocks == ours.num_blocks(2**30)
+    del llm

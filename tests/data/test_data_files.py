@@ -213,5 +213,5 @@ def test_readme_names_every_file_and_figure() -> None:
     for path in DATA.iterdir():
         if path.name != "README.md" and not path.name.startswith((".", "__")):
             assert f"`{path.name}" in text, f"data/README.md does not name {path.name}"
-    head, *rows = rows_of("gpus.csv")
+    _, *rows = rows_of("gpus.csv")
     assert f"{len(rows)} GPUs" in text
