@@ -1,0 +1,133 @@
+"""What goes into an engine and what comes out: sampling, modes and answers, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from exaone_nb.errors import UsageError
+
+Mode = Literal["non-reasoning", "reasoning"]
+MODES: tuple[Mode, ...] = ("non-reasoning", "reasoning")
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. `temperature` 0 is greedy; `logprobs` asks for that many alternatives.
+
+    `ignore_eos` makes every answer exactly `max_tokens` long, which is what a speed measurement wants.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    presence_penalty: float = 0.0
+    seed: int | None = 0
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    json_schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}.", expected="a whole number of at least 1.")
+        if self.temperature < 0:
+            raise UsageError(f"The temperature is {self.temperature}.", expected="0 (greedy) or more.")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}.", expected="above 0 and at most 1.")
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call the model asked for. `arguments` is the JSON text as it came, which may be malformed."""
+
+    name: str
+    arguments: str
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. Times are seconds from the start of the request; None where the engine does not say.
+
+    `text` is what the reader sees, `thought` what stood in the think block, `raw` both as they came.
+    `finish_reason` is "stop" (the model ended its turn), "length" (it was cut off) or "tool_calls".
+    `top_logprobs` holds per output token a dict of token text -> log-probability, the chosen token first.
+    """
+
+    text: str
+    thought: str = ""
+    raw: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    token_ids: Sequence[int] = ()
+    output_tokens: int = 0
+    first_token_seconds: float | None = None
+    seconds: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    top_logprobs: tuple[dict[str, float], ...] = field(default=(), repr=False)
+
+
+class Engine(Protocol):
+    """What every engine offers: the chapter does not care which one answers."""
+
+    name: str
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        mode: Mode = "non-reasoning",
+        sampling: Sampling | None = None,
+        tools: Sequence[dict[str, Any]] | None = None,
+    ) -> Answer:
+        """Answer one conversation through the model's chat template."""
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
+        """Continue token ids, all prompts as one batch."""
+
+    def close(self) -> None:
+        """Give back memory, processes and ports. Closing twice is fine."""
+
+
+def check_mode(mode: str) -> bool:
+    """True for reasoning, the template's `enable_thinking`. Raises UsageError for a mode nobody knows."""
+    if mode not in MODES:
+        raise UsageError(f"The mode is {mode!r}.", expected=" or ".join(MODES) + ".")
+    return mode == "reasoning"
+
+
+def split_thought(raw: str, *, opened: bool) -> tuple[str, str]:
+    """(thought, text) of what a model wrote. `opened`: the prompt had already opened the think block.
+
+    A block that never closes is all thought: the answer was cut off, and there is no text to score. Text before
+    an opening tag that the model wrote itself belongs to the answer.
+    """
+    before, tag, inside = raw.partition(THINK_OPEN)
+    if tag and not before.strip():
+        opened, raw = True, inside
+    if not opened:
+        head, tag, rest = raw.partition(THINK_OPEN)
+        if not tag:
+            # A closing tag without an opening one: some templates open the block in the prompt.
+            thought, tag, text = raw.partition(THINK_CLOSE)
+            return (thought.strip(), text.strip()) if tag else ("", raw.strip())
+        thought, tag, text = rest.partition(THINK_CLOSE)
+        return thought.strip(), (head + text).strip()
+    thought, _, text = raw.partition(THINK_CLOSE)
+    return thought.strip(), text.strip()
+
+
+def with_soft_switch(messages: Sequence[Message], thinking: bool) -> list[Message]:
+    """Qwen3's switch inside a conversation: the last user message ends in `/think` or `/no_think`.
+
+    It works only while the template's enable_thinking is true, and the last one wins.
+    """
+    changed = [dict(message) for message in messages]
+    for message in reversed(changed):
+        if message.get("role") == "user":
+            message["content"] = f"{message.get('content', '')} {'/think' if thinking else '/no_think'}"
+            return changed
+    raise UsageError("The conversation has no user message to put the switch in.")

@@ -1,0 +1,315 @@
+"""vLLM inside this process: the engine the chapters measure with.
+
+Without worker processes a tiny model starts in a few seconds on a CPU; on a GPU the same code runs with other
+parameters. One engine at a time: `close` gives the memory back before the next one is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
+from exaone_nb.serve.environment import has_gpu, prepare_process
+from exaone_nb.serve.failures import explain
+from exaone_nb.serve.kernels import Log, captured_log
+
+_open: list[VllmEngine] = []
+
+
+class VllmEngine:
+    """One loaded model. `start_seconds` is the time to load it (imports apart), `log` what vLLM said meanwhile."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        dtype: str = "bfloat16",
+        max_model_len: int = 2048,
+        max_num_seqs: int = 256,
+        gpu_memory_utilization: float = 0.85,
+        kv_cache_gib: float = 1.0,
+        threads: int = 0,
+        eager: bool | None = None,
+        dummy_weights: bool = False,
+        trust_remote_code: bool = False,
+        verbose: bool = False,
+        **options: Any,
+    ) -> None:
+        """Load the model in `folder`. `kv_cache_gib` holds on a CPU, `gpu_memory_utilization` on a GPU.
+
+        `dummy_weights` fills the tensors of config.json with small random numbers: no weights and no tokenizer
+        are read. `eager` None means: compile graphs on a GPU, not on a CPU. `options` go to vllm.LLM.
+        Raises WorkbookError with vLLM's reason when it cannot load, UsageError while another engine is open.
+        """
+        if _open:
+            raise UsageError(
+                "Another in-process engine is still open.",
+                expected="one at a time, so that memory and timings are its own.",
+                remedy="Close it first, or use `with open_engine(...) as engine:`.",
+            )
+        self.remarks = prepare_process(threads, verbose=verbose)
+        self.folder = Path(folder)
+        with _quiet(verbose):
+            from vllm import LLM
+        gpu = has_gpu()
+        arguments: dict[str, Any] = {
+            "model": str(folder),
+            "dtype": dtype,
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs,
+            "enforce_eager": (not gpu) if eager is None else eager,
+            "enable_prefix_caching": False,  # a repeated prompt must be read again, or prefill times are fiction
+            "disable_log_stats": False,  # per-request times come with the answers
+            "trust_remote_code": trust_remote_code,
+            "seed": 0,
+        }
+        if gpu:
+            arguments["gpu_memory_utilization"] = gpu_memory_utilization
+        else:
+            arguments["kv_cache_memory_bytes"] = int(kv_cache_gib * 2**30)
+        if dummy_weights:
+            arguments |= {"load_format": "dummy", "skip_tokenizer_init": True}
+        self.arguments = arguments | options
+        self.has_tokenizer = not dummy_weights
+        self.log = Log()
+        started = time.perf_counter()
+        self._llm: Any = None
+        try:
+            with _quiet(verbose), captured_log() as self.log:
+                self._llm = LLM(**self.arguments)
+        except KeyboardInterrupt:
+            _release()
+            raise
+        except SystemExit as error:
+            _release()
+            raise explain(self.log.text(), self.folder.name) from error
+        except Exception as error:
+            reason = f"{self.log.text()}\n{_chain(error)}"
+            _release()
+            raise explain(reason, self.folder.name) from error
+        self.start_seconds = time.perf_counter() - started
+        self.kernel = self.log.kernel()
+        _open.append(self)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        mode: Mode = "non-reasoning",
+        sampling: Sampling | None = None,
+        tools: Sequence[dict[str, Any]] | None = None,
+    ) -> Answer:
+        """Answer one conversation. Raises UsageError for an unknown mode or an empty conversation."""
+        return self.chat_all([messages], mode, sampling, tools)[0]
+
+    def chat_all(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        mode: Mode = "non-reasoning",
+        sampling: Sampling | None = None,
+        tools: Sequence[dict[str, Any]] | None = None,
+    ) -> list[Answer]:
+        """Answer many conversations as one batch, in order."""
+        thinking = check_mode(mode)
+        if not conversations or not all(conversations):
+            raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
+        prompts = [self.prompt_tokens(messages, mode, tools) for messages in conversations]
+        answers = self._run(prompts, sampling or Sampling(), opened=thinking)
+        if tools:
+            answers = [_with_tool_calls(answer) for answer in answers]
+        return answers
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
+        """Continue token ids, all as one batch."""
+        return self._run(prompts, sampling or Sampling(), opened=False)
+
+    def prompt_tokens(
+        self, messages: Sequence[Message], mode: Mode = "non-reasoning", tools: Any = None
+    ) -> list[int]:
+        """Token ids of a conversation as the model sees it, generation prompt included."""
+        found = self.tokenizer().apply_chat_template(
+            list(messages),
+            tools=list(tools) if tools else None,
+            add_generation_prompt=True,
+            enable_thinking=check_mode(mode),
+            tokenize=True,
+            return_dict=True,
+        )
+        return list(found["input_ids"])
+
+    def tokenizer(self) -> Any:
+        """The model's tokenizer. Raises UsageError for dummy weights, which have none, and after `close`."""
+        if self._llm is None:
+            raise UsageError("The engine is closed.", remedy="Open it again.")
+        if not self.has_tokenizer:
+            raise UsageError(
+                "An engine with dummy weights has no tokenizer.", expected="token ids: generate()."
+            )
+        return self._llm.get_tokenizer()
+
+    def close(self) -> None:
+        """Give back the memory, also the GPU's. Closing twice is fine."""
+        if self._llm is None:
+            return
+        with contextlib.suppress(Exception):
+            self._llm.llm_engine.engine_core.shutdown()
+        self._llm = None
+        if self in _open:
+            _open.remove(self)
+        _release()
+
+    def __enter__(self) -> VllmEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, opened: bool) -> list[Answer]:
+        if self._llm is None:
+            raise UsageError("The engine is closed.", remedy="Open it again.")
+        limit = self.arguments["max_model_len"]
+        longest = max((len(prompt) for prompt in prompts), default=0)
+        if longest == 0:
+            raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
+        if longest >= limit:
+            raise UsageError(
+                f"A prompt has {longest:,} tokens; max_model_len is {limit:,}.",
+                expected="room for the prompt and at least one token.",
+                remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
+            )
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+            _parameters(sampling, self),
+            use_tqdm=False,
+        )
+        return [_answer(output, opened) for output in outputs]
+
+
+def _parameters(sampling: Sampling, engine: VllmEngine) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    schema = sampling.json_schema
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        presence_penalty=sampling.presence_penalty,
+        seed=sampling.seed,
+        ignore_eos=sampling.ignore_eos,
+        logprobs=sampling.logprobs,
+        detokenize=engine.has_tokenizer,
+        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
+    )
+
+
+def _answer(output: Any, opened: bool) -> Answer:
+    made, times = output.outputs[0], output.metrics
+    thought, text = split_thought(made.text, opened=opened)
+    first = last = None
+    if times is not None and times.last_token_ts:
+        first, last = times.first_token_ts - times.queued_ts, times.last_token_ts - times.queued_ts
+    return Answer(
+        text=text,
+        thought=thought,
+        raw=made.text,
+        finish_reason=made.finish_reason or "",
+        prompt_tokens=len(output.prompt_token_ids),
+        token_ids=tuple(made.token_ids),
+        output_tokens=len(made.token_ids),
+        first_token_seconds=first,
+        seconds=last,
+        top_logprobs=tuple(
+            _top(step, token) for step, token in zip(made.logprobs or (), made.token_ids, strict=False)
+        ),
+    )
+
+
+def _top(step: dict[int, Any], chosen: int) -> dict[str, float]:
+    ordered = sorted(step.items(), key=lambda item: (item[0] != chosen, -item[1].logprob))
+    return {str(entry.decoded_token): float(entry.logprob) for _, entry in ordered}
+
+
+def _with_tool_calls(answer: Answer) -> Answer:
+    from dataclasses import replace
+
+    from exaone_nb.serve.tool_text import read_tool_calls
+
+    text, calls = read_tool_calls(answer.text)
+    reason = "tool_calls" if calls else answer.finish_reason
+    return replace(
+        answer,
+        text=text,
+        tool_calls=tuple(ToolCall(c.name, c.arguments) for c in calls),
+        finish_reason=reason,
+    )
+
+
+def _chain(error: BaseException) -> str:
+    """The messages of an exception and of those behind it, the root last."""
+    lines, seen = [], set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines.append(f"{type(current).__name__}: {current}")
+        current = current.__cause__ or current.__context__
+    return "\n".join(lines)
+
+
+def _release() -> None:
+    """Free what a dead or closed engine leaves behind: process groups, cached blocks, Python cycles."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+    gc.collect()
+    with contextlib.suppress(Exception):
+        cleanup_dist_env_and_memory()
+    gc.collect()
+
+
+@contextlib.contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    """Keep warnings, progress bars and what C++ writes to the terminal out of notebooks; exceptions come through."""
+    if verbose:
+        yield
+        return
+    logging.getLogger("vllm").addHandler(logging.NullHandler())
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for descriptor, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, descriptor)
+                os.close(old)
+
+
+def require_vllm() -> None:
+    """Raise WorkbookError when vLLM cannot be imported, with the engine to use instead."""
+    import importlib.util
+
+    if importlib.util.find_spec("vllm") is None:
+        raise WorkbookError(
+            "vLLM is not installed here.",
+            remedy="Install requirements for serving, or use engine='transformers' (slower, no tool parser).",
+        )
