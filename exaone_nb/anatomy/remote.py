@@ -182,12 +182,12 @@ def web(address: str) -> Web:
 
 def hub(hub_id: str, revision: str | None = None) -> Web:
     """A Web for a hub model, with the user's endpoint and token."""
-    from huggingface_hub import hf_hub_url
+    from huggingface_hub import get_token, hf_hub_url
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import build_hf_headers
 
     try:
         sample = hf_hub_url(hub_id, "x", revision=revision)
     except HFValidationError as error:
         raise WorkbookError(f"{hub_id!r} is not a hub id.", expected="ORG/NAME.") from error
-    return Web(sample.removesuffix("/x"), headers=build_hf_headers())
+    token = get_token()
+    return Web(sample.removesuffix("/x"), headers={"Authorization": f"Bearer {token}"} if token else None)
