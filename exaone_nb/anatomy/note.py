@@ -185,11 +185,9 @@ def _scores(name: str) -> str:
     for row in rows:
         cell = table.setdefault(row["benchmark"], {})
         shown = "not published" if row["value"] is None else str(row["value"])
-        if row["mode"] in cell and cell[row["mode"]].rstrip("*") == shown:
-            # The lecture repeats the README's figure and adds an asterisk to some.
-            cell[row["mode"]] += row["note"] if row["note"] == "*" and "*" not in cell[row["mode"]] else ""
-        elif row["mode"] not in cell:
-            cell[row["mode"]] = shown + ("*" if row["note"] == "*" else "")
+        # The lecture repeats the README's figures and adds its asterisks.
+        star = "*" if row["note"] == "*" and "*" not in cell.get(row["mode"], "") else ""
+        cell[row["mode"]] = cell.get(row["mode"], shown) + star
         sources[row["source"], row["date"]] = None
     body = [(benchmark, *(cell.get(mode, "") for mode in modes)) for benchmark, cell in table.items()]
     cited = "; ".join(f"{source} ({date})" for source, date in sources)

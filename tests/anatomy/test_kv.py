@@ -23,7 +23,9 @@ def test_full_attention_by_hand() -> None:
     assert cache.every_token_every_layer == 61_440
     assert cache.bytes_per_block == 983_040
     assert cache.bytes_per_request == 65_536 * 61_440 == 3.75 * GIB
-    assert cache.if_multi_head == 4 * cache.every_token_every_layer, "the 4x of the Qwen3 note, 32 over 8 heads"
+    assert cache.if_multi_head == 4 * cache.every_token_every_layer, (
+        "the 4x of the Qwen3 note, 32 over 8 heads"
+    )
 
 
 @pytest.mark.parametrize(("tokens", "gib"), [(2048, 9.13), (8192, 10.25), (16384, 11.75)])
@@ -35,6 +37,12 @@ def test_hybrid_32b_depends_on_tokens_in_flight(tokens: int, gib: float) -> None
     assert cache.bytes_per_request == cache.blocks_per_request * 16 * 16 * 2 * 8 * 128 * 2
     assert cache.bytes_per_request / GIB == pytest.approx(gib, abs=0.005)
     assert cache.without_windows == 32 * GIB
+
+
+def test_a_window_keeps_one_token_less_than_its_name() -> None:
+    # 127 past tokens + 17 in flight fill 9 blocks of 16; one more would need a tenth. One block more for the start.
+    cache = kv_cache(config_of("gpt-oss-20b"), max_num_batched_tokens=17)
+    assert {group.kind: group.blocks for group in cache.groups} == {"sliding": 9 + 1, "full": 8192}
 
 
 def test_two_batches_in_flight_are_as_one_twice_as_large() -> None:
@@ -61,7 +69,9 @@ def test_chunked_attention_follows_vllms_default() -> None:
     config = config_of("Llama-4-Maverick-17B-128E-Instruct")
     off = kv_cache(config, max_model_len=131_072)
     assert off.without_windows == off.bytes_per_request, "vLLM switches its hybrid manager off for chunks"
-    assert kv_cache(config, max_model_len=131_072, hybrid_manager=True).bytes_per_request < off.bytes_per_request
+    assert (
+        kv_cache(config, max_model_len=131_072, hybrid_manager=True).bytes_per_request < off.bytes_per_request
+    )
 
 
 def test_fp8_and_tensor_parallel_halve_it() -> None:

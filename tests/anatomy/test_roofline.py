@@ -34,9 +34,7 @@ def test_untied_embedding_is_looked_up() -> None:
 
 def test_four_bits_are_not_four_times_faster() -> None:
     config = config_of("EXAONE-4.0-1.2B")
-    ratio = (
-        decode(config, "W4A16", "L4").tokens_per_second / decode(config, "BF16", "L4").tokens_per_second
-    )
+    ratio = decode(config, "W4A16", "L4").tokens_per_second / decode(config, "BF16", "L4").tokens_per_second
     assert 2.4 < ratio < 2.7, "43 % of the W4A16 bytes are the BF16 table"
     assert prefill(config, "W4A16", "L4").seconds == prefill(config, "BF16", "L4").seconds
     assert prefill(config, "W8A8", "L4").seconds < prefill(config, "BF16", "L4").seconds
@@ -50,6 +48,13 @@ def test_operations_of_a_dense_step() -> None:
     step = decode(config, "BF16", "L4", batch=2, context=100)
     assert step.operations == 2 * 2 * (linear + 102_400 * 2048 + 30 * 32 * 128 * 100)
     assert work_of(config, "W8A8").products == {"quantized": linear, "head": 102_400 * 2048}
+
+
+def test_head_and_attention_stay_16_bit_under_a_quantized_scheme() -> None:
+    step = decode(config_of("EXAONE-4.0-1.2B"), "W8A8", "L4", batch=4, context=100)
+    linear = 30 * (2048 * 2048 * 2 + 2 * 512 * 2048 + 3 * 2048 * 4096)
+    plain = 102_400 * 2048 + 30 * 32 * 128 * 100
+    assert step.compute_seconds == pytest.approx(2 * 4 * (linear / 242e12 + plain / 121e12))
 
 
 @pytest.mark.parametrize("model", ["EXAONE-4.0-1.2B", "gemma-3-1b-it", "gpt-oss-20b"])
@@ -70,7 +75,9 @@ def test_windows_cap_the_cache_read() -> None:
 def test_experts_read_grow_with_the_batch_towards_all() -> None:
     work = work_of(config_of("Qwen3-30B-A3B"))
     one = work.weight_bytes_read(1) - work.every_pass_bytes - work.row_bytes
-    assert one == pytest.approx(work.expert_bytes * 8 / 128), "one token reads exactly the experts it is routed to"
+    assert one == pytest.approx(work.expert_bytes * 8 / 128), (
+        "one token reads exactly the experts it is routed to"
+    )
     read = [work.weight_bytes_read(batch) - batch * work.row_bytes for batch in (1, 4, 16, 64, 1024)]
     assert read == sorted(read)
     assert read[-1] == pytest.approx(work.every_pass_bytes + work.expert_bytes)
