@@ -29,14 +29,14 @@ def gptq(
     group_size: int = 128,
     dampening_frac: float = 0.01,
     ordered: bool = True,
-    block_size: int = 0,
+    block_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
     """Codes int8 [out, in] and scales [out, groups] by GPTQ.
 
     `dampening_frac` adds that fraction of H's mean diagonal to it, so that it can be inverted and single inputs are
     not trusted too much. `ordered` takes the columns with the largest inputs first (llm-compressor: actorder
     static). `block_size` delays the updates of far columns until a block is done; the result is the same up to the
-    order of floating-point sums, which is why it is no setting for quality. 0 updates at once.
+    order of floating-point sums, which is why it is a matter of speed and not of quality. 0 updates at once.
     """
     import torch
 

@@ -99,7 +99,13 @@ def quantize(
         )
         if sanity:
             say("a short answer in both modes")
-            document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
+            try:
+                document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
+            except (AttributeError, RuntimeError, ValueError, KeyError) as error:
+                # The files are as planned, but the library of this machine cannot read them: worth knowing, and
+                # no reason to throw the checkpoint away.
+                text = f"transformers {versions()['transformers']} cannot load it: {type(error).__name__}: {error}"
+                document["problems"].append(text)
         write_json(staging / manifest.NAME, document)
     return document | {"reused": False}
 
