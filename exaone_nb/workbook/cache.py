@@ -114,6 +114,11 @@ def fingerprint_globs(run: Path, globs: Iterable[str]) -> dict[str, str]:
     return {str(p.relative_to(run)): fingerprint_path(p) for p in sorted(found)}
 
 
+def code_fingerprint(chapter: Chapter) -> str:
+    """Fingerprint of the code cells; prose does not count."""
+    return digest([c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"])
+
+
 def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """Everything the chapter's result depends on, by name, so that a difference can be told in words.
 
@@ -127,7 +132,7 @@ def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[st
     if isinstance(own.get("MODEL"), str):
         named[own["MODEL"]] = fingerprint_model(own["MODEL"])
     return {
-        "code": digest([c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"]),
+        "code": code_fingerprint(chapter),
         "parameters": own,
         "package": package_fingerprint(),
         "libraries": library_versions(),

@@ -1,7 +1,8 @@
 """What the runner knows of a notebook: its metadata, its parameters, its cells. No chapter is known by name.
 
 `metadata.exaone_nb` of a notebook declares `chapter`, `title`, `question`, `after` (chapters whose results it
-reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy`, `timeout_s`.
+reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy`, `timeout_s`,
+and `mode` ("recorded" when all its numbers come from elsewhere).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Chapter:
     memory_gb: float
     heavy: bool
     timeout_s: float
+    mode: str
     parameters: tuple[Parameter, ...]
     document: dict[str, Any] = field(repr=False, compare=False)
 
@@ -84,6 +86,7 @@ def load(path: str | Path) -> Chapter:
             memory_gb=float(declared.get("memory_gb", 1)),
             heavy=bool(declared.get("heavy", False)),
             timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
+            mode=str(declared.get("mode", "")),
             parameters=parse(parameter_cells[0]["source"], path.name) if parameter_cells else (),
             document=document,
         )

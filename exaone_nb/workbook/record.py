@@ -16,6 +16,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.paths import ROOT
 from exaone_nb.workbook.cache import library_versions
+from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.scrub import Scrubber
 
 SCHEMA = 1
@@ -104,7 +105,7 @@ def begin(name: str, given: dict[str, Any], model: str, model_fingerprint: str) 
         "seconds": None,
         "parameters": given,
         "model": model,
-        "mode": "nano" if model == "nano" else "live",
+        "mode": mode_of(model),
         "model_fingerprint": model_fingerprint,
         "package": __version__,
         "commit": commit(),

@@ -26,6 +26,7 @@ from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.explain import Failure, explain
 from exaone_nb.workbook.parameters import RUN_DIR, coerce, unknown
+from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.scrub import Scrubber
 
 SHARE_OF_MEMORY = 0.8
@@ -403,6 +404,7 @@ class _Session:
 
     def _entry(self, chapter: Chapter, status: str) -> dict[str, Any]:
         given = self.plan.values[chapter.number]
+        model = str(self._values(chapter).get("MODEL", ""))
         return {
             "slug": chapter.slug,
             "title": chapter.title,
@@ -410,6 +412,9 @@ class _Session:
             "status": status,
             "after": list(chapter.after),
             "began": record.now(),
+            "model": model,
+            "mode": chapter.mode or mode_of(model),
+            "code_key": cache.code_fingerprint(chapter),
             "parameters": [
                 {
                     "name": p.name,

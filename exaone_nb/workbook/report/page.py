@@ -84,5 +84,6 @@ def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "parameters": rows,
         "seconds": sum(entry.get("seconds") or 0 for entry in done),
+        "status": "failed" if any(e["status"] == "failed" for _, e in entries) else record["status"],
         "peak_bytes": max((entry.get("peak_bytes") or 0 for entry in done), default=0),
     }

@@ -109,6 +109,7 @@ _CSS = [
 ]
 _DROPPED_WHOLE = re.compile(r"<(script|style|template|noscript)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
+_NO_SOURCE = re.compile(r"<img(?![^>]*\ssrc=)[^>]*>")
 _STAND_IN = re.compile(r"embedded-picture-(\d+)")
 
 
@@ -143,5 +144,5 @@ def sanitize(html: str) -> str:
 
     html = _STAND_IN.sub("", html)
     html = _PICTURE.sub(stand_in, _DROPPED_WHOLE.sub("", html))
-    clean = _cleaner().clean(html)
+    clean = _NO_SOURCE.sub("", _cleaner().clean(html))
     return _STAND_IN.sub(lambda m: pictures[int(m[1])] if int(m[1]) < len(pictures) else "", clean)

@@ -1,0 +1,131 @@
+"""What changed between two runs: parameters, versions, machine, chapters, and the measured results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.workbook import record
+
+SECTIONS = ("parameters", "versions", "machine", "chapters", "results")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that differs. `before` or `after` is None when that run does not have it."""
+
+    section: str
+    name: str
+    before: Any
+    after: Any
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunDiff:
+    """All differences between run A and run B, and how many results were equal."""
+
+    before: str
+    after: str
+    changes: tuple[Change, ...]
+    equal_results: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON document."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "equal_results": self.equal_results,
+            "changes": [asdict(change) for change in self.changes],
+        }
+
+    def html(self) -> str:
+        """One self-contained page."""
+        from exaone_nb.workbook.report import look
+
+        sections = [(name, [c for c in self.changes if c.section == name]) for name in SECTIONS]
+        return look.fill("diff.html", diff=self, sections=[(name, rows) for name, rows in sections if rows])
+
+
+def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
+    """Compare two run folders. Raises WorkbookError when one of them is not a run."""
+    old, new = record.read(before), record.read(after)
+    results, equal = _results(Path(before), Path(after))
+    changes = (
+        *_mapping("parameters", _parameters(old), _parameters(new)),
+        *_mapping("versions", _versions(old), _versions(new)),
+        *_mapping("machine", old["machine"], new["machine"]),
+        *_chapters(old["chapters"], new["chapters"]),
+        *results,
+    )
+    return RunDiff(old["name"], new["name"], changes, equal)
+
+
+def _parameters(run: Mapping[str, Any]) -> dict[str, Any]:
+    """`NN.NAME` -> value for every parameter of every chapter that was run."""
+    return {
+        f"{number}.{parameter['name']}": parameter["value"]
+        for number, entry in sorted(run["chapters"].items())
+        for parameter in entry.get("parameters", [])
+    }
+
+
+def _versions(run: Mapping[str, Any]) -> dict[str, Any]:
+    own = {"exaone-nb": run["package"], "commit": run["commit"], "Python": run["python"]}
+    return own | {"model fingerprint": run["model_fingerprint"]} | run["libraries"]
+
+
+def _mapping(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield Change(section, name, old.get(name), new.get(name))
+
+
+def _chapters(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    for number in sorted({*old, *new}):
+        a, b = old.get(number, {}), new.get(number, {})
+        if a.get("status") != b.get("status"):
+            why = (b.get("failure") or {}).get("why") or b.get("why") or ""
+            yield Change("chapters", f"{number} status", a.get("status"), b.get("status"), why)
+        if a.get("code_key") != b.get("code_key") and a and b:
+            yield Change(
+                "chapters", f"{number} code", a.get("code_key"), b.get("code_key"), "the code cells differ"
+            )
+        if a.get("seconds") and b.get("seconds") and a["seconds"] != b["seconds"]:
+            ratio = b["seconds"] / a["seconds"]
+            yield Change("chapters", f"{number} seconds", a["seconds"], b["seconds"], f"{ratio:.2f} times")
+
+
+def _results(before: Path, after: Path) -> tuple[list[Change], int]:
+    old, new = (
+        {(r["kind"], r["recipe"], r.get("label", "")): r for r in RunFolder(Path(path)).read_results()}
+        for path in (before, after)
+    )
+    changes, equal = [], 0
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        name = " ".join(part for part in key if part)
+        if a and b and a["value"] == b["value"]:
+            equal += 1
+            continue
+        unit = (b or a)["unit"]
+        changes.append(Change("results", f"{name} [{unit}]", _value(a), _value(b), _reading(a, b)))
+    return changes, equal
+
+
+def _value(result: Mapping[str, Any] | None) -> Any:
+    return result["value"] if result else None
+
+
+def _reading(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str:
+    """How much, and whether the intervals overlap. Overlap is no test: `exaone-nb compare` makes the paired one."""
+    if not a or not b or a["value"] is None or b["value"] is None:
+        return ""
+    words = [f"{b['value'] / a['value']:.4g} times"] if a["value"] else []
+    if a["interval"] and b["interval"]:
+        apart = a["interval"][1] < b["interval"][0] or b["interval"][1] < a["interval"][0]
+        words.append("intervals apart" if apart else "intervals overlap")
+    return ", ".join(words)

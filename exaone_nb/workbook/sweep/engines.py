@@ -1,0 +1,123 @@
+"""Where the runs of a sweep are executed: processes on this machine, or tasks on a Ray cluster.
+
+Both take the unfinished runs and yield results as they come. A run that fails does not stop the others.
+Ray is the cluster engine because vLLM's own multi-node mode uses it; it is an optional extra.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.workbook.sweep.grid import Grid, SweepRun
+from exaone_nb.workbook.sweep.task import TaskResult, execute
+
+RETRIES_OF_A_LOST_WORKER = 3
+
+
+def local(grid: Grid, runs: list[SweepRun], jobs: int = 1) -> Iterator[TaskResult]:
+    """One process per run, `jobs` at a time. On Ctrl-C every process is ended before the exception goes on."""
+    stopping = threading.Event()
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        futures = [pool.submit(execute, **_call(grid, run), should_stop=stopping.is_set) for run in runs]
+        try:
+            for future in as_completed(futures):
+                yield TaskResult(**future.result())
+        except BaseException:
+            stopping.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def on_ray(grid: Grid, runs: list[SweepRun], address: str = "auto", store: str = "") -> Iterator[TaskResult]:
+    """One Ray task per run. Ray gives each task the GPUs and cores the grid asks for.
+
+    Without `store` the sweep's folder must be on storage that all nodes share. With it (any fsspec address, for
+    instance s3://bucket/sweeps) a worker runs in a folder of its own, uploads it there, and it is fetched from
+    there. A run whose worker or node is lost is started again elsewhere. Raises UsageError when Ray is not
+    installed, WorkbookError when no cluster answers.
+    """
+    ray = _ray(address)
+    remote = ray.remote(
+        num_cpus=grid.cpus_per_run, num_gpus=grid.gpus_per_run, max_retries=RETRIES_OF_A_LOST_WORKER
+    )(_execute_on_worker)
+    names = {remote.remote(_call(grid, run), store): run.name for run in runs}
+    waiting = list(names)
+    try:
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1)
+            for reference in done:
+                try:
+                    result = TaskResult(**ray.get(reference))
+                except ray.exceptions.RayError as error:
+                    result = TaskResult(
+                        names[reference], "lost", why=f"{type(error).__name__}: its worker was lost"
+                    )
+                if store and result.status == "ok":
+                    _fetch(store, grid.folder / result.name)
+                yield result
+    except BaseException:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        raise
+    finally:
+        ray.shutdown()
+
+
+def _call(grid: Grid, run: SweepRun) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(grid.folder / run.name),
+        "chapters": list(grid.chapters),
+        "notebooks": str(grid.notebooks),
+        "parameters": run.parameters,
+        "timeout_s": grid.timeout_s,
+    }
+
+
+def _execute_on_worker(call: dict[str, Any], store: str) -> dict[str, Any]:
+    """Runs on the cluster. Installed there must be the same workbook, in the same place."""
+    from exaone_nb.workbook.sweep.task import execute, wait_for_lock
+
+    if not store:
+        wait_for_lock(Path(call["folder"]))
+        return execute(**call)
+    import fsspec
+
+    with tempfile.TemporaryDirectory(prefix="exaone-nb-") as own:
+        folder = Path(own) / call["name"]
+        result = execute(**(call | {"folder": str(folder)}))
+        files, root = fsspec.core.url_to_fs(store)
+        files.makedirs(root, exist_ok=True)
+        files.put(f"{folder}/", f"{root}/{call['name']}/", recursive=True)
+        return result
+
+
+def _fetch(store: str, folder: Path) -> None:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(store)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.get(f"{root}/{folder.name}/", f"{folder}/", recursive=True)
+
+
+def _ray(address: str) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("Ray is not installed.", remedy="make install-ray, or use --on local.") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise WorkbookError(
+            f"No Ray cluster answers at {address!r}.",
+            expected="the address of a running cluster.",
+            remedy="Start one (`ray start --head`), or give --address HOST:PORT.",
+        ) from error
+    return ray
