@@ -24,7 +24,7 @@ def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
 
     looks = _looks(board)
     figure, (sizes, speeds, scores) = plt.subplots(
-        1, 3, figsize=(12.6, 4.3), gridspec_kw={"width_ratios": [1, 1, 1.12], "wspace": 0.12}
+        1, 3, figsize=(12.6, 4.3), gridspec_kw={"width_ratios": [1, 1, 1.2], "wspace": 0.13}
     )
     unit, scale = _byte_unit(max(row.file_bytes for row in board.rows))
     for row in board.rows:
@@ -39,7 +39,7 @@ def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
     for axes, x in ((sizes, base.file_bytes / scale), (speeds, base.seconds_per_token.value * 1e3)):
         axes.axvline(x, color=FAINT, linewidth=0.8, linestyle=":")
         axes.axhline(base.accuracy.value, color=FAINT, linewidth=0.8, linestyle=":")
-        _clean(axes)
+        clean(axes)
     sizes.set_xlim(left=0)
     speeds.set_xlim(left=0)
     sizes.set_xlabel(f"checkpoint, {unit}")
@@ -150,8 +150,9 @@ def _scores(axes: Axes, board: Scoreboard, looks: dict[str, tuple[str, str]]) ->
     axes.set_xticks(ticks)
     axes.set_xlabel("score, 95 % interval", loc="left")
     axes.set_title(_formula(board), fontsize=10, color=INK, loc="left")
-    _clean(axes)
+    clean(axes)
     axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_bounds(left - 0.05 * width, right + 0.02 * width)
     axes.grid(axis="y", visible=False)
 
 
@@ -159,7 +160,8 @@ def _formula(board: Scoreboard) -> str:
     return "score = " + board.weights.formula.removeprefix("max(").removesuffix(", 0)")
 
 
-def _clean(axes: Axes) -> None:
+def clean(axes: Axes) -> None:
+    """Quiet axes: a light grid, no frame on top and right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6", linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)

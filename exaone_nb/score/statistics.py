@@ -84,7 +84,7 @@ def _z_and_p(difference: float, spread: float, norm) -> tuple[float, float]:
     return z, float(2 * norm.sf(abs(z)))
 
 
-def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
+def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the paired permutation test for item differences that are not just -1, 0 and 1."""
     from scipy.stats import permutation_test
 
@@ -96,7 +96,7 @@ def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
         lambda x, axis: x.sum(axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         rng=np.random.default_rng(seed),
         batch=max(1, 20_000_000 // max(1, len(moved))),
     )
@@ -104,7 +104,11 @@ def sign_flip_test(differences: np.ndarray, seed: int = 0) -> float:
 
 
 def bootstrap_weighted_mean(
-    values: np.ndarray, weights: np.ndarray | None = None, confidence: float = 0.95, seed: int = 0
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of sum(values) / sum(weights) over items.
 
@@ -127,7 +131,7 @@ def bootstrap_weighted_mean(
         statistic,
         paired=weights is not None,
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),

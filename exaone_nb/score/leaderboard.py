@@ -1,0 +1,234 @@
+"""Reading a leaderboard like a scientist: the hackathon's public submissions, and what follows from them.
+
+Everything here is recorded (data/hackathon/), nothing was measured by the workbook. Three questions: do the scores
+fall into groups, how far apart do two submissions of the same thing land, and which conclusions survive that.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.paths import DATA
+
+FOLDER = DATA / "hackathon"
+# Some scores were published with two digits.
+ROUNDING = 0.005
+SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
+# The same thing submitted more than once: one FP8 zip, and the uncompressed base.
+REPEATED = (("FP8", "MANTA 256 + pile 256"), ("BF16", "the uncompressed base"))
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One published score. `minutes` is the server's time, `local_score` the participant's own accuracy before it."""
+
+    family: str
+    method: str
+    detail: str
+    score: float
+    minutes: float | None
+    local_score: float | None
+    repository: str
+    where: str
+    evidence: str
+    date: str
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Submissions with a server time, split at the widest gap between times; `gap` in minutes, longest to shortest."""
+
+    fast: tuple[Submission, ...]
+    slow: tuple[Submission, ...]
+    gap: tuple[float, float]
+
+    def of_score(self, score: float) -> str:
+        """Which group's scores a score lies among: "fast", "slow", or "neither"."""
+        for name, members in (("fast", self.fast), ("slow", self.slow)):
+            low, high = min(m.score for m in members), max(m.score for m in members)
+            if low - ROUNDING <= score <= high + ROUNDING:
+                return name
+        return "fast" if score > max(m.score for m in self.fast) else "neither"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviation of one score when the same thing is submitted again, with its 95 % interval."""
+
+    sd: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def believable(self) -> float:
+        """The difference of two single scores that plain noise exceeds in 5 % of cases."""
+        return 1.96 * math.sqrt(2) * self.sd
+
+    @property
+    def safe(self) -> float:
+        """The same, with the largest noise that the pairs still allow."""
+        return 1.96 * math.sqrt(2) * self.high
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What somebody concluded from two scores, and what really differed between the two submissions."""
+
+    belief: str
+    better: float
+    worse: float
+    takes_effect: bool
+    what_differed: str
+    repository: str
+    where: str
+
+    @property
+    def difference(self) -> float:
+        return self.better - self.worse
+
+
+def read_submissions(path: Path = FOLDER / "submissions.csv") -> tuple[Submission, ...]:
+    """The rows of a submissions file. Raises WorkbookError naming the line that is not right."""
+    found = []
+    for number, row in _rows(path, Submission):
+        try:
+            found.append(
+                Submission(
+                    **{
+                        **row,
+                        "score": float(row["score"]),
+                        "minutes": _minutes(row["minutes"]),
+                        "local_score": float(row["local_score"]) if row["local_score"] else None,
+                    }
+                )
+            )
+        except ValueError as error:
+            raise WorkbookError(
+                f"{path.name} line {number}: {error}.",
+                expected="a score, and minutes as m:ss.",
+                remedy="Correct the line.",
+            ) from error
+    return tuple(found)
+
+
+@cache
+def submissions() -> tuple[Submission, ...]:
+    """The stored submissions."""
+    return read_submissions()
+
+
+@cache
+def conclusions() -> tuple[Conclusion, ...]:
+    """The stored conclusions."""
+    return tuple(
+        Conclusion(
+            **{
+                **row,
+                "better": float(row["better"]),
+                "worse": float(row["worse"]),
+                "takes_effect": row["takes_effect"] == "yes",
+            }
+        )
+        for _, row in _rows(FOLDER / "conclusions.csv", Conclusion)
+    )
+
+
+def groups(found: Iterable[Submission] | None = None) -> Groups:
+    """Split the timed submissions at the widest gap between neighbouring times."""
+    timed = sorted(
+        (s for s in (submissions() if found is None else found) if s.minutes is not None),
+        key=lambda s: s.minutes,
+    )
+    if len(timed) < 4:
+        raise WorkbookError(f"{len(timed)} submissions with a time are too few to look for groups.")
+    cut = max(range(1, len(timed)), key=lambda i: timed[i].minutes - timed[i - 1].minutes)
+    return Groups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
+
+
+def rerun_noise(found: Sequence[Submission] | None = None) -> Noise:
+    """Noise from pairs of the same thing: sd = sqrt(mean of difference^2 / 2); its interval from chi-square."""
+    from scipy.stats import chi2
+
+    found = submissions() if found is None else found
+    squares = []
+    for family, detail in REPEATED:
+        pair = [s.score for s in found if s.family == family and s.detail.startswith(detail) and s.minutes][
+            :2
+        ]
+        if len(pair) == 2:
+            squares.append((pair[0] - pair[1]) ** 2 / 2)
+    if not squares:
+        raise WorkbookError("No submission is there twice, so nothing says how large the noise is.")
+    n = len(squares)
+    variance = sum(squares) / n
+    low, high = (math.sqrt(n * variance / chi2.ppf(q, n)) for q in (0.975, 0.025))
+    return Noise(math.sqrt(variance), low, high, n)
+
+
+def verdict(conclusion: Conclusion, split: Groups, noise: Noise) -> str:
+    """What is left of a conclusion once groups and noise are known."""
+    crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
+    if not conclusion.takes_effect:
+        return "does not survive: the setting has no effect" + (
+            ", the score jumped groups" if crosses else ""
+        )
+    if crosses:
+        return "open: the score jumped groups, and the same recipes are found in both"
+    if conclusion.difference <= noise.believable:
+        return "does not survive: within noise"
+    if conclusion.difference <= noise.safe:
+        return "open: more than the noise seen, less than the noise there may be"
+    return "survives"
+
+
+def local_against_server(found: Sequence[Submission] | None = None) -> tuple[float, float, int]:
+    """Spearman's rank correlation of local accuracy and server score: (rho, exact p, number of submissions).
+
+    Each artifact counts once. The p value is by permutation, since there are few.
+    """
+    import numpy as np
+    from scipy.stats import permutation_test, spearmanr
+
+    chosen: dict[str, Submission] = {}
+    for s in submissions() if found is None else found:
+        if s.local_score is not None:
+            chosen.setdefault(s.detail.split(", the same zip")[0], s)
+    local = np.array([s.local_score for s in chosen.values()])
+    server = np.array([s.score for s in chosen.values()])
+    if len(local) < 4:
+        raise WorkbookError(f"{len(local)} submissions with a local score are too few for a correlation.")
+
+    def statistic(shuffled: np.ndarray) -> float:
+        return spearmanr(shuffled, server).statistic
+
+    test = permutation_test((local,), statistic, permutation_type="pairings", n_resamples=100_000)
+    return float(test.statistic), float(test.pvalue), len(local)
+
+
+def _minutes(text: str) -> float | None:
+    if not text:
+        return None
+    minutes, colon, seconds = text.partition(":")
+    if not colon or not 0 <= int(seconds) < 60:
+        raise ValueError(f"{text!r} is no time")
+    return int(minutes) + int(seconds) / 60
+
+
+def _rows(path: Path, kind: type) -> list[tuple[int, dict[str, str]]]:
+    columns = tuple(kind.__dataclass_fields__)
+    with open(path, encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        if set(reader.fieldnames or ()) != set(columns):
+            raise WorkbookError(
+                f"{path.name} has the columns {', '.join(reader.fieldnames or ())}.",
+                expected=", ".join(columns),
+                remedy="Restore the file from the repository.",
+            )
+        return [(reader.line_num, row) for row in reader]
