@@ -1,1 +1,7 @@
+"""What a decoder layer of EXAONE 4.0 is made of, small enough to read, run and check.
 
+- `shape`, `rope`, `masks`, `layers`, `model`: reference modules in plain torch, equal to transformers.
+- `arrangements`, `diagrams`: where the norms sit; modules and drawings come from the same description.
+- `probes`, `race`, `smoothing`, `outliers`: experiments of chapter 03.
+- `hybrid`, `reach`, `costs`, `ribbon`, `engine`: experiments of chapter 04.
+"""

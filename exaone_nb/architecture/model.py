@@ -1,0 +1,106 @@
+"""The whole reference model: embedding, decoder layers, final norm, output head. Tensor names as in transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from exaone_nb.architecture import masks
+from exaone_nb.architecture.arrangements import PRE_LN, QK_REORDER_LN, Arrangement
+from exaone_nb.architecture.layers import DecoderLayer, LayerCache, RMSNorm
+from exaone_nb.architecture.shape import Shape
+from exaone_nb.errors import WorkbookError
+
+
+@dataclass
+class Cache:
+    """What a cached decode carries from step to step. `tokens` is the number of slots already filled."""
+
+    layers: list[LayerCache]
+    tokens: int = 0
+
+
+@dataclass
+class Output:
+    """`logits` [batch, query, vocab]; `streams` the residual stream before layer 0, 1, … and after the last."""
+
+    logits: Tensor
+    streams: list[Tensor] = field(default_factory=list)
+
+
+class Decoder(nn.Module):
+    """`embed_tokens`, `layers`, `norm` and `lm_head` (None when tied)."""
+
+    def __init__(self, shape: Shape, arrangement: Arrangement = QK_REORDER_LN, seed: int = 0) -> None:
+        super().__init__()
+        self.shape, self.arrangement = shape, arrangement
+        self.embed_tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.layers = nn.ModuleList(
+            DecoderLayer(shape, layer, arrangement) for layer in range(shape.num_hidden_layers)
+        )
+        final = arrangement.final_norm
+        self.norm = RMSNorm(shape.hidden_size, shape.rms_norm_eps) if final else nn.Identity()
+        tied = shape.tie_word_embeddings
+        self.lm_head = None if tied else nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in self.parameters():  # norms stay at one
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=shape.initializer_range, generator=generator)
+
+    def new_cache(self) -> Cache:
+        """An empty cache for `forward`."""
+        return Cache([LayerCache() for _ in self.layers])
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Output:
+        """input_ids [batch, query]; attention_mask [batch, key] over everything seen so far, 0 for padding."""
+        past = cache.tokens if cache else 0
+        slots = torch.arange(past + input_ids.shape[1])
+        angles = self.shape.rope.angles(slots[None, past:], self.shape.head_dim)
+        stream = self.embed_tokens(input_ids)
+        streams = [stream]
+        for index, layer in enumerate(self.layers):
+            mask = masks.visible(slots[past:], slots, self.shape.window_of(index), attention_mask)
+            stream = layer(stream, angles, mask, cache.layers[index] if cache else None)
+            streams.append(stream)
+        if cache:
+            cache.tokens = len(slots)
+        head = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        return Output(nn.functional.linear(self.norm(stream), head), streams)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> Decoder:
+        """Take weights under transformers' names (`model.layers.0…`), in float32.
+
+        Raises WorkbookError when a tensor is missing or left over: then the arrangement is another one.
+        """
+        own = {name.removeprefix("model."): tensor.float() for name, tensor in tensors.items()}
+        if self.lm_head is None:
+            own.pop("lm_head.weight", None)
+        missing, unexpected = self.load_state_dict(own, strict=False)
+        if missing or unexpected:
+            raise WorkbookError(
+                f"The weights do not fit {self.arrangement.name}: {len(missing)} tensors missing "
+                f"({', '.join(missing[:3])}), {len(unexpected)} left over ({', '.join(unexpected[:3])}).",
+                remedy="Choose the arrangement that the model was made with.",
+            )
+        return self
+
+
+def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
+    """The reference model with the weights of a local EXAONE 4.0 or Llama folder (safetensors), in float32."""
+    from safetensors.torch import load_file
+
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise WorkbookError(
+            f"No safetensors file in {Path(folder).name}.", expected="a model folder with weights."
+        )
+    arrangement = QK_REORDER_LN if config.get("model_type") == "exaone4" else PRE_LN
+    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    return Decoder(Shape.from_config(config), arrangement).load(tensors).eval()
