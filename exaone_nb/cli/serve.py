@@ -1,9 +1,107 @@
-"""Verbs of the serve wing."""
+"""Verbs of the serve wing: `bench`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from exaone_nb.cli.output import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from exaone_nb.serve.bench import Bench
+
+
+def bench(
+    model: Annotated[str, typer.Argument(help="Catalog name, local folder, or hub id.")] = "nano",
+    weights: Annotated[
+        str, typer.Option(help="real, or dummy: random numbers of the right shapes.")
+    ] = "real",
+    scheme: Annotated[str, typer.Option(help="With dummy weights: the scheme to measure, as W4A16.")] = "",
+    layers: Annotated[int, typer.Option(help="With dummy weights: only that many layers; 0 is all.")] = 0,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Requests at once; may be given again. Default 1 and 8.")
+    ] = None,
+    prompt: Annotated[int, typer.Option(help="Prompt tokens of the fixed-length measurement.")] = 128,
+    output: Annotated[int, typer.Option(help="Output tokens of the fixed-length measurement.")] = 64,
+    repeats: Annotated[int, typer.Option(help="Repeats after the warm-up.")] = 5,
+    questions: Annotated[int, typer.Option(help="Questions for the time per token; 0 leaves it out.")] = 64,
+    mode: Annotated[str, typer.Option(help="non-reasoning or reasoning.")] = "non-reasoning",
+    max_gen_toks: Annotated[
+        int, typer.Option(help="Longest answer; the hackathon's server allows 16384.")
+    ] = 16384,
+    max_model_len: Annotated[int, typer.Option(help="Prompt and answer together; 0 chooses 2048.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
+    kv_cache_gib: Annotated[float, typer.Option(help="KV cache on a CPU, in GiB.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write the results into.")] = None,
+    recipe: Annotated[str, typer.Option(help="Name of the checkpoint in the run folder.")] = "baseline",
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure prefill, decode, time per token as the hackathon counts it, and the length tail."""
+    from exaone_nb.run_folder import RunFolder
+    from exaone_nb.serve.bench import bench as measure
+    from exaone_nb.serve.bench import record
+
+    found = measure(
+        model,
+        scheme=scheme,
+        weights=weights,
+        batches=batch or (1, 8),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        repeats=repeats,
+        max_questions=questions,
+        mode=mode,
+        max_gen_toks=max_gen_toks,
+        max_model_len=max_model_len,
+        layers=layers,
+        threads=threads,
+        kv_cache_gib=kv_cache_gib,
+    )
+    if out is not None:
+        record(RunFolder.at(out), recipe, found)
+    emit(as_json, found.document(), lambda console: _show(console, found))
+
+
+def _show(console: Console, found: Bench) -> None:
+    shape = f"{found.model}, {found.scheme}, {found.weights} weights, {found.layers} layers"
+    table = Table(title=shape, title_justify="left")
+    for name in ("batch", "first token", "per token", "tokens/s", "95 % interval", "of the roof"):
+        table.add_column(name, justify="right")
+    for row, measured in enumerate(found.decodes):
+        share, interval = found.fraction(row), measured.tokens_per_second.interval
+        table.add_row(
+            str(measured.batch),
+            f"{measured.first_token.mean * 1e3:,.1f} ms",
+            f"{measured.per_token.mean * 1e3:,.2f} ms",
+            f"{measured.tokens_per_second.mean:,.1f}",
+            f"{interval[0]:,.1f} to {interval[1]:,.1f}" if interval else "one repeat",
+            f"{share:.0%}" if share else "not known",
+        )
+    console.print(table)
+    if found.per_token is not None:
+        timed, tail = found.per_token, found.per_token.lengths
+        console.print(
+            f"Hackathon time per token: {timed.seconds_per_token.mean * 1e3:.3f} ms over {timed.questions} questions "
+            f"({timed.output_tokens:,} tokens, {timed.seconds_per_token.n} repeats).",
+            markup=False,
+        )
+        console.print(
+            f"Answers: median {tail.median:g} tokens, longest {tail.longest}, {tail.cut_off} cut off, {tail.empty} "
+            f"empty; the last 5 % took {tail.tail_seconds:.2f} of {tail.seconds:.2f} s.",
+            markup=False,
+        )
+    document = found.document()
+    console.print(
+        f"Kernel: {found.kernel}. Started in {found.start_seconds:.1f} s. {document['machine_in_words']}; memory "
+        f"{found.roof.bandwidth / 1e9:.1f} GB/s ({found.roof.how}).",
+        markup=False,
+    )
 
 
 def register(app: typer.Typer) -> None:
     """Add this wing's verbs to the command line."""
+    app.command()(bench)

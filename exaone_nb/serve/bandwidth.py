@@ -60,7 +60,6 @@ def measure_roof(repeats: int = 5) -> Roof:
     }
     reached = {name: moved / _best(call, device, repeats) for name, (call, moved) in trials.items()}
     how = max(reached, key=reached.__getitem__)
-    del a, b
     side = 8192 if device == "cuda" else 1024
     x = torch.ones(side, side, dtype=torch.bfloat16, device=device)
     operations = 2 * side**3 / _best(lambda: x @ x, device, repeats)

@@ -67,6 +67,8 @@ def server_command(
         "--max-model-len", str(max_model_len), "--dtype", "bfloat16", "--seed", "0",
         "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
     ]  # fmt: skip
+    # A grammar that allows white space allows an answer of nothing else, up to the limit.
+    command += ["--structured-outputs-config", '{"disable_any_whitespace": true}']
     if reasoning_parser:
         command += ["--reasoning-parser", reasoning_parser]
     return command + (["--enforce-eager"] if eager else []) + list(extra)

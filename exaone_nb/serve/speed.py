@@ -11,7 +11,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
@@ -147,6 +147,7 @@ class PerToken:
     lengths: Lengths
     questions: int
     output_tokens: int
+    answers: tuple[Answer, ...] = field(default=(), repr=False)
 
     def details(self) -> dict[str, Any]:
         return {
@@ -183,7 +184,8 @@ def measure_per_token(
         seconds = time.perf_counter() - started
         if turn >= warm_up:
             ratios.append(seconds / sum(a.output_tokens for a in answers))
-    return PerToken(estimate(ratios), lengths(answers), len(prompts), sum(a.output_tokens for a in answers))
+    total = sum(answer.output_tokens for answer in answers)
+    return PerToken(estimate(ratios), lengths(answers), len(prompts), total, tuple(answers))
 
 
 def speed_norm(candidate: float, base: float) -> float:

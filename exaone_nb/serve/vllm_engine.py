@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
 from exaone_nb.serve.environment import has_gpu, prepare_process
 from exaone_nb.serve.failures import explain
@@ -302,14 +302,3 @@ def _quiet(verbose: bool) -> Iterator[None]:
             for descriptor, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, descriptor)
                 os.close(old)
-
-
-def require_vllm() -> None:
-    """Raise WorkbookError when vLLM cannot be imported, with the engine to use instead."""
-    import importlib.util
-
-    if importlib.util.find_spec("vllm") is None:
-        raise WorkbookError(
-            "vLLM is not installed here.",
-            remedy="Install requirements for serving, or use engine='transformers' (slower, no tool parser).",
-        )

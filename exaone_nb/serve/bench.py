@@ -1,0 +1,296 @@
+"""One benchmark from start to record: open the engine, measure, hold it against the roof, write it down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone_nb import catalog
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.serve.answers import Message, Mode
+from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_tokens_per_second
+from exaone_nb.serve.dummy import shape_folder
+from exaone_nb.serve.environment import machine, machine_sentence
+from exaone_nb.serve.speed import INTERVAL_KIND, Decode, PerToken, measure_decode, measure_per_token
+from exaone_nb.serve.vllm_engine import VllmEngine
+
+# The server of the hackathon's online round, as far as it was published (vLLM 0.14.1 on one L4).
+HACKATHON = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.85}
+HACKATHON_MAX_GEN_TOKS = 16384
+QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
+# Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
+ONE_THREAD_BELOW = 50_000_000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything measured about one model in one scheme. `roof_rates` are tokens/s at best, one per decode row."""
+
+    model: str
+    scheme: str
+    weights: str
+    kernel: str
+    start_seconds: float
+    decodes: tuple[Decode, ...]
+    roof_rates: tuple[float | None, ...]
+    roof: Roof
+    per_token: PerToken | None
+    parameters: dict[str, Any]
+    layers: int
+
+    def fraction(self, row: int) -> float | None:
+        """Measured over possible decode tokens/s of one row; None where the scheme has no roof here."""
+        best = self.roof_rates[row]
+        return self.decodes[row].tokens_per_second.mean / best if best else None
+
+    def document(self) -> dict[str, Any]:
+        """The whole as JSON, with everything needed to repeat it."""
+        rows = [
+            {
+                "batch": d.batch,
+                "prompt_tokens": d.prompt_tokens,
+                "output_tokens": d.output_tokens,
+                "repeats": d.per_token.n,
+                "first_token_seconds": d.first_token.mean,
+                "seconds_per_token": d.per_token.mean,
+                "seconds_per_token_interval": d.per_token.interval,
+                "tokens_per_second": d.tokens_per_second.mean,
+                "tokens_per_second_interval": d.tokens_per_second.interval,
+                "throughput": d.throughput.mean,
+                "roofline_tokens_per_second": self.roof_rates[i],
+                "roofline_fraction": self.fraction(i),
+            }
+            for i, d in enumerate(self.decodes)
+        ]
+        timed = self.per_token
+        return {
+            "model": self.model,
+            "scheme": self.scheme,
+            "weights": self.weights,
+            "layers": self.layers,
+            "kernel": self.kernel,
+            "start_seconds": self.start_seconds,
+            "decode": rows,
+            "per_token": None
+            if timed is None
+            else {
+                "seconds": timed.seconds_per_token.mean,
+                "interval": timed.seconds_per_token.interval,
+                "interval_kind": INTERVAL_KIND,
+                "repeats": timed.seconds_per_token.n,
+                **timed.details(),
+            },
+            "bandwidth_bytes_per_second": self.roof.bandwidth,
+            "bandwidth_how": self.roof.how,
+            "machine": machine(),
+            "machine_in_words": machine_sentence(),
+            "parameters": self.parameters,
+        }
+
+
+def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
+    """The first `count` questions of a JSONL file with a `question` field, each as a conversation."""
+    found = []
+    try:
+        with open(path, encoding="utf-8") as handle:
+            for line in handle:
+                found.append([{"role": "user", "content": json.loads(line)["question"]}])
+                if len(found) == count:
+                    break
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkbookError(
+            f"{Path(path).name} holds no questions ({type(error).__name__}).",
+            expected='JSON lines with a field "question".',
+        ) from error
+    return found
+
+
+def scheme_of(config: dict[str, Any]) -> str:
+    """The preset's name of a checkpoint with one group of one preset, for the roofline; BF16 without a quantization.
+
+    "mixed" for anything else: there the roofline needs the recipe, and no fraction is given.
+    """
+    found = config.get("quantization_config")
+    if not found:
+        return "BF16"
+    from exaone_nb.anatomy.schemes import SCHEMES, find_scheme
+
+    groups = list((found.get("config_groups") or {}).values())
+    if len(groups) != 1 or groups[0].get("targets") != ["Linear"]:
+        return "mixed"
+    held = find_scheme({**groups[0], "name": "held"})
+    for name, scheme in SCHEMES.items():
+        if scheme.weights == held.weights and scheme.activations == held.activations:
+            return name
+    return "mixed"
+
+
+def bench(
+    model: str,
+    *,
+    scheme: str = "",
+    weights: str = "real",
+    batches: Sequence[int] = (1, 8),
+    prompt_tokens: int = 128,
+    output_tokens: int = 64,
+    repeats: int = 5,
+    max_questions: int = 64,
+    mode: Mode = "non-reasoning",
+    max_gen_toks: int = HACKATHON_MAX_GEN_TOKS,
+    max_model_len: int = 0,
+    layers: int = 0,
+    threads: int = 0,
+    kv_cache_gib: float = 1.0,
+    options: dict[str, Any] | None = None,
+    first: Callable[[VllmEngine], None] | None = None,
+) -> Bench:
+    """Measure `model`. `weights="dummy"` needs only its config, any `scheme`, and optionally fewer `layers`.
+
+    With real weights the scheme is the checkpoint's own, and the hackathon's time per token is measured as well
+    (`max_questions` 0 leaves it out). `first` gets the loaded engine before anything is timed. Raises UsageError for arguments that contradict each other.
+    """
+    if weights not in ("real", "dummy"):
+        raise UsageError(f"weights is {weights!r}.", expected="real or dummy.")
+    if weights == "real" and (scheme or layers):
+        raise UsageError(
+            "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"
+        )
+    place = catalog.resolve(model)
+    config = place.config() if weights == "dummy" or place.path else {}
+    with ExitStack() as stack:
+        if weights == "dummy":
+            scheme = scheme or "BF16"
+            folder = stack.enter_context(shape_folder(config, scheme, layers=layers))
+        else:
+            folder = catalog.weights_folder(model)
+            config = catalog.read_config(folder / "config.json")
+            scheme = scheme_of(config)
+        text_config = config.get("text_config", config)
+        held = int(text_config.get("max_position_embeddings", 2048))
+        room = min(max_model_len or max(prompt_tokens + output_tokens, 2048), held)
+        threads = threads or (1 if _parameters(config) < ONE_THREAD_BELOW else 0)
+        settings = {
+            "max_model_len": room,
+            "threads": threads,
+            "kv_cache_gib": kv_cache_gib,
+            **HACKATHON,
+            **(options or {}),
+        }
+        engine = stack.enter_context(VllmEngine(folder, dummy_weights=weights == "dummy", **settings))
+        if first is not None:
+            first(engine)
+        vocabulary = int(text_config.get("vocab_size", 1000))
+        decodes = tuple(
+            measure_decode(
+                engine,
+                batch=batch,
+                prompt_tokens=prompt_tokens,
+                output_tokens=output_tokens,
+                repeats=repeats,
+                vocabulary=vocabulary,
+            )
+            for batch in batches
+        )
+        timed = None
+        if weights == "real" and max_questions:
+            timed = measure_per_token(
+                engine,
+                questions(max_questions),
+                mode=mode,
+                max_gen_toks=max_gen_toks,
+                repeats=max(repeats, 2),
+            )
+        kernel, start = engine.kernel, engine.start_seconds
+    roof = measure_roof()
+    shape = dict(config)
+    if layers:
+        from exaone_nb.serve.dummy import shape_config
+
+        shape = shape_config(config, "BF16", layers=layers)
+    shape.pop("quantization_config", None)
+    rates = tuple(
+        None
+        if scheme == "mixed"
+        else roof_tokens_per_second(shape, scheme, roof, batch=d.batch, context=d.context)
+        for d in decodes
+    )
+    parameters = {
+        "mode": mode,
+        "max_gen_toks": max_gen_toks,
+        "questions": max_questions if weights == "real" else 0,
+        "repeats": repeats,
+        **settings,
+    }
+    return Bench(
+        model, scheme, weights, kernel, start, decodes, rates, roof, timed, parameters,
+        int(shape.get("num_hidden_layers") or 0),
+    )  # fmt: skip
+
+
+def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
+    """Write the results of one checkpoint: "per_token" (for the scoreboard) and one per batch size."""
+    document = found.document()
+    common = {
+        "kernel": found.kernel,
+        "engine": "vllm",
+        "device": document["machine_in_words"],
+        "scheme": found.scheme,
+        "weights": found.weights,
+        "start_seconds": found.start_seconds,
+        "bandwidth_bytes_per_second": found.roof.bandwidth,
+    }
+    paths = []
+    for row, measured in zip(document["decode"], found.decodes, strict=True):
+        paths.append(
+            run.write_result(
+                "speed",
+                recipe=recipe,
+                label=f"decode_b{measured.batch}",
+                value=measured.per_token.mean,
+                unit="s/token",
+                n=measured.per_token.n,
+                interval=measured.per_token.interval,
+                interval_kind=INTERVAL_KIND,
+                parameters=found.parameters,
+                details=common | row | {"prefill_seconds": row["first_token_seconds"]},
+                model=found.model,
+            )
+        )
+    if found.per_token is not None:
+        timed = found.per_token
+        paths.append(
+            run.write_result(
+                "speed",
+                recipe=recipe,
+                label="per_token",
+                value=timed.seconds_per_token.mean,
+                unit="s/token",
+                n=timed.seconds_per_token.n,
+                interval=timed.seconds_per_token.interval,
+                interval_kind=INTERVAL_KIND,
+                parameters=found.parameters,
+                details=common
+                | timed.details()
+                | {
+                    "batch": timed.questions,
+                    "tokens_per_second": 1 / timed.seconds_per_token.mean,
+                    "roofline_fraction": found.fraction(0) if found.decodes else None,
+                    "prefill_seconds": found.decodes[0].first_token.mean if found.decodes else None,
+                },
+                model=found.model,
+            )
+        )
+    return paths
+
+
+def _parameters(config: dict[str, Any]) -> int:
+    from exaone_nb.anatomy.layouts import expected_tensors
+
+    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    return sum(spec.elements for spec in expected_tensors(plain))

@@ -1,0 +1,247 @@
+"""What chapter 06 does with the engines: rows for its tables, and the pass over a run's checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.gpus import find_gpu
+from exaone_nb.anatomy.kernels import on_cpu, on_gpu
+from exaone_nb.paths import DATA
+from exaone_nb.run_folder import BASELINE, RunFolder
+from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
+from exaone_nb.serve.bench import Bench, bench, questions, record
+from exaone_nb.serve.difference import first_difference
+from exaone_nb.serve.modes import recommended
+from exaone_nb.serve.vllm_engine import VllmEngine
+
+# The README asks how wonderful the model is, in its three languages, and which of two decimals is bigger.
+README_PROMPTS = {
+    "Korean": "너가 얼마나 대단한지 설명해 봐",
+    "English": "Explain how wonderful you are",
+    "Spanish": "Explica lo increíble que eres",
+}
+README_RIDDLE = "Which one is bigger, 3.12 vs 3.9?"
+
+
+def ask(text: str) -> list[Message]:
+    return [{"role": "user", "content": text}]
+
+
+def chat_rows(
+    engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int = 160
+) -> list[dict[str, Any]]:
+    """Every prompt in both modes, sampled as the model's makers recommend."""
+    rows = []
+    for prompt in prompts:
+        for mode in MODES:
+            answer = engine.chat(ask(prompt), mode, recommended(model, mode, max_tokens=max_tokens).sampling)
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "mode": mode,
+                    "thought": answer.thought,
+                    "answer": answer.text,
+                    "tokens": answer.output_tokens,
+                    "ended by": answer.finish_reason,
+                }
+            )
+    return rows
+
+
+def advice_rows(models: Sequence[str]) -> list[dict[str, Any]]:
+    """The recommended sampling of models, with its source."""
+    rows = []
+    for model in models:
+        for mode in MODES:
+            found = recommended(model, mode)
+            rows.append(
+                {
+                    "model": model,
+                    "mode": mode,
+                    "temperature": found.as_written,
+                    "top_p": found.sampling.top_p if found.sampling.temperature else "",
+                    "top_k": found.sampling.top_k or "",
+                    "remark": found.remark,
+                    "source": found.source,
+                }
+            )
+    return rows
+
+
+def parser_rows(tokenizer: Any, written: dict[str, str]) -> list[dict[str, Any]]:
+    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote."""
+    from vllm.reasoning import ReasoningParserManager
+
+    rows = []
+    for name in ("deepseek_r1", "deepseek_v3"):
+        kind = ReasoningParserManager.get_reasoning_parser(name)
+        for mode, text in written.items():
+            switch = {"enable_thinking": mode == "reasoning"}
+            reasoning, content = kind(tokenizer, chat_template_kwargs=switch).extract_reasoning(text, None)
+            rows.append(
+                {"parser": name, "mode": mode, "reasoning": repr(reasoning), "content": repr(content)}
+            )
+    return rows
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One checkpoint of the run: its measurement and its answers to the compared questions."""
+
+    recipe: str
+    found: Bench
+    answers: tuple[Answer, ...]
+
+
+def checkpoints(run: RunFolder, model: str) -> dict[str, Path]:
+    """The run's checkpoints, the baseline first; when there are none, the model itself as baseline."""
+    found = {name: run.checkpoint(name) for name in run.checkpoint_names()}
+    return found if BASELINE in found else {BASELINE: catalog.weights_folder(model), **found}
+
+
+def measure_checkpoints(
+    run: RunFolder, model: str, *, compare: int = 16, options: dict[str, Any] | None = None, **settings: Any
+) -> Iterator[Candidate]:
+    """Open each checkpoint in turn, let it answer `compare` questions with log-probabilities, measure it, record it.
+
+    `settings` go to `bench`, `options` to the engine.
+    """
+    sampling = Sampling(max_tokens=64, logprobs=5)
+    for recipe, folder in checkpoints(run, model).items():
+        kept: list[Answer] = []
+
+        def answer(engine: VllmEngine, kept: list[Answer] = kept) -> None:
+            kept.extend(engine.chat_all(questions(compare), sampling=sampling))
+
+        found = bench(str(folder), first=answer if compare else None, options=options, **settings)
+        found = replace(found, model=recipe)
+        record(run, recipe, replace(found, model=model))
+        yield Candidate(recipe, found, tuple(kept))
+
+
+def difference_rows(candidates: Sequence[Candidate], tokenizer: Any, limit: int = 3) -> list[dict[str, Any]]:
+    """Where each candidate's answers leave the baseline's: how many do, and the first few places.
+
+    Gaps are in nats: how much more likely each model found its own token than the other's.
+    """
+    base, rows = candidates[0], []
+    for candidate in candidates[1:]:
+        found = [
+            first_difference(a, b, tokenizer) for a, b in zip(base.answers, candidate.answers, strict=True)
+        ]
+        for number, place in [(n, d) for n, d in enumerate(found) if d is not None][:limit]:
+            rows.append(
+                {
+                    "checkpoint": candidate.recipe,
+                    "question": number,
+                    "the same until": place.common,
+                    "baseline goes on": f"»{place.base_token}«",
+                    "candidate goes on": f"»{place.other_token}«",
+                    "at token": place.position,
+                    "gap, baseline": place.base_gap,
+                    "gap, candidate": place.other_gap,
+                }
+            )
+    return rows
+
+
+def agreement_rows(candidates: Sequence[Candidate], tokenizer: Any) -> list[dict[str, Any]]:
+    """How many answers stay the same to the last token."""
+    base = candidates[0]
+    rows = []
+    for candidate in candidates[1:]:
+        found = [
+            first_difference(a, b, tokenizer) for a, b in zip(base.answers, candidate.answers, strict=True)
+        ]
+        rows.append(
+            {
+                "checkpoint": candidate.recipe,
+                "questions": len(found),
+                "identical": sum(place is None for place in found),
+                "different": sum(place is not None for place in found),
+            }
+        )
+    return rows
+
+
+def speed_rows(found: Sequence[Bench]) -> list[dict[str, Any]]:
+    """One row per scheme and batch: seconds, tokens/s with interval, share of the roof, kernel."""
+    rows = []
+    for bench_ in found:
+        for number, decode in enumerate(bench_.decodes):
+            share, interval = bench_.fraction(number), decode.tokens_per_second.interval
+            rows.append(
+                {
+                    "checkpoint": bench_.model if bench_.weights == "real" else bench_.scheme,
+                    "batch": decode.batch,
+                    "first token, ms": round(1e3 * decode.first_token.mean, 1),
+                    "per token, ms": round(1e3 * decode.per_token.mean, 2),
+                    "tokens/s": round(decode.tokens_per_second.mean, 1),
+                    "95 % interval": f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "",
+                    "of the roof": f"{share:.1%}" if share else "",
+                    "kernel": bench_.kernel,
+                }
+            )
+    return rows
+
+
+def per_token_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """The hackathon's figures: milliseconds per token, SpeedNorm against the baseline, the length tail."""
+    from exaone_nb.serve.speed import speed_norm
+
+    base = candidates[0].found.per_token.seconds_per_token.mean
+    rows = []
+    for candidate in candidates:
+        timed = candidate.found.per_token
+        mean, interval, tail = timed.seconds_per_token.mean, timed.seconds_per_token.interval, timed.lengths
+        rows.append(
+            {
+                "checkpoint": candidate.recipe,
+                "ms per token": round(1e3 * mean, 3),
+                "95 % interval": f"{1e3 * interval[0]:.3f} to {1e3 * interval[1]:.3f}" if interval else "",
+                "SpeedNorm": round(speed_norm(mean, base), 3),
+                "tokens, median": tail.median,
+                "longest": tail.longest,
+                "cut off": tail.cut_off,
+                "last 5 % took": f"{tail.tail_share:.0%} of the time",
+            }
+        )
+    return rows
+
+
+def kernel_rows(
+    schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H100-SXM")
+) -> list[dict[str, Any]]:
+    """What vLLM runs a scheme with, on this kind of CPU and on some cards; empty where it does not run."""
+    rows = []
+    for scheme in schemes:
+        here = on_cpu(scheme)
+        row = {"scheme": scheme, "x86 CPU": here.kernel if here.runs else "does not run"}
+        for name in gpus:
+            card = find_gpu(name)
+            there = on_gpu(scheme, card)
+            row[card.name] = f"{there.kernel} ({there.compute})" if there.runs else "does not run"
+        rows.append(row)
+    return rows
+
+
+def runaway_seconds(seconds_per_step: float, tokens: int = 16384) -> float:
+    """How long one answer that never stops keeps the batch open, at the speed of a single request."""
+    return seconds_per_step * tokens
+
+
+def recorded_answers() -> list[dict[str, Any]]:
+    """What EXAONE-4.0-1.2B was seen to answer elsewhere; every row has its source and date."""
+    import csv
+
+    with open(DATA / "recorded_answers.csv", encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """A measurement kept in data/measured/, with its date and machine."""
+    return catalog.read_config(DATA / "measured" / f"{name}.json")

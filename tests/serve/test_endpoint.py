@@ -1,0 +1,238 @@
+"""What goes wrong between a client and a server, against a small server of our own that misbehaves on request."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.serve import server as server_module
+from exaone_nb.serve.answers import Sampling
+from exaone_nb.serve.endpoint import EndpointEngine
+from exaone_nb.serve.server import Server, free_port, require_free
+
+ASK = [{"role": "user", "content": "hello"}]
+
+
+def completion(content="hi", **message):
+    return {
+        "id": "1", "object": "chat.completion", "created": 0, "model": "model",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **message}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def misbehaving():
+    """Yields (address, plan): `plan` holds status, body and type of the next answers, and what was asked."""
+    plan = {"status": 200, "body": json.dumps(completion()), "type": "application/json", "asked": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            length = int(self.headers.get("Content-Length", 0))
+            plan["asked"].append(
+                (self.path, self.headers.get("Authorization"), json.loads(self.rfile.read(length)))
+            )
+            if plan["status"] == 0:  # dies in the middle of its answer
+                self.wfile.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+                )
+                self.connection.close()
+                return
+            body = plan["body"].encode()
+            self.send_response(plan["status"])
+            self.send_header("Content-Type", plan["type"])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}/v1", plan
+    http.shutdown()
+    http.server_close()
+
+
+def test_a_good_answer_and_what_was_asked(misbehaving):
+    address, plan = misbehaving
+    plan["body"] = json.dumps(completion("4", reasoning="2 + 2"))
+    with EndpointEngine(address, "secret", model="model") as engine:
+        found = engine.chat(ASK, "reasoning", Sampling(top_k=20, json_schema={"type": "object"}))
+    assert (found.text, found.thought, found.output_tokens) == ("4", "2 + 2", 2)
+    _, key, request = plan["asked"][0]
+    assert key == "Bearer secret"
+    assert request["chat_template_kwargs"] == {"enable_thinking": True} and request["top_k"] == 20
+    assert request["response_format"]["type"] == "json_schema"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (401, '{"error": {"message": "bad key"}}', "refused the key"),
+        (404, "{}", "no such path"),
+        (429, '{"error": {"message": "slow down"}}', "fewer requests"),
+        (500, "<html><body>oops</body></html>", "failed"),
+        (400, '{"error": {"message": "too long"}}', "too long"),
+        (0, "", "ended while it was answering"),
+    ],
+)
+def test_failures_are_one_sentence(misbehaving, status, body, said):
+    address, plan = misbehaving
+    plan |= {"status": status, "body": body}
+    with pytest.raises(WorkbookError) as caught, EndpointEngine(address, "key", model="model") as engine:
+        engine.chat(ASK)
+    assert said in str(caught.value) and len(str(caught.value)) < 500
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_web_page_instead_of_an_answer(misbehaving, kind):
+    address, plan = misbehaving
+    plan |= {"body": "<html><body>Welcome</body></html>", "type": kind}
+    with pytest.raises(WorkbookError, match="not"), EndpointEngine(address, "key", model="model") as engine:
+        engine.chat(ASK)
+
+
+def test_an_answer_without_choices(misbehaving):
+    address, plan = misbehaving
+    plan["body"] = "{}"
+    with (
+        pytest.raises(WorkbookError, match="not a chat completion"),
+        EndpointEngine(address, model="m") as engine,
+    ):
+        engine.chat(ASK)
+
+
+def test_nobody_listens():
+    with (
+        pytest.raises(WorkbookError, match="cannot be reached"),
+        EndpointEngine(f"http://127.0.0.1:{free_port()}/v1", model="m") as e,
+    ):
+        e.chat(ASK)
+    with pytest.raises(UsageError, match="http"):
+        EndpointEngine("localhost:8000")
+
+
+def test_a_port_that_is_taken(misbehaving, tmp_path):
+    port = int(misbehaving[0].split(":")[2].split("/")[0])
+    with pytest.raises(WorkbookError, match=f"Port {port} is taken"):
+        require_free(port)
+    with pytest.raises(WorkbookError, match="taken"):
+        Server(tmp_path, port=port)
+
+
+# A stand-in for vLLM: healthy after a moment, with a worker process of its own.
+FAKE = textwrap.dedent(
+    """
+    import subprocess, sys, http.server
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("worker", worker.pid, flush=True)
+    class H(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+        def do_POST(self):
+            import os; os._exit(3)
+        def log_message(self, *a): pass
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), H).serve_forever()
+    """
+)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as handle:
+            return handle.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int, within: float = 15.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not alive(pid):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        server_module, "server_command", lambda folder, port, **_: [sys.executable, "-c", FAKE, str(port)]
+    )
+    return tmp_path
+
+
+def worker_of(log: str) -> int:
+    return int(next(line for line in log.splitlines() if line.startswith("worker")).split()[1])
+
+
+def test_stop_ends_the_server_and_its_workers(fake):
+    with Server(fake).wait(60) as server:
+        worker, port = worker_of(server.log()), server.port
+        assert alive(worker) and server.ready_seconds < 60
+    assert gone(worker)
+    require_free(port)
+    server.stop()  # twice is fine
+    with pytest.raises(UsageError, match="not running"):
+        server.engine()
+
+
+def test_a_server_that_dies_in_the_middle_of_a_request(fake):
+    with Server(fake).wait(60) as server:
+        worker = worker_of(server.log())
+        with pytest.raises(WorkbookError, match="ended while it was answering"):
+            server.engine().chat(ASK)
+        assert gone(worker), "the worker of a dead server must not live on"
+
+
+def test_a_server_that_cannot_start_says_why(monkeypatch, tmp_path):
+    code = "import sys; print('noise\\n' * 300); sys.exit('ValueError: the model has no layers')"
+    monkeypatch.setattr(server_module, "server_command", lambda *_, **__: [sys.executable, "-c", code])
+    with pytest.raises(WorkbookError, match="the model has no layers") as caught:
+        Server(tmp_path).wait(60)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_server_that_never_answers(monkeypatch, tmp_path):
+    code = "import time; print('still loading', flush=True); time.sleep(600)"
+    monkeypatch.setattr(server_module, "server_command", lambda *_, **__: [sys.executable, "-c", code])
+    server = Server(tmp_path)
+    with pytest.raises(WorkbookError, match="still loading"):
+        server.wait(5)
+    assert not server.running
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_orphans_when_the_notebook_dies(number, tmp_path):
+    """A process that starts a server is killed (or interrupted while it waits); the server and its worker end too."""
+    script = tmp_path / "notebook.py"
+    script.write_text(
+        "import sys, time\n"
+        "from exaone_nb.serve import server as m\n"
+        f"m.server_command = lambda f, port, **k: [sys.executable, '-c', {FAKE!r}, str(port)]\n"
+        "s = m.Server('x').wait(60)\n"
+        "print(s.log(), flush=True)\n"
+        "time.sleep(600)\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    worker = int(process.stdout.readline().split()[1])
+    assert alive(worker)
+    os.kill(process.pid, number)
+    process.wait(timeout=30)
+    process.stdout.close()
+    assert gone(worker)

@@ -1,0 +1,218 @@
+"""Dummy shapes, failures, kernels, intervals and the roof: what needs no loaded model."""
+
+import json
+import math
+
+import pytest
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA
+from exaone_nb.serve.answers import Answer
+from exaone_nb.serve.bandwidth import Roof, roof_tokens_per_second
+from exaone_nb.serve.bench import bench, questions, scheme_of
+from exaone_nb.serve.dummy import quantization_config, shape_config, shape_folder
+from exaone_nb.serve.engines import choose_engine
+from exaone_nb.serve.failures import explain
+from exaone_nb.serve.kernels import Log
+from exaone_nb.serve.speed import estimate, measure_decode, measure_per_token, speed_norm
+
+
+@pytest.mark.parametrize(
+    "scheme", ["W4A16", "W4A16_ASYM", "W8A8", "W8A16", "FP8", "FP8_DYNAMIC", "NVFP4A16", "MXFP4"]
+)
+def test_a_shape_names_the_scheme_it_was_made_for(scheme):
+    config = shape_config(catalog.resolve("EXAONE-4.0-1.2B").config(), scheme)
+    assert config["quantization_config"]["quant_method"] == "compressed-tensors"
+    json.dumps(config)
+    assert scheme_of(config) == scheme
+    # A checkpoint's own config must say the same; the predictor reads it and must agree.
+    assert (
+        predict_checkpoint(config, scheme).data_bytes
+        == predict_checkpoint(catalog.resolve("EXAONE-4.0-1.2B").config(), scheme).data_bytes
+    )
+
+
+def test_unquantized_and_mixed():
+    assert quantization_config("BF16") is None
+    assert scheme_of({}) == "BF16"
+    config = shape_config(catalog.resolve("nano").config(), "W4A16")
+    groups = config["quantization_config"]["config_groups"]
+    groups["group_1"] = groups["group_0"]
+    assert scheme_of(config) == "mixed"
+    with pytest.raises(UsageError, match="W5A99"):
+        quantization_config("W5A99")
+
+
+def test_fewer_layers_cut_the_list_of_layer_types_too():
+    config = shape_config(catalog.resolve("EXAONE-4.0-32B").config(), layers=4)
+    assert config["num_hidden_layers"] == 4 and len(config["layer_types"]) == 4
+    with pytest.raises(UsageError, match="0 .all. to 64"):
+        shape_config(catalog.resolve("EXAONE-4.0-32B").config(), layers=65)
+
+
+def test_the_shape_folder_holds_a_config_only_and_goes_away():
+    with shape_folder(catalog.resolve("nano").config(), "W8A8") as folder:
+        assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert not folder.exists()
+
+
+# Texts as vLLM 0.32 writes them.
+FREE = (
+    "Free memory on device cuda:0 (3.5/22.4 GiB) on startup is less than desired GPU memory utilization "
+    "(0.85, 19.04 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
+)
+CACHE = (
+    "To serve at least one request with the model's max seq len (65536), (3.75 GiB KV cache is needed, which is larger "
+    "than the available KV cache memory (1.0 GiB). Based on the available memory, the estimated maximum model length "
+    "is 17408. Try increasing `gpu_memory_utilization`"
+)
+NODE = (
+    "Available memory on node 0 (10.0/23.5 GiB) on kv cache allocation is less than requested memory for kv "
+    "(64.0 GiB). Decrease --kv-cache-memory-bytes"
+)
+OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 22 GiB"
+
+
+@pytest.mark.parametrize(
+    ("text", "got", "remedy"),
+    [
+        (FREE, "3.5 of 22.4 GiB free", "gpu_memory_utilization=0.13"),
+        (CACHE, "65,536 tokens needs 3.75 GiB", "max_model_len=17408"),
+        (NODE, "10.0 of 23.5 GiB free", "kv_cache_gib=5"),
+        (OOM, "2.00 GiB", "max_num_seqs"),
+        ("No available memory for the cache blocks. Try", "nothing for the KV cache", "0.05"),
+        (
+            "ValueError: Failed to find a kernel that can implement the WNA16 layer",
+            "no kernel",
+            "another scheme",
+        ),
+        ("Model architectures ['XForCausalLM'] are not supported for now.", "cannot load", "transformers"),
+    ],
+)
+def test_start_failures_say_what_to_lower_and_by_how_much(text, got, remedy):
+    found = explain(f"INFO something\nTraceback (most recent call last):\n{text}", "m")
+    assert got in found.got and remedy in found.remedy
+
+
+def test_unknown_failures_show_the_last_error_not_the_traceback():
+    log = "\n".join(
+        [
+            "(EngineCore pid=1) ERROR  File x",
+            "(EngineCore pid=1) KeyError: 'layers.9.weight'",
+            "RuntimeError: Engine core initialization failed. See root cause above.",
+        ]
+    )
+    assert "KeyError: 'layers.9.weight'" in explain(log, "m").got
+    assert "gave no reason" in explain("", "m").got
+    assert len(str(explain("ValueError: " + "x" * 5000, "m"))) < 700
+
+
+def test_kernels_are_read_from_the_log():
+    log = Log(
+        [
+            "Using CPUWNA16LinearKernel for CompressedTensorsWNA16",
+            "Selected CutlassInt8ScaledMMLinearKernel for CompressedTensorsW8A8Int8",
+            "Using CPUWNA16LinearKernel for CompressedTensorsWNA16",
+        ]
+    )
+    assert log.linear_kernels() == ["CPUWNA16LinearKernel", "CutlassInt8ScaledMMLinearKernel"]
+    assert Log(["Using max model len 1024"]).kernel() == "16-bit matmul"
+
+
+def test_intervals():
+    three = estimate([1.0, 2.0, 3.0])
+    low, high = three.interval  # t(0.975, 2) = 4.3027, s = 1, n = 3
+    assert (low, high) == pytest.approx((2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), abs=1e-4)
+    assert estimate([1.0]).interval is None
+    assert three.overlaps(estimate([2.5])) and not estimate([1.0, 1.01]).overlaps(estimate([9.0, 9.01]))
+    with pytest.raises(UsageError):
+        estimate([])
+
+
+def test_speed_norm_is_the_hackathons():
+    assert speed_norm(0.5, 1.0) == 0.5
+    assert speed_norm(2.0, 1.0) == -1.0
+    with pytest.raises(UsageError):
+        speed_norm(1.0, 0.0)
+
+
+def test_the_roof_follows_bandwidth_and_bytes():
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()
+    roof = Roof(bandwidth=20e9, operations=1e15, how="given", device="cpu")
+    bf16 = roof_tokens_per_second(config, "BF16", roof, context=1)
+    # 2,558,782,976 bytes of weights and one token's cache of 61,440 bytes at 20 GB/s.
+    assert bf16 == pytest.approx(20e9 / (2_558_782_976 + 61_440), rel=1e-6)
+    assert roof_tokens_per_second(config, "W4A16", roof, context=1) > 2.5 * bf16
+    assert roof_tokens_per_second(config, "W8A16", roof) is None  # no CPU kernel: no number
+
+
+class Timed:
+    """Stands for an engine: every answer has `tokens` tokens, the first after 0.5 s, the others 0.1 s apart."""
+
+    def __init__(self, tokens=None, limit=256):
+        self.arguments, self.tokens, self.batches = {"max_model_len": limit}, tokens, []
+
+    def prompt_tokens(self, messages, mode):
+        return [1] * 10
+
+    def generate(self, prompts, sampling):
+        self.batches.append((len(prompts), sampling.max_tokens))
+        made = self.tokens or sampling.max_tokens
+        return [
+            Answer("x", output_tokens=made, first_token_seconds=0.5, seconds=0.5 + 0.1 * (made - 1))
+            for _ in prompts
+        ]
+
+
+def test_prefill_and_decode_are_kept_apart():
+    found = measure_decode(Timed(), batch=4, prompt_tokens=16, output_tokens=11, repeats=3)
+    assert found.first_token.mean == pytest.approx(0.5) and found.per_token.mean == pytest.approx(0.1)
+    assert found.tokens_per_second.mean == pytest.approx(40) and found.per_token.n == 3
+
+
+def test_measure_decode_refuses_what_would_not_be_measured():
+    with pytest.raises(UsageError, match="at least 2"):
+        measure_decode(Timed(), output_tokens=1)
+    with pytest.raises(UsageError, match="max_model_len"):
+        measure_decode(Timed(), prompt_tokens=300)
+    with pytest.raises(UsageError, match="batch"):
+        measure_decode(Timed(), batch=0)
+    with pytest.raises(WorkbookError, match="ends ignored"):
+        measure_decode(Timed(tokens=5), output_tokens=8)
+
+
+def test_per_token_cuts_the_limit_to_the_room_and_counts_all_questions():
+    engine = Timed(tokens=7)
+    found = measure_per_token(engine, [[{"role": "user", "content": "x"}]] * 16, repeats=2)
+    assert engine.batches == [(2, 246), (16, 246), (16, 246)]
+    assert found.output_tokens == 16 * 7 and found.questions == 16 and found.lengths.n == 16
+
+
+def test_arguments_that_contradict_each_other():
+    with pytest.raises(UsageError, match="dummy weights"):
+        bench("nano", scheme="W4A16")
+    with pytest.raises(UsageError, match="real or dummy"):
+        bench("nano", weights="some")
+    with pytest.raises(UsageError, match="No engine"):
+        choose_engine("magic")
+    with pytest.raises(UsageError, match="address"):
+        choose_engine("endpoint")
+    assert choose_engine(address="http://x/v1").name == "endpoint"
+
+
+def test_questions_from_a_bad_file(tmp_path):
+    assert len(questions(5)) == 5
+    bad = tmp_path / "q.jsonl"
+    bad.write_text('{"prompt": 1}\n', encoding="utf-8")
+    with pytest.raises(WorkbookError, match="no questions"):
+        questions(5, bad)
+
+
+def test_recorded_measurements_say_when_and_where():
+    for path in (DATA / "measured").glob("speed_*.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        assert document["date"] and document["machine_in_words"] and document["rows"]
+        for row in document["rows"]:
+            assert row["tokens_per_second"] > 0 and row["kernel"]
