@@ -15,16 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
-
-# In process, one engine at a time: worker processes take 50 s and more to start on two cores.
-VLLM_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-}
 
 
 class Answer(str):
@@ -46,8 +38,7 @@ def import_vllm_backend() -> Any:
     vLLM's own version, for lm-eval's module alone: vLLM asks the same question to find out on which platform it
     runs, so it is imported, and its platform settled, before.
     """
-    for name, value in VLLM_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.prepare()
     try:
         import vllm
         from vllm.platforms import current_platform
@@ -154,14 +145,43 @@ def _server_class(chat: bool) -> type:
                 choices = sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
                 reasons += [choice.get("finish_reason") or "" for choice in choices]
                 self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
-            if not reasons:
-                raise WorkbookError(
-                    f"The endpoint answered without any choice: {str(outputs)[:200]!r}.",
-                    remedy="Check that the address is an OpenAI-compatible endpoint and the model name is right.",
-                )
+            _require_choices(outputs, reasons)
             return [Answer.of(text or "", reason) for text, reason in zip(texts, reasons, strict=True)]
 
+        @staticmethod
+        def parse_logprobs(outputs, **kwargs):
+            documents = outputs if isinstance(outputs, list) else [outputs]
+            _require_choices(outputs, [choice for d in documents for choice in d.get("choices") or []])
+            return base.parse_logprobs(outputs=outputs, **kwargs)
+
     return RecordingServer
+
+
+def _require_choices(outputs: Any, choices: list[Any]) -> None:
+    if not choices:
+        raise WorkbookError(
+            f"The endpoint answered without any choice: {str(outputs)[:200]!r}.",
+            remedy="Check that the address is an OpenAI-compatible endpoint and the model name is right.",
+        )
+
+
+@contextmanager
+def asking(settings: Settings) -> Iterator[None]:
+    """Turn what goes wrong between us and a server into a WorkbookError that names the server."""
+    if not settings.backend.startswith("server"):
+        yield
+        return
+    import aiohttp
+    import requests
+
+    try:
+        yield
+    except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
+        raise WorkbookError(
+            f"The server at {settings.base_url} failed three times: {type(error).__name__}: {str(error)[:300]}",
+            remedy=f"Check that it runs, that the model's name is the one it serves, and the key in "
+            f"{settings.key_variable}.",
+        ) from error
 
 
 @contextmanager

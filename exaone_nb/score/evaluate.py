@@ -141,7 +141,7 @@ def _score_one(
     started = time.perf_counter()
     if settings.tokenizer == "" and isinstance(place, Path):
         settings = replace(settings, tokenizer=str(place))
-    with backends.opened(place, settings) as lm:
+    with backends.opened(place, settings) as lm, backends.asking(settings):
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
         results = _simple_evaluate(lm, recipe, names, settings, include)

@@ -14,6 +14,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
 from exaone_nb.run_folder import RunFolder
+from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import load_tasks
 
@@ -54,6 +55,7 @@ def preview(
 
     Raises WorkbookError when the template is wanted and the tokenizer has none.
     """
+    environment.prepare()
     from transformers import AutoTokenizer
 
     folder = settings.tokenizer or catalog.weights_folder(model)

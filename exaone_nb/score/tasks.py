@@ -11,6 +11,7 @@ from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.score import environment
 
 TASKS = DATA / "tasks"
 
@@ -28,6 +29,7 @@ def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
     """
     if not names:
         raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
+    environment.prepare()
     import lm_eval.api.task as building
     from lm_eval.tasks import TaskManager
 

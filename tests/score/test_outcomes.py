@@ -1,0 +1,79 @@
+"""What became of each item, and settings that cannot work."""
+
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.errors import UsageError
+from exaone_nb.score.backends import Answer
+from exaone_nb.score.outcomes import count_outcomes
+from exaone_nb.score.settings import Settings
+
+
+def sample(text: str, reason: str = "stop", extracted: str = "7") -> dict[str, object]:
+    return {"resps": [[Answer.of(text, reason)]], "filtered_resps": [extracted]}
+
+
+def test_bad_answers_are_told_apart_from_wrong_ones() -> None:
+    samples = [
+        sample("#### 7"),
+        sample("#### 8"),
+        sample("I do not know", extracted="[invalid]"),
+        sample("12 + 12 + 12 + 12", "length"),
+        sample("12 + 12", "length", "[invalid]"),
+        sample("prompt did not fit", "prompt"),
+        sample("  \n"),
+        sample("cut but right", "length"),
+        {"resps": [[(-1.5, False)], [(-0.5, True)]], "filtered_resps": [(-1.5, False), (-0.5, True)]},
+    ]
+    values = [1, 0, 0, 0, 0, 0, 0, 1, 0]
+    counts = count_outcomes(samples, values)
+    assert counts == {"correct": 2, "wrong": 2, "unparsable": 1, "truncated": 3, "empty": 1}
+    assert sum(counts.values()) == len(samples)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"backend": "gguf"}, "No backend 'gguf'"),
+        ({"limit": 0}, "limit is 0"),
+        ({"backend": "server-chat"}, "needs the server's address"),
+        ({"backend": "server", "base_url": "http://127.0.0.1:1/v1"}, "needs the model's tokenizer"),
+        (
+            {"backend": "server-chat", "base_url": "http://x/v1", "chat_template": False},
+            "its own chat template",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        Settings(**fields)
+
+
+def test_thinking_always_knows_where_the_thought_ends() -> None:
+    assert Settings(thinking=True).think_end_token == "</think>"
+    assert Settings().think_end_token is None
+
+
+def test_the_fingerprint_follows_what_decides_the_answers() -> None:
+    plain = Settings()
+    assert plain.fingerprint() == Settings(concurrency=3, batch_size=2).fingerprint()
+    for other in (
+        Settings(limit=5),
+        Settings(thinking=True),
+        Settings(gen_kwargs={"temperature": 1}),
+        Settings(seed=2),
+    ):
+        assert other.fingerprint() != plain.fingerprint()
+
+
+def test_the_lectures_preset() -> None:
+    lecture = Settings().with_preset("lecture-gsm8k")
+    assert (lecture.limit, lecture.num_fewshot, lecture.max_gen_toks, lecture.thinking) == (
+        512,
+        5,
+        2048,
+        False,
+    )
+    with pytest.raises(UsageError, match="No preset"):
+        Settings().with_preset("gsm9k")
