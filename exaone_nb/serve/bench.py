@@ -16,7 +16,7 @@ from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.answers import Message, Mode
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_tokens_per_second
 from exaone_nb.serve.dummy import shape_folder
-from exaone_nb.serve.environment import machine, machine_sentence
+from exaone_nb.serve.environment import core_count, machine, machine_sentence, prepare_process
 from exaone_nb.serve.speed import INTERVAL_KIND, Decode, PerToken, measure_decode, measure_per_token
 from exaone_nb.serve.vllm_engine import VllmEngine
 
@@ -161,8 +161,8 @@ def bench(
         raise UsageError(
             "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"
         )
-    place = catalog.resolve(model)
-    config = place.config() if weights == "dummy" or place.path else {}
+    prepare_process()  # before anything below loads torch
+    config = catalog.resolve(model).config() if weights == "dummy" else {}
     with ExitStack() as stack:
         if weights == "dummy":
             scheme = scheme or "BF16"
@@ -174,7 +174,7 @@ def bench(
         text_config = config.get("text_config", config)
         held = int(text_config.get("max_position_embeddings", 2048))
         room = min(max_model_len or max(prompt_tokens + output_tokens, 2048), held)
-        threads = threads or (1 if _parameters(config) < ONE_THREAD_BELOW else 0)
+        threads = threads or (1 if _parameters(config) < ONE_THREAD_BELOW else core_count())
         settings = {
             "max_model_len": room,
             "threads": threads,
@@ -207,6 +207,7 @@ def bench(
                 repeats=max(repeats, 2),
             )
         kernel, start = engine.kernel, engine.start_seconds
+    # With the threads the model had, and its memory given back.
     roof = measure_roof()
     shape = dict(config)
     if layers:

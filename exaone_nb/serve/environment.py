@@ -38,12 +38,22 @@ def prepare_process(threads: int = 0, *, verbose: bool = False) -> list[str]:
         # The log is captured by a handler of our own (see kernels.py); a notebook should not show it.
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     if threads > 0:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        if "torch" in sys.modules:
+        if "torch" not in sys.modules:
+            os.environ["OMP_NUM_THREADS"] = str(threads)
+        else:
             import torch
 
-            torch.set_num_threads(threads)
+            # vLLM replaces torch.set_num_threads by a function that does nothing; this is the original.
+            torch._C.set_num_threads(threads)
     return remarks
+
+
+def core_count() -> int:
+    """Cores this process may use; hyper-threads count once where psutil can tell."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
 
 
 def has_gpu() -> bool:

@@ -1,0 +1,215 @@
+"""The engines on nano, for real: answers, times, kernels, start failures, and the server with tools."""
+
+import gc
+import json
+import resource
+
+import pytest
+
+from exaone_nb import catalog
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.serve.answers import Sampling
+from exaone_nb.serve.bench import bench, record
+from exaone_nb.serve.chapter import parser_rows
+from exaone_nb.serve.preview import preview
+from exaone_nb.serve.tools import CALCULATOR, ROLL_DICE, run_tools
+
+NANO = catalog.resolve("nano").path
+needs_nano = pytest.mark.skipif(
+    not (NANO / "model.safetensors").is_file(),
+    reason="data/nano has no weights: run `python -m exaone_nb.nano train`",
+)
+pytestmark = [pytest.mark.heavy, needs_nano]
+
+QUESTION = [{"role": "user", "content": "Which one is bigger, 3.12 vs 3.9?"}]
+
+
+@pytest.fixture(scope="module")
+def engine():
+    from exaone_nb.serve.vllm_engine import VllmEngine
+
+    with VllmEngine(NANO, max_model_len=512, threads=1) as opened:
+        yield opened
+
+
+def test_both_modes_and_times(engine):
+    plain, thoughtful = (
+        engine.chat(QUESTION, mode, Sampling(max_tokens=80)) for mode in ("non-reasoning", "reasoning")
+    )
+    assert plain.text and not plain.thought
+    assert thoughtful.thought and "</think>" not in thoughtful.text + thoughtful.thought
+    assert 0 < thoughtful.first_token_seconds < thoughtful.seconds
+    assert thoughtful.output_tokens == len(thoughtful.token_ids) > plain.output_tokens
+
+
+def test_same_answers_as_transformers(engine):
+    from exaone_nb.serve.transformers_engine import TransformersEngine
+
+    sampling = Sampling(max_tokens=24)
+    ask = [{"role": "user", "content": "Who are you?"}]
+    with TransformersEngine(NANO) as other:
+        theirs = other.chat(ask, sampling=sampling)
+    ours = engine.chat(ask, sampling=sampling)
+    assert ours.text == theirs.text and ours.prompt_tokens == theirs.prompt_tokens
+    assert ours.finish_reason == theirs.finish_reason
+
+
+def test_a_batch_gives_the_answers_of_single_requests(engine):
+    prompts = [engine.prompt_tokens([{"role": "user", "content": f"{n} + 4?"}]) for n in range(3)]
+    together = engine.generate(prompts, Sampling(max_tokens=8))
+    assert [a.prompt_tokens for a in together] == [len(p) for p in prompts]
+    assert together[1].token_ids[0] == engine.generate([prompts[1]], Sampling(max_tokens=1))[0].token_ids[0]
+
+
+def test_length_and_schema_and_logprobs(engine):
+    cut = engine.chat(QUESTION, "reasoning", Sampling(max_tokens=4))
+    assert cut.finish_reason == "length" and cut.text == "" and cut.thought
+    one_of = {"type": "string", "enum": ["yes", "no"]}
+    assert json.loads(engine.chat(QUESTION, sampling=Sampling(json_schema=one_of)).text) in ("yes", "no")
+    found = engine.chat(QUESTION, sampling=Sampling(max_tokens=3, logprobs=4))
+    assert all(
+        len(step) >= 4 and max(step.values()) == next(iter(step.values())) for step in found.top_logprobs
+    )
+
+
+def test_what_the_engine_refuses(engine):
+    from exaone_nb.serve.vllm_engine import VllmEngine
+
+    with pytest.raises(UsageError, match="max_model_len"):
+        engine.generate([[20] * 600])
+    with pytest.raises(UsageError, match="nothing to answer"):
+        engine.chat([])
+    with pytest.raises(UsageError, match="still open"):
+        VllmEngine(NANO)
+
+
+def test_the_parser_trap_is_real_and_avoided(engine):
+    written = {
+        mode: engine.chat(QUESTION, mode, Sampling(max_tokens=80)).raw
+        for mode in ("non-reasoning", "reasoning")
+    }
+    rows = {(r["parser"], r["mode"]): r for r in parser_rows(engine.tokenizer(), written)}
+    assert rows["deepseek_r1", "non-reasoning"]["content"] == "None"
+    assert rows["deepseek_v3", "non-reasoning"]["content"] == repr(written["non-reasoning"])
+    assert "None" not in (
+        rows["deepseek_r1", "reasoning"]["content"],
+        rows["deepseek_v3", "reasoning"]["content"],
+    )
+
+
+def test_preview_sees_what_is_wrong(engine):
+    tokenizer = engine.tokenizer()
+    ask = [{"role": "user", "content": "3 + 4?"}]
+    off, on = preview(tokenizer, ask), preview(tokenizer, ask, "reasoning")
+    assert not off.problems and not on.problems
+    assert list(off.token_ids) == engine.prompt_tokens(ask)
+    assert off.text.endswith("<think>\n\n</think>\n\n") and on.text.endswith("<think>\n")
+    assert "No chat template" in preview(tokenizer, "3 + 4?").problems[0]
+    bos = tokenizer.bos_token
+    assert any("beginning-of-text" in p for p in preview(tokenizer, f"{bos}{bos}3 + 4?").problems)
+    history = [*ask, {"role": "assistant", "content": "<think>\nseven\n</think>\n\n7"}, *ask]
+    assert any("still carries its thoughts" in p for p in preview(tokenizer, history).problems)
+    with pytest.raises(WorkbookError, match="refuses"):
+        preview(tokenizer, [{"role": "wizard", "content": "x"}])
+
+
+def test_models_in_turn_give_their_memory_back(engine):
+    """Runs after the module's engine is closed by hand: five shapes one after the other, kernels named each time."""
+    engine.close()
+    kernels, peaks = {}, []
+    for scheme in ("BF16", "W4A16", "W8A8", "W4A16", "W8A8"):
+        found = bench(
+            "nano",
+            scheme=scheme,
+            weights="dummy",
+            batches=(1,),
+            output_tokens=8,
+            repeats=2,
+            kv_cache_gib=0.25,
+        )
+        kernels.setdefault(scheme, set()).add(found.kernel)
+        gc.collect()
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert kernels == {
+        "BF16": {"16-bit matmul"}, "W4A16": {"CPUWNA16LinearKernel"}, "W8A8": {"CPUInt8ScaledMMLinearKernel"},
+    }  # fmt: skip
+    assert peaks[-1] - peaks[1] < 400_000  # KiB; five caches of 0.25 GiB would be more than a GiB
+
+
+def test_real_and_dummy_weights_are_equally_fast():
+    """In turns, several times; the machine's own swings are the tolerance."""
+    found = {"real": [], "dummy": []}
+    for _ in range(2):
+        for weights in found:
+            measured = bench(
+                "nano",
+                weights=weights,
+                batches=(4,),
+                output_tokens=48,
+                repeats=7,
+                max_questions=0,
+                kv_cache_gib=0.25,
+            )
+            found[weights].extend(measured.decodes[0].per_token.values)
+    from exaone_nb.serve.speed import estimate
+
+    assert estimate(found["real"]).overlaps(estimate(found["dummy"])), found
+
+
+def test_bench_and_its_record(tmp_path):
+    found = bench("nano", batches=(1,), repeats=2, output_tokens=8, max_questions=8, kv_cache_gib=0.25)
+    record(RunFolder.at(tmp_path), "baseline", found)
+    results = {r["label"]: r for r in RunFolder.at(tmp_path).read_results("speed")}
+    assert set(results) == {"decode_b1", "per_token"}
+    timed = results["per_token"]
+    assert timed["unit"] == "s/token" and timed["value"] > 0 and timed["n"] == 2
+    assert timed["interval"][0] < timed["value"] < timed["interval"][1]
+    assert (
+        timed["parameters"]["gpu_memory_utilization"] == 0.85 and timed["parameters"]["max_gen_toks"] == 16384
+    )
+    assert 0 < timed["details"]["roofline_fraction"] < 1 and timed["details"]["lengths"]["n"] == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({"model_type": "no_such", "architectures": ["NoSuchModel"]}, {}, "NoSuch|no_such"),
+        ({}, {"max_model_len": 60000, "kv_cache_gib": 0.01}, "max_model_len="),
+        ({}, {"kv_cache_gib": 4000.0}, "GiB free"),
+    ],
+)
+def test_a_model_that_does_not_start_says_why(tmp_path, change, options, said):
+    from exaone_nb.serve.vllm_engine import VllmEngine
+
+    config = catalog.resolve("nano").config() | change
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(WorkbookError, match=said) as caught:
+        VllmEngine(tmp_path, dummy_weights=True, **options)
+    assert len(str(caught.value)) < 900
+    with VllmEngine(
+        NANO, max_model_len=64, kv_cache_gib=0.25
+    ) as after:  # a failed start leaves nothing behind
+        assert after.generate([[20, 21, 22]], Sampling(max_tokens=2))[0].output_tokens == 2
+
+
+def test_the_server_end_to_end():
+    from exaone_nb.serve.server import Server, require_free
+
+    with Server(NANO, threads=1, eager=True).wait(540) as server:
+        client = server.engine()
+        assert "--api-key" not in server.command and server.key not in " ".join(server.command)
+        done = run_tools(
+            client, [{"role": "user", "content": "Roll 3 dice with 6 sides."}], [ROLL_DICE, CALCULATOR]
+        )
+        assert done.steps[0].call.name == "roll_dice" and len(json.loads(done.steps[0].result)) == 3
+        assert done.answer.text and not done.answer.tool_calls
+        pieces = list(client.stream(QUESTION, "reasoning"))
+        assert len(pieces) > 5 and pieces[0].thought and pieces[-1].text
+        assert client.chat(QUESTION).text  # not swallowed as reasoning
+        with pytest.raises(WorkbookError, match="refused the key"):
+            from exaone_nb.serve.endpoint import EndpointEngine
+
+            EndpointEngine(server.address, "wrong", model="model").chat(QUESTION)
+        port = server.port
+    require_free(port)
