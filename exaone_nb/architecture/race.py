@@ -1,0 +1,128 @@
+"""A short training race of the four arrangements on nano's data: same tokens, same start, same steps.
+
+AdamW with a linear warm-up. The optimizer, the sizes and the number of steps are small enough for a laptop, so the
+race shows how these runs behave and nothing about large models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from exaone_nb.architecture.arrangements import Arrangement
+from exaone_nb.architecture.model import Decoder
+from exaone_nb.architecture.shape import Shape, whole
+from exaone_nb.errors import UsageError
+
+LENGTH = 64  # tokens per row
+SMOOTH = 10  # the losses of so many last steps make a run's end value
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model. `losses` per step in nats per token; `largest_gradient` before clipping, of all steps."""
+
+    arrangement: str
+    learning_rate: float
+    seed: int
+    losses: tuple[float, ...]
+    validation: float
+    largest_gradient: float
+    seconds: float
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
+
+
+def nano_rows(rows: int, seed: int, split: str = "train") -> Tensor:
+    """`rows` x LENGTH token ids of nano's own conversations, back to back. Seeded."""
+    from transformers import AutoTokenizer
+
+    from exaone_nb.nano.conversations import conversations
+    from exaone_nb.nano.tokenizer import encode
+    from exaone_nb.paths import NANO
+
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    stream: list[int] = []
+    items = conversations(split, seed)
+    while len(stream) < rows * LENGTH:
+        stream += encode(tokenizer, next(items))[0]
+    return torch.tensor(stream[: rows * LENGTH]).view(rows, LENGTH)
+
+
+def next_token_loss(model: Decoder, ids: Tensor) -> Tensor:
+    """Mean cross-entropy of every token after the first, in nats."""
+    logits = model(ids[:, :-1]).logits
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def _batches(data: Tensor, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        yield data[torch.randint(len(data), (batch,), generator=order)]
+
+
+def train(
+    arrangement: Arrangement,
+    shape: Shape,
+    data: Tensor,
+    held_out: Tensor,
+    *,
+    learning_rate: float,
+    steps: int,
+    seed: int,
+    batch: int = 16,
+) -> Run:
+    """Train one model from `seed` and measure its loss on `held_out`. Raises UsageError for impossible settings."""
+    whole("The number of steps", steps)
+    whole("The batch", batch)
+    if not 0 < learning_rate < 1:
+        raise UsageError(f"The learning rate is {learning_rate!r}.", expected="between 0 and 1.")
+    started = time.perf_counter()
+    model = Decoder(shape, arrangement, seed=seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    warmup = max(1, steps // 10)
+    losses, largest = [], 0.0
+    for step, ids in enumerate(_batches(data, batch, steps, seed)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1.0, (step + 1) / warmup)
+        loss = next_token_loss(model, ids)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        largest = max(largest, torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
+        optimizer.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        validation = next_token_loss(model, held_out).item()
+    seconds = time.perf_counter() - started
+    return Run(arrangement.name, learning_rate, seed, tuple(losses), validation, largest, seconds)
+
+
+def race(
+    arrangements: Sequence[Arrangement],
+    shape: Shape,
+    learning_rates: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    tell: Callable[[Run], None] = lambda run: None,
+) -> list[Run]:
+    """Every combination. A seed fixes the start and the order of the data, so runs of one seed are paired."""
+    data, held_out = nano_rows(2048, seed=0), nano_rows(64, seed=1, split="validation")
+    runs = []
+    for seed in seeds:
+        for learning_rate in learning_rates:
+            for arrangement in arrangements:
+                runs.append(
+                    train(
+                        arrangement, shape, data, held_out, learning_rate=learning_rate, steps=steps, seed=seed
+                    )
+                )
+                tell(runs[-1])
+    return runs
