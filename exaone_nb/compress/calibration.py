@@ -88,6 +88,12 @@ class Calibration:
             counts[i] += 1
         return counts
 
+    def check_files(self) -> None:
+        """Read every local source. Raises WorkbookError when one cannot give what is asked of it."""
+        for source, count in zip(self.sources, self.counts(), strict=True):
+            if source.path is not None:
+                read_source(source, at_least=count)
+
     def fingerprint(self) -> str:
         """SHA-256 over the settings and the content of the source files, without tokenizing anything."""
         digest = hashlib.sha256()

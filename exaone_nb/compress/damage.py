@@ -47,12 +47,16 @@ def load_model(folder: str | Path, *, trust_remote_code: bool = False) -> Any:
     from exaone_nb.compress.engine import quiet
 
     with quiet():
+        import torch
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", trust_remote_code=trust_remote_code
         )
-    return model.eval()
+        model.eval()
+        with torch.inference_mode():
+            model(torch.tensor([[0]]))  # packed weights are unpacked, with progress bars, on the first pass
+    return model
 
 
 def documents(folder: str | Path, source: Source, count: int, longest: int = 512) -> list[Document]:

@@ -59,9 +59,7 @@ def modules_of(config: dict[str, Any]) -> list[Module]:
                 parent, Module(parent, "parent", layer=_layer(parent), class_names=_class(parent, family))
             )
         if spec.module not in found or spec.name.endswith(".weight"):
-            classes = CLASSES.get(spec.kind) or (
-                (f"{family}RMSNorm",) if spec.kind == "norm" and family else ()
-            )
+            classes = CLASSES.get(spec.kind) or _norm_class(spec.kind, family)
             found[spec.module] = Module(spec.module, spec.kind, spec.shape, spec.layer, classes)
     if not any(
         spec.kind == "head" for spec in specs
@@ -84,13 +82,17 @@ def _layer(name: str) -> int | None:
 def _class(parent: str, family: str) -> tuple[str, ...]:
     last = parent.rpartition(".")[2]
     if last == "layers":
-        return ("ModuleList",)
+        return ("ModuleList", "Module")
     if not family:
-        return ()
+        return ("Module",)
     own = {"model": "Model", "self_attn": "Attention", "mlp": "MLP"}.get(
         last, "DecoderLayer" if last.isdigit() else ""
     )
-    return (family + own,) if own else ()
+    return (family + own, "Module") if own else ("Module",)
+
+
+def _norm_class(kind: str, family: str) -> tuple[str, ...]:
+    return (f"{family}RMSNorm", "Module") if kind == "norm" and family else ("Module",)
 
 
 def winning_target(module: Module, targets: Iterable[str]) -> str | None:

@@ -59,7 +59,10 @@ def quantize(
     source = catalog.weights_folder(model)
     weights = _weights(source)
     # All inputs are looked at before anything heavy is loaded.
-    calibration = recipe.calibration.fingerprint() if modifiers.needs_data(recipe) else ""
+    calibration = ""
+    if modifiers.needs_data(recipe):
+        recipe.calibration.check_files()
+        calibration = recipe.calibration.fingerprint()
     plan = make_plan(model, recipe)
     plan.raise_if_errors()
     mark = fingerprint(weights, recipe, calibration)

@@ -59,7 +59,7 @@ def calibration_study(
     weight: Tensor,
     texts: dict[str, Sequence[Tensor]],
     held_out: Tensor,
-    sizes: Sequence[int] = (2, 16, 128),
+    sizes: Sequence[int] = (2, 16, 64),
     seeds: Sequence[int] = (0, 1, 2),
 ) -> list[dict[str, Any]]:
     """GPTQ's held-out output error for several amounts of text, contents and seeds.

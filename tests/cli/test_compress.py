@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from exaone_nb.cli import main
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    output = capsys.readouterr()
+    return caught.value.code or 0, output.out, output.err
+
+
+def test_plan_as_json_is_one_document(capsys):
+    code, out, err = run(capsys, "plan", "EXAONE-4.0-1.2B", "--recipe", "w4a16_gptq", "--json")
+    document = json.loads(out)
+    assert code == 0 and err == ""
+    assert document["predicted_bytes"] == 971_261_368 and len(document["modules"]) == 212
+    assert {verdict["answer"] for verdict in document["serving"]} == {"yes"}
+
+
+def test_plan_for_people_says_what_differs(capsys):
+    code, out, _ = run(capsys, "plan", "EXAONE-4.0-1.2B", "--recipe", "w4a16_gptq", "--against", "w8a8")
+    assert code == 0 and "971,261,368" in out and "int8" in out
+
+
+def test_identical_in_effect(capsys, tmp_path):
+    path = tmp_path / "same.yaml"
+    path.write_text("scheme: w4a16\nignore: [lm_head, model.embed_tokens]\nsettings: {block_size: 64}\n")
+    code, out, _ = run(capsys, "plan", "nano", "--recipe", str(path), "--against", "w4a16_rtn", "--json")
+    document = json.loads(out)
+    assert code == 0 and document["identical_in_effect"] is True
+    assert {f["code"] for f in document["findings"]} == {"ignore-untargeted", "setting-block_size"}
+
+
+def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path):
+    path = tmp_path / "deck.yaml"
+    path.write_text("method: gptq\nscheme: W4A16\nignore: [embed_tokens, lm_head]\n")
+    code, out, _ = run(capsys, "plan", "EXAONE-4.0-1.2B", "--recipe", str(path))
+    assert code == 1 and "matches no module" in out and "model.embed_tokens" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("plan", "nano", "--recipe", "w4a61"), 2, "w4a16"),
+        (("plan", "no-such-model", "--recipe", "w8a8"), 2, "no-such-model"),
+        (("plan", "nano", "--recipe", "w8a8", "--gpu", "Z9"), 2, "Z9"),
+        (
+            ("quantize", "nano", "--recipe", "w4a16_gptq", "--out", "x", "--calibration", "gone.jsonl"),
+            1,
+            "cannot be read",
+        ),
+        (
+            ("quantize", "nano", "--recipe", "w4a16_gptq", "--out", "x", "--samples", "100000"),
+            1,
+            "at most 512",
+        ),
+    ],
+)
+def test_bad_calls(capsys, tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    got, out, err = run(capsys, *arguments)
+    assert got == code and words in err and out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.heavy
+def test_quantize_as_json_keeps_stdout_clean(capsys, tmp_path):
+    out_dir = tmp_path / "w8a8"
+    code, out, err = run(
+        capsys, "quantize", "nano", "--recipe", "w8a8", "--out", str(out_dir), "--no-sanity", "--json"
+    )
+    document = json.loads(out)
+    assert code == 0 and document["actual_bytes"] == document["predicted_bytes"] and "saving" in err
+    code, out, _ = run(capsys, "quantize", "nano", "--recipe", "w8a8", "--out", str(out_dir), "--no-sanity")
+    assert code == 0 and "found finished" in out

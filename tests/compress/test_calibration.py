@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from exaone_nb.compress import calibration
+from exaone_nb.compress.calibration import Calibration, Source
+from exaone_nb.errors import WorkbookError
+
+
+def of(path, **more) -> Calibration:
+    return Calibration(sources=(Source(str(path)),), **({"samples": 4} | more))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", ["empty"]),
+        ("\n\n", ["empty"]),
+        ('{"messages": [', ["line 1", "not JSON"]),
+        ('[{"text": "a"},\n {"text": "b"}]', ["line 1", "line by line"]),
+        ('{"question": "a"}\n', ["line 1", "messages", "question"]),
+        ('{"messages": []}\n', ["no usable field"]),
+        ('{"messages": [{"content": "no role"}]}\n', ["no usable field"]),
+        ('"just a string"\n', ["no usable field", "str"]),
+        ('{"text": "a"}\n{"text": "b"}\n', ["has 2 samples", "4 are asked", "at most 2"]),
+    ],
+)
+def test_unusable_files_are_refused(tmp_path, content, words):
+    path = tmp_path / "text.jsonl"
+    path.write_text(content)
+    with pytest.raises(WorkbookError) as caught:
+        calibration.rows(of(path))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_file_is_refused_also_by_the_fingerprint(tmp_path):
+    with pytest.raises(WorkbookError, match=r"cannot be read"):
+        calibration.rows(of(tmp_path / "none.jsonl"))
+    with pytest.raises(WorkbookError, match=r"cannot be read"):
+        of(tmp_path / "none.jsonl").fingerprint()
+
+
+def test_a_named_field_and_plain_text(tmp_path):
+    path = tmp_path / "text.jsonl"
+    path.write_text(json.dumps({"body": "hello", "text": "other"}) + "\n")
+    assert calibration.read_source(Source(str(path), field="body")) == ["hello"]
+    assert calibration.read_source(Source(str(path))) == ["other"]
+    with pytest.raises(WorkbookError, match="it has: body, text"):
+        calibration.read_source(Source(str(path), field="prompt"))
+
+
+def test_one_seed_gives_one_choice_and_fewer_samples_are_its_beginning(texts):
+    path = texts(20)
+    chosen = calibration.rows(of(path, samples=8))
+    assert chosen == calibration.rows(of(path, samples=8))
+    assert chosen[:4] == calibration.rows(of(path, samples=4))
+    assert chosen != calibration.rows(of(path, samples=8, seed=1))
+    assert len({json.dumps(row) for row in chosen}) == 8
+
+
+def test_a_mixture_takes_its_shares(texts):
+    mixed = Calibration(
+        sources=(Source(str(texts(9, "a.jsonl")), 0.8), Source(str(texts(9, "b.jsonl")), 0.2)), samples=9
+    )
+    assert mixed.counts() == [7, 2]
+    assert len(calibration.rows(mixed)) == 9
+
+
+def test_fingerprint_follows_content_and_settings(texts):
+    path = texts(8)
+    first = of(path).fingerprint()
+    assert first == of(path).fingerprint() and first != of(path, seed=1).fingerprint()
+    path.write_text(path.read_text() + '{"text": "more"}\n')
+    assert first != of(path).fingerprint()
+
+
+class Tokenizer:
+    """Splits at spaces; remembers whether it was asked for special tokens."""
+
+    def __call__(self, text, add_special_tokens=True):
+        return {"input_ids": ([0] if add_special_tokens else []) + [len(word) for word in text.split()]}
+
+    def apply_chat_template(self, messages, tokenize, add_generation_prompt):
+        return " ".join(f"<{m['role']}> {m['content']}" for m in messages) + (
+            " <assistant>" if add_generation_prompt else ""
+        )
+
+
+def test_tokens_are_cut_and_the_template_is_a_choice(texts):
+    path = texts(8, words=50)
+    assert {len(ids) for ids in calibration.tokenize(of(path, length=16), Tokenizer())} == {16}
+    templated = calibration.tokenize(of(path, length=999), Tokenizer())
+    plain = calibration.tokenize(of(path, length=999, template=False), Tokenizer())
+    asked = calibration.tokenize(of(path, length=999, generation_prompt=True), Tokenizer())
+    assert templated[0][0] == len("<user>") and plain[0][0] == 0
+    assert len(templated[0]) == len(plain[0]) + 1 and len(asked[0]) == len(templated[0]) + 1
+
+
+def test_the_workbooks_own_text_is_enough_for_every_recipe():
+    from exaone_nb.compress import recipe as recipes
+
+    for name in recipes.names():
+        calibration.rows(recipes.load(name).calibration)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from exaone_nb.compress import damage
+from exaone_nb.compress.calibration import Source
+from exaone_nb.errors import WorkbookError
+from exaone_nb.paths import NANO
+
+torch = pytest.importorskip("torch")
+
+
+class Uniform:
+    """A model that gives every token of 50 the same logit, plus `lift` for token 3."""
+
+    def __init__(self, lift: float = 0.0) -> None:
+        self.lift = lift
+
+    def __call__(self, ids, use_cache):
+        logits = torch.zeros(1, ids.shape[1], 50)
+        logits[..., 3] += self.lift
+        return SimpleNamespace(logits=logits)
+
+
+TEXTS = [damage.Document((1, 2, 3, 4, 5), 2), damage.Document((9, 3, 3), 1)]
+
+
+def test_a_uniform_model_has_the_vocabularys_perplexity_on_the_judged_tokens_only():
+    rows = damage.negative_log_likelihoods(Uniform(), TEXTS)
+    assert rows[:, 1].tolist() == [3, 2]
+    assert damage.perplexity(rows).value == pytest.approx(50)
+
+
+def test_kl_is_zero_against_itself_and_right_against_a_known_distribution():
+    same = damage.against_baseline(Uniform(), Uniform(), TEXTS)
+    assert damage.per_token(same["kl"]).value == 0
+    measured = damage.per_token(damage.against_baseline(Uniform(), Uniform(1.0), TEXTS)["kl"]).value
+    total = 49 + math.e
+    assert measured == pytest.approx(math.log(total / 50) - 1 / 50, abs=1e-6)
+
+
+def test_the_paired_interval_is_narrow_where_the_unpaired_is_wide():
+    generator = np.random.default_rng(0)
+    hard = generator.uniform(10, 400, size=100)
+    first = np.column_stack([hard, np.full(100, 50)])
+    second = np.column_stack([hard + 1 + generator.normal(0, 0.2, 100), np.full(100, 50)])
+    paired, alone = damage.paired_difference(first, second), damage.per_token(first)
+    assert paired.low < 1 / 50 < paired.high and paired.low > 0 and paired.n == 100
+    assert (paired.high - paired.low) * 20 < alone.high - alone.low
+
+
+def test_the_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(1)
+    inside = 0
+    for seed in range(100):
+        rows = np.column_stack([generator.normal(2, 1, 60) * 10, np.full(60, 10)])
+        interval = damage.per_token(rows, seed)
+        inside += interval.low <= 2 <= interval.high
+    assert 88 <= inside <= 100
+
+
+def test_measurements_of_other_texts_are_not_compared():
+    with pytest.raises(WorkbookError, match="same documents"):
+        damage.paired_difference(np.ones((3, 2)), np.ones((2, 2)))
+
+
+def test_weight_errors_are_relative():
+    weight = torch.randn(4, 4)
+    assert damage.weight_errors({"a": weight}, {"a": weight * 0.9})["a"] == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.skipif(
+    not (NANO / "tokenizer.json").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
+def test_only_the_answer_is_judged(texts):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    made = damage.documents(NANO, Source(str(texts(3))), 3)
+    assert len(made) == 3
+    for i, document in enumerate(made):
+        judged = tokenizer.decode(document.ids[document.start :])
+        assert judged.strip().startswith(f"#### {2 * i}") and "please" not in judged
+
+
+@pytest.mark.skipif(
+    not (NANO / "tokenizer.json").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
+def test_nothing_to_judge_is_an_error(tmp_path):
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(WorkbookError, match="no text with a token"):
+        damage.documents(NANO, Source(str(path)), 1, longest=1)

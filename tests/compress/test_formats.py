@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from exaone_nb.compress import formats
+from exaone_nb.errors import UsageError, WorkbookError
+
+torch = pytest.importorskip("torch")
+
+
+def test_the_fp8_grid_is_torchs():
+    every = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
+    theirs = np.unique(every[~every.isnan()].numpy())
+    assert np.array_equal(formats.grid("fp8_e4m3"), theirs)
+
+
+def test_the_fp4_grid_is_the_published_one():
+    half = [0.5, 1, 1.5, 2, 3, 4, 6]
+    assert formats.grid("fp4_e2m1").tolist() == [-v for v in reversed(half)] + [0.0] + half
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(UsageError, match="int4"):
+        formats.grid("int5")
+
+
+def test_rounding_to_a_grid_takes_the_nearest_and_clips():
+    values = np.array([-8.4, -0.3, 0.2, 0.26, 5.1, 100.0])
+    assert formats.round_to_grid(values, "fp4_e2m1", 1.0).tolist() == [-6.0, -0.5, 0.0, 0.5, 6.0, 6.0]
+    assert formats.round_to_grid(values, "int4", 2.0).tolist() == [-8.0, 0.0, 0.0, 0.0, 6.0, 14.0]
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_unpacking_undoes_the_librarys_packing(bits):
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+
+    half = 2 ** (bits - 1)
+    codes = torch.randint(-half, half, (6, 40), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(formats.unpack(pack_to_int32(codes, bits), 40, bits), codes)
+
+
+def test_bits_that_cross_words_are_refused():
+    with pytest.raises(UsageError, match="cross"):
+        formats.unpack(torch.zeros(1, 1, dtype=torch.int32), 8, bits=3)
+
+
+def test_rounding_by_hand_keeps_the_grid_and_the_error_below_half_a_step():
+    weight = torch.randn(16, 256, generator=torch.Generator().manual_seed(1))
+    codes, scale = formats.round_to_nearest(weight)
+    assert codes.dtype == torch.int8 and scale.shape == (16, 2) and codes.min() >= -8 and codes.max() <= 7
+    error = (weight - formats.dequantize(codes, scale)).abs()
+    assert (error <= scale.repeat_interleave(128, 1) * 0.5001).all()
+
+
+def test_groups_that_do_not_divide_are_refused():
+    with pytest.raises(WorkbookError, match="100 inputs"):
+        formats.round_to_nearest(torch.zeros(2, 100))
+
+
+def test_a_missing_tensor_is_named(tmp_path):
+    with pytest.raises(WorkbookError, match=r"model\.nothing"):
+        formats.read_tensor(tmp_path, "model.nothing")

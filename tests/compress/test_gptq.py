@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.compress import study
+from exaone_nb.compress.formats import dequantize, round_to_nearest
+from exaone_nb.compress.gptq import compare_on_layer, gptq, hessian
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def layer():
+    """A weight [48, 256] and correlated inputs, 600 tokens for calibration and 600 held out."""
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(256, 256, generator=generator) * torch.linspace(0.1, 2, 256)
+    inputs = torch.randn(1200, 256, generator=generator) @ mix
+    return torch.randn(48, 256, generator=generator), inputs[:600], inputs[600:]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("ordered", [True, False])
+def test_codes_are_llm_compressors(layer, ordered):
+    from compressed_tensors.quantization import QuantizationArgs
+    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
+
+    weight, seen, _ = layer
+    order = "static" if ordered else None
+    args = QuantizationArgs(
+        num_bits=4, type="int", strategy="group", group_size=128, symmetric=True, actorder=order
+    )
+    codes, scale = gptq(weight, hessian(seen), ordered=ordered)
+    zero = torch.zeros_like(scale, dtype=torch.int8)
+    theirs, _, _ = quantize_weight(
+        weight[None].clone(), hessian(seen)[None].clone(), scale[None], zero[None], None, args
+    )
+    same = ((theirs[0] / scale.repeat_interleave(128, 1)).round() == codes).float().mean()
+    assert same > 0.999
+
+
+@pytest.mark.heavy
+def test_actorder_matters_on_a_channel_scheme_since_it_is_no_longer_ignored(layer):
+    from compressed_tensors.quantization import QuantizationArgs
+    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
+
+    weight, seen, _ = layer
+    scale = weight.abs().amax(1, keepdim=True) / 7.5
+    made = []
+    for order in ("static", None):
+        args = QuantizationArgs(num_bits=4, type="int", strategy="channel", symmetric=True, actorder=order)
+        zero = torch.zeros_like(scale, dtype=torch.int8)
+        made.append(
+            quantize_weight(
+                weight[None].clone(), hessian(seen)[None].clone(), scale[None], zero[None], None, args
+            )[0]
+        )
+    assert not torch.equal(*made)
+
+
+def test_block_size_changes_nothing(layer):
+    weight, seen, _ = layer
+    first, _ = gptq(weight, hessian(seen), block_size=0)
+    for size in (1, 32, 100, 128):
+        assert (gptq(weight, hessian(seen), block_size=size)[0] == first).float().mean() > 0.999
+
+
+def test_gptq_keeps_the_scales_and_lowers_the_output_error(layer):
+    weight, seen, unseen = layer
+    assert torch.equal(gptq(weight, hessian(seen))[1], round_to_nearest(weight)[1])
+    table = compare_on_layer(weight, seen, unseen)
+    nearest, ours = table["round to nearest"], table["GPTQ"]
+    assert ours["calibration"] < 0.8 * nearest["calibration"] and ours["held out"] < nearest["held out"]
+    assert ours["weights"] > nearest["weights"]
+    assert ours["calibration"] < ours["held out"]
+
+
+def test_white_inputs_leave_nothing_to_gain(layer):
+    weight, _, _ = layer
+    codes, _ = gptq(weight, torch.eye(256), ordered=False)
+    assert torch.equal(codes, round_to_nearest(weight)[0])
+
+
+def test_inputs_that_are_always_zero_are_survived(layer):
+    weight, seen, _ = layer
+    dead = seen.clone()
+    dead[:, 7] = 0
+    codes, scale = gptq(weight, hessian(dead))
+    assert dequantize(codes, scale).isfinite().all() and (codes[:, 7] == 0).all()
+
+
+def test_the_settings_table_shows_block_size_as_the_no_op(layer):
+    rows = {row["setting"]: row for row in study.settings_study(*layer)}
+    assert rows["block_size 32"]["codes unlike the default's"] < 0.001
+    assert rows["actorder null"]["codes unlike the default's"] > 0.01
+    errors = {name: row["output error, held out"] for name, row in rows.items()}
+    assert errors["8 bits"] < errors["group_size 32"] < errors["GPTQ, all defaults"]
+    assert (
+        errors["GPTQ, all defaults"]
+        < errors["round to nearest, group 128"]
+        < errors["round to nearest, per channel"]
+    )
+
+
+def test_more_text_helps_and_each_seed_draws_its_own(layer):
+    weight, seen, unseen = layer
+    rows = study.calibration_study(weight, {"text": seen.split(20)}, unseen, sizes=(2, 24, 999))
+    assert {row["samples"] for row in rows} == {2, 24}
+    few = [row["error"] for row in rows if row["samples"] == 2]
+    many = [row["error"] for row in rows if row["samples"] == 24]
+    assert len(set(few)) == 3 and max(many) < min(few)
+
+
+def test_fewer_weights_per_scale_mean_less_error(layer):
+    rows = {(r["grid"], r["one scale per"]): r["weight error"] for r in study.sharing_study(layer[0])}
+    for grid in ("int4", "int8", "int4 asymmetric", "fp4_e2m1"):
+        assert rows[grid, "group 32"] < rows[grid, "group 128"] < rows[grid, "channel"] < rows[grid, "tensor"]
+    assert rows["int4 asymmetric", "channel"] < rows["int4", "channel"]

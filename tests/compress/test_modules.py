@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.compress.modules import check_pattern, modules_of, suggest, winning_target
+from exaone_nb.errors import UsageError
+
+PATTERNS = [
+    "Linear", "Embedding", "Module", "lm_head", "model.layers.0", "model.layers.3.mlp.up_proj", "Exaone4Attention",
+    "Exaone4DecoderLayer", "Exaone4MLP", "Exaone4RMSNorm", "re:.*self_attn.*", "re:self_attn.*", r"re:.*\.(o_proj|down_proj)$",
+    "embed_tokens", "model.embed_tokens", "re:.*embed.*", r"re:model\.layers\.(0|3)\..*", "re:.*norm", "linear",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small() -> dict:
+    return {
+        "model_type": "exaone4", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 32, "vocab_size": 128, "tie_word_embeddings": True,
+        "layer_types": ["full_attention"] * 4, "sliding_window": None,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def torch_model(small):
+    import torch
+    from transformers import Exaone4Config, Exaone4ForCausalLM
+
+    with torch.device("meta"):
+        return Exaone4ForCausalLM(Exaone4Config(**{k: v for k, v in small.items() if k != "model_type"}))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_match_what_the_library_matches(small, torch_model, pattern):
+    from compressed_tensors.utils import is_match
+
+    ours = {m.name for m in modules_of(small) if m.fits(pattern)}
+    known = {m.name for m in modules_of(small)}
+    theirs = {name for name, module in torch_model.named_modules() if is_match(name, module, pattern)}
+    assert ours == theirs & known
+
+
+def test_the_winner_is_the_librarys_first(small, torch_model):
+    from compressed_tensors.utils import match_targets
+
+    targets = ["Linear", "re:.*mlp.*", r"re:.*\.down_proj$", "model.layers.1.mlp.down_proj", "Embedding"]
+    for module in modules_of(small):
+        if module.quantizable:
+            theirs = match_targets(module.name, torch_model.get_submodule(module.name), targets)
+            assert winning_target(module, targets) == (theirs[0] if theirs else None), module.name
+
+
+def test_every_linear_and_embedding_is_listed(small, torch_model):
+    import torch
+
+    theirs = {
+        n for n, m in torch_model.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Embedding)
+    }
+    assert {m.name for m in modules_of(small) if m.quantizable} == theirs
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("embed_tokens", "`model.embed_tokens`"),
+        ("o_proj", r"re:.*\.o_proj"),
+        ("re:self_attn.*", "re:.*self_attn.*"),
+        (r"re:.*layers\\.0\\..*", "written twice"),
+        ("model.layers.9.mlp.up_proj", "0 to 3"),
+        ("model.layers.*.self_attn.q_proj", "only after `re:`"),
+        ("lm_haed", "lm_head"),
+        ("zzz", "down_proj"),
+    ],
+)
+def test_suggestions(small, pattern, words):
+    assert words in suggest(pattern, modules_of(small))
+
+
+def test_a_broken_expression_is_refused():
+    with pytest.raises(UsageError, match="regular expression"):
+        check_pattern("re:*proj")

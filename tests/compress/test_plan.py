@@ -1,0 +1,220 @@
+"""The dry run; the second half holds each mistake that hackathon teams drew conclusions from."""
+
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.differences import compare
+from exaone_nb.compress.plan import Plan, make_plan
+from exaone_nb.compress.serving import verdicts
+from exaone_nb.errors import WorkbookError
+
+
+def codes(plan: Plan, level: str = "") -> set[str]:
+    """Codes of a plan's findings, of one level if named."""
+    return {finding.code for finding in plan.findings if level in ("", finding.level)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [("w4a16_gptq", 971_261_368), ("w8a8", 1_490_219_184), ("fp8", 1_489_321_816), ("w4a16_asym", 975_464_584),
+     ("nvfp4", 1_021_419_216), ("mxfp4", 987_948_288), ("w4a8", 1_506_009_488), ("w8a16", 1_506_035_888)],
+)  # fmt: skip
+def test_predicted_bytes_of_the_1_2b_model(recipe, expected):
+    assert make_plan("EXAONE-4.0-1.2B", recipe).predicted_bytes == expected
+
+
+def test_what_stays_unquantized_is_the_table_and_the_norms(plan_of):
+    plan = plan_of()
+    norms = 30 * (2 * 2048 + 2 * 64) + 2048
+    assert plan.kept_bytes == 2 * (102_400 * 2048 + norms)
+    assert plan.counts() == {"-": 2, "W4A16": 210} and plan.kept == ["model.embed_tokens", "lm_head"]
+
+
+@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("model", ["EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "Qwen3-0.6B"])
+def test_the_workbooks_recipes_fit_without_errors(model, name):
+    assert not codes(make_plan(model, name), "error")
+
+
+def test_a_plan_with_errors_raises_them_all(plan_of):
+    with pytest.raises(WorkbookError) as caught:
+        plan_of(ignore=["embed_tokens", "model.layers.0"]).raise_if_errors()
+    assert "embed_tokens" in str(caught.value) and "model.layers.0" in str(caught.value)
+
+
+def test_serving_on_this_cpu_the_l4_and_the_hackathons_server(plan_of):
+    def answers(**document):
+        return [v.answer for v in verdicts(plan_of(**document))]
+
+    assert answers() == ["yes", "yes", "yes"]
+    assert answers(scheme="W8A16")[0] == "no"
+    assert answers(scheme="W4A8") == ["no", "no", "no"]
+    assert answers(scheme="W4AFP8")[1:] == ["no", "no"]
+    assert answers(ignore=[])[2] == "no"
+    assert [v.answer for v in verdicts(plan_of(scheme="W8A8"), "B200")][1] == "no"
+
+
+# --- what the hackathon's teams stumbled over -------------------------------------------------------------------
+
+
+def test_actorder_values_that_were_removed_and_those_that_are_the_default(plan_of):
+    assert "actorder-removed" in codes(plan_of(method="gptq", settings={"actorder": "group"}), "error")
+    assert "actorder-removed" in codes(plan_of(method="gptq", settings={"actorder": "dynamic"}), "error")
+    assert "setting-actorder" in codes(plan_of(method="gptq", settings={"actorder": "weight"}), "no-op")
+    assert "setting-actorder" not in codes(plan_of(method="gptq", settings={"actorder": None}))
+    static, weight = (plan_of(method="gptq", settings={"actorder": v}) for v in ("static", "weight"))
+    assert compare(static, weight) == []
+    assert compare(static, plan_of(method="gptq", settings={"actorder": None}))
+
+
+def test_actorder_on_a_channel_scheme_is_commented(plan_of):
+    assert "actorder-channel" in codes(plan_of(scheme="W8A8", method="gptq", settings={"actorder": "static"}))
+
+
+def test_settings_of_gptq_on_a_rounding_recipe_are_no_ops(plan_of):
+    plan = plan_of(settings={"actorder": "static", "block_size": 64, "dampening_frac": 0.1})
+    assert codes(plan, "no-op") == {"setting-actorder", "setting-block_size", "setting-dampening_frac"}
+    assert compare(plan, plan_of()) == []
+
+
+def test_block_size_is_not_the_group_size(plan_of):
+    plan = plan_of(method="gptq", settings={"block_size": 64})
+    finding = next(f for f in plan.findings if f.code == "setting-block_size")
+    assert finding.level == "no-op" and "stays 128" in finding.text
+    assert compare(plan, plan_of(method="gptq")) == []
+    explicit = {
+        "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 64, "symmetric": True}
+    }
+    assert compare(plan_of(method="gptq", scheme=explicit), plan_of(method="gptq"))
+
+
+def test_a_group_size_in_the_settings_is_a_no_op(plan_of):
+    assert "setting-group_size" in codes(plan_of(settings={"group_size": 64}), "no-op")
+
+
+def test_a_parent_in_ignore_protects_nothing(plan_of):
+    plan = plan_of(ignore=["lm_head", "model.layers.0"])
+    finding = next(f for f in plan.findings if f.code == "parent-only")
+    assert finding.level == "error" and r"re:model\.layers\.0\..*" in finding.remedy
+    assert compare(plan, plan_of()) == []
+    fixed = plan_of(ignore=["lm_head", r"re:model\.layers\.0\..*"])
+    assert not codes(fixed) and len(fixed.kept) == 9
+
+
+def test_ignoring_what_no_target_asks_for_is_a_no_op(plan_of):
+    plan = plan_of(ignore=["lm_head", "model.embed_tokens"])
+    assert codes(plan, "no-op") == {"ignore-untargeted"} and compare(plan, plan_of()) == []
+
+
+def test_the_slides_ignore_list_names_a_module_that_is_not_there(plan_of):
+    plan = plan_of(method="gptq", ignore=["embed_tokens", "lm_head"])
+    finding = next(f for f in plan.findings if f.code == "unmatched")
+    assert finding.level == "error" and "model.embed_tokens" in finding.remedy
+
+
+def test_a_doubled_backslash_never_matches(plan_of):
+    plan = plan_of(ignore=["lm_head", r"re:.*layers\\.29\\..*"])
+    assert "unmatched" in codes(plan, "error") and compare(plan, plan_of()) == []
+
+
+def test_layers_that_the_model_does_not_have(plan_of):
+    finding = next(f for f in plan_of(ignore=[r"re:model\.layers\.31\..*"]).findings if f.code == "unmatched")
+    assert "0 to 29" in finding.remedy
+
+
+def test_smoothquant_has_no_norm_to_work_with(plan_of):
+    plan = plan_of(scheme="W8A8", transform="smoothquant")
+    assert "smoothquant" in codes(plan, "error")
+
+
+@pytest.mark.parametrize("smooth", ["post_attention_layernorm", "post_feedforward_layernorm"])
+def test_forcing_a_post_norm_mapping_is_refused_because_it_changes_the_model(plan_of, smooth):
+    mapping = [["re:.*gate_proj", "re:.*up_proj"], f"re:.*{smooth}"]
+    plan = plan_of(scheme="W8A8", transform={"type": "smoothquant", "mappings": [mapping]})
+    finding = next(f for f in plan.findings if f.code == "smoothing-mapping")
+    assert finding.level == "error" and "residual" in finding.text
+
+
+def test_q_norm_does_not_feed_q_proj(plan_of):
+    mapping = {"smooth_layer": "re:.*q_norm$", "balance_layers": ["re:.*q_proj$"]}
+    plan = plan_of(transform={"type": "awq", "mappings": [mapping]})
+    assert "smoothing-mapping" in codes(plan, "error")
+
+
+def test_awq_reaches_only_up_to_down(plan_of):
+    finding = next(f for f in plan_of(transform="awq").findings if f.code == "awq-mappings")
+    assert "up_proj -> down_proj" in finding.text and "v_proj -> o_proj is skipped" in finding.text
+
+
+def test_a_pre_norm_model_may_be_smoothed(plan_of):
+    from exaone_nb import catalog
+
+    qwen = catalog.resolve("Qwen3-0.6B").config()
+    assert not codes(plan_of(on=qwen, scheme="W8A8", transform="smoothquant"), "error")
+
+
+def test_a_smaller_max_position_embeddings_is_not_faster(plan_of):
+    assert "setting-max_position_embeddings" in codes(
+        plan_of(settings={"max_position_embeddings": 16384}), "no-op"
+    )
+
+
+def test_quantizing_the_head_alone_unties_it(plan_of):
+    plan = plan_of(ignore=[])
+    assert "tied-split" in codes(plan, "warning")
+    assert plan.predicted_bytes > plan_of().predicted_bytes + 100_000_000
+    both = plan_of(ignore=[], groups=[{"scheme": "W8A16", "targets": ["Linear", "Embedding"]}])
+    assert "tied-both" in codes(both) and both.prediction.tied
+
+
+def test_w4a8_is_stored_at_eight_bits(plan_of):
+    assert "int4-stored-as-int8" in codes(plan_of(scheme="W4A8"))
+
+
+def test_the_kv_cache_note_says_that_the_old_server_ignores_it(plan_of):
+    finding = next(f for f in plan_of(scheme="W8A8", kv_cache="fp8").findings if f.code == "kv-cache")
+    assert "0.14.1" in finding.text
+
+
+def test_calibration_text_for_rounding_is_a_no_op(plan_of):
+    plan = plan_of(calibration={"samples": 512})
+    assert "calibration" in codes(plan, "no-op") and compare(plan, plan_of()) == []
+    assert compare(plan_of(method="gptq", calibration={"samples": 512}), plan_of(method="gptq"))
+
+
+def test_a_group_size_that_does_not_divide_names_the_modules(plan_of):
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 96, "symmetric": True}
+    plan = plan_of(scheme={"weights": weights})
+    finding = next(f for f in plan.findings if f.code == "group-size")
+    assert (
+        finding.level == "error"
+        and "model.layers.0.self_attn.q_proj" in finding.text
+        and "128" in finding.remedy
+    )
+    assert plan.to_dict()["predicted_bytes"] is None
+
+
+def test_overlapping_expressions_are_decided_by_the_alphabet(plan_of):
+    groups = [{"scheme": "W4A16", "targets": ["re:.*proj"]}, {"scheme": "W8A16", "targets": ["re:.*o_proj"]}]
+    plan = plan_of(groups=groups)
+    assert "overlap" in codes(plan, "warning")
+    assert plan.label_of("model.layers.0.self_attn.o_proj") == "W8A16"
+
+
+def test_a_target_that_decides_nothing(plan_of):
+    groups = [{"scheme": "W4A16", "targets": ["Linear"]}, {"scheme": "W8A16", "targets": ["lm_head"]}]
+    assert "target-overruled" in codes(plan_of(groups=groups), "no-op")
+
+
+def test_norms_cannot_be_quantized_and_nothing_left_is_an_error(plan_of):
+    assert {"target-not-quantizable", "nothing"} <= codes(
+        plan_of(targets=["re:.*layernorm"], ignore=[]), "error"
+    )
+    assert "nothing" in codes(plan_of(ignore=["Linear"]), "error")
+
+
+def test_an_already_quantized_model_is_refused(plan_of, config):
+    plan = plan_of(on=config | {"quantization_config": {"quant_method": "gptq"}})
+    assert "already-quantized" in codes(plan, "error")

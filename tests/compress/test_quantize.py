@@ -1,0 +1,212 @@
+"""Checkpoints made on nano: what is written, what is found again, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from exaone_nb.compress import engine, manifest
+from exaone_nb.compress import quantize as maker
+from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.calibration import Source
+from exaone_nb.compress.memory import check_memory, estimate_memory
+from exaone_nb.errors import WorkbookError
+from exaone_nb.paths import NANO
+
+pytestmark = pytest.mark.skipif(
+    not (NANO / "model.safetensors").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
+FEW = {"samples": 8, "length": 64}
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory):
+    """A finished w4a16_rtn checkpoint of nano and its manifest."""
+    out = tmp_path_factory.mktemp("made") / "w4a16_rtn"
+    return out, maker.quantize("nano", "w4a16_rtn", out)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_is_made_and_weighs_what_was_predicted(tmp_path, name):
+    recipe = recipes.load(name).with_calibration(**FEW)
+    document = maker.quantize("nano", recipe, tmp_path / name)
+    assert document["actual_bytes"] == document["predicted_bytes"] and document["duplicates"] == []
+    assert document["tied"]
+    if name == "w4a16_embedding":  # one packed table for two places is more than transformers 5.17 can read
+        assert any("cannot load it" in problem for problem in document["problems"])
+    else:
+        assert document["problems"] == [] and set(document["generations"]) == {"thinking_off", "thinking_on"}
+
+
+@pytest.mark.heavy
+def test_the_manifest_says_how_it_was_made(rounded):
+    out, document = rounded
+    assert manifest.read(out)["fingerprint"] == document["fingerprint"] and manifest.unchanged(out, document)
+    assert document["peak_bytes"] >= document["start_bytes"] > 0 and document["seconds"] > 0
+    assert document["versions"]["llmcompressor"] and document["source_files"] and document["tokenizer"]
+    assert (out / "recipe.yaml").is_file() and (out / "chat_template.jinja").is_file()
+    assert not [p for p in out.parent.iterdir() if p != out]
+
+
+@pytest.mark.heavy
+def test_a_second_call_finds_the_finished_checkpoint_and_a_changed_file_is_made_again(rounded):
+    out, document = rounded
+    again = maker.quantize("nano", "w4a16_rtn", out)
+    assert again["reused"] and again["made_at"] == document["made_at"]
+    weights = out / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert not manifest.unchanged(out, document)
+    assert not maker.quantize("nano", "w4a16_rtn", out)["reused"]
+
+
+@pytest.mark.heavy
+def test_rounding_equals_the_five_lines(rounded):
+    import torch
+
+    from exaone_nb.compress import formats
+
+    for module in ("model.layers.0.self_attn.k_proj", "model.layers.3.mlp.down_proj"):
+        codes, scale = formats.round_to_nearest(formats.read_tensor(NANO, f"{module}.weight"))
+        stored, stored_scale = formats.stored_codes(rounded[0], module)
+        assert torch.equal(codes, stored) and torch.equal(scale, stored_scale)
+
+
+@pytest.mark.heavy
+def test_one_seed_gives_one_file_and_another_text_another(tmp_path, texts):
+    def sha(path, **more):
+        recipe = recipes.load("w4a16_gptq").with_calibration(**(FEW | more))
+        document = maker.quantize("nano", recipe, tmp_path / path, sanity=False)
+        return document["files"]["model.safetensors"]["sha256"]
+
+    first = sha("a")
+    assert first == sha("b")
+    assert first != sha("c", sources=(Source(str(texts(8))),))
+
+
+@pytest.mark.heavy
+def test_a_refusal_of_llm_compressor_leaves_the_old_checkpoint(rounded, monkeypatch):
+    out, _ = rounded
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def refuse(recipe):
+        raise ValueError("no such observer")
+
+    monkeypatch.setattr(engine.modifiers, "build", refuse)
+    with pytest.raises(WorkbookError, match=r"refused the recipe w8a8.*no such observer"):
+        maker.quantize("nano", "w8a8", out)
+    assert before == {p.name: p.read_bytes() for p in out.iterdir()}
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_interruption_or_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch, trouble):
+    out = tmp_path / "w8a8"
+    out.mkdir()
+    (out / "config.json").write_text("old")
+
+    def half(source, recipe, staging, **more):
+        (staging / "model.safetensors").write_text("half")
+        raise trouble
+
+    monkeypatch.setattr(engine, "compress", half)
+    with pytest.raises(type(trouble)):
+        maker.quantize("nano", "w8a8", out)
+    assert (out / "config.json").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["w8a8"]
+
+
+def test_too_little_disk_is_said_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10))
+    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    with pytest.raises(WorkbookError, match="Not enough disk space"):
+        maker.quantize("nano", "w8a8", tmp_path / "out")
+
+
+def test_too_little_memory_is_said_before_anything_is_loaded(monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10**8})())
+    recipe = recipes.load("w4a16_gptq")
+    with pytest.raises(WorkbookError, match=r"0\.1 GB are free"):
+        check_memory(NANO, recipe)
+    assert check_memory(NANO, recipe, ignore=True) > 10**8
+
+
+def test_the_estimate_grows_with_weights_method_and_text(config):
+    gptq, nearest = recipes.load("w4a16_gptq"), recipes.load("w4a16_rtn")
+    size = 2_558_821_288
+    assert estimate_memory(config, size, gptq) > estimate_memory(config, size, nearest) > 2 * size
+    more = gptq.with_calibration(samples=1024, length=2048)
+    assert estimate_memory(config, size, more) > estimate_memory(config, size, gptq) + 10**9
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({"method": "gptq", "scheme": "W4A16", "ignore": ["lm_head"], "calibration": {"source": "gone.jsonl"}}, "cannot be read"),
+        ({"scheme": "W4A16", "ignore": ["lm_haed"]}, "lm_haed"),
+        ({"scheme": {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 96}}, "ignore": ["lm_head"]}, "96"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_before_loading(tmp_path, monkeypatch, recipe, words):
+    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    with pytest.raises(WorkbookError, match=words):
+        maker.quantize("nano", recipe, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_weights_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(NANO / "config.json", folder)
+    with pytest.raises(WorkbookError, match=r"no \.safetensors"):
+        maker.quantize(folder, "w8a8", tmp_path / "out")
+
+
+def test_a_duplicate_table_is_found(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    table = torch.randn(256, 256)
+    save_file(
+        {"model.embed_tokens.weight": table, "lm_head.weight": table.clone(), "other": torch.randn(256, 256)},
+        tmp_path / "model.safetensors",
+    )
+    assert manifest.find_duplicates(tmp_path) == [["lm_head.weight", "model.embed_tokens.weight"]]
+
+
+def test_other_bytes_than_predicted_are_a_problem(tmp_path):
+    from exaone_nb.compress.plan import make_plan
+
+    shutil.copytree(NANO, tmp_path / "out")
+    document = manifest.make(
+        tmp_path / "out",
+        plan=make_plan("nano", "w8a8"),
+        recipe=recipes.load("w8a8"),
+        seconds=1.0,
+        fallback=[],
+    )
+    assert (
+        document["actual_bytes"] != document["predicted_bytes"]
+        and "predicted 3,704,064 bytes" in document["problems"][0]
+    )
+
+
+def test_a_manifest_that_is_no_manifest_is_ignored(tmp_path):
+    (tmp_path / manifest.NAME).write_text("{")
+    assert manifest.read(tmp_path) is None
+    (tmp_path / manifest.NAME).write_text(json.dumps(["fingerprint"]))
+    assert manifest.read(tmp_path) is None
+
+
+def test_the_baseline_stands_beside_without_taking_disk(tmp_path):
+    out = maker.copy_baseline("nano", tmp_path / "baseline")
+    assert (out / "config.json").is_file() and (out / "model.safetensors").read_bytes() == (
+        NANO / "model.safetensors"
+    ).read_bytes()
+    maker.copy_baseline("nano", out)
+    assert [p.name for p in tmp_path.iterdir()] == ["baseline"]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from exaone_nb.compress import modifiers
+from exaone_nb.compress import recipe as recipes
+from exaone_nb.errors import UsageError, WorkbookError
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_loads_and_says_what_it_is_for(name):
+    recipe = recipes.load(name)
+    assert recipe.title and recipe.purpose and recipe.served and recipe.known
+
+
+def test_name_and_prose_are_no_part_of_the_recipes_digest():
+    first = recipes.parse({"scheme": "W4A16", "title": "a"}, "one")
+    assert first.digest() == recipes.parse({"scheme": "w4a16", "title": "b"}, "two").digest()
+    assert first.digest() != recipes.parse({"scheme": "W8A16"}, "one").digest()
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"scheme": "W4A61"}, ["W4A61", "W4A16"]),
+        ({"scheme": "W4A16", "ignor": ["lm_head"]}, ["ignor", "Did you mean ignore"]),
+        ({"scheme": "W4A16", "groups": []}, ["both scheme and groups"]),
+        ({}, ["neither scheme nor groups".replace("nor", "and")]),
+        ({"scheme": "W4A16", "method": "gtpq"}, ["gtpq", "gptq"]),
+        ({"scheme": "W4A16", "settings": {"blok_size": 1}}, ["blok_size", "block_size"]),
+        ({"scheme": "W4A16", "ignore": [3]}, ["[3]", "list of patterns"]),
+        ({"groups": [{"targets": ["Linear"]}]}, ["{scheme: …, targets: [...]}"]),
+        ({"scheme": {"weight": {}}}, ["weights"]),
+        ({"scheme": "W4A16", "kv_cache": "int3"}, ["int3", "fp8"]),
+        ({"scheme": "W4A16", "transform": "smothquant"}, ["smothquant", "smoothquant"]),
+        ({"scheme": "W4A16", "calibration": {"sample": 3}}, ["sample", "samples"]),
+        ({"scheme": "W4A16", "calibration": {"samples": 0}}, ["0", "above 0"]),
+        ({"scheme": "W4A16", "calibration": {"length": "long"}}, ["long"]),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_the_key_named(document, words):
+    with pytest.raises(UsageError) as caught:
+        recipes.parse(document)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(UsageError, match="w4a16_gptq"):
+        recipes.load("w4a16_gptk")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "scheme: [unclosed", ""])
+def test_a_file_that_is_no_recipe(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(WorkbookError):
+        recipes.load(path)
+    with pytest.raises(WorkbookError, match="no recipe file"):
+        recipes.load(tmp_path / "missing.yaml")
+
+
+def test_modifiers_of_the_slides_recipe():
+    ((name, values),) = modifiers.arguments(recipes.load("w4a16_gptq"))
+    assert name == "GPTQModifier"
+    assert values == {"ignore": ["lm_head"], "scheme": "W4A16", "targets": ["Linear"], "dampening_frac": 0.01}
+
+
+def test_a_transform_runs_before_the_quantization_and_settings_of_gptq_stay_out_of_rounding():
+    recipe = recipes.parse({"scheme": "W4A16", "transform": "awq", "settings": {"block_size": 64}})
+    steps = modifiers.arguments(recipe)
+    assert [name for name, _ in steps] == ["AWQModifier", "QuantizationModifier"]
+    assert "block_size" not in steps[1][1]
+    exported = yaml.safe_load(modifiers.recipe_yaml(recipe))["default_stage"]["default_modifiers"]
+    assert list(exported) == ["AWQModifier", "QuantizationModifier"]
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("w4a16_rtn", False), ("w8a8", False), ("fp8_dynamic", False), ("fp8", True), ("nvfp4", True), ("w4a16_gptq", True),
+     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False)],
+)  # fmt: skip
+def test_which_recipes_need_text(name, needed):
+    assert modifiers.needs_data(recipes.load(name)) is needed
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", recipes.names())
+def test_llm_compressor_accepts_every_recipe_and_agrees_on_needing_text(name):
+    recipe = recipes.load(name)
+    built = modifiers.build(recipe)
+    assert any(m.requires_calibration_data for m in built) is modifiers.needs_data(recipe)
