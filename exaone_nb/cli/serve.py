@@ -43,7 +43,7 @@ def bench(
     """Measure prefill, decode, time per token as the hackathon counts it, and the length tail."""
     from exaone_nb.run_folder import RunFolder
     from exaone_nb.serve.bench import bench as measure
-    from exaone_nb.serve.bench import record
+    from exaone_nb.serve.record import record
 
     found = measure(
         model,

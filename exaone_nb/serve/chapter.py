@@ -13,9 +13,10 @@ from exaone_nb.anatomy.kernels import on_cpu, on_gpu
 from exaone_nb.paths import DATA
 from exaone_nb.run_folder import BASELINE, RunFolder
 from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
-from exaone_nb.serve.bench import Bench, bench, questions, record
+from exaone_nb.serve.bench import Bench, bench, questions
 from exaone_nb.serve.difference import first_difference
 from exaone_nb.serve.modes import recommended
+from exaone_nb.serve.record import record
 from exaone_nb.serve.vllm_engine import VllmEngine
 
 # The README asks how wonderful the model is, in its three languages, and which of two decimals is bigger.

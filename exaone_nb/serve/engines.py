@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.serve.answers import Engine
+from exaone_nb.serve.environment import require_vllm
 
 ENGINES = ("auto", "vllm", "transformers", "endpoint")
 
@@ -36,11 +37,8 @@ def choose_engine(engine: str = "auto", *, address: str = "") -> Choice:
         return Choice(
             "transformers", "vLLM is not installed here; answers can be read, speed cannot be judged"
         )
-    if engine == "vllm" and not installed:
-        raise WorkbookError(
-            "vLLM is not installed here.",
-            remedy="Install the serving requirements, or use engine='transformers'.",
-        )
+    if engine == "vllm":
+        require_vllm()
     return Choice(engine, "asked for")
 
 

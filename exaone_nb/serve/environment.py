@@ -8,8 +8,11 @@ day when it is not; a model of a few million parameters is fastest on one thread
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+
+from exaone_nb.errors import WorkbookError
 
 IN_PROCESS = {
     # No worker process: a tiny model starts in seconds instead of a minute, and its log is ours to read.
@@ -54,6 +57,16 @@ def core_count() -> int:
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
+
+
+def require_vllm() -> None:
+    """Raise WorkbookError when vLLM is not installed, naming the engine to use instead."""
+    if importlib.util.find_spec("vllm") is None:
+        raise WorkbookError(
+            "vLLM is not installed here.",
+            expected="vLLM, which measures speed and serves tools.",
+            remedy="Install requirements/ for serving; to read answers only, use engine='transformers'.",
+        )
 
 
 def has_gpu() -> bool:

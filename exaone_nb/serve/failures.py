@@ -104,3 +104,14 @@ def last_error(text: str) -> tuple[str, str]:
 def _short(text: str, limit: int = 300) -> str:
     text = re.sub(r"\s+", " ", text).strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def messages_of(error: BaseException) -> str:
+    """The messages of an exception and of those behind it, the root last."""
+    lines, seen = [], set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines.append(f"{type(current).__name__}: {current}")
+        current = current.__cause__ or current.__context__
+    return "\n".join(lines)

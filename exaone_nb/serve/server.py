@@ -19,7 +19,7 @@ from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.endpoint import EndpointEngine
-from exaone_nb.serve.environment import IN_PROCESS
+from exaone_nb.serve.environment import IN_PROCESS, require_vllm
 from exaone_nb.serve.failures import explain
 
 # deepseek_r1, which the model's README names, returns a non-streamed answer without a think block as reasoning with
@@ -91,6 +91,7 @@ class Server:
 
         Raises WorkbookError when the port is taken.
         """
+        require_vllm()
         if port:
             require_free(port)
         self.port = port or free_port()

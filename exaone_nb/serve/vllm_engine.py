@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
-import os
-import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
-from exaone_nb.serve.environment import has_gpu, prepare_process
-from exaone_nb.serve.failures import explain
+from exaone_nb.serve.environment import has_gpu, prepare_process, require_vllm
+from exaone_nb.serve.failures import explain, messages_of
 from exaone_nb.serve.kernels import Log, captured_log
+from exaone_nb.serve.quiet import quiet
 
 _open: list[VllmEngine] = []
 
@@ -60,9 +56,10 @@ class VllmEngine:
                 expected="one at a time, so that memory and timings are its own.",
                 remedy="Close it first, or use `with open_engine(...) as engine:`.",
             )
+        require_vllm()
         self.remarks = prepare_process(threads, verbose=verbose)
         self.folder = Path(folder)
-        with _quiet(verbose):
+        with quiet(verbose):
             from vllm import LLM
         gpu = has_gpu()
         arguments: dict[str, Any] = {
@@ -88,7 +85,7 @@ class VllmEngine:
         started = time.perf_counter()
         self._llm: Any = None
         try:
-            with _quiet(verbose), captured_log() as self.log:
+            with quiet(verbose), captured_log() as self.log:
                 self._llm = LLM(**self.arguments)
         except KeyboardInterrupt:
             _release()
@@ -97,7 +94,7 @@ class VllmEngine:
             _release()
             raise explain(self.log.text(), self.folder.name) from error
         except Exception as error:
-            reason = f"{self.log.text()}\n{_chain(error)}"
+            reason = f"{self.log.text()}\n{messages_of(error)}"
             _release()
             raise explain(reason, self.folder.name) from error
         self.start_seconds = time.perf_counter() - started
@@ -258,17 +255,6 @@ def _with_tool_calls(answer: Answer) -> Answer:
     )
 
 
-def _chain(error: BaseException) -> str:
-    """The messages of an exception and of those behind it, the root last."""
-    lines, seen = [], set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        lines.append(f"{type(current).__name__}: {current}")
-        current = current.__cause__ or current.__context__
-    return "\n".join(lines)
-
-
 def _release() -> None:
     """Free what a dead or closed engine leaves behind: process groups, cached blocks, Python cycles."""
     from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
@@ -277,28 +263,3 @@ def _release() -> None:
     with contextlib.suppress(Exception):
         cleanup_dist_env_and_memory()
     gc.collect()
-
-
-@contextlib.contextmanager
-def _quiet(verbose: bool) -> Iterator[None]:
-    """Keep warnings, progress bars and what C++ writes to the terminal out of notebooks; exceptions come through."""
-    if verbose:
-        yield
-        return
-    logging.getLogger("vllm").addHandler(logging.NullHandler())
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            for descriptor, old in zip((1, 2), kept, strict=True):
-                os.dup2(old, descriptor)
-                os.close(old)

@@ -10,9 +10,10 @@ from exaone_nb import catalog
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.answers import Sampling
-from exaone_nb.serve.bench import bench, record
+from exaone_nb.serve.bench import bench
 from exaone_nb.serve.chapter import parser_rows
 from exaone_nb.serve.preview import preview
+from exaone_nb.serve.record import record
 from exaone_nb.serve.tools import CALCULATOR, ROLL_DICE, run_tools
 
 NANO = catalog.resolve("nano").path
