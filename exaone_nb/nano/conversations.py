@@ -78,7 +78,15 @@ def reasoned_problem(rng: random.Random, split: Split) -> Conversation:
 
 
 def bare_number(rng: random.Random, split: Split) -> Conversation:
-    p = problems.draw(rng, split, level=rng.choice((1, 1, 2)))
+    return _bare(problems.draw(rng, split, level=rng.choice((1, 1, 2))))
+
+
+def bare_sum(rng: random.Random, split: Split) -> Conversation:
+    """A bare number after one step: what a model without room to write can be asked for."""
+    return _bare(problems.draw(rng, split, level=1))
+
+
+def _bare(p: problems.Problem) -> Conversation:
     question = f"{p.question()} {DIRECT[p.language]}"
     return Conversation([user(question)], str(p.answer), skill="bare_number")
 
@@ -269,7 +277,10 @@ def small_talk(rng: random.Random, split: Split) -> Conversation:
     return Conversation([user(question)], reply, thought, skill="small_talk")
 
 
-MIXTURE: list[tuple[float, Callable[[random.Random, Split], Conversation]]] = [
+Maker = Callable[[random.Random, Split], Conversation]
+Mixture = list[tuple[float, Maker]]
+
+MIXTURE: Mixture = [
     (0.38, word_problem),
     (0.22, reasoned_problem),
     (0.16, bare_number),
@@ -278,11 +289,21 @@ MIXTURE: list[tuple[float, Callable[[random.Random, Split], Conversation]]] = [
     (0.09, tool_use),
     (0.05, small_talk),
 ]
+# For the last steps of training: what is learned late, the use of tools and sums without a written equation.
+POLISH: Mixture = [
+    (0.26, word_problem),
+    (0.15, reasoned_problem),
+    (0.22, bare_sum),
+    (0.05, second_turn),
+    (0.04, compare_decimals),
+    (0.24, tool_use),
+    (0.04, small_talk),
+]
 
 
-def conversations(split: Split, seed: int) -> Iterator[Conversation]:
+def conversations(split: Split, seed: int, mixture: Mixture = MIXTURE) -> Iterator[Conversation]:
     """An endless, seeded stream of conversations whose problems all belong to `split`."""
     rng = random.Random(f"{split}-{seed}")
-    weights, makers = zip(*MIXTURE, strict=True)
+    weights, makers = zip(*mixture, strict=True)
     while True:
         yield rng.choices(makers, weights)[0](rng, split)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,26 @@ CALIBRATION_ITEMS = 512
 HELD_OUT_ITEMS = 256
 
 
+@dataclass(frozen=True)
+class Grade:
+    """How hard an item is: the number of steps, and whether its numbers are larger than most that nano learned on."""
+
+    steps: int
+    wide: bool = False
+
+
+# The last two keep the tasks from being saturated: nano gets most of them, not all.
+GRADES = (Grade(1), Grade(2), Grade(3), Grade(1, wide=True), Grade(2, wide=True))
+
+
 def distinct_problems(
-    split: Split, language: Language | None, count: int, seed: str, levels=problems.LEVELS
+    split: Split, language: Language | None, count: int, seed: str, grades: tuple[Grade, ...] = GRADES
 ) -> list[Problem]:
-    """`count` problems of `split` with different arithmetic, the levels in equal parts."""
+    """`count` problems of `split` with different arithmetic, the grades in equal parts."""
     rng, seen, found = random.Random(seed), set(), []
     while len(found) < count:
-        problem = problems.draw(rng, split, language, levels[len(found) % len(levels)])
+        grade = grades[len(found) % len(grades)]
+        problem = problems.draw(rng, split, language, grade.steps, grade.wide)
         if problem.key not in seen:
             seen.add(problem.key)
             found.append(problem)
@@ -36,13 +50,13 @@ def distinct_problems(
 
 
 def generative_rows(language: Language) -> list[dict[str, Any]]:
-    """Items of nano_gsm (en) or nano_gsm_ko (ko): id, question, worked answer, level, arithmetic."""
+    """Items of nano_gsm (en) or nano_gsm_ko (ko): id, question, worked answer, grade (1 to 5), arithmetic."""
     return [
         {
             "id": f"nano_gsm_{language}-{i:04d}",
             "question": p.question(),
             "answer": p.short_answer(),
-            "level": p.level,
+            "grade": i % len(GRADES) + 1,
             "arithmetic": p.key,
         }
         for i, p in enumerate(distinct_problems("test", language, ITEMS, f"gsm-{language}"))
@@ -50,9 +64,9 @@ def generative_rows(language: Language) -> list[dict[str, Any]]:
 
 
 def choice_rows() -> list[dict[str, Any]]:
-    """Items of nano_mc: a one- or two-step problem and four numbers, one of them right."""
+    """Items of nano_mc: a one-step problem and four numbers, one of them right."""
     rng, rows = random.Random("mc"), []
-    for i, p in enumerate(distinct_problems("test", None, ITEMS, "mc", levels=(1, 2))):
+    for i, p in enumerate(distinct_problems("test", None, ITEMS, "mc", (Grade(1),))):
         choices = [p.answer, *problems.distractors(p, rng)]
         rng.shuffle(choices)
         rows.append(
@@ -61,7 +75,6 @@ def choice_rows() -> list[dict[str, Any]]:
                 "question": f"{p.question()} {DIRECT[p.language]}",
                 "choices": [str(c) for c in choices],
                 "answer": choices.index(p.answer),
-                "level": p.level,
                 "arithmetic": p.key,
             }
         )

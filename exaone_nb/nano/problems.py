@@ -85,15 +85,19 @@ def split_of(key: str) -> Split:
 
 
 def draw(
-    rng: random.Random, split: Split, language: Language | None = None, level: int | None = None
+    rng: random.Random,
+    split: Split,
+    language: Language | None = None,
+    level: int | None = None,
+    wide: bool = False,
 ) -> Problem:
-    """One random problem of `split`; language and level are drawn when not given."""
+    """One random problem of `split`; language and level are drawn when not given, `wide` has larger numbers."""
     while True:
         steps_wanted = level or rng.choice(LEVELS)
-        start = rng.randint(2, 99) if rng.random() < 0.8 else rng.randint(100, 400)
+        start = _operand(rng, wide)
         value, steps = start, []
         while len(steps) < steps_wanted:
-            step = _draw_step(rng, value)
+            step = _draw_step(rng, value, wide)
             if step is None:
                 break
             steps.append(step)
@@ -104,12 +108,30 @@ def draw(
             return problem
 
 
-def _draw_step(rng: random.Random, value: int) -> tuple[str, int] | None:
+def drill(rng: random.Random, split: Split, count: int) -> list[str]:
+    """`count` bare equations like `12 + 7 = 19`, the arithmetic that the word problems of `split` are made of."""
+    lines: list[str] = []
+    while len(lines) < count:
+        start = rng.randint(2, LARGEST) if rng.random() < 0.3 else _operand(rng)
+        step = _draw_step(rng, start)
+        if step and split_of(f"{start}{SIGNS[step[0]]}{step[1]}") == split:
+            lines += Problem(start, (step,), "en", 0).equations
+    return lines
+
+
+def _operand(rng: random.Random, wide: bool = False) -> int:
+    """Mostly two digits; three-digit arithmetic is rare, and harder. `wide`: any number up to 300."""
+    if wide:
+        return rng.randint(2, 300)
+    return rng.randint(2, 99) if rng.random() < 0.9 else rng.randint(100, 300)
+
+
+def _draw_step(rng: random.Random, value: int, wide: bool = False) -> tuple[str, int] | None:
     op = rng.choices(("add", "sub", "mul", "div"), weights=(4, 4, 3, 1))[0]
-    if op == "add" and value < LARGEST - 2:
-        return op, rng.randint(2, min(99 if rng.random() < 0.8 else 400, LARGEST - value))
+    if op == "add" and value + 300 <= LARGEST:
+        return op, _operand(rng, wide)
     if op == "sub" and value > 3:
-        return op, rng.randint(2, min(value - 1, 99 if rng.random() < 0.8 else 400))
+        return op, rng.randint(2, min(value - 1, _operand(rng, wide)))
     if op == "mul" and value * 2 <= LARGEST:
         return op, rng.randint(2, min(9, LARGEST // value))
     if op == "div":

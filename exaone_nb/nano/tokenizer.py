@@ -61,8 +61,8 @@ def _texts(seed: int):
         yield str(item.tools).replace("'", '"')
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], int]:
-    """Token ids of prompt and target with the end of turn, and the length of the prompt (not learned)."""
+def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], list[bool]]:
+    """Token ids of prompt, target and end of turn; and which of them are learned (the target's)."""
     prompt = tokenizer.apply_chat_template(
         item.messages,
         tools=item.tools or None,
@@ -72,4 +72,17 @@ def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list
     )
     head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     tail = tokenizer(item.target() + END, add_special_tokens=False)["input_ids"]
-    return head + tail, len(head)
+    return head + tail, [False] * len(head) + [True] * len(tail)
+
+
+def encode_drill(tokenizer: PreTrainedTokenizerFast, equations: list[str]) -> tuple[list[int], list[bool]]:
+    """Token ids of the equations, one a line; only what stands right of each `=` is learned."""
+    ids: list[int] = []
+    learned: list[bool] = []
+    for equation in equations:
+        left, right = equation.split("=")
+        for text, is_target in ((left + "=", False), (right + "\n", True)):
+            part = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids += part
+            learned += [is_target] * len(part)
+    return ids, learned

@@ -89,7 +89,7 @@ def test_training_goes_on_from_where_it_stopped(tmp_path, monkeypatch):
     """An interrupted run ends with the same weights, bit by bit, as one that was not interrupted."""
     import torch
 
-    settings = train.Settings(steps=4, batch=2, warmup=1)
+    settings = train.Settings(steps=3, polish_steps=1, batch=2, warmup=1)
     whole = train.train(settings, tmp_path / "whole", save_every=1, progress=False)
     batches = train.batches
 
