@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from exaone_nb.paths import DATA
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.score import statistics
 from exaone_nb.score.compare import Comparison
@@ -120,3 +121,27 @@ def answer_text(row: dict[str, Any]) -> str:
     if len(responses) == 1 and isinstance(responses[0][0], str):
         return responses[0][0].strip()
     return ", ".join(f"{float(r[0][0]):.2f}" for r in responses)
+
+
+def benchmark_table() -> pd.DataFrame:
+    """Benchmarks of lm-eval beside gsm8k and in Korean, with the requests and tokens a whole run takes."""
+    import pandas as pd
+
+    table = pd.read_csv(
+        DATA / "benchmarks.csv", dtype={"items": "Int64", "choices": "Int64", "answer_tokens": "Int64"}
+    )
+    table["requests"] = table["items"] * table["choices"].fillna(1)
+    table["generated at most"] = table["items"] * table["answer_tokens"]
+    names = {"what": "about", "answer_tokens": "tokens per answer"}
+    order = [
+        "task",
+        "language",
+        "about",
+        "items",
+        "choices",
+        "shots",
+        "requests",
+        "generated at most",
+        "source",
+    ]
+    return table.rename(columns=names)[order]

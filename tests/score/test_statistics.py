@@ -121,6 +121,15 @@ def test_smallest_drop_inverts_items_needed(share: float) -> None:
     assert planner.smallest_drop(5, 0.02) is None
 
 
+def test_the_unpaired_plan_agrees_with_statsmodels() -> None:
+    from statsmodels.stats.power import NormalIndPower
+    from statsmodels.stats.proportion import proportion_effectsize
+
+    effect = proportion_effectsize(0.65, 0.63)
+    expected = NormalIndPower().solve_power(effect, power=0.8, alpha=0.05)
+    assert planner.items_needed_unpaired(0.65, 0.02) == pytest.approx(expected, rel=0.01)
+
+
 def test_pairing_needs_fewer_items() -> None:
     assert planner.items_needed(0.02, 0.05) * 5 < 2 * planner.items_needed_unpaired(0.65, 0.02)
 

@@ -1,0 +1,192 @@
+"""lm-eval itself, on nano: files, resuming, endpoints, and one answer whichever way the model is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from exaone_nb.catalog import weights_folder
+from exaone_nb.cli import main
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.score.compare import compare_all, scored_items
+from exaone_nb.score.evaluate import score
+from exaone_nb.score.preview import expected_seconds, preview
+from exaone_nb.score.reading import parted_answers, score_table
+from exaone_nb.score.samples import find_samples, read_rows, read_samples
+from exaone_nb.score.settings import Settings
+from exaone_nb.score.tasks import load_tasks
+
+pytestmark = pytest.mark.heavy
+TASKS = ["nano_gsm", "nano_mc"]
+ITEMS = 24
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Nano scored twice in one process through vLLM, the second time under another name."""
+    run = RunFolder.at(tmp_path_factory.mktemp("score"))
+    score({"baseline": "nano", "twin": "nano"}, TASKS, run, Settings(limit=ITEMS))
+    return run
+
+
+def test_every_model_and_task_leaves_a_result_and_lm_evals_own_files(run: RunFolder) -> None:
+    results = run.read_results("accuracy")
+    assert {(r["recipe"], r["label"]) for r in results} == {
+        (m, t) for m in ("baseline", "twin") for t in TASKS
+    }
+    for result in results:
+        details = result["details"]
+        assert result["n"] == ITEMS == sum(details["outcomes"].values()) == len(details["items"])
+        assert result["interval"][0] <= result["value"] <= result["interval"][1]
+        items = read_samples(run.path / details["samples_file"])
+        assert items.score == result["value"] and items.settings["n_samples"] == ITEMS
+        assert str(run.path) not in json.dumps(result)
+    assert not list((run.path / "lm_eval" / "baseline").glob(".part-*"))
+    assert set(find_samples(run.path / "lm_eval" / "baseline")) == set(TASKS)
+
+
+def test_the_same_model_twice_is_identical(run: RunFolder) -> None:
+    found = compare_all(scored_items(run, "baseline"), {"twin": scored_items(run, "twin")})
+    assert {c.verdict for c in found} == {"identical"}
+
+
+def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("exaone_nb.score.backends.opened", never)
+    lines: list[str] = []
+    scores = score({"baseline": "nano"}, TASKS, run, Settings(limit=ITEMS), report=lines.append)
+    assert all(s.resumed for s in scores) and "scored before" in lines[0]
+    with pytest.raises(AssertionError, match="was loaded"):
+        score({"baseline": "nano"}, TASKS, run, Settings(limit=ITEMS - 1))
+    table = score_table(scores)
+    assert list(table["n"]) == [ITEMS, ITEMS]
+    assert expected_seconds(run, preview("nano", TASKS, Settings(limit=ITEMS))) > 0
+    assert parted_answers(run, scores[0], scores[0]).empty
+
+
+def test_hf_and_vllm_read_the_same_choices(run: RunFolder) -> None:
+    """Two engines, bfloat16: the likeliest choice agrees on nearly all items; generation is a token race."""
+    score({"hf": "nano"}, ["nano_mc"], run, Settings(limit=ITEMS, backend="hf"))
+    left, right = scored_items(run, "baseline")["nano_mc"], scored_items(run, "hf")["nano_mc"]
+    assert left.keys == right.keys
+    assert (left.values == right.values).mean() >= 0.9
+
+
+def test_a_cut_answer_is_counted_as_cut(run: RunFolder) -> None:
+    settings = Settings(limit=ITEMS, gen_kwargs={"max_gen_toks": 2})
+    (found,) = score({"short": "nano"}, ["nano_gsm"], run, settings)
+    assert found.outcomes["truncated"] == ITEMS
+
+
+def test_the_preview_is_the_prompt_that_is_sent(run: RunFolder) -> None:
+    (look,) = preview("nano", ["nano_gsm"], Settings(limit=ITEMS))
+    rows = read_rows(find_samples(run.path / "lm_eval" / "baseline")["nano_gsm"])
+    assert look.prompt == rows[0]["arguments"]["gen_args_0"]["arg_0"]
+    assert all(check.ok for check in look.checks) and (look.items, look.requests) == (ITEMS, ITEMS)
+    (off,) = preview("nano", ["nano_gsm"], Settings(limit=4, chat_template=False))
+    assert any(not check.ok and "switched off" in check.text for check in off.checks)
+    (thinking,) = preview("nano", ["nano_mc"], Settings(limit=4, thinking=True))
+    assert any(not check.ok and "cannot think" in check.text for check in thinking.checks)
+    (long,) = preview("nano", ["nano_gsm"], Settings(limit=4, max_model_len=64))
+    assert any(not check.ok and "do not fit" in check.text for check in long.checks)
+
+
+def test_the_command_line(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "baseline", "twin", "--out", str(run.path), "--json"])
+    assert ended.value.code in (0, None)
+    document = json.loads(capsys.readouterr().out)
+    assert [c["verdict"] for c in document["comparisons"]] == ["identical", "identical"]
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "baseline", "nobody", "--out", str(run.path)])
+    assert ended.value.code == 1
+    assert "no accuracy of 'nobody'" in capsys.readouterr().err
+
+
+def test_unknown_tasks_and_broken_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean nano_gsm"):
+        load_tasks(["nano_gms"])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{}", encoding="utf-8")
+    run = RunFolder.at(tmp_path / "run")
+    with pytest.raises(WorkbookError, match="broken does not start"):
+        score({"broken": tmp_path / "broken"}, ["nano_mc"], run, Settings(limit=2))
+    assert not run.read_results()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, dict[str, object]]]:
+    """A chat endpoint that answers every question with the document in `reply`."""
+    reply: dict[str, object] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps(reply).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", reply
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_endpoint_that_answers_without_choices_is_an_error(endpoint, tmp_path: Path) -> None:
+    address, _ = endpoint
+    settings = Settings(backend="server-chat", base_url=address, limit=2)
+    with pytest.raises(WorkbookError, match="without any choice"):
+        score({"silent": "model"}, ["nano_gsm"], RunFolder.at(tmp_path), settings)
+
+
+def test_null_content_counts_as_empty_not_as_wrong(endpoint, tmp_path: Path) -> None:
+    address, reply = endpoint
+    reply["choices"] = [{"index": 0, "message": {"content": None}, "finish_reason": "stop"}]
+    settings = Settings(backend="server-chat", base_url=address, limit=3)
+    (found,) = score({"null": "model"}, ["nano_gsm"], RunFolder.at(tmp_path), settings)
+    assert found.outcomes == {"correct": 0, "wrong": 0, "unparsable": 0, "truncated": 0, "empty": 3}
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = Settings(backend="server-chat", base_url="http://127.0.0.1:9/v1", limit=2)
+    with pytest.raises(WorkbookError, match=r"127\.0\.0\.1:9"):
+        score({"gone": "model"}, ["nano_gsm"], RunFolder.at(tmp_path), settings)
+
+
+def test_our_server_gives_the_same_answers(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from exaone_nb.serve.server import Server
+
+    folder = weights_folder("nano")
+    with Server(folder, eager=True) as server:
+        server.wait()
+        monkeypatch.setitem(os.environ, "OPENAI_API_KEY", server.key)
+        common = {"base_url": server.address, "limit": ITEMS}
+        score({"server": "model"}, TASKS, run, Settings(backend="server", tokenizer=str(folder), **common))
+        score({"chat": "model"}, ["nano_gsm"], run, Settings(backend="server-chat", **common))
+
+    def answers(recipe: str, task: str) -> dict[tuple[str, str], object]:
+        rows = read_rows(find_samples(run.path / "lm_eval" / recipe)[task])
+        return {(r["doc_hash"], r["filter"]): r["resps"] for r in rows}
+
+    assert answers("server", "nano_gsm") == answers("baseline", "nano_gsm")
+    assert answers("chat", "nano_gsm") == answers("baseline", "nano_gsm")
+    left, right = scored_items(run, "baseline")["nano_mc"], scored_items(run, "server")["nano_mc"]
+    assert (left.values == right.values).all()
