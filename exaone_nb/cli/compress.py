@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.errors import UsageError
+from exaone_nb.files import staged_file
 
 RecipeOption = Annotated[
     str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
@@ -28,6 +30,9 @@ def plan(
     recipe: RecipeOption,
     against: Annotated[str, typer.Option(help="A second recipe; show what differs in effect.")] = "",
     gpu: Annotated[str, typer.Option(help="GPU to check for serving.")] = "L4",
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw layers x modules into this .svg or .png.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Dry run of a recipe: module to scheme, patterns, settings without effect, predicted bytes. Loads no weights.
@@ -47,7 +52,9 @@ def plan(
         document["against"] = second.recipe.name
         document["differences"] = [vars(d) for d in differences]
         document["identical_in_effect"] = not differences
-    emit(as_json, document, lambda console: _show_plan(console, document))
+    if picture is not None:
+        _draw(first, picture)
+    emit(as_json, document, lambda console: _show_plan(console, document, first.by_part()))
     if any(finding.level == "error" for finding in first.findings):
         raise typer.Exit(1)
 
@@ -106,13 +113,25 @@ def quantize(
         raise typer.Exit(1)
 
 
-def _show_plan(console: Console, document: dict[str, Any]) -> None:
+def _draw(plan: Any, picture: Path) -> None:
+    if picture.suffix not in (".svg", ".png"):
+        raise UsageError(f"--picture is {picture.name!r}.", expected="a file name ending in .svg or .png.")
+    import matplotlib
+
+    matplotlib.use("agg")
+    from exaone_nb.compress.pictures import scheme_map
+
+    with staged_file(picture) as staging:
+        figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
+        figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+
+
+def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, str]]) -> None:
     console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
-    counts: dict[str, int] = {}
-    for label in document["modules"].values():
-        counts[label] = counts.get(label, 0) + 1
-    for label, count in counts.items():
-        console.print(f"  {count:4} modules  {'kept as they are' if label == '-' else label}", markup=False)
+    modules = Table("module", "layers", "scheme", title="What each module gets")
+    for row in rows:
+        modules.add_row(row["module"], row["layers"], "kept" if row["scheme"] == "-" else row["scheme"])
+    console.print(modules)
     if document["predicted_bytes"] is not None:
         console.print(
             f"  predicted {document['predicted_bytes']:,} bytes, of which {document['kept_bytes']:,} stay unquantized "

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from exaone_nb.anatomy.schemes import find_scheme
 from exaone_nb.compress.recipe import GPTQ_SETTINGS, Recipe
 
 
@@ -74,8 +75,4 @@ def needs_data(recipe: Recipe) -> bool:
     """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
     if recipe.method == "gptq" or recipe.transform or recipe.kv_cache:
         return True
-    for group in recipe.groups:
-        activations = explicit(group.scheme).get("input_activations")
-        if activations and activations.get("dynamic") in (False, "local", None):
-            return True
-    return False
+    return any(find_scheme(group.scheme).needs_data for group in recipe.groups)

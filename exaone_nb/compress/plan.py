@@ -133,6 +133,19 @@ class Plan:
         """Modules per scheme label."""
         return dict(Counter(self.label_of(name) for name in self.assigned))
 
+    def by_part(self) -> list[dict[str, str]]:
+        """Rows {module, scheme, layers}: the same part of consecutive layers with one scheme is one row."""
+        rows: dict[tuple[str, str], list[int]] = {}
+        outside = []
+        for module in self.quantizable:
+            if module.layer is None:
+                outside.append({"module": module.name, "scheme": self.label_of(module.name), "layers": ""})
+            else:
+                part = module.name.split(f".{module.layer}.", 1)[-1]
+                rows.setdefault((part, self.label_of(module.name)), []).append(module.layer)
+        inside = [{"module": p, "scheme": label, "layers": _ranges(n)} for (p, label), n in rows.items()]
+        return inside + outside
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain data for --json. Predicted bytes are null when the recipe cannot be applied."""
         from exaone_nb.compress.serving import verdicts
@@ -220,6 +233,17 @@ def dtype_of(config: dict[str, Any]) -> str:
 def stays_tied(plan: Plan) -> bool:
     """True when a tied embedding is still one table after this recipe."""
     return is_tied(plan.config) and plan.prediction.tied
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[0, 1, 2, 5] -> "0-2, 5"."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)
 
 
 def _label(scheme: Scheme) -> str:

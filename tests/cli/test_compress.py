@@ -27,6 +27,14 @@ def test_plan_for_people_says_what_differs(capsys):
     assert code == 0 and "971,261,368" in out and "int8" in out
 
 
+def test_plan_lists_modules_by_layer_and_draws_them(capsys, tmp_path):
+    picture = tmp_path / "map.svg"
+    arguments = ("plan", "EXAONE-4.0-1.2B", "--recipe", "mixed_w8a16_w4a16", "--picture", str(picture))
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0 and "mlp.down_proj" in out and "0-29" in out and "W8A16" in out
+    assert picture.read_text().startswith("<?xml") and [p.name for p in tmp_path.iterdir()] == ["map.svg"]
+
+
 def test_identical_in_effect(capsys, tmp_path):
     path = tmp_path / "same.yaml"
     path.write_text("scheme: w4a16\nignore: [lm_head, model.embed_tokens]\nsettings: {block_size: 64}\n")
@@ -49,6 +57,7 @@ def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path)
         (("plan", "nano", "--recipe", "w4a61"), 2, "w4a16"),
         (("plan", "no-such-model", "--recipe", "w8a8"), 2, "no-such-model"),
         (("plan", "nano", "--recipe", "w8a8", "--gpu", "Z9"), 2, "Z9"),
+        (("plan", "nano", "--recipe", "w8a8", "--picture", "map.gif"), 2, "map.gif"),
         (
             ("quantize", "nano", "--recipe", "w4a16_gptq", "--out", "x", "--calibration", "gone.jsonl"),
             1,

@@ -25,6 +25,19 @@ def test_predicted_bytes_of_the_1_2b_model(recipe, expected):
     assert make_plan("EXAONE-4.0-1.2B", recipe).predicted_bytes == expected
 
 
+def test_a_plan_loads_nothing_heavy():
+    """In a process of its own: planning and comparing must not import torch."""
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from exaone_nb.compress.plan import make_plan; from exaone_nb.compress.differences import compare;"
+        "compare(make_plan('EXAONE-4.0-1.2B', 'w4a16_gptq'), make_plan('EXAONE-4.0-1.2B', 'fp8'));"
+        "sys.exit('torch' in sys.modules or 'compressed_tensors' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 def test_what_stays_unquantized_is_the_table_and_the_norms(plan_of):
     plan = plan_of()
     norms = 30 * (2 * 2048 + 2 * 64) + 2048
