@@ -6,13 +6,15 @@ from typing import Any
 
 from exaone_nb.errors import WorkbookError
 
-LARGEST = 1 << 31  # no real dimension comes near; larger is a corrupt file
+# No real model comes near; larger is a corrupt file.
+LARGEST = 1 << 31
+MOST = {"num_hidden_layers": 10_000, "num_layers": 10_000}
 
 _REQUIRED = object()
 
 
 def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: int = 1) -> int:
-    """A whole number at `key` between `least` and 2**31. Raises WorkbookError otherwise; null counts as absent."""
+    """A whole number at `key` of at least `least` and believable. Raises WorkbookError otherwise; null counts as absent."""
     value = config.get(key)
     if value is None:
         if default is _REQUIRED:
@@ -24,8 +26,9 @@ def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: i
         value = default
     if isinstance(value, bool) or not isinstance(value, int):
         raise WorkbookError(f"{key} is {value!r} in the config.", expected="a whole number.")
-    if not least <= value <= LARGEST:
-        raise WorkbookError(f"{key} is {value} in the config.", expected=f"between {least} and {LARGEST:,}.")
+    most = MOST.get(key, LARGEST)
+    if not least <= value <= most:
+        raise WorkbookError(f"{key} is {value} in the config.", expected=f"between {least} and {most:,}.")
     return value
 
 

@@ -95,6 +95,10 @@ class Inspection:
         totals = {name: _total(rows) for name, rows in groups.items()}
         return dict(sorted(totals.items(), key=lambda item: -item[1].bytes))
 
+    def component_bytes(self) -> dict[str, int]:
+        """Bytes by component, largest first."""
+        return {name: total.bytes for name, total in self.by(lambda row: row.component).items()}
+
     def document(self, tensors: bool = True) -> dict[str, Any]:
         """Plain data for --json."""
         files = self.checkpoint.files if self.checkpoint else ()

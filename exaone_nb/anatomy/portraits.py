@@ -162,10 +162,12 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
                 hatch=hatch if wide else "",
                 edgecolor="white" if wide else "none",
                 linewidth=0.5 if wide else 0,
+                snap=False,  # otherwise thin stretches are moved to whole pixels and some vanish
             )
             used.add(kind)
     axes.set_yticks(range(len(inspections)), [label for label, _ in inspections])
     axes.invert_yaxis()
+    axes.set_xlim(left=0)
     axes.set_xlabel("position in the file, MB after the header")
     axes.spines[["top", "right"]].set_visible(False)
     names = [name for name in COMPONENTS if name in used]

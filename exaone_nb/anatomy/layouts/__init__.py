@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from exaone_nb.anatomy import fields
@@ -18,6 +19,7 @@ from exaone_nb.anatomy.layouts.vision import mistral3
 from exaone_nb.anatomy.tensors import TensorSpec
 from exaone_nb.errors import WorkbookError
 
+MOST_TENSORS = 500_000  # seven times Kimi-K2; a corrupt config must not fill the memory
 Layout = Callable[[dict[str, Any]], Iterator[TensorSpec]]
 
 
@@ -50,7 +52,7 @@ LAYOUTS: dict[str, Layout] = {
 def model_type(config: dict[str, Any]) -> str:
     """The config's `model_type`. Raises WorkbookError when it is missing or not a family laid out here."""
     name = config.get("model_type")
-    if name not in LAYOUTS:
+    if not isinstance(name, str) or name not in LAYOUTS:
         raise WorkbookError(
             f"No layout for model_type {name!r}." if name else "The config has no model_type.",
             expected=f"one of {', '.join(sorted(LAYOUTS))}.",
@@ -74,7 +76,14 @@ def expected_tensors(config: dict[str, Any]) -> list[TensorSpec]:
     decoder = text_config(config)
     layers = fields.size(decoder, "num_layers" if "num_layers" in decoder else "num_hidden_layers")
     fields.per_layer(decoder, "layer_types", layers)
-    return list(layout(config))
+    specs = list(islice(layout(config), MOST_TENSORS + 1))
+    if len(specs) > MOST_TENSORS:
+        raise WorkbookError(
+            f"This config calls for more than {MOST_TENSORS:,} tensors.",
+            expected="a model of believable size.",
+            remedy="Check the numbers of layers and experts in config.json.",
+        )
+    return specs
 
 
 def is_tied(config: dict[str, Any]) -> bool:
