@@ -139,8 +139,6 @@ def _score_one(
 ) -> list[Score]:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
-    if settings.tokenizer == "" and isinstance(place, Path):
-        settings = replace(settings, tokenizer=str(place))
     with backends.opened(place, settings) as lm, backends.asking(settings):
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
@@ -179,7 +177,7 @@ def _score_one(
                 "outcomes": count_outcomes(rows, items.values),
                 "truncated": sum(_was_cut(row) for row in rows),
                 "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
-                "settings": replace(settings, tokenizer=parameters["tokenizer"]).fingerprint(),
+                "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
                 "seconds": seconds,
                 "loading_seconds": loading,

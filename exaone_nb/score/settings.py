@@ -66,9 +66,9 @@ class Settings:
             object.__setattr__(self, "think_end_token", "</think>")
 
     def asked(self) -> dict[str, Any]:
-        """What decides the answers, as JSON: where the server is and how many ask it at once left out."""
+        """What decides the answers, as JSON: where things are and how many ask at once are left out."""
         document = asdict(self)
-        for name in ("base_url", "key_variable", "concurrency", "batch_size"):
+        for name in ("base_url", "tokenizer", "key_variable", "concurrency", "batch_size"):
             del document[name]
         return document
 
