@@ -10,6 +10,7 @@ from typing import Any
 
 from exaone_nb import catalog, published
 from exaone_nb.anatomy import fields
+from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
@@ -119,6 +120,15 @@ def _positions(text: dict[str, Any]) -> str:
 
 def _sizes(config: dict[str, Any]) -> str:
     rows = []
+    if config.get("quantization_config"):
+        name, prediction = predict_as_stored(config)
+        rows.append(
+            (
+                f"as published (kernels of {name})",
+                f"{prediction.file_bytes:,} bytes",
+                f"{prediction.file_bytes / 1e9:,.2f} GB ({prediction.file_bytes / 2**30:,.2f} GiB)",
+            )
+        )
     for scheme in SCHEMES:
         try:
             bytes_ = predict_checkpoint(config, scheme).file_bytes

@@ -17,7 +17,7 @@ from exaone_nb.anatomy.layouts import count_parameters, expected_tensors
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 
 NOT_TEXT = ("vision", "projector")
-_SCALES = ("weight_scale", "weight_packed")
+PLAIN = ("BF16", "F16", "F32")
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ def _per_kept_token(layer: CachedLayer) -> int:
     return layer.num_heads * (2 * layer.latent if layer.latent else layer.width)
 
 
-def work_of(config: dict[str, Any], scheme: str = "BF16", **options: Any) -> Work:
-    """The Work of `config` stored in `scheme`; `options` go to `predict_checkpoint`.
+def work_of(
+    config: dict[str, Any], scheme: str = "BF16", *, prediction: Prediction | None = None, **options: Any
+) -> Work:
+    """The Work of `config` stored in `scheme`, or as `prediction` has it; `options` go to `predict_checkpoint`.
 
     Raises what `predict_checkpoint` raises.
     """
-    prediction = predict_checkpoint(config, scheme, **options)
+    prediction = prediction or predict_checkpoint(config, scheme, **options)
     specs = expected_tensors(config)
     counts = count_parameters(config)
     sizes = Counter(prediction.by_component())
-    quantized = {
-        module for module, _, leaf in (t.name.rpartition(".") for t in prediction.tensors) if leaf in _SCALES
-    }
+    plain = {tensor.name for tensor in prediction.tensors if tensor.dtype in PLAIN}
     table = next(spec for spec in specs if spec.kind == "embedding")
     products: Counter[str] = Counter()
     share = counts.experts_used / counts.experts_held if counts.experts_held else 1.0
@@ -85,7 +85,7 @@ def work_of(config: dict[str, Any], scheme: str = "BF16", **options: Any) -> Wor
         if spec.buffer or len(spec.shape) < 2 or spec.component in NOT_TEXT or spec.kind == "embedding":
             continue
         elements = int(spec.elements * share) if spec.component == "experts" else spec.elements
-        kind = "quantized" if spec.module in quantized else "plain"
+        kind = "plain" if spec.name in plain else "quantized"
         products["head" if spec.kind == "head" else kind] += elements
     if not products["head"]:
         products["head"] = table.elements

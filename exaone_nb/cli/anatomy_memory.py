@@ -15,7 +15,10 @@ from exaone_nb.errors import UsageError
 
 Model = Annotated[str, typer.Argument(help="Catalog name, local folder, or hub id.")]
 SchemeOption = Annotated[
-    str, typer.Option("--scheme", help="BF16 or an LLM Compressor preset, for instance W4A16.")
+    str,
+    typer.Option(
+        "--scheme", help="BF16 or an LLM Compressor preset, for instance W4A16; default: as stored."
+    ),
 ]
 GpuOption = Annotated[str, typer.Option("--gpu", help="A name of data/gpus.csv, for instance L4.")]
 KvOption = Annotated[str, typer.Option("--kv-dtype", help="auto (16-bit) or fp8.")]
@@ -35,13 +38,21 @@ def _kv_bytes(kv_dtype: str) -> int:
     return sizes[kv_dtype.lower()]
 
 
+def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
+    """(scheme, prediction): the named scheme, or what the config itself says when none is named."""
+    from exaone_nb.anatomy.as_stored import predict_as_stored
+    from exaone_nb.anatomy.predict import predict_checkpoint
+
+    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config)
+
+
 def _size(count: float) -> str:
     return f"{count / 1e9:,.2f} GB ({count / 2**30:,.2f} GiB)"
 
 
 def memory(
     model: Model,
-    scheme: SchemeOption = "BF16",
+    scheme: SchemeOption = "",
     gpu: GpuOption = "L4",
     context: Annotated[
         int | None, typer.Option(help="Tokens per request; default: the model's longest.")
@@ -59,8 +70,10 @@ def memory(
     """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
     from exaone_nb.anatomy.memory import plan_memory
 
+    config = catalog.resolve(model).config()
+    scheme, prediction = _stored(config, scheme)
     plan = plan_memory(
-        catalog.resolve(model).config(),
+        config,
         scheme,
         gpu,
         engine=engine,
@@ -70,6 +83,7 @@ def memory(
         kv_dtype_bytes=_kv_bytes(kv_dtype),
         batched_tokens=batched_tokens,
         utilization=utilization,
+        prediction=prediction,
     )
     document = {
         "model": model,
@@ -141,7 +155,7 @@ def _show_memory(console: Console, plan: Any, model: str, scheme: str) -> None:
 
 def speed(
     model: Model,
-    scheme: SchemeOption = "BF16",
+    scheme: SchemeOption = "",
     gpu: GpuOption = "L4",
     batch: Annotated[int, typer.Option(help="Requests decoded together.")] = 1,
     context: Annotated[int, typer.Option(help="Tokens in the cache while decoding.")] = 1024,
@@ -154,7 +168,8 @@ def speed(
     from exaone_nb.anatomy.work import work_of
 
     config = catalog.resolve(model).config()
-    work = work_of(config, scheme)
+    scheme, prediction = _stored(config, scheme)
+    work = work_of(config, scheme, prediction=prediction)
     size = _kv_bytes(kv_dtype)
     writing = decode(config, scheme, gpu, batch=batch, context=context, kv_dtype_bytes=size, work=work)
     reading = prefill(config, scheme, gpu, batch=batch, tokens=prompt, kv_dtype_bytes=size, work=work)

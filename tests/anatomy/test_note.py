@@ -58,6 +58,7 @@ def test_hybrid_and_expert_facts() -> None:
     assert "16 full, 48 sliding (window 4,096)" in model_note("EXAONE-4.0-32B")
     assert "128 per layer, 8 used" in model_note("K-EXAONE-236B-A23B")
     assert "latent vector of 512" in model_note("DeepSeek-R1")
+    assert "| as published (kernels of MXFP4A16) | 13,761," in model_note("gpt-oss-20b")
 
 
 def test_models_outside_the_catalog_are_refused(tmp_path) -> None:

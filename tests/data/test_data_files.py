@@ -17,6 +17,8 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 
 CSV_FILES = {
+    "benchmarks.csv": ["task", "language", "what", "items", "choices", "answer_tokens", "shots", "source"],
+    "recorded_answers.csv": ["model", "prompt", "answer", "sampling", "source", "date"],
     "config_sources.csv": ["file", "status", "source", "date"],
     "gpus.csv": [
         "gpu",
