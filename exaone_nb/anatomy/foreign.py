@@ -62,7 +62,8 @@ class Quantization:
                 "per 32 inputs: 4.25 bits a weight."
             ]
         elif self.method == "fp8":
-            lines = [f"Linear: fp8 (E4M3), one float32 scale per {self.block[0]} x {self.block[1]} block."]
+            share = f"{self.block[0]} x {self.block[1]} block" if self.block[0] else "tensor"
+            lines = [f"Linear: fp8 (E4M3), one float32 scale per {share}."]
         elif self.method in ("awq", "gptq"):
             lines = [
                 f"Linear: int{self.bits} with zero points, one fp16 scale per {self.group_size} inputs, "
@@ -101,21 +102,18 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
     method = str(document.get("quant_method", "")).lower()
     if method == "compressed-tensors":
         return _compressed_tensors(document)
-    skipped = document.get("modules_to_not_convert") or []
-    if not isinstance(skipped, list) or not all(isinstance(name, str) for name in skipped):
-        raise WorkbookError(f"modules_to_not_convert is {skipped!r}.", expected="a list of module names.")
+    skipped = _names(document.get("modules_to_not_convert"), "modules_to_not_convert")
     if method == "fp8":
-        rows, columns = document.get("weight_block_size") or (0, 0)
-        return Quantization(method, ignore=tuple(skipped), block=(rows, columns))
+        return Quantization(method, ignore=skipped, block=_block(document.get("weight_block_size")))
     if method in ("awq", "gptq"):
         bits = fields.size(document, "bits")
         if bits not in (2, 3, 4, 8):
             raise WorkbookError(f"bits is {bits} in the quantization_config.", expected="2, 3, 4 or 8.")
-        skipped = skipped or ([] if document.get("lm_head") is True else ["lm_head"])
+        skipped = skipped or (() if document.get("lm_head") is True else ("lm_head",))
         return Quantization(
-            method, ignore=tuple(skipped), bits=bits, group_size=fields.size(document, "group_size", 128)
+            method, ignore=skipped, bits=bits, group_size=fields.size(document, "group_size", 128)
         )
-    return Quantization(method or "unnamed", ignore=tuple(skipped))
+    return Quantization(method or "unnamed", ignore=skipped)
 
 
 def _compressed_tensors(document: dict[str, Any]) -> Quantization:
@@ -123,19 +121,40 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
             raise WorkbookError(f"config_groups.{name} is a {type(group).__name__}.", expected="an object.")
-        weights, activations = group.get("weights"), group.get("input_activations")
-        scheme = Scheme(
-            name,
-            QuantArgs.read(weights) if weights else None,
-            QuantArgs.read(activations) if activations else None,
-        )
-        groups.append((scheme, tuple(group.get("targets") or ("Linear",))))
+        parts = {}
+        for key in ("weights", "input_activations"):
+            part = group.get(key)
+            if part is not None and not isinstance(part, dict):
+                raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
+            parts[key] = QuantArgs.read(part) if part else None
+        targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
+        groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
     return Quantization(
         "compressed-tensors",
         groups=tuple(groups),
-        ignore=tuple(document.get("ignore") or ()),
-        kv_cache=document.get("kv_cache_scheme"),
+        ignore=_names(document.get("ignore"), "ignore"),
+        kv_cache=fields.table(document, "kv_cache_scheme") or None,
     )
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    """A list of module names or patterns; null is an empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise WorkbookError(f"{what} is {value!r}.", expected="a list of module names.")
+    return tuple(value)
+
+
+def _block(value: Any) -> tuple[int, int]:
+    """Rows and columns that share a scale; (0, 0) when the whole tensor does."""
+    if value is None:
+        return (0, 0)
+    if not isinstance(value, list) or len(value) != 2 or not all(type(n) is int and n > 0 for n in value):
+        raise WorkbookError(
+            f"weight_block_size is {value!r}.", expected="two whole numbers, rows and columns."
+        )
+    return (value[0], value[1])
 
 
 def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: str) -> list[StoredTensor]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from exaone_nb.anatomy.foreign import Quantization, read_quantization, stored_tensors
 from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
+from exaone_nb.anatomy.predict import cache_scales
 from exaone_nb.anatomy.stored import StoredTensor
 from exaone_nb.anatomy.tensors import TORCH_DTYPES, TensorSpec
 
@@ -65,10 +66,16 @@ def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
     """Every tensor that a file with this config holds, by stored name. Raises WorkbookError for an unknown family."""
     quantization, dtype = read_quantization(config), model_dtype(config)
     found: dict[str, Expectation] = {}
-    for spec in expected_tensors(config):
+    specs = expected_tensors(config)
+    for spec in specs:
         parameters = 0 if spec.buffer else spec.elements
         for tensor in stored_tensors(spec, quantization, dtype):
             found[tensor.name] = Expectation(tensor, spec, 0 if OVERHEAD.search(tensor.name) else parameters)
+    if quantization and quantization.kv_cache:
+        for scale in cache_scales(config, specs, quantization.kv_cache, dtype):
+            module = scale.name.rpartition(".")[0]
+            spec = TensorSpec(scale.name, scale.shape, "attention", scale.layer, module, "other", buffer=True)
+            found[scale.name] = Expectation(scale, spec, 0)
     return found
 
 

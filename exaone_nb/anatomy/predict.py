@@ -101,7 +101,7 @@ def predict_checkpoint(
     stored: list[StoredTensor] = []
     for spec in specs:
         stored.extend(plan.store(spec))
-    stored.extend(_cache_scales(config, specs, kv_cache, own_dtype))
+    stored.extend(cache_scales(config, specs, kv_cache, own_dtype))
     return Prediction(
         shards=tuple(write_plan(stored, max_shard_size)),
         unquantized_bytes=sum(plan.plain(spec).bytes for spec in expected_tensors(config)),
@@ -158,7 +158,7 @@ def _settle_head(specs: list[TensorSpec], plan: _Plan, untied_head: bool) -> tup
 FP8_CACHE = QuantArgs(8, "float", "tensor")
 
 
-def _cache_scales(
+def cache_scales(
     config: dict[str, Any], specs: list[TensorSpec], kv_cache: dict[str, Any] | str | None, dtype: str
 ) -> list[StoredTensor]:
     """k_scale and v_scale of every attention, [1] or [key-value heads, 1, 1]; none when they are made at run time."""

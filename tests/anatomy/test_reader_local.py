@@ -83,6 +83,15 @@ def test_quantized_file_counts_its_logical_parameters(tmp_path):
     assert "int4, one scale per 128 inputs" in inspection.quantization[0]
 
 
+def test_scales_of_a_quantized_cache_are_expected(tmp_path):
+    cache = {"num_bits": 8, "type": "float", "strategy": "attn_head", "dynamic": False, "symmetric": True}
+    config = {**CONFIG, "quantization_config": {**W4A16, "kv_cache_scheme": cache}}
+    folder = write_sparse(tmp_path / "q", predict_checkpoint(CONFIG, "W4A16", kv_cache=cache), config)
+    inspection = inspect_model(folder)
+    assert inspection.sound and inspection.total.logical == predict_checkpoint(CONFIG).parameters
+    assert any("KV cache: fp8, one scale per attention head" in line for line in inspection.quantization)
+
+
 def test_head_written_twice_is_found_and_compared(tmp_path):
     folder = write_sparse(tmp_path / "twice", predict_checkpoint(CONFIG, untied_head=True), CONFIG)
     (found,) = inspect_model(folder).duplicates

@@ -1,0 +1,173 @@
+"""Predicted sizes against published files, presets against the installed library, and the rules of matching."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from exaone_nb.anatomy.matching import matches
+from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.schemes import SCHEMES, QuantArgs, find_scheme
+from exaone_nb.catalog import resolve
+from exaone_nb.errors import UsageError, WorkbookError
+
+SMALL, LARGE = resolve("EXAONE-4.0-1.2B").config(), resolve("EXAONE-4.0-32B").config()
+
+
+@pytest.mark.parametrize(
+    "scheme, untied, dtype, file_bytes",
+    [
+        ("BF16", False, "", 2_558_821_288),  # the published model.safetensors
+        ("W4A16", True, "", 1_390_692_528),  # the lecture's file
+        ("W4A16", True, "F16", 1_390_692_192),  # the same, saved from a float16 model
+        ("W4A16", False, "", 971_261_368),
+        ("W8A8", False, "", 1_490_219_184),
+    ],
+)
+def test_published_files_of_the_small_model(scheme, untied, dtype, file_bytes):
+    prediction = predict_checkpoint(SMALL, scheme, untied_head=untied, dtype=dtype)
+    assert prediction.file_bytes == file_bytes
+    assert prediction.file_bytes == 8 + prediction.shards[0].header_bytes + prediction.data_bytes
+    assert sum(prediction.by_component().values()) == prediction.data_bytes
+    assert prediction.tied is not untied
+
+
+# Totals that published index files give (data/published_sizes.csv says from where).
+@pytest.mark.parametrize(
+    "name, dtype, total",
+    [
+        ("Qwen3-4B", "", 8_044_936_192),
+        ("Qwen3-8B", "", 16_381_470_720),
+        ("Qwen3-32B", "", 65_524_246_528),
+        ("EXAONE-3.5-7.8B-Instruct", "F32", 31_273_795_584),
+    ],
+)
+def test_published_totals(name, dtype, total):
+    assert predict_checkpoint(resolve(name).config(), dtype=dtype).data_bytes == total
+
+
+def test_qwen_small_is_published_with_its_head_twice():
+    assert predict_checkpoint(resolve("Qwen3-0.6B").config(), untied_head=True).file_bytes == 1_503_300_328
+
+
+def test_large_model_is_split_at_twenty_billion_bytes():
+    prediction = predict_checkpoint(LARGE)
+    assert [shard.name for shard in prediction.shards] == [
+        f"model-0000{i}-of-00004.safetensors" for i in range(1, 5)
+    ]
+    assert all(shard.data_bytes <= 20_000_000_000 for shard in prediction.shards)
+    assert len(prediction.tensors) == 707 and prediction.data_bytes == 64_006_432_768
+
+
+def test_presets_are_those_of_the_installed_library():
+    library = pytest.importorskip("compressed_tensors.quantization.quant_scheme")
+    assert set(SCHEMES) == set(library.PRESET_SCHEMES)
+    names = {"torch.float8_e4m3fn": "F8_E4M3", "torch.uint8": "U8", "None": ""}
+    for name, ours in SCHEMES.items():
+        theirs = library.preset_name_to_scheme(name, ["Linear"])
+        for mine, other in ((ours.weights, theirs.weights), (ours.activations, theirs.input_activations)):
+            if mine is None:
+                assert other is None, name
+                continue
+            block = tuple(other.block_structure) if other.block_structure else None
+            dynamic = other.dynamic if isinstance(other.dynamic, bool) else str(getattr(other.dynamic, "value", other.dynamic))
+            found = (
+                other.num_bits,
+                other.type,
+                other.strategy,
+                other.group_size,
+                other.symmetric,
+                dynamic,
+                block,
+            )
+            wanted = (
+                mine.num_bits,
+                mine.type,
+                mine.strategy,
+                mine.group_size,
+                mine.symmetric,
+                mine.dynamic,
+                mine.block_structure,
+            )
+            assert tuple(getattr(part, "value", part) for part in found) == wanted, name
+            assert names[str(other.scale_dtype)] == mine.scale_dtype, name
+
+
+def test_formats_are_those_of_the_installed_library():
+    torch = pytest.importorskip("torch")
+    compressors = importlib.import_module("compressed_tensors.compressors.format")
+    library = importlib.import_module("compressed_tensors.quantization.quant_scheme")
+    for name, ours in SCHEMES.items():
+        theirs = compressors.infer_module_format(
+            torch.nn.Linear, library.preset_name_to_scheme(name, ["Linear"])
+        )
+        assert ours.format == theirs.value, name
+
+
+@pytest.mark.parametrize(
+    "module, targets, expected",
+    [
+        ("model.layers.0.mlp.up_proj", ["Linear"], True),
+        ("model.layers.0.mlp.up_proj", ["model.layers.0.mlp.up_proj"], True),
+        ("model.layers.0.mlp.up_proj", ["up_proj"], False),
+        ("model.layers.0.mlp.up_proj", ["mlp"], False),
+        ("model.layers.0.mlp.up_proj", ["re:up_proj"], False),  # a pattern fits from the start
+        ("model.layers.0.mlp.up_proj", ["re:.*up_proj"], True),
+        ("model.layers.10.mlp.up_proj", [r"re:.*layers\.1\..*"], False),
+        ("model.layers.10.mlp.up_proj", [r"re:.*layers\.1.*"], True),
+        ("model.layers.0.mlp.up_proj", ["linear"], False),
+        ("model.layers.0.mlp.up_proj", [], False),
+    ],
+)
+def test_matching_is_that_of_the_library(module, targets, expected):
+    assert matches(module, "linear", targets) is expected
+    match = pytest.importorskip("compressed_tensors.utils.match")
+    import torch
+
+    assert match.is_match(module, torch.nn.Linear(1, 1), targets) is expected
+
+
+def test_bad_recipes_are_refused():
+    with pytest.raises(UsageError, match="No scheme 'W4A15'") as caught:
+        predict_checkpoint(SMALL, "W4A15")
+    assert "W4A16" in caught.value.remedy
+    with pytest.raises(UsageError, match="not a regular expression"):
+        predict_checkpoint(SMALL, "W4A16", ignore=["re:*mlp"])
+    with pytest.raises(UsageError, match="max_shard_size is 0"):
+        predict_checkpoint(SMALL, max_shard_size=0)
+    with pytest.raises(UsageError, match="No KV-cache scheme"):
+        predict_checkpoint(SMALL, kv_cache="int2")
+    with pytest.raises(WorkbookError, match="do not divide into groups of 128") as caught:
+        predict_checkpoint(SMALL | {"intermediate_size": 4100}, "W4A16")
+    assert "ignore" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"num_bits": "4"}, "num_bits is '4'"),
+        ({"num_bits": 0}, "num_bits is 0"),
+        ({"num_bits": True}, "num_bits is True"),
+        ({"type": "complex"}, "type is 'complex'"),
+        ({"strategy": "rows"}, "strategy is 'rows'"),
+        ({"group_size": 0}, "group_size is 0"),
+        ({"group_size": None}, "without a group_size"),
+        ({"strategy": "block"}, "without a block_structure"),
+        ({"strategy": "block", "block_structure": [128]}, "block_structure is"),
+        ({"symmetric": "no"}, "symmetric is 'no'"),
+    ],
+)
+def test_malformed_arguments_are_refused_by_field(change, message):
+    good = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
+    assert QuantArgs.read(good).group_size == 128
+    with pytest.raises(WorkbookError) as caught:
+        QuantArgs.read(good | change)
+    assert message in str(caught.value)
+
+
+def test_bits_per_weight():
+    assert find_scheme("W4A16").bits_per_weight() == pytest.approx(4 + 16 / 128, abs=1e-3)
+    assert find_scheme("MXFP4").bits_per_weight() == 4.25
+    assert find_scheme("NVFP4").bits_per_weight() == pytest.approx(4.5, abs=1e-3)
+    assert find_scheme("W4A8").bits_per_weight() == pytest.approx(8.125, abs=1e-3)  # stored at 8 bits
