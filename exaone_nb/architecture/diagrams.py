@@ -44,7 +44,9 @@ def _draw_layer(axis: Axes, arrangement: Arrangement) -> None:
     left, right = 0.0, 1.75
     top = len(steps) * STEP_HEIGHT + 0.5
     axis.plot([left, left], [-0.6, top], color=STREAM, lw=2.2, zorder=1)
-    axis.annotate("", (left, top + 0.35), (left, top - 0.05), arrowprops={"arrowstyle": "-|>", "color": STREAM})
+    axis.annotate(
+        "", (left, top + 0.35), (left, top - 0.05), arrowprops={"arrowstyle": "-|>", "color": STREAM}
+    )
     branch_open = False  # between leaving the stream and the addition, boxes stand on the branch
     for index, (_, step, label) in enumerate(steps):
         y = index * STEP_HEIGHT

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def visible(queries: Tensor, keys: Tensor, window: int | None = None, padding: Tensor | None = None) -> Tensor:
+def visible(
+    queries: Tensor, keys: Tensor, window: int | None = None, padding: Tensor | None = None
+) -> Tensor:
     """Boolean mask [batch or 1, 1, query, key].
 
     `queries` [query] and `keys` [key] are slot numbers; `padding` [batch, key] is 1 for tokens and 0 for padding.

@@ -121,7 +121,13 @@ def race(
             for arrangement in arrangements:
                 runs.append(
                     train(
-                        arrangement, shape, data, held_out, learning_rate=learning_rate, steps=steps, seed=seed
+                        arrangement,
+                        shape,
+                        data,
+                        held_out,
+                        learning_rate=learning_rate,
+                        steps=steps,
+                        seed=seed,
                     )
                 )
                 tell(runs[-1])

@@ -70,7 +70,12 @@ def logits_of(model: nn.Module, ids: Tensor) -> Tensor:
 
 
 def prove(
-    model: nn.Module, ids: Tensor, pair: Pair, *, seed: int = 0, logits: Callable[[nn.Module, Tensor], Tensor] = logits_of
+    model: nn.Module,
+    ids: Tensor,
+    pair: Pair,
+    *,
+    seed: int = 0,
+    logits: Callable[[nn.Module, Tensor], Tensor] = logits_of,
 ) -> Verdict:
     """Scale `pair` in every layer of a copy of `model` by seeded factors between 1/2 and 2, and compare the logits.
 
@@ -104,7 +109,9 @@ def prove(
     return Verdict(pair, change < UNCHANGED, change, same)
 
 
-def prove_all(model: nn.Module, ids: Tensor, pairs: Sequence[Pair] = PAIRS, *, seed: int = 0) -> list[Verdict]:
+def prove_all(
+    model: nn.Module, ids: Tensor, pairs: Sequence[Pair] = PAIRS, *, seed: int = 0
+) -> list[Verdict]:
     """A Verdict for every pair, in order."""
     return [prove(model, ids, pair, seed=seed) for pair in pairs]
 

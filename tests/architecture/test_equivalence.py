@@ -40,7 +40,11 @@ def exaone(layer_types=(SLIDING, SLIDING, SLIDING, FULL), window=5, tied=True):
 
     torch.manual_seed(0)
     config = Exaone4Config(
-        **SIZES, layer_types=list(layer_types), sliding_window=window, tie_word_embeddings=tied, pad_token_id=0
+        **SIZES,
+        layer_types=list(layer_types),
+        sliding_window=window,
+        tie_word_embeddings=tied,
+        pad_token_id=0,
     )
     config._attn_implementation = "eager"
     return with_uneven_norms(Exaone4ForCausalLM(config).eval())

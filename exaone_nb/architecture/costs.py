@@ -1,0 +1,111 @@
+"""What attention costs at a given context: operations per new token and bytes of keys and values.
+
+A full layer pays for every token of the context, a sliding one for at most `window`. With a share g of full layers
+and context C above the window W, a hybrid keeps g + (1 - g) * W / C of what a model of full layers keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from exaone_nb.anatomy.attention import cached_layers
+from exaone_nb.anatomy.kv import kv_cache
+from exaone_nb.architecture.shape import SLIDING, layer_pattern, whole
+from exaone_nb.errors import UsageError
+
+RATIOS = {"full": 0, "1:1": 1, "3:1": 3, "5:1": 5, "7:1": 7, "sliding": None}
+
+
+def design(
+    config: Mapping[str, Any], ratio: str, *, layers: int | None = None, window: int | None = None
+) -> dict:
+    """`config` with the local:global ratio exchanged: "full", "sliding", or N:1 with a period that divides the layers.
+
+    Raises UsageError that names the ratio, the layers or the window.
+    """
+    count = whole("The number of layers", layers if layers is not None else config["num_hidden_layers"])
+    size = whole("sliding_window", window if window is not None else config.get("sliding_window"))
+    if ratio == "sliding":
+        types: Sequence[str] = (SLIDING,) * count
+    elif ratio == "full":
+        types = layer_pattern(count, 0)
+    else:
+        local, _, one = ratio.partition(":")
+        if one != "1" or not local.isdecimal():
+            raise UsageError(f"The ratio is {ratio!r}.", expected="full, sliding, or N:1, for instance 3:1.")
+        types = layer_pattern(count, int(local))
+    return {**config, "num_hidden_layers": count, "layer_types": list(types), "sliding_window": size}
+
+
+def kept_bytes(config: Mapping[str, Any], context: int, dtype_bytes: int = 2) -> int:
+    """The least that must be kept for one request of `context` tokens, no pages and nothing in flight."""
+    whole("The context", context)
+    layers = cached_layers(dict(config))
+    return dtype_bytes * sum(layer.values_per_token() * layer.tokens_kept(context) for layer in layers)
+
+
+def attention_flops(config: Mapping[str, Any], context: int) -> int:
+    """Operations of attention for one new token: a multiply and an add per value of every visible key and value."""
+    whole("The context", context)
+    return sum(
+        2 * layer.num_heads * layer.width * layer.tokens_kept(context)
+        for layer in cached_layers(dict(config))
+    )
+
+
+def linear_flops(config: Mapping[str, Any]) -> int:
+    """Operations of all Linears of the layers for one token, whatever the context."""
+    from exaone_nb.anatomy.layouts import expected_tensors
+
+    return 2 * sum(
+        spec.shape[0] * spec.shape[1] for spec in expected_tensors(dict(config)) if spec.kind == "linear"
+    )
+
+
+def context_where_attention_equals_linears(config: Mapping[str, Any], limit: int = 1 << 24) -> int | None:
+    """The shortest context at which attention costs as much as the Linears; None when it never does below `limit`."""
+    wanted = linear_flops(config)
+    if attention_flops(config, limit) < wanted:
+        return None
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if attention_flops(config, middle) >= wanted else (middle + 1, high)
+    return low
+
+
+def engine_saves_from(config: Mapping[str, Any], full: Mapping[str, Any], **options: Any) -> int | None:
+    """The shortest context, in blocks of 16, at which vLLM's cache for `config` is smaller than for `full`.
+
+    Below it the window and the tokens in flight already cover the context. None when there is no such context up
+    to the config's limit. `options` are those of `anatomy.kv.kv_cache`.
+    """
+    limit = kv_cache(dict(config), **options).max_model_len
+    for context in range(16, limit + 1, 16):
+        a = kv_cache(dict(config), max_model_len=context, **options).bytes_per_request
+        if a < kv_cache(dict(full), max_model_len=context, **options).bytes_per_request:
+            return context
+    return None
+
+
+def why_more_than_ideal(config: Mapping[str, Any], context: int, **options: Any) -> list[tuple[str, int]]:
+    """(what, bytes) from the ideal to vLLM's allocation for one request; the last row is their sum.
+
+    `options` are those of `anatomy.kv.kv_cache`; block size 16 and 8,192 tokens in flight by default.
+    """
+    cache = kv_cache(dict(config), max_model_len=context, **options)
+    token = cache.bytes_per_block // cache.block_size // max(group.layers for group in cache.groups)
+    ideal = kept_bytes(config, context, cache.dtype_bytes)
+    held = room = 0
+    for group in cache.groups:
+        window = min(group.window or context, context)
+        tokens = context if group.kind == "full" else min(group.window - 1 + cache.in_flight_tokens, context)
+        held += (tokens - window) * group.layers * token
+        room += group.blocks * cache.bytes_per_block - tokens * group.layers * token
+    return [
+        ("keys and values that a next token can see", ideal),
+        ("tokens in flight, kept beside the window", held),
+        ("whole pages, one more page per sliding group, groups of equal size", room),
+        ("what vLLM reserves for the request", ideal + held + room),
+    ]

@@ -1,0 +1,211 @@
+"""The experiments of chapters 03 and 04 against what can be known without them."""
+
+import math
+
+import pytest
+import torch
+
+from exaone_nb.architecture import diagrams, outliers, probes, race, receptive, rope, smoothing
+from exaone_nb.architecture.arrangements import (
+    ARRANGEMENTS,
+    POST_LN,
+    PRE_LN,
+    QK_REORDER_LN,
+    REORDER_LN,
+    find_arrangement,
+)
+from exaone_nb.architecture.model import Decoder
+from exaone_nb.architecture.shape import FULL, SLIDING, Shape, layer_pattern
+from exaone_nb.errors import UsageError
+
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "initializer_range": 0.3,
+}
+IDS = torch.randint(1, 64, (2, 20), generator=torch.Generator().manual_seed(0))
+
+
+def model(arrangement=QK_REORDER_LN, layers=4, **changes):
+    return Decoder(Shape(**SIZES | {"layer_types": (FULL,) * layers} | changes), arrangement).eval()
+
+
+def verdict(of, source, *targets, across_layers=False):
+    return smoothing.prove(of, IDS, smoothing.Pair(source, targets, across_layers))
+
+
+def test_valid_and_invalid_smoothing_pairs():
+    pre, exaone = model(PRE_LN), model()
+    assert verdict(pre, "input_layernorm", *smoothing.QKV).valid is True
+    assert verdict(pre, "post_attention_layernorm", *smoothing.GATE_UP).valid is True
+    wrong = verdict(exaone, "post_attention_layernorm", *smoothing.GATE_UP)
+    assert wrong.valid is False and wrong.change > 0.05 and wrong.same_top < 1
+    assert verdict(exaone, "post_feedforward_layernorm", *smoothing.QKV, across_layers=True).valid is False
+    missing = verdict(exaone, "input_layernorm", *smoothing.QKV)
+    assert missing.valid is None and "input_layernorm" in missing.reason
+    for either in (pre, exaone):
+        assert verdict(either, "mlp.up_proj", "mlp.down_proj").valid is True
+        assert verdict(either, "self_attn.v_proj", "self_attn.o_proj").valid is True
+        assert smoothing.prove_free_columns(either, IDS).valid is False
+        assert verdict(either, "mlp.gate_proj", "mlp.down_proj").valid is False  # silu stands in between
+    # One reader left out: the others then see a scaled input.
+    assert verdict(pre, "input_layernorm", *smoothing.QKV[:2]).valid is False
+
+
+def test_without_gqa_free_columns_are_fine():
+    multi_head = model(num_key_value_heads=4)
+    assert smoothing.prove_free_columns(multi_head, IDS).valid is True
+
+
+def test_the_prover_leaves_the_model_alone():
+    exaone = model()
+    before = {name: tensor.clone() for name, tensor in exaone.state_dict().items()}
+    smoothing.prove_all(exaone, IDS)
+    smoothing.prove_free_columns(exaone, IDS)
+    assert all(torch.equal(before[name], tensor) for name, tensor in exaone.state_dict().items())
+
+
+def test_stream_of_post_ln_is_one_and_of_reorder_ln_bounded_by_its_additions():
+    assert all(math.isclose(rms, 1, abs_tol=1e-3) for rms in probes.stream_rms(model(POST_LN), IDS)[1:])
+    rms = probes.stream_rms(model(REORDER_LN, layers=8), IDS)
+    for before, after in zip(rms, rms[1:], strict=False):
+        assert after <= before + 2 + 1e-4  # two additions of RMS 1
+
+
+def test_qk_norm_cancels_the_gain_and_without_it_logits_grow_with_its_square():
+    for arrangement, factor in ((QK_REORDER_LN, 1), (REORDER_LN, 9)):
+        plain = model(arrangement, layers=1)
+        grown = probes.with_larger_queries_and_keys(plain, 3)
+        a, b = probes.attention_stats(plain, IDS)[0], probes.attention_stats(grown, IDS)[0]
+        assert b.largest_logit == pytest.approx(factor * a.largest_logit, rel=1e-2)
+        assert 0 <= b.entropy <= a.entropy + 1e-3 <= 1 + 1e-3
+    assert probes.attention_stats(model(), IDS)[0].largest_logit <= SIZES["head_dim"] ** 0.5 + 1e-4
+
+
+def test_entropy_is_one_where_all_keys_are_equal():
+    flat = model()
+    with torch.no_grad():
+        for layer in flat.layers:
+            layer.self_attn.q_proj.weight.zero_()
+    assert all(s.entropy == pytest.approx(1, abs=1e-5) for s in probes.attention_stats(flat, IDS))
+
+
+def test_gradient_norms_equal_autograd_and_are_cleared():
+    one = model(layers=2)
+    norms = probes.gradient_norms(one, IDS)
+    assert all(parameter.grad is None for parameter in one.parameters())
+    race.next_token_loss(one, IDS).backward()
+    wanted = torch.cat([p.grad.flatten() for p in one.layers[1].parameters() if p.dim() == 2]).norm()
+    assert norms[1] == pytest.approx(wanted.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
+    """Follow the real order of calls through hooks, and compare with the drawing's boxes."""
+    one = model(arrangement, layers=1)
+    layer, calls = one.layers[0], []
+    watched = {name: getattr(layer, name) for name in arrangement.norms}
+    watched |= {"attention": layer.self_attn, "MLP": layer.mlp}
+    for name, module in watched.items():
+        module.register_forward_hook(lambda m, a, o, name=name: calls.append(name))
+    one(IDS)
+    boxes = [label.split("\n")[0] if step == "block" and block == "attention" else label
+             for block, step, label in diagrams.layer_steps(arrangement) if step != "add"]  # fmt: skip
+    assert [b if b != "block" else "MLP" for b in boxes] == calls
+    figure = diagrams.draw_arrangements([arrangement])
+    drawn = " ".join(text.get_text().replace("\n", "") for text in figure.axes[0].texts)
+    assert all(name in drawn for name in arrangement.norms)
+    assert ("q_norm" in drawn) == arrangement.qk_norm == hasattr(layer.self_attn.q_norm, "weight")
+
+
+def test_unknown_arrangement_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="Pre-LN"):
+        find_arrangement("pre-LN")
+
+
+def test_outliers_find_the_channel_that_was_made_large():
+    one = model(PRE_LN, layers=2)
+    quiet = outliers.linear_inputs(one, IDS)
+    with torch.no_grad():
+        one.layers[1].input_layernorm.weight[7] = 60.0
+    loud = outliers.linear_inputs(one, IDS)
+    assert [(i.layer, i.module) for i in loud[:4]] == [
+        (0, "self_attn.q_proj"),
+        (0, "self_attn.o_proj"),
+        (0, "mlp.gate_proj"),
+        (0, "mlp.down_proj"),
+    ]
+    a, b = quiet[4], loud[4]
+    assert b.channel_max.argmax() == 7
+    assert b.peak > 10 * a.peak and b.kurtosis > 3 * a.kurtosis
+
+
+def test_int8_rounding_keeps_what_int8_can_hold():
+    exact = torch.tensor([[127.0, -3.0, 50.0], [12.7, 0.1, -0.2]])
+    assert torch.allclose(outliers.rounded_per_row(exact), exact)
+    assert outliers.rounded_per_row(torch.tensor([[127.0, 0.4]])).tolist() == [[127.0, 0.0]]
+
+
+@pytest.mark.parametrize("window", [1, 2, 5])
+def test_receptive_field_by_gradient_equals_the_formula(window):
+    ids = torch.randint(1, 64, (1, 30), generator=torch.Generator().manual_seed(1))
+    local = model(layer_types=(SLIDING,) * 4, sliding_window=window)
+    for layers in range(1, 5):
+        wanted = receptive.furthest((SLIDING,) * layers, window)
+        assert receptive.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
+    mixed = model(layer_types=layer_pattern(4, 3), sliding_window=window, rope_on_full=False)
+    assert receptive.furthest(mixed.shape.layer_types, window) is None
+    assert receptive.furthest_measured(mixed, ids) == 29
+
+
+def test_rope_scores_depend_on_the_distance_alone():
+    turning = rope.Rope(theta=1e4)
+    x = torch.randn(1, 1, 1, 16, generator=torch.Generator().manual_seed(0)).expand(1, 1, 9, 16)
+    turned = rope.rotate(x, *turning.angles(torch.arange(9)[None], 16))[0, 0]
+    scores = turned @ turned.T
+    for distance in range(9):
+        assert torch.allclose(scores.diagonal(distance), scores[0, distance], atol=1e-4)
+    ones = rope.rotate(torch.ones(1, 1, 9, 16), *turning.angles(torch.arange(9)[None], 16))[0, 0]
+    shares = rope.scores_over_distance(turning, 16, torch.arange(9))
+    assert torch.allclose((ones @ ones[0]).double() / 16, shares, atol=1e-5)
+    assert rope.scores_over_distance(None, 16, torch.arange(9)).tolist() == [1.0] * 9
+
+
+def test_llama3_scaling_keeps_fast_pairs_and_slows_slow_ones_by_the_factor():
+    scaled = rope.Rope(theta=1e6, factor=16.0)
+    ratio = scaled.wavelengths(128) / scaled.unscaled().wavelengths(128)
+    assert ratio[0] == 1 and ratio[-1] == pytest.approx(16)
+    assert (ratio.diff() >= -1e-6).all()
+
+
+@pytest.mark.parametrize("values", [{"theta": 0}, {"factor": 0.5}, {"low_freq_factor": 5.0}])
+def test_impossible_rope(values):
+    with pytest.raises(UsageError):
+        rope.Rope(**values)
+
+
+def test_odd_head_dim_has_no_pairs():
+    with pytest.raises(UsageError, match="head_dim is 7"):
+        rope.Rope().inverse_frequencies(7)
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+def test_training_learns_and_repeats_itself(arrangement):
+    data = torch.arange(64).repeat(4).view(-1, 16)  # counting: the next token is always one more
+    shape = Shape(**SIZES | {"layer_types": (FULL,) * 2, "initializer_range": 0.05})
+    runs = [
+        race.train(arrangement, shape, data, data[:4], learning_rate=5e-3, steps=30, seed=3) for _ in range(2)
+    ]
+    assert runs[0].losses == runs[1].losses
+    assert runs[0].validation < 0.7 * runs[0].losses[0]
+
+
+@pytest.mark.parametrize("values", [{"steps": 0}, {"learning_rate": 0.0}, {"batch": 0}])
+def test_impossible_race(values):
+    settings = {"learning_rate": 1e-3, "steps": 1, "seed": 0} | values
+    with pytest.raises(UsageError):
+        race.train(PRE_LN, Shape(**SIZES), IDS, IDS, **settings)
