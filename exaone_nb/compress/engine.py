@@ -63,14 +63,17 @@ def compress(
                 )
             say("saving")
             model.save_pretrained(out, save_compressed=True)
+        except MemoryError as error:
+            raise WorkbookError(
+                f"The memory ran out while running {recipe.name}.",
+                remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
+            ) from error
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
             raise WorkbookError(
                 f"llm-compressor refused the recipe {recipe.name}: {type(error).__name__}: {error}",
                 remedy="Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
             ) from error
-        fallback = [
-            line for line in log if "round-to-nearest" in line.lower() or "rtn fallback" in line.lower()
-        ]
+        fallback = [line for line in log if "Hessian inversion failed" in line]
     return facts | {"round_to_nearest_fallback": fallback}
 
 

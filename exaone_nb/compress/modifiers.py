@@ -73,6 +73,11 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 def needs_data(recipe: Recipe) -> bool:
     """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
-    if recipe.method == "gptq" or recipe.transform or recipe.kv_cache:
+    if (
+        recipe.method == "gptq"
+        or recipe.transform
+        or recipe.kv_cache
+        or recipe.settings.get("observer") == "imatrix_mse"
+    ):
         return True
     return any(find_scheme(group.scheme).needs_data for group in recipe.groups)

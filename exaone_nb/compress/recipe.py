@@ -32,6 +32,8 @@ TRANSFORMS = ("awq", "smoothquant")
 GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
 # Also understood, so that a plan can say why they do nothing where people put them.
 OTHER_SETTINGS = ("observer", "group_size", "max_position_embeddings")
+# How llm-compressor finds the range of the weights; memoryless_minmax is its default.
+OBSERVERS = ("memoryless_minmax", "static_minmax", "minmax", "memoryless_mse", "mse", "imatrix_mse")
 KEYS = (
     "title",
     "purpose",
@@ -145,8 +147,7 @@ def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
         transform = {"type": transform} if isinstance(transform, str) else dict(transform)
         _one_of(transform.get("type"), TRANSFORMS, f"Recipe {name}: transform")
     settings = dict(document.get("settings") or {})
-    for key in settings:
-        _one_of(key, (*GPTQ_SETTINGS, *OTHER_SETTINGS), f"Recipe {name}: setting")
+    _check_settings(settings, name)
     return Recipe(
         name=name,
         groups=_groups(document, name),
@@ -158,6 +159,18 @@ def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
         calibration=Calibration.parse(document.get("calibration") or {}, name),
         **{key: str(document.get(key) or "") for key in ("title", "purpose", "served", "known")},
     )
+
+
+def _check_settings(settings: dict[str, Any], name: str) -> None:
+    for key, value in settings.items():
+        _one_of(key, (*GPTQ_SETTINGS, *OTHER_SETTINGS), f"Recipe {name}: setting")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if key == "dampening_frac" and not (number and 0 < value <= 1):
+            raise UsageError(f"Recipe {name}: dampening_frac is {value!r}.", expected="a number in (0, 1].")
+        if key in ("block_size", "group_size") and not (number and value == int(value) > 0):
+            raise UsageError(f"Recipe {name}: {key} is {value!r}.", expected="a whole number above 0.")
+        if key == "observer":
+            _one_of(value, OBSERVERS, f"Recipe {name}: observer")
 
 
 def _groups(document: dict[str, Any], name: str) -> tuple[Group, ...]:

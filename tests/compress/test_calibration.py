@@ -104,3 +104,25 @@ def test_the_workbooks_own_text_is_enough_for_every_recipe():
 
     for name in recipes.names():
         calibration.rows(recipes.load(name).calibration)
+
+
+def test_a_hub_data_set_is_named_by_organisation_and_name_and_its_failure_is_said(monkeypatch):
+    import datasets
+
+    source = Source("LGAI-EXAONE/MANTA-1M")
+    asked = {}
+
+    def load(name, split):
+        asked.update(name=name, split=split)
+        return [{"conversations": [{"role": "user", "content": str(i)}]} for i in range(40)]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert source.path is None and len(calibration.rows(Calibration(sources=(source,), samples=4))) == 4
+    assert asked == {"name": "LGAI-EXAONE/MANTA-1M", "split": "train[:40]"}
+
+    def fail(name, split):
+        raise ConnectionError
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(WorkbookError, match="MANTA-1M could not be fetched"):
+        calibration.rows(Calibration(sources=(source,), samples=4))
