@@ -13,10 +13,10 @@ def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict
     return {
         "file": what,
         "scheme": scheme,
-        "predicted bytes": f"{predicted:,}",
-        "real bytes": f"{real:,}",
+        "predicted": f"{predicted:,}",
+        "real": f"{real:,}",
         "off by": predicted - real,
-        "where the real size comes from": origin,
+        "real size from": origin,
     }
 
 
@@ -32,9 +32,7 @@ def local_files(model: str) -> list[dict[str, Any]]:
     dtype = {"float32": "F32", "float16": "F16"}.get(
         str(config.get("dtype") or config.get("torch_dtype")), "BF16"
     )
-    return [
-        _row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, just now")
-    ]
+    return [_row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, now")]
 
 
 def run_files(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -63,11 +61,11 @@ def published_files() -> list[dict[str, Any]]:
         predicted = prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes
         rows.append(
             _row(
-                f"{entry['model']}: {entry['what']}",
+                f"{entry['model']}, {entry['what']}",
                 entry["scheme"],
                 predicted,
                 int(entry["value"]),
-                f"recorded: {entry['source']}, {entry['date']}",
+                f"{entry['source']}, {entry['date']}",
             )
         )
     return rows

@@ -161,9 +161,8 @@ def scheme_rows(config: dict[str, Any], schemes: Sequence[str]) -> list[dict[str
                 "file bytes": f"{prediction.file_bytes:,}",
                 "GB": f"{prediction.file_bytes / 1e9:,.3f}",
                 "GiB": f"{prediction.file_bytes / 2**30:,.3f}",
-                "embedding and head": f"{table / prediction.data_bytes:.1%}",
-                "bits per parameter": f"{prediction.bits_per_parameter:.2f}",
-                "remark": "",
+                "embedding, head": f"{table / prediction.data_bytes:.1%}",
+                "bits/parameter": f"{prediction.bits_per_parameter:.2f}",
             }
         )
     return rows

@@ -39,7 +39,7 @@ def test_parameter_rows() -> None:
 
 def test_scheme_rows_and_a_scheme_that_does_not_apply() -> None:
     rows = {row["scheme"]: row for row in grids.scheme_rows(config_of("EXAONE-4.0-1.2B"), SCHEMES)}
-    assert rows["W4A16"]["file bytes"] == "971,261,368" and rows["W4A16"]["embedding and head"] == "43.2%"
+    assert rows["W4A16"]["file bytes"] == "971,261,368" and rows["W4A16"]["embedding, head"] == "43.2%"
     odd = config_of("EXAONE-4.0-1.2B") | {"intermediate_size": 4100}
     (row,) = grids.scheme_rows(odd, ["W4A16"])
     assert row["file bytes"] == "" and "4100" in row["remark"]
@@ -132,9 +132,7 @@ def test_files_of_a_run_and_a_local_model(tmp_path) -> None:
     )
     run.write_result("bytes", recipe="half", value=None, unit="B", details={"predicted_bytes": 1})
     (row,) = against.run_files(run.read_results("bytes"))
-    assert (row["file"], row["off by"]) == ("w4a16", -10) and row[
-        "where the real size comes from"
-    ].startswith("this run")
+    assert (row["file"], row["off by"]) == ("w4a16", -10) and row["real size from"].startswith("this run")
 
     model = tmp_path / "model"
     model.mkdir()
