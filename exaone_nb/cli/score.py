@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exaone_nb.cli import submission
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.run_folder import RunFolder
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add this wing's verbs to the command line."""
     app.command("score")(score)
     app.command("compare")(compare)
+    submission.register(app)
 
 
 def score(

@@ -18,7 +18,7 @@ def leaderboard_figure(found: Sequence[Submission], split: Groups) -> Figure:
     """Left: score against minutes where a time is known. Right: every score, one row per family."""
     import matplotlib.pyplot as plt
 
-    figure, (times, families) = plt.subplots(1, 2, figsize=(12.2, 4.2), gridspec_kw={"wspace": 0.28})
+    figure, (times, families) = plt.subplots(1, 2, figsize=(12.2, 4.2), gridspec_kw={"wspace": 0.36})
     looks = {
         name: (COLOURS[i % len(COLOURS)] if name != "BF16" else INK, MARKERS[i % len(MARKERS)])
         for i, name in enumerate(FAMILIES)

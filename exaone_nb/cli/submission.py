@@ -1,0 +1,93 @@
+"""The verbs pack and check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from exaone_nb.cli.output import JsonFlag, emit
+
+if TYPE_CHECKING:
+    from exaone_nb.score.submission.findings import Report
+    from exaone_nb.score.submission.pack import Packed
+
+STYLES = {"fail": "bold red", "warn": "yellow", "ok": "green"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add pack and check to the command line."""
+    app.command("pack")(pack)
+    app.command("check")(check)
+
+
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
+    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("submit.zip"),
+    licence: Annotated[
+        Path | None, typer.Option(help="Licence text of the base model, packed as LICENSE.")
+    ] = None,
+    adapt: Annotated[
+        bool, typer.Option(help="Add settings under the names that transformers 4.57.3 knows.")
+    ] = True,
+    force: Annotated[bool, typer.Option(help="Pack although a check fails.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make submit.zip for the hackathon: model/ and nothing else, the same bytes every time."""
+    from exaone_nb.score.submission.pack import pack as make
+
+    packed = make(folder, out, licence=licence, adapt=adapt, force=force)
+    document = {
+        "path": str(packed.path),
+        "bytes": packed.bytes,
+        "sha256": packed.sha256,
+        "files": list(packed.files),
+        "left_out": list(packed.left_out),
+        "changed": list(packed.changed),
+        "warnings": [{"check": w.check, "message": w.message, "remedy": w.remedy} for w in packed.warnings],
+    }
+    emit(as_json, document, lambda console: _show_packed(console, packed))
+
+
+def check(
+    submission: Annotated[Path, typer.Argument(metavar="ZIP", help="submit.zip, or a model folder.")],
+    load: Annotated[
+        bool, typer.Option(help="Load it with transformers, offline, in a process of its own.")
+    ] = True,
+    boot: Annotated[bool, typer.Option(help="Start it in vLLM with the server's arguments.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option(help="Run code that the submission brings along.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is wrong with a submission, each with its remedy. Exit code 1 when something fails."""
+    from exaone_nb.score.submission.check import check as examine
+
+    report = examine(submission, load=load, boot=boot, trust_remote_code=trust_remote_code)
+    emit(as_json, report.document(), lambda console: _show_report(console, report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _show_packed(console: Console, packed: Packed) -> None:
+    console.print(Text(f"{packed.path}: {packed.bytes:,} bytes, {len(packed.files)} files"))
+    console.print(Text(f"sha256 {packed.sha256}"))
+    for line in packed.changed:
+        console.print(Text(f"changed   {line}"))
+    for name in packed.left_out:
+        console.print(Text(f"left out  {name}"))
+    for finding in packed.warnings:
+        console.print(Text(f"warn      {finding.message} {finding.remedy}".rstrip(), style=STYLES["warn"]))
+
+
+def _show_report(console: Console, report: Report) -> None:
+    for finding in report.sorted():
+        line = Text(f"[{finding.level.upper()}]".ljust(7), style=STYLES[finding.level])
+        console.print(line + Text(f"{finding.check}: {finding.message}"))
+        if finding.remedy:
+            console.print(Text(f"       {finding.remedy}", style="dim"))
+    failures = sum(finding.level == "fail" for finding in report.findings)
+    console.print(Text(f"{report.submission}: " + (f"{failures} failed" if failures else "nothing failed")))

@@ -1,0 +1,67 @@
+"""`check`: what is wrong with a submission, zip or folder, before the server says so without a reason.
+
+From the harmless to the expensive: names and sizes in the zip, then files, config and tensors, then loading the model
+as the server does, then a boot in vLLM. A step that needs an earlier one is left out when that one failed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.score.submission import archive
+from exaone_nb.score.submission.files import check_files
+from exaone_nb.score.submission.findings import Finding, Report, fail
+from exaone_nb.score.submission.load import boot_in_vllm, load_offline
+from exaone_nb.score.submission.model import check_model
+from exaone_nb.score.submission.quantization import check_quantization
+
+
+def check(
+    submission: str | Path, *, load: bool = True, boot: bool = False, trust_remote_code: bool = False
+) -> Report:
+    """Check a submit.zip or a model folder. Raises UsageError when there is neither."""
+    path = Path(submission)
+    report = Report(path.name)
+    if path.is_dir():
+        folder = path
+        if not (path / "config.json").is_file() and (path / archive.MODEL / "config.json").is_file():
+            folder = path / archive.MODEL
+        _check_folder(folder, report, load, boot, trust_remote_code)
+        return report
+    if not path.is_file():
+        raise UsageError(f"There is no {path}.", expected="a submit.zip or a model folder.")
+    if not zipfile.is_zipfile(path):
+        report.add(
+            [
+                fail(
+                    "zip",
+                    f"{path.name} is not a zip.",
+                    "Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.",
+                )
+            ]
+        )
+        return report
+    report.add(archive.check_archive(path))
+    if not report.passed:
+        return report
+    try:
+        with archive.unpacked(path) as folder:
+            _check_folder(folder, report, load, boot, trust_remote_code)
+    except WorkbookError as error:
+        report.add([fail("zip", error.got, error.remedy or "Make it again with `exaone-nb pack`.")])
+    return report
+
+
+def check_static(folder: Path) -> list[Finding]:
+    """The checks that read files and headers only."""
+    return [*check_files(folder), *check_model(folder), *check_quantization(folder)]
+
+
+def _check_folder(folder: Path, report: Report, load: bool, boot: bool, trust_remote_code: bool) -> None:
+    report.add(check_static(folder))
+    if load and report.passed:
+        report.add(load_offline(folder, trust_remote_code=trust_remote_code))
+    if boot and report.passed:
+        report.add(boot_in_vllm(folder, trust_remote_code=trust_remote_code))

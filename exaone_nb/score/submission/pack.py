@@ -1,0 +1,212 @@
+"""`pack`: a model folder becomes submit.zip, the same bytes every time.
+
+Entries are sorted, dated 1980-01-01 and stored (weights do not compress, and deflate's output depends on the library),
+so equal folders give equal zips and a hash says whether two submissions are the same. Files above 2 GB are fine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.files import require_free_space, sha256_of, staged_file
+from exaone_nb.score.submission.archive import MODEL
+from exaone_nb.score.submission.check import check_static
+from exaone_nb.score.submission.files import LEFTOVERS, PICKLES
+from exaone_nb.score.submission.findings import Finding
+
+MANIFEST = "submission.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_CHUNK = 1 << 22
+# Files of the workbook or of training that the server has no use for.
+_LEFT_OUT = {"quantize.json", MANIFEST}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The zip that was made. `changed` says which settings were rewritten for the server's older libraries."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    files: tuple[str, ...]
+    left_out: tuple[str, ...]
+    changed: tuple[str, ...]
+    warnings: tuple[Finding, ...]
+
+
+def pack(
+    folder: str | Path,
+    out: str | Path = "submit.zip",
+    *,
+    licence: str | Path | None = None,
+    adapt: bool = True,
+    force: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Packed:
+    """Write `out` from a model folder; it is in place only when it is complete.
+
+    `licence` is a text that goes in as LICENSE (a derived model carries its base model's licence). `adapt` adds the
+    settings under the names that transformers 4.57.3 knows. Raises WorkbookError when a check fails, unless `force`.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", expected="a model folder with config.json.")
+    if out.suffix != ".zip":
+        raise UsageError(f"The output is called {out.name}.", expected="a name that ends in .zip.")
+    rewritten, changed = adapted(folder) if adapt else ({}, [])
+    findings = check_static(folder)
+    failures = [f for f in findings if f.level == "fail" and not (adapt and f.check == "old libraries")]
+    if failures and not force:
+        first = failures[0]
+        more = (
+            f" ({len(failures) - 1} more; see `exaone-nb check {folder.name}`)" if len(failures) > 1 else ""
+        )
+        raise WorkbookError(f"Not packed. {first.message}{more}", remedy=first.remedy)
+    chosen, left_out = _choose(folder, out)
+    names = {path.relative_to(folder).as_posix() for path in chosen}
+    if licence is not None:
+        if not Path(licence).is_file():
+            raise UsageError(f"There is no licence file {licence}.")
+        rewritten["LICENSE"] = Path(licence).read_bytes()
+    elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in names):
+        findings.append(
+            Finding(
+                "warn", "licence", "No licence file is packed.", "Give the base model's with --licence FILE."
+            )
+        )
+    contents: dict[str, Path | bytes] = {
+        **{path.relative_to(folder).as_posix(): path for path in chosen},
+        **rewritten,
+    }
+    total = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in contents.values())
+    require_free_space(out.parent, total + (1 << 20), f"writing {out.name}")
+    contents[MANIFEST] = _manifest(folder, contents, changed)
+    with (
+        staged_file(out) as staging,
+        zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED, allowZip64=True, strict_timestamps=True) as archive,
+    ):
+        for name in sorted(contents):
+            report(f"packing {name}")
+            _add(archive, f"{MODEL}/{name}", contents[name])
+    return Packed(
+        path=out,
+        bytes=out.stat().st_size,
+        sha256=sha256_of(out),
+        files=tuple(f"{MODEL}/{name}" for name in sorted(contents)),
+        left_out=tuple(left_out),
+        changed=tuple(changed),
+        warnings=tuple(f for f in findings if f.level == "warn"),
+    )
+
+
+def adapted(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Files to write in place of the folder's own, and what was changed in them, for transformers 4.57.3.
+
+    Old names are added beside new ones, so that both old and new loaders read the same settings.
+    """
+    rewritten: dict[str, bytes] = {}
+    changed: list[str] = []
+    config = _object(folder / "config.json")
+    added: dict[str, Any] = {}
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict):
+        scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+        if "rope_theta" not in config and "rope_theta" in rope:
+            added["rope_theta"] = rope["rope_theta"]
+        if "rope_scaling" not in config:
+            added["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
+    if "torch_dtype" not in config and config.get("dtype"):
+        added["torch_dtype"] = config["dtype"]
+    if added:
+        rewritten["config.json"] = _json(dict(sorted({**config, **added}.items())))
+        changed += [f"config.json: {name} added" for name in added]
+    tokenizer = _object(folder / "tokenizer_config.json")
+    new = dict(tokenizer)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        new["tokenizer_class"] = "PreTrainedTokenizerFast"
+        new.pop("backend", None)
+        changed.append("tokenizer_config.json: tokenizer_class is PreTrainedTokenizerFast")
+    if isinstance(tokenizer.get("extra_special_tokens"), list):
+        new.pop("extra_special_tokens")
+        new["additional_special_tokens"] = tokenizer["extra_special_tokens"]
+        changed.append("tokenizer_config.json: extra_special_tokens became additional_special_tokens")
+    if new != tokenizer:
+        rewritten["tokenizer_config.json"] = _json(new)
+    return rewritten, changed
+
+
+def _choose(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
+    """Files to pack, links followed, and the names of those left out."""
+    chosen, left_out = [], []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.resolve() == out.resolve():
+            continue
+        parts = path.relative_to(folder).parts
+        unwanted = (
+            any(part in LEFTOVERS or part.startswith(".") for part in parts)
+            or path.name in _LEFT_OUT
+            or path.suffix.lower() in PICKLES
+        )
+        if unwanted:
+            left_out.append("/".join(parts))
+        else:
+            chosen.append(path)
+    return chosen, left_out
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.external_attr = 0o100644 << 16
+    entry.create_system = 3
+    if isinstance(content, bytes):
+        archive.writestr(entry, content)
+        return
+    entry.file_size = content.stat().st_size
+    with (
+        open(content, "rb") as source,
+        archive.open(entry, "w", force_zip64=entry.file_size > 2**31 - 1) as sink,
+    ):
+        shutil.copyfileobj(source, sink, _CHUNK)
+
+
+def _manifest(folder: Path, contents: dict[str, Path | bytes], changed: list[str]) -> bytes:
+    """What is inside, by hash, and how it was made. No dates and no paths, so that equal folders give equal zips."""
+    from hashlib import sha256
+
+    files = {
+        name: {
+            "bytes": len(content) if isinstance(content, bytes) else content.stat().st_size,
+            "sha256": sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content),
+        }
+        for name, content in sorted(contents.items())
+    }
+    made = _object(folder / "quantize.json")
+    kept = ("recipe_name", "recipe", "versions", "calibration", "model")
+    return _json(
+        {
+            "schema": 1,
+            "made_with": "exaone-nb pack",
+            "files": files,
+            "adapted": changed,
+            "quantization": {name: made[name] for name in kept if name in made},
+        }
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # the checks say so
+    return document if isinstance(document, dict) else {}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
