@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import logging
 import os
 import shutil
 import sys
@@ -24,6 +25,8 @@ from exaone_nb.workbook.explain import Failure, explain, explain_dead_kernel, ex
 from exaone_nb.workbook.process_tree import ProcessTree
 
 START_SECONDS = 120
+_SILENT = logging.getLogger("exaone_nb.nbclient")
+_SILENT.setLevel(logging.CRITICAL + 1)
 # Both are run without a trace in the notebook.
 REMEMBER = "import exaone_nb.workbook.warm"
 START_OVER = "import exaone_nb.workbook.warm; exaone_nb.workbook.warm.start_over()"
@@ -72,6 +75,11 @@ def _without_slow_imports():
             sys.modules.pop("rfc3987_syntax", None)
 
 
+def _import_nbclient() -> None:
+    with _without_slow_imports():
+        import nbclient  # noqa: F401
+
+
 class Kernel:
     """One running kernel process and the client that talks to it."""
 
@@ -103,6 +111,7 @@ class Kernel:
         self.tree = ProcessTree(self._manager.provisioner.pid)
         self._client = self._manager.client()
         self._client.start_channels()
+        await asyncio.to_thread(_import_nbclient)  # while the kernel's own process starts up
         await self._client.wait_for_ready(timeout=START_SECONDS)
         self._client.allow_stdin = False
         await self._quietly(REMEMBER)
@@ -120,51 +129,49 @@ class Kernel:
         on_cell: Callable[[int, int], None] = lambda done, total: None,
     ) -> Execution:
         """Run every code cell. Never raises for what a cell does; cancelling it leaves the kernel to `close`."""
-        with _without_slow_imports():
-            import nbformat
-            from nbclient import NotebookClient
-            from nbclient.exceptions import CellControlSignal, DeadKernelError
+        import nbformat
+        import psutil
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellControlSignal, DeadKernelError
 
         assert self.tree is not None
         notebook = nbformat.from_dict(document)
         client = NotebookClient(
             notebook, km=self._manager, timeout=None, coalesce_streams=True, record_timing=False
         )
+        client.log = _SILENT  # what it would log is in the Execution
         client.kc = self._client
         client.reset_execution_trackers()
         self.tree.restart_peak()
         code = [
             i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
         ]
-        began = time.monotonic()
+        injected = sum(has_tag(notebook.cells[i], "injected-parameters") for i in code)
+        if self.used:
+            await self._quietly(START_OVER)
+        self.used = True
         at, failure = 0, None
+        limit = asyncio.timeout(timeout_s)
+        began = time.monotonic()
         try:
-            if self.used:
-                await self._quietly(START_OVER)
-            self.used = True
-            async with asyncio.timeout(timeout_s):
+            async with limit:
                 for at, index in enumerate(code, start=1):
                     on_cell(at, len(code))
                     await client.async_execute_cell(notebook.cells[index], index, execution_count=at)
-        except TimeoutError:
-            failure = explain_timeout(timeout_s, cell=at, source=notebook.cells[code[at - 1]].source)
-        except DeadKernelError:
-            import psutil
-
-            failure = explain_dead_kernel(
-                await self._exit_code(),
-                self.tree.peak_bytes,
-                psutil.virtual_memory().total,
-                cell=at,
-                source=notebook.cells[code[at - 1]].source,
-            )
-        except CellControlSignal as error:
-            failure = explain(
-                getattr(error, "ename", type(error).__name__),
-                getattr(error, "evalue", str(error)),
-                cell=at,
-                source=notebook.cells[code[at - 1]].source,
-            )
+        except (TimeoutError, DeadKernelError, CellControlSignal) as error:
+            # The cell is counted as the reader counts: without the one that the runner put in.
+            where = {"cell": max(1, at - injected), "source": notebook.cells[code[max(at, 1) - 1]].source}
+            # nbclient reports a cancelled wait as a dead kernel, whoever cancelled it.
+            if isinstance(error, TimeoutError) or limit.expired():
+                failure = explain_timeout(timeout_s, **where)
+            elif isinstance(error, DeadKernelError):
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise asyncio.CancelledError from error
+                total = psutil.virtual_memory().total
+                failure = explain_dead_kernel(await self._exit_code(), self.tree.peak_bytes, total, **where)
+            else:
+                name = getattr(error, "ename", type(error).__name__)
+                failure = explain(name, getattr(error, "evalue", str(error)), **where)
         client.set_widgets_metadata()
         self.tree.sample()
         return Execution(_plain(notebook), time.monotonic() - began, self.tree.peak_bytes, failure)

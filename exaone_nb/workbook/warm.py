@@ -43,7 +43,8 @@ def _undo_in_loaded_libraries() -> None:
     """Only libraries that are loaded: nothing is imported for the sake of resetting it."""
     if plot := sys.modules.get("matplotlib.pyplot"):
         plot.close("all")
-        plot.rcdefaults()
+    if matplotlib := sys.modules.get("matplotlib"):
+        matplotlib.rcdefaults()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(None)
     if torch := sys.modules.get("torch"):

@@ -1,0 +1,90 @@
+"""JupyterLab as a learner meets it: open a chapter, Run All, see figures and no error."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from exaone_nb.paths import NOTEBOOKS, RUNS
+
+pytestmark = [pytest.mark.browser, pytest.mark.notebook]
+CHAPTERS = ["01_config_and_tensors", "02_parameters_and_memory"]
+LIMIT_MS = 240_000
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Address of a JupyterLab on this machine over copies of the notebooks, with a token."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(NOTEBOOKS, home / "notebooks")
+    # The whole notebook in the page, not only the cells in view: the test looks at all of them.
+    settings = home / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    token = secrets.token_hex(16)
+    environment = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_TOKEN": token,
+    }  # fmt: skip
+    log = home / "log"
+    with open(log, "w") as handle:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
+             "--ServerApp.port_retries=0", f"--ServerApp.root_dir={home / 'notebooks'}", "--LabApp.news_url=None",
+             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+            stdout=handle, stderr=subprocess.STDOUT, env=environment,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not (match := re.search(r"http://127\.0\.0\.1:(\d+)/lab", log.read_text())):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{match[1]}/lab/tree/{{}}.ipynb?token={token}"
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(30)
+        for child in family:
+            if child.is_running():
+                child.kill()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_run_all(lab, browser, chapter):
+    cells = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text())["cells"]
+    code = sum(cell["cell_type"] == "code" for cell in cells)
+    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    page = context.new_page()
+    page.goto(lab.format(chapter), timeout=LIMIT_MS)
+    page.locator(".jp-NotebookPanel .jp-CodeCell").nth(code - 1).wait_for(state="attached", timeout=LIMIT_MS)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
+        state="attached", timeout=LIMIT_MS
+    )
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(
+        "n => { const p = Array.from(document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt'), e => e.textContent);"
+        " return p.filter(t => /\\[\\d+\\]/.test(t)).length === n ||"
+        " document.querySelector('.jp-OutputArea-output[data-mime-type=\"application/vnd.jupyter.error\"]') }",
+        arg=code, timeout=LIMIT_MS,
+    )  # fmt: skip
+    page.wait_for_timeout(500)
+    (RUNS / "screenshots").mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=RUNS / "screenshots" / f"lab-{chapter}.png")
+    errors = page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]')
+    assert errors.count() == 0, errors.first.inner_text()
+    figures = page.evaluate(
+        "Array.from(document.querySelectorAll('figure.enb img'), i => i.naturalWidth > 0 && i.alt.length > 0)"
+    )
+    assert figures and all(figures)
+    context.close()

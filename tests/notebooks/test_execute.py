@@ -1,0 +1,44 @@
+"""Every chapter executed on nano, as `exaone-nb run` does it, and what its pages show."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from exaone_nb.workbook import store
+from exaone_nb.workbook.chapters import discover
+from exaone_nb.workbook.runner import run
+
+CHAPTERS = discover()
+pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return run(out=tmp_path_factory.mktemp("runs") / "nano")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
+def test_chapter_runs_to_its_end(report, chapter):
+    (outcome,) = [o for o in report.outcomes if o.number == chapter.number]
+    assert outcome.status == "ok", outcome.failure or outcome.why
+    written = [p for pattern in chapter.writes for p in report.path.glob(pattern)]
+    assert bool(written) == bool(chapter.writes), f"{chapter.slug} says that it writes {chapter.writes}"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
+def test_page_is_whole_and_described(report, chapter):
+    html = store.page_path(report.path, chapter.slug).read_text(encoding="utf-8")
+    pictures = re.findall(r"<img\b[^>]*>", html)
+    assert [p[:80] for p in pictures if not re.search(r'alt="[^"]+"', p)] == []
+    assert not re.search(r'<(?:img|script|link|iframe|source)[^>]*\b(?:src|href)="(?!data:)[^"]', html)
+    document = json.loads(store.notebook_path(report.path, chapter.slug).read_text(encoding="utf-8"))
+    errors = [o for c in document["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
+    assert errors == [] and '<code class="tex">' not in html
+
+
+def test_nothing_unchanged_is_run_again(report):
+    again = run(out=report.path)
+    assert {o.number: o.status for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}

@@ -1,0 +1,67 @@
+"""Finding, choosing and ordering chapters."""
+
+from __future__ import annotations
+
+import pytest
+from notebook_maker import PARAMETERS, write_notebook
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.workbook.chapters import discover, in_order, load, select
+from exaone_nb.workbook.runner import values_for
+
+
+@pytest.fixture
+def chapters(tmp_path):
+    for number, after in (("00", []), ("01", ["02"]), ("02", []), ("05", ["00"])):
+        write_notebook(tmp_path, f"{number}_part", [("code", PARAMETERS, "parameters")], after=after)
+    return discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        ([], "00 01 02 05"),
+        (["5"], "05"),
+        (["05_part"], "05"),
+        (["00-02"], "00 01 02"),
+        (["02", "0"], "00 02"),
+    ],
+)
+def test_names_numbers_and_ranges(chapters, names, numbers):
+    assert [c.number for c in select(chapters, names)] == numbers.split()
+
+
+@pytest.mark.parametrize("name", ["9", "07-09", "05_prat", ""])
+def test_unknown_chapter(chapters, name):
+    with pytest.raises(UsageError):
+        select(chapters, [name])
+
+
+def test_dependencies_come_first(chapters):
+    assert [c.number for c in in_order(chapters)] == ["00", "02", "01", "05"]
+
+
+def test_a_circle_is_named(tmp_path):
+    write_notebook(tmp_path, "01_a", [("code", "1")], after=["02"])
+    write_notebook(tmp_path, "02_b", [("code", "1")], after=["01"])
+    with pytest.raises(WorkbookError, match="01 -> 02 -> 01"):
+        in_order(discover(tmp_path))
+
+
+def test_values_go_to_all_or_to_one(chapters):
+    values = values_for(chapters, {"N": "5", "05.N": 3, "02": {"MODEL": "x"}})
+    assert values["00"] == {"N": 5} and values["05"] == {"N": 3} and values["02"] == {"N": 5, "MODEL": "x"}
+
+
+@pytest.mark.parametrize("given", [{"07.N": 3}, {"05.M": 3}, {"RUN_DIR": "x"}, {"N": 4}])
+def test_values_that_fit_nowhere_are_refused(chapters, given):
+    with pytest.raises(UsageError):
+        values_for(chapters, given)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"nbformat": 3, "cells": []}', "{"])
+def test_not_a_notebook(tmp_path, content):
+    path = tmp_path / "01_x.ipynb"
+    path.write_text(content)
+    with pytest.raises(WorkbookError, match="not a notebook"):
+        load(path)

@@ -1,0 +1,90 @@
+"""The parameters cell as schema."""
+
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.workbook.parameters import coerce, parse, validate, validate_namespace
+
+SOURCE = """
+MODEL: str = "nano"  # which model
+BITS: int = 4  # bits per weight [choices: 4 | 8]
+RATE: float = 0.5  # share
+THINK: bool = False  # write the thoughts out
+TASKS: list[str] = [  # what to score [choices: gsm | mc]
+    "gsm",
+]
+SEEDS: list[int] = [1, 2]  # seeds
+"""
+
+
+def schema():
+    return {p.name: p for p in parse(SOURCE)}
+
+
+def test_reads_type_default_help_and_choices():
+    found = schema()
+    assert [p.name for p in found.values()] == ["MODEL", "BITS", "RATE", "THINK", "TASKS", "SEEDS"]
+    assert (found["BITS"].default, found["BITS"].help, found["BITS"].choices) == (
+        4,
+        "bits per weight",
+        (4, 8),
+    )
+    assert (found["TASKS"].default, found["TASKS"].choices) == (["gsm"], ("gsm", "mc"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("BITS", "8", 8), ("RATE", "1e-3", 0.001), ("RATE", 2, 2.0), ("THINK", "true", True), ("THINK", "0", False),
+        ("TASKS", "gsm,mc", ["gsm", "mc"]), ("TASKS", "[mc]", ["mc"]), ("SEEDS", "7", [7]), ("SEEDS", [3], [3]),
+        ("MODEL", "a/b", "a/b"), ("SEEDS", "", []),
+    ],
+)  # fmt: skip
+def test_text_and_python_values_become_the_declared_type(name, text, value):
+    got = coerce(schema()[name], text)
+    assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("BITS", "four"), ("BITS", 4.5), ("BITS", True), ("BITS", 3), ("RATE", "nan"), ("RATE", "x"), ("THINK", "maybe"),
+        ("THINK", 2), ("TASKS", "gsm,mmlu"), ("SEEDS", "1,b"), ("SEEDS", 4), ("MODEL", None), ("TASKS", "[gsm"),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_refused(name, bad):
+    with pytest.raises(UsageError) as error:
+        coerce(schema()[name], bad)
+    assert name in error.value.got and error.value.expected
+
+
+def test_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="Did you mean MODEL"):
+        validate(parse(SOURCE), {"MODLE": "nano"})
+    with pytest.raises(UsageError, match="Did you mean BITS"):
+        validate(parse(SOURCE), {"bits": 4})
+
+
+def test_values_typed_in_a_notebook_meet_the_same_check():
+    assert validate_namespace(SOURCE, {"BITS": 8, "other": object()}) == {"BITS": 8}
+    with pytest.raises(UsageError):
+        validate_namespace(SOURCE, {"BITS": 5})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "X = 1",
+        "X: dict = {}",
+        "X: int",
+        "X: int = f()",
+        "X: int = 'a'",
+        "X: int = 1  # [choices: 2 | 3]",
+        "X: int =",
+    ],
+)
+def test_a_cell_that_is_no_schema_is_an_error_with_its_line(source):
+    with pytest.raises(WorkbookError, match="line 1"):
+        parse(source)

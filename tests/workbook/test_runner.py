@@ -1,0 +1,242 @@
+"""Real runs of small notebooks: order, cache, failure, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from notebook_maker import PARAMETERS, counting_cell, write_notebook
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.workbook import store
+from exaone_nb.workbook.runner import run
+
+WRITES = (
+    "code",
+    "from exaone_nb.run_folder import RunFolder\nRunFolder.at(RUN_DIR).write_result('x', recipe='r', value=N, unit='B')",
+)
+READS = (
+    "code",
+    "from exaone_nb.run_folder import RunFolder\nprint(RunFolder.at(RUN_DIR).read_results('x')[0]['value'])",
+)
+CELL = ("code", PARAMETERS, "parameters")
+
+
+def counts(path):
+    return {p.stem: p.stat().st_size for p in path.glob("*.count")}
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """01 writes a result, 02 reads it; 03 stands alone."""
+    folder = tmp_path / "notebooks"
+    write_notebook(
+        folder, "01_a", [("markdown", "# A"), CELL, counting_cell("01"), WRITES], writes=["results/x__*"]
+    )
+    write_notebook(folder, "02_b", [CELL, counting_cell("02"), READS], after=["01"], reads=["results/x__*"])
+    write_notebook(folder, "03_c", [CELL, counting_cell("03")])
+    return folder
+
+
+@pytest.mark.notebook
+def test_unchanged_chapters_are_kept_and_changed_ones_run_again(chain, tmp_path):
+    out = tmp_path / "run"
+    first = run(out=out, folder=chain)
+    assert (first.status, first.exit_code) == ("ok", 0) and counts(out) == {"01": 1, "02": 1, "03": 1}
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "ok" and all(
+        c["peak_bytes"] > 1e7 and c["seconds"] > 0 for c in record["chapters"].values()
+    )
+    assert first.index.is_file() and (out / "html" / "02_b.html").is_file()
+
+    again = run(out=out, folder=chain)
+    assert [o.status for o in again.outcomes] == ["cached"] * 3 and counts(out) == {"01": 1, "02": 1, "03": 1}
+
+    # A parameter: all that have it run again, and the reader sees the new value.
+    run(out=out, folder=chain, parameters={"N": 5})
+    assert counts(out) == {"01": 2, "02": 2, "03": 2}
+    assert "5" in str(json.loads((out / "notebooks" / "02_b.ipynb").read_text())["cells"][-1]["outputs"])
+
+    # What a chapter wrote is gone: it runs again. The reader's input is equal again, so it is kept.
+    (out / "results" / "x__r.json").unlink()
+    kept = run(out=out, folder=chain, parameters={"N": 5})
+    assert (
+        {o.number: o.status for o in kept.outcomes}["01"] == "ok"
+        and counts(out)["01"] == 3
+        and counts(out)["03"] == 2
+    )
+
+    # Prose: nothing runs, the page shows the new words.
+    document = json.loads((chain / "01_a.ipynb").read_text())
+    document["cells"][0]["source"] = "# New words"
+    (chain / "01_a.ipynb").write_text(json.dumps(document))
+    run(["01"], {"N": 5}, out, folder=chain)
+    assert counts(out)["01"] == 3 and "New words" in (out / "html" / "01_a.html").read_text()
+
+    # Code: it runs again. --force: everything does.
+    document["cells"][-1]["source"] += "\nprint('more')"
+    (chain / "01_a.ipynb").write_text(json.dumps(document))
+    run(["01"], {"N": 5}, out, folder=chain)
+    assert counts(out)["01"] == 4
+    run(["03"], {"N": 5}, out, force=True, folder=chain)
+    assert counts(out)["03"] == 3
+
+
+@pytest.mark.notebook
+def test_a_failure_is_explained_and_does_not_stop_the_others(tmp_path):
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    error = "from exaone_nb.errors import WorkbookError\nraise WorkbookError('No weights.', remedy='Get <b>them</b>.')"
+    write_notebook(folder, "01_bad", [CELL, ("code", "print('before')"), ("code", error)])
+    write_notebook(folder, "02_reader", [CELL], after=["01"])
+    write_notebook(folder, "03_other", [CELL, ("code", "print('still runs')")])
+    write_notebook(folder, "04_reader_of_reader", [CELL], after=["02"])
+    report = run(out=out, folder=folder)
+    assert {o.number: o.status for o in report.outcomes} == {
+        "01": "failed",
+        "02": "skipped",
+        "03": "ok",
+        "04": "skipped",
+    }
+    assert report.exit_code == 1
+    failure = report.outcomes[0].failure
+    assert (failure.kind, failure.cell, failure.remedy) == ("refused", 3, "Get <b>them</b>.")
+    index = (out / "index.html").read_text()
+    assert "No weights." in index and "Get &lt;b&gt;them&lt;/b&gt;." in index
+    assert "before" in (out / "html" / "01_bad.html").read_text(), "what ran before the failure is shown"
+
+
+@pytest.mark.notebook
+def test_a_killed_kernel_and_a_slow_one_are_recognised(tmp_path):
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    write_notebook(folder, "01_killed", [("code", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])
+    write_notebook(folder, "02_slow", [("code", "import time; time.sleep(600)")], timeout_s=1, heavy=True)
+    report = run(out=out, folder=folder)
+    assert [o.failure.kind for o in report.outcomes] == ["out of memory", "timeout"]
+    assert report.seconds < 60
+
+
+@pytest.mark.notebook
+def test_a_warm_kernel_forgets_the_chapter_before(tmp_path):
+    folder = tmp_path / "notebooks"
+    dirty = "import os, warnings, matplotlib; left = 1; os.environ['LEFT'] = '1'; os.chdir('/'); matplotlib.rcParams['font.size'] = 40"
+    check = (
+        "import os, sys\nassert 'matplotlib' in sys.modules, 'this is not the same process'\n"
+        "assert 'left' not in globals() and 'LEFT' not in os.environ and os.getcwd() != '/'\n"
+        "import matplotlib; assert matplotlib.rcParams['font.size'] != 40"
+    )
+    write_notebook(folder, "01_dirty", [("code", dirty)])
+    write_notebook(folder, "02_clean", [("code", check)], after=["01"])
+    report = run(out=tmp_path / "run", folder=folder, jobs=1)
+    assert report.status == "ok", report.outcomes
+
+
+@pytest.mark.notebook
+def test_light_chapters_overlap_and_heavy_ones_do_not(tmp_path):
+    stamp = "import time, json, pathlib; a = time.time(); time.sleep(1.5); pathlib.Path(RUN_DIR, '{}.span').write_text(json.dumps([a, time.time()]))"
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    for name, heavy in (("01_a", False), ("02_b", False), ("03_c", True), ("04_d", True)):
+        write_notebook(folder, name, [CELL, ("code", stamp.format(name[:2]))], heavy=heavy)
+    assert run(out=out, folder=folder, jobs=2).status == "ok"
+    spans = {n: json.loads((out / f"{n}.span").read_text()) for n in ("01", "02", "03", "04")}
+
+    def overlap(a, b):
+        return spans[a][0] < spans[b][1] and spans[b][0] < spans[a][1]
+
+    assert overlap("01", "02")
+    assert not any(
+        overlap(a, b) for a, b in (("01", "03"), ("02", "03"), ("03", "04"), ("01", "04"), ("02", "04"))
+    )
+
+
+@pytest.mark.notebook
+def test_secrets_do_not_reach_what_is_shared(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_TOKEN", "planted-secret-31415926")
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    code = "import os; print(os.environ['PLANTED_API_TOKEN']); print(os.path.expanduser('~/x')); os.environ['PLANTED_API_TOKEN']"
+    picture = (
+        "import matplotlib.pyplot as plt, os\nfrom exaone_nb.workbook import show\nf, a = plt.subplots()\n"
+        "a.set_title(os.environ['PLANTED_API_TOKEN']); show(f, alt=os.environ['PLANTED_API_TOKEN'])"
+    )
+    write_notebook(folder, "01_a", [CELL, ("code", code), ("code", picture)])
+    write_notebook(
+        folder, "02_b", [("code", "raise ValueError(__import__('os').environ['PLANTED_API_TOKEN'])")]
+    )
+    run(out=out, folder=folder, parameters={"MODEL": str(tmp_path / "planted-secret-31415926")}, single=True)
+    written = [p for p in out.rglob("*") if p.is_file()]
+    assert len(written) >= 6
+    for path in written:
+        content = path.read_text(encoding="utf-8")
+        assert "31415926" not in content, path.name
+        assert str(os.path.expanduser("~")) + "/" not in content, path.name
+
+
+@pytest.mark.notebook
+def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    child = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=True)"
+    wait = "import pathlib, time; flag = pathlib.Path(RUN_DIR, 'go'); pathlib.Path(RUN_DIR, 'here').touch()\nwhile not flag.exists(): time.sleep(0.1)"
+    write_notebook(folder, "01_a", [CELL, counting_cell("01")])
+    write_notebook(folder, "02_b", [CELL, counting_cell("02"), ("code", child), ("code", wait)], after=["01"])
+    command = [
+        sys.executable,
+        "-m",
+        "exaone_nb.cli",
+        "run",
+        "--notebooks",
+        str(folder),
+        "--out",
+        str(out),
+        "--json",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (out / "here").exists():
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    time.sleep(0.5)  # one sample of the process tree
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2
+    with pytest.raises(WorkbookError, match="Another run"), store.exclusive(out):
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "interrupted" and record["chapters"]["02"]["status"] == "interrupted"
+    assert "interrupted" in (out / "index.html").read_text()
+
+    (out / "go").touch()
+    report = run(out=out, folder=folder)
+    assert report.status == "ok" and counts(out) == {"01": 1, "02": 2}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"chapters": ["09"]},
+        {"parameters": {"M": 1}},
+        {"parameters": {"N": "many"}},
+        {"jobs": -1},
+        {"out": ".."},
+    ],
+)
+def test_bad_calls_are_refused_before_anything_starts(chain, tmp_path, call, monkeypatch):
+    monkeypatch.setattr("exaone_nb.workbook.runner.RUNS", tmp_path / "runs")
+    with pytest.raises(UsageError):
+        run(**{"folder": chain, **call})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_a_run(chain, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        run(out=tmp_path / "file", folder=chain)
+    with pytest.raises(UsageError, match="no chapters"):
+        run(out=tmp_path / "r", folder=tmp_path)
