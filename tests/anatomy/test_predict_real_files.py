@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.schemes import SCHEMES
 from exaone_nb.errors import WorkbookError
@@ -156,7 +157,11 @@ def test_every_preset_is_predicted_to_the_byte(make_real, scheme):
             with pytest.raises(Exception):  # noqa: B017 - the library raises several kinds
                 make_real(config, scheme=scheme, data=scheme in NEEDS_DATA)
             continue
-        _assert_equal(make_real(config, scheme=scheme, data=scheme in NEEDS_DATA), prediction)
+        folder = make_real(config, scheme=scheme, data=scheme in NEEDS_DATA)
+        _assert_equal(folder, prediction)
+        inspection = inspect_model(folder)  # what was written is also read back whole, packed weights unpacked
+        assert inspection.sound, (inspection.missing[:3], inspection.extra[:3], inspection.mismatches[:3])
+        assert inspection.total.logical == prediction.parameters
         fitted += 1
     assert fitted >= 7
 
