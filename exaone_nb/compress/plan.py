@@ -184,7 +184,8 @@ def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Pl
     for pattern in (*recipe.ignore, *(t for group in recipe.groups for t in group.targets)):
         check_pattern(pattern)
     modules = modules_of(config)
-    owner = {target: i for i, group in reversed(list(enumerate(recipe.groups))) for target in group.targets}
+    # The same target in two groups: the later group has it, as in apply_quantization_config.
+    owner = {target: i for i, group in enumerate(recipe.groups) for target in group.targets}
     assigned: dict[str, int | None] = {}
     for module in modules:
         if module.quantizable:
@@ -208,9 +209,7 @@ def _patterns(plan: Plan) -> list[Pattern]:
         for target in group.targets:
             fitting = [m for m in plan.modules if m.fits(target)]
             decided = [
-                m
-                for m in fitting
-                if plan.assigned.get(m.name) is not None and winning_target(m, owner) == target
+                m for m in fitting if plan.assigned.get(m.name) == i and winning_target(m, owner) == target
             ]
             found.append(_pattern(plan.labels[i], target, fitting, len(decided)))
     for pattern in plan.recipe.ignore:

@@ -79,3 +79,50 @@ def test_suggestions(small, pattern, words):
 def test_a_broken_expression_is_refused():
     with pytest.raises(UsageError, match="regular expression"):
         check_pattern("re:*proj")
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [("W4A16", ["Linear"]), ("W8A8", ["Linear"])],
+        [("W8A16", [r"re:.*\.(o_proj|down_proj)$"]), ("W4A16", ["Linear"])],
+        [("W4A16", ["Linear"]), ("W8A16", ["re:.*mlp.*", "model.layers.2.self_attn.k_proj"])],
+    ],
+)
+def test_a_plan_gives_every_module_the_scheme_that_the_library_gives_it(small, groups):
+    """Group sizes of 32 by explicit arguments, since the small model's matrices are small."""
+    import torch
+    from compressed_tensors.quantization import (
+        QuantizationConfig,
+        QuantizationScheme,
+        apply_quantization_config,
+    )
+    from transformers import Exaone4Config, Exaone4ForCausalLM
+
+    from exaone_nb.compress import recipe as recipes
+    from exaone_nb.compress.plan import plan_for
+
+    def weights(scheme):
+        return {
+            "num_bits": int(scheme[1]),
+            "type": "int",
+            "strategy": "group",
+            "group_size": 32,
+            "symmetric": True,
+        }
+
+    document = {
+        "groups": [{"scheme": {"weights": weights(s)}, "targets": t} for s, t in groups],
+        "ignore": ["lm_head"],
+    }
+    plan = plan_for(small, recipes.parse(document))
+    made = {f"g{i}": QuantizationScheme(targets=t, weights=weights(s)) for i, (s, t) in enumerate(groups)}
+    with torch.device("meta"):
+        model = Exaone4ForCausalLM(Exaone4Config(**{k: v for k, v in small.items() if k != "model_type"}))
+    apply_quantization_config(
+        model, QuantizationConfig(config_groups=made, ignore=["lm_head"]), show_progress=False
+    )
+    for name, index in plan.assigned.items():
+        theirs = getattr(model.get_submodule(name), "quantization_scheme", None)
+        ours = None if index is None else plan.schemes[index].weights.num_bits
+        assert (theirs.weights.num_bits if theirs else None) == ours, name

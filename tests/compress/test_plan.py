@@ -221,6 +221,12 @@ def test_a_target_that_decides_nothing(plan_of):
     assert "target-overruled" in codes(plan_of(groups=groups), "no-op")
 
 
+def test_the_same_target_twice_belongs_to_the_later_group(plan_of):
+    groups = [{"scheme": "W4A16", "targets": ["Linear"]}, {"scheme": "W8A16", "targets": ["Linear"]}]
+    plan = plan_of(groups=groups)
+    assert plan.counts() == {"-": 2, "W8A16": 210} and "target-overruled" in codes(plan, "no-op")
+
+
 def test_norms_cannot_be_quantized_and_nothing_left_is_an_error(plan_of):
     assert {"target-not-quantizable", "nothing"} <= codes(
         plan_of(targets=["re:.*layernorm"], ignore=[]), "error"
