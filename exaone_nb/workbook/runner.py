@@ -15,7 +15,8 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,12 +188,23 @@ def run(
     with store.exclusive(path):
         session = _Session(plan)
         try:
-            asyncio.run(session.work())
+            _complete(session.work)
         finally:
             index = store.finish(path, session.record, session.scrubber, single=single, pdf=pdf)
     return RunReport(
         path, session.record["status"], session.record["seconds"], tuple(session.outcomes()), index
     )
+
+
+def _complete(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end, also when this thread already runs an event loop (a notebook's kernel does)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+        return
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lambda: asyncio.run(work())).result()
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:

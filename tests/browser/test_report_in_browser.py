@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -94,7 +95,7 @@ def test_every_page_opens_without_a_request_or_complaint(page, report):
         levels = page.evaluate(
             "Array.from(document.querySelectorAll('h1,h2,h3,h4,h5,h6'), h => +h.tagName[1])"
         )
-        assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False)), (path.name, levels)
+        assert all(b <= a + 1 for a, b in itertools.pairwise(levels)), (path.name, levels)
         ids = page.evaluate("Array.from(document.querySelectorAll('[id]'), e => e.id)")
         assert len(ids) == len(set(ids)), path.name
         dead = page.evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 
@@ -113,7 +114,7 @@ def test_figures_go_through_show(chapter):
 def test_headings_start_at_one_and_never_jump(chapter):
     levels = [len(m[1]) for m in re.finditer(r"^(#{1,6}) \S", prose(chapter), re.MULTILINE)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 @every_chapter

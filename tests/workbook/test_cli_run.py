@@ -41,8 +41,8 @@ def test_run_takes_parameters_and_says_where_the_report_is(tmp_path, capsys, spe
 )
 def test_wrong_calls_end_with_2_and_a_remedy(tmp_path, capsys, words, said):
     write_notebook(tmp_path / "nb", "01_a", [("code", PARAMETERS, "parameters")])
-    words = words if "--notebooks" in words else [*words, "--notebooks", str(tmp_path / "nb")]
-    assert call("run", *words, "--out", tmp_path / "r") == 2
+    folder = [] if "--notebooks" in words else ["--notebooks", tmp_path / "nb"]
+    assert call("run", *folder, "--out", tmp_path / "r", *words) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "r").exists()
 
 

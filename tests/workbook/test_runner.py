@@ -185,8 +185,8 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
     write_notebook(folder, "02_b", [CELL, counting_cell("02"), ("code", child), ("code", wait)], after=["01"])
     command = [
         sys.executable,
-        "-m",
-        "exaone_nb.cli",
+        "-c",
+        "from exaone_nb.cli import main; main()",
         "run",
         "--notebooks",
         str(folder),
