@@ -81,12 +81,21 @@ def engine_saves_from(config: Mapping[str, Any], full: Mapping[str, Any], **opti
     Below it the window and the tokens in flight already cover the context. None when there is no such context up
     to the config's limit. `options` are those of `anatomy.kv.kv_cache`.
     """
-    limit = kv_cache(dict(config), **options).max_model_len
-    for context in range(16, limit + 1, 16):
-        a = kv_cache(dict(config), max_model_len=context, **options).bytes_per_request
-        if a < kv_cache(dict(full), max_model_len=context, **options).bytes_per_request:
-            return context
-    return None
+
+    def saves(blocks: int) -> bool:
+        mine, other = (
+            kv_cache(dict(c), max_model_len=16 * blocks, **options).bytes_per_request for c in (config, full)
+        )
+        return mine < other
+
+    # Once the context outgrows the window and the tokens in flight the gap only widens: search by halves.
+    low, high = 1, kv_cache(dict(config), **options).max_model_len // 16
+    if high < 1 or not saves(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if saves(middle) else (middle + 1, high)
+    return 16 * low
 
 
 def why_more_than_ideal(config: Mapping[str, Any], context: int, **options: Any) -> list[tuple[str, int]]:

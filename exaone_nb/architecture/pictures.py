@@ -35,6 +35,8 @@ def curves(
             across, up, STYLES[style], color=COLOURS[style], marker=MARKERS[style], ms=4, lw=1.5, label=name
         )
     axes.set(xlabel=x, ylabel=y, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+    if not log_x:
+        axes.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -133,7 +135,9 @@ def influence_bars(panels: Mapping[str, Tensor]) -> Figure:
     """Gradient of the last output by input position, log scale; positions with gradient zero have no bar."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(panels), 1, figsize=(8, 1.7 * len(panels)), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(8, 1.7 * len(panels)), sharex=True, sharey=True, squeeze=False
+    )
     for axis, (name, values) in zip(axes[:, 0], panels.items(), strict=True):
         seen = values > 0
         axis.bar(range(len(values)), values.where(seen, values.new_tensor(float("nan"))), color=COLOURS[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,9 +19,9 @@ from exaone_nb.architecture.arrangements import Arrangement
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import Shape, whole
 from exaone_nb.errors import UsageError
+from exaone_nb.paths import NANO
 
 LENGTH = 64  # tokens per row
-SMOOTH = 10  # the losses of so many last steps make a run's end value
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,14 @@ class Run:
         return len(self.losses)
 
 
-def nano_rows(rows: int, seed: int, split: str = "train") -> Tensor:
-    """`rows` x LENGTH token ids of nano's own conversations, back to back. Seeded."""
+def nano_rows(rows: int, seed: int, split: str = "train", folder: str | Path = NANO) -> Tensor:
+    """`rows` x LENGTH token ids of nano's conversations, back to back, by the tokenizer in `folder`. Seeded."""
     from transformers import AutoTokenizer
 
     from exaone_nb.nano.conversations import conversations
     from exaone_nb.nano.tokenizer import encode
-    from exaone_nb.paths import NANO
 
-    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     stream: list[int] = []
     items = conversations(split, seed)
     while len(stream) < rows * LENGTH:
@@ -114,6 +114,13 @@ def race(
     tell: Callable[[Run], None] = lambda run: None,
 ) -> list[Run]:
     """Every combination. A seed fixes the start and the order of the data, so runs of one seed are paired."""
+    for name, values in (
+        ("Arrangements", arrangements),
+        ("Learning rates", learning_rates),
+        ("Seeds", seeds),
+    ):
+        if not values:
+            raise UsageError(f"{name}: an empty list.", expected="at least one.")
     data, held_out = nano_rows(2048, seed=0), nano_rows(64, seed=1, split="validation")
     runs = []
     for seed in seeds:

@@ -29,7 +29,7 @@ def test_against_the_anatomy_wing(context):
     work = work_of(HYBRID)
     assert costs.kept_bytes(HYBRID, context) == work.cache_bytes_read(context)
     assert costs.attention_flops(HYBRID, context) == 2 * work.attention_products(context)
-    assert costs.linear_flops(HYBRID) == 2 * (work.products["plain"] + work.products["quantized"])
+    assert costs.linear_flops(HYBRID) == 2 * work.products["plain"]
 
 
 def test_designs_by_hand():
@@ -49,6 +49,9 @@ def test_crossovers_are_the_first_of_their_kind():
     assert costs.context_where_attention_equals_linears(costs.design(HYBRID, "sliding")) is None
     start = costs.engine_saves_from(HYBRID, full)
     assert start > 4096 - 1 + 8192  # window and tokens in flight first
+    for context, saves in ((16, False), (8192, False), (start - 16, False), (start, True), (32768, True)):
+        mine, other = (kv_cache(c, max_model_len=context).bytes_per_request for c in (HYBRID, full))
+        assert (mine < other) is saves
     assert costs.engine_saves_from(full, full) is None
 
 

@@ -1,5 +1,6 @@
 """The experiments of chapters 03 and 04 against what can be known without them."""
 
+import itertools
 import math
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_prover_leaves_the_model_alone():
 def test_stream_of_post_ln_is_one_and_of_reorder_ln_bounded_by_its_additions():
     assert all(math.isclose(rms, 1, abs_tol=1e-3) for rms in probes.stream_rms(model(POST_LN), IDS)[1:])
     rms = probes.stream_rms(model(REORDER_LN, layers=8), IDS)
-    for before, after in zip(rms, rms[1:], strict=False):
+    for before, after in itertools.pairwise(rms):
         assert after <= before + 2 + 1e-4  # two additions of RMS 1
 
 
