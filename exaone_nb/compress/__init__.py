@@ -5,6 +5,7 @@
     modules.py      which module a pattern matches, and which scheme wins
     plan.py         the dry run: module -> scheme, findings, predicted bytes, where it can be served
     quantize.py     runs llm-compressor, atomically, and writes the manifest
+    serving.py      where a plan can be served; differences.py compares two recipes in effect
     formats.py      number grids, round-to-nearest by hand, unpacking what is stored
     gptq.py         GPTQ on one layer, small enough to read
     damage.py       what was lost: weights, layer outputs, logits, perplexity, each with its interval
