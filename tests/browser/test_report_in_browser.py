@@ -121,10 +121,13 @@ def test_the_policy_stops_what_sanitizing_might_miss(page, report, tmp_path):
     smuggled = "<script>window.hacked = 1</script><img src='https://example.invalid/x.png' onerror='window.hacked = 1'>"
     copy = tmp_path / "smuggled.html"
     copy.write_text(text.replace("</main>", smuggled + "</main>"), encoding="utf-8")
+    failed = []
+    page.on("requestfailed", lambda request: failed.append(request.failure))
     page.goto(copy.as_uri())
     page.wait_for_timeout(300)
     assert page.evaluate("window.hacked") is None
-    assert page.heard and all("Content Security Policy" in line for line in page.heard)
+    assert sum("Content Security Policy" in line for line in page.heard) >= 2
+    assert failed == ["csp"], "the picture's address is refused before anything is sent"
     assert page.locator("button.sort").count() > 0, "our own script still runs"
 
 

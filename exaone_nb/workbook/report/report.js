@@ -23,7 +23,7 @@
   // Tables: a button in every column head sorts by that column, numbers as numbers.
   function key(cell) {
     const text = cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent.trim();
-    const match = /^[^\d+\-−.]*([+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?)/.exec(text);
+    const match = /^[~≈<>±$]?\s*([+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?)/.exec(text);
     const number = match ? parseFloat(match[1].replace(/,/g, "").replace("−", "-")) : NaN;
     return { text: text, number: number };
   }
@@ -34,7 +34,7 @@
     const numeric = keyed.every(function (k) { return k.key.text === "" || !isNaN(k.key.number); });
     keyed.sort(function (a, b) {
       if (a.key.text === "" || b.key.text === "") return (a.key.text === "") - (b.key.text === "");
-      const order = numeric ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text);
+      const order = numeric ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text, undefined, { numeric: true });
       return down ? -order : order;
     });
     keyed.forEach(function (k) { body.appendChild(k.row); });
@@ -47,6 +47,11 @@
     const regular = Array.from(table.tBodies[0].rows).every(function (r) { return r.cells.length === row.cells.length; });
     if (!regular) return;
     Array.from(row.cells).forEach(function (head, column) {
+      const cells = Array.from(table.tBodies[0].rows, function (r) { return r.cells[column]; });
+      const plain = /^$|^[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?$/;
+      if (cells.length && cells.every(function (c) { return plain.test(c.textContent.trim()); })) {
+        [head].concat(cells).forEach(function (c) { c.classList.add("number"); });
+      }
       const control = document.createElement("button");
       control.type = "button";
       control.className = "sort";
