@@ -19,7 +19,7 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.kv import kv_cache
 
 ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 200
+REPEATS = 20
 MODELS = ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "K-EXAONE-236B-A23B", "gpt-oss-120b", "gemma-3-1b-it")
 
 
@@ -44,7 +44,7 @@ def median_seconds(action, repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
-def import_seconds(statement: str, repeats: int = 3) -> float:
+def import_seconds(statement: str, repeats: int = 1) -> float:
     """Median wall time of a fresh interpreter that runs one import, less that of an empty one."""
 
     def run(code: str) -> float:
