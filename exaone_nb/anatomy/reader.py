@@ -151,8 +151,8 @@ def _from_index(content: bytes) -> tuple[list[str], dict[str, int], dict[str, st
         raise WorkbookError(f"{INDEX} has no weight_map of tensor to file.", expected="a safetensors index.")
     guesses: dict[str, int] = {}
     for tensor, shard in weight_map.items():
-        # name, dtype, shape and two offsets take about 90 bytes beside the name
-        guesses[shard] = guesses.get(shard, 512) + len(tensor) + 96
+        # name, dtype, shape and two offsets take about 77 bytes beside the name; too short a guess costs a second request
+        guesses[shard] = guesses.get(shard, 100) + len(tensor) + 77
     for shard in guesses:
         _check_inside(shard)
     metadata = document.get("metadata")
