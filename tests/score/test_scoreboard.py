@@ -1,0 +1,207 @@
+"""The board from result files: joined, paired, refused when it does not compare, and honest about noise."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.score import tables
+from exaone_nb.score.hackathon import weights_of
+from exaone_nb.score.pictures import alt_text, scoreboard_figure
+from exaone_nb.score.recommendation import recommend
+from exaone_nb.score.scoreboard import make_scoreboard
+
+CANDIDATES = {  # scheme, bytes, seconds per token, share of items solved
+    "baseline": ("unquantized", 6_000_000, 0.0040, 0.80),
+    "w8a8": ("W8A8", 3_000_000, 0.0030, 0.795),
+    "twin": ("W8A8", 2_900_000, 0.0030, 0.79),
+    "bad": ("W4A16", 3_100_000, 0.0050, 0.40),
+}
+
+
+def write_run(path, candidates=CANDIDATES, n=400, items=True, **details) -> RunFolder:
+    """A run whose candidates solve nested sets of the same items, as compressed versions of one model do."""
+    run, rng = RunFolder.at(path), np.random.default_rng(5)
+    hard = {task: rng.random(n) for task in ("one", "two")}
+    for name, (scheme, size, seconds, solved) in candidates.items():
+        run.write_result(
+            "bytes", recipe=name, value=size, unit="B", details={"scheme": scheme, "predicted_bytes": size}
+        )
+        run.write_result(
+            "speed",
+            recipe=name,
+            label="per_token",
+            value=seconds,
+            unit="s/token",
+            interval=(0.99 * seconds, 1.01 * seconds),
+            details={"engine": "vllm", "device": "cpu", "batch": 8, "roofline_fraction": 0.3},
+        )
+        for task, limits in hard.items():
+            right = (limits < solved).astype(float)
+            run.write_result(
+                "accuracy",
+                recipe=name,
+                label=task,
+                value=float(right.mean()),
+                unit="fraction",
+                n=n,
+                interval=(right.mean() - 0.04, right.mean() + 0.04),
+                details={
+                    "metric": "exact_match,none",
+                    "task_version": 1,
+                    "num_fewshot": 0,
+                    "outcomes": {"truncated": 3 if name == "bad" else 0},
+                    **({"items": {f"{task}-{i}": v for i, v in enumerate(right)}} if items else {}),
+                    **details,
+                },
+            )
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def test_values_are_those_of_the_files_and_the_formula(run):
+    board = make_scoreboard(run)
+    row, base = board.row("w8a8"), board.row("baseline")
+    files = {(r["recipe"], r["label"]): r["value"] for r in run.read_results("accuracy")}
+    assert row.accuracy.value == pytest.approx((files["w8a8", "one"] + files["w8a8", "two"]) / 2)
+    assert base.score.value == base.score.low == base.score.high == 0.5
+    assert row.score.value == pytest.approx(0.5 * row.accuracy.value / base.accuracy.value + 0.5 * 0.25)
+    assert row.score.low < row.score.value < row.score.high
+    assert (board.items, board.paired) == (800, True)
+    assert json.dumps(board.document())
+
+
+def test_close_candidates_are_within_noise_and_far_ones_are_not(run):
+    board = make_scoreboard(run)
+    assert [row.recipe for row in board.rows] == ["w8a8", "twin", "baseline", "bad"]
+    assert board.row("twin").within_noise
+    assert not board.row("baseline").within_noise and not board.row("bad").within_noise
+    assert board.row("bad").behind.low > 0.2
+    assert sum(row.share_best for row in board.rows) == pytest.approx(1)
+    assert board.row("bad").dominated_by == ("twin", "w8a8")
+    assert {row.recipe for row in board.front} == {"baseline", "w8a8", "twin"}
+
+
+def test_pairing_narrows_the_interval_of_a_difference(tmp_path):
+    paired = make_scoreboard(write_run(tmp_path / "a"))
+    unpaired = make_scoreboard(write_run(tmp_path / "b", items=False))
+    width = {b: b.row("twin").behind.high - b.row("twin").behind.low for b in (paired, unpaired)}
+    assert width[paired] < 0.6 * width[unpaired]
+    assert any("unpaired" in remark for remark in unpaired.remarks)
+    assert not unpaired.paired
+
+
+def test_the_same_seed_gives_the_same_board(run):
+    assert make_scoreboard(run) == make_scoreboard(run)
+    assert make_scoreboard(run, seed=1).row("twin").score != make_scoreboard(run).row("twin").score
+
+
+def test_the_recommendation_lets_bytes_decide_among_equals(run):
+    advice = recommend(make_scoreboard(run))
+    assert advice.choice == "twin"
+    assert "within noise" in advice.headline and "w8a8" in advice.headline
+    assert "bad gave 6 cut, empty or unreadable answers" in advice.text()
+
+
+def test_a_clear_winner_and_no_winner(tmp_path):
+    clear = {n: CANDIDATES[n] for n in ("baseline", "w8a8", "bad")}
+    assert "beyond noise" in recommend(make_scoreboard(write_run(tmp_path / "a", clear))).headline
+    worse = {n: CANDIDATES[n] for n in ("baseline", "bad")}
+    advice = recommend(make_scoreboard(write_run(tmp_path / "b", worse)))
+    assert advice.choice == "baseline" and advice.headline.startswith("Submit nothing yet")
+
+
+def test_bytes_count_when_the_weights_say_so(run):
+    two, three = make_scoreboard(run), make_scoreboard(run, weights=weights_of("phase3"))
+    gained = three.row("twin").score.value - three.row("w8a8").score.value
+    assert gained > two.row("twin").score.value - two.row("w8a8").score.value
+
+
+@pytest.mark.parametrize("axis", ["bytes", "speed", "accuracy"])
+def test_a_missing_axis_names_the_chapter_that_makes_it(run, axis):
+    for path in run.results.glob(f"{axis}__*"):
+        path.unlink()
+    chapter = {"bytes": "05", "speed": "06", "accuracy": "07"}[axis]
+    with pytest.raises(WorkbookError, match=axis) as caught:
+        make_scoreboard(run)
+    assert f"exaone-nb run {chapter}" in caught.value.remedy
+
+
+def test_an_incomplete_candidate_is_left_out_with_the_command(run):
+    (run.results / "speed__bad__per_token.json").unlink()
+    board = make_scoreboard(run)
+    assert "bad" not in [row.recipe for row in board.rows]
+    assert any(r.startswith("bad is left out: no speed") and "run 06" in r for r in board.remarks)
+    (run.results / "speed__baseline__per_token.json").unlink()
+    with pytest.raises(WorkbookError, match="base 'baseline'"):
+        make_scoreboard(run)
+
+
+def test_a_task_that_not_all_were_scored_on_is_left_out(run):
+    (run.results / "accuracy__bad__two.json").unlink()
+    board = make_scoreboard(run)
+    assert board.tasks == ("one",)
+    assert any("two is left out: bad" in remark for remark in board.remarks)
+
+
+@pytest.mark.parametrize("key", ["metric", "task_version", "num_fewshot"])
+def test_scores_taken_differently_are_refused(run, key):
+    path = run.results / "accuracy__bad__two.json"
+    document = json.loads(path.read_text())
+    document["details"][key] = "another"
+    path.write_text(json.dumps(document))
+    with pytest.raises(WorkbookError, match=r"two was scored with another .* for bad"):
+        make_scoreboard(run)
+
+
+def test_other_items_are_not_paired(run):
+    path = run.results / "accuracy__bad__two.json"
+    document = json.loads(path.read_text())
+    document["details"]["items"] = {f"other-{i}": 1.0 for i in range(400)}
+    path.write_text(json.dumps(document))
+    assert not make_scoreboard(run).paired
+
+
+def test_a_base_that_solves_nothing_is_refused(tmp_path):
+    with pytest.raises(WorkbookError, match="solves almost nothing"):
+        make_scoreboard(write_run(tmp_path, CANDIDATES | {"baseline": ("unquantized", 6, 0.1, 0.0)}))
+
+
+def test_too_few_draws_and_unknown_names_are_wrong_calls(run):
+    with pytest.raises(UsageError):
+        make_scoreboard(run, draws=10)
+    with pytest.raises(UsageError):
+        make_scoreboard(run).row("nobody")
+
+
+def test_tables_hold_every_candidate_and_escape_names(tmp_path):
+    run = write_run(tmp_path / "run", CANDIDATES | {"<b>x": CANDIDATES["twin"]})
+    board = make_scoreboard(run)
+    table, page = tables.write_tables(board, tmp_path / "out")
+    with open(table, newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["recipe"] for row in rows] == [row.recipe for row in board.rows]
+    assert float(rows[0]["score"]) == board.best.score.value
+    html = page.read_text(encoding="utf-8")
+    assert "<b>x" not in html and "&lt;b&gt;x" in html and "http" not in html
+
+
+def test_the_figure_names_every_candidate(run):
+    import matplotlib.pyplot as plt
+
+    board = make_scoreboard(run)
+    figure = scoreboard_figure(board)
+    words = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+    plt.close(figure)
+    for row in board.rows:
+        assert row.recipe in words and row.recipe in alt_text(board)
+    assert "within noise of the best" in words

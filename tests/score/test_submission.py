@@ -1,0 +1,493 @@
+"""pack and check: every defect is planted once in a good model, and must be found by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from exaone_nb.anatomy.logical import expectations
+from exaone_nb.anatomy.stored import StoredTensor
+from exaone_nb.cli import app
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import NANO
+from exaone_nb.score.submission import archive
+from exaone_nb.score.submission.check import check
+from exaone_nb.score.submission.pack import pack
+
+CONFIG = {
+    "architectures": ["Exaone4ForCausalLM"],
+    "model_type": "exaone4",
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 1024,
+    "max_position_embeddings": 65536,
+    "tie_word_embeddings": True,
+    "layer_types": ["full_attention"] * 2,
+    "sliding_window": None,
+    "rope_theta": 1000000.0,
+    "eos_token_id": 6,
+    "torch_dtype": "bfloat16",
+}
+W8A8 = {
+    "quant_method": "compressed-tensors",
+    "format": "int-quantized",
+    "ignore": ["lm_head"],
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
+            "input_activations": {
+                "num_bits": 8,
+                "type": "int",
+                "strategy": "token",
+                "symmetric": True,
+                "dynamic": True,
+            },
+        }
+    },
+}
+
+
+def make_model(folder: Path, **changes) -> Path:
+    """Write a W8A8 model of two layers; `changes` go into config.json after the weights were written for the plain one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {**CONFIG, "quantization_config": W8A8}
+    write_weights(folder / "model.safetensors", config)
+    write(folder / "config.json", {**config, **changes})
+    write(folder / "generation_config.json", {"eos_token_id": 6, "pad_token_id": 0})
+    write(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "[|endofturn|]"},
+    )
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        (folder / name).write_bytes((NANO / name).read_bytes())
+    return folder
+
+
+def write(path: Path, document: dict) -> None:
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def write_weights(path: Path, config: dict, extra: dict | None = None) -> None:
+    """Safetensors by hand: header, then zeros. No torch needed."""
+    header, offset = {}, 0
+    for name, wanted in {**expectations(config), **(extra or {})}.items():
+        tensor = getattr(wanted, "tensor", wanted)
+        header[name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.bytes],
+        }
+        offset += tensor.bytes
+    content = json.dumps(header).encode()
+    content += b" " * (-len(content) % 8)
+    path.write_bytes(len(content).to_bytes(8, "little") + content + bytes(offset))
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(tmp_path / "good")
+
+
+def failures(report) -> set[str]:
+    return {finding.check for finding in report.findings if finding.level == "fail"}
+
+
+def warnings(report) -> set[str]:
+    return {finding.check for finding in report.findings if finding.level == "warn"}
+
+
+def edit(path: Path, **changes) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    write(path, {k: v for k, v in {**document, **changes}.items() if v != "DELETE"})
+
+
+def quantized(**changes) -> dict:
+    document = json.loads(json.dumps(W8A8))
+    group = document["config_groups"]["group_0"]
+    for key, value in changes.items():
+        (group if key in group else document)[key] = value
+    return document
+
+
+def zipped(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as target:
+        for name, content in entries.items():
+            target.writestr(name, content)
+    return path
+
+
+def test_a_good_model_passes_as_folder_and_as_zip(model, tmp_path):
+    assert check(model, load=False).passed
+    packed = pack(model, tmp_path / "submit.zip")
+    report = check(packed.path, load=False)
+    assert report.passed
+    assert {name.split("/")[0] for name in zipfile.ZipFile(packed.path).namelist()} == {"model"}
+    # The only remark about a good practice model is that it is not the 1.2B.
+    assert warnings(report) == {"base model"}
+
+
+def test_packing_twice_gives_the_same_bytes_whatever_the_dates(model, tmp_path):
+    first = pack(model, tmp_path / "a.zip").sha256
+    copy = tmp_path / "copied elsewhere"
+    shutil.copytree(model, copy)
+    for path in copy.iterdir():
+        os.utime(path, (1, 1))
+        path.chmod(0o600)
+    second = pack(copy, tmp_path / "b.zip")
+    assert second.sha256 == first == hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
+
+
+def test_the_manifest_holds_the_hash_of_every_file(model, tmp_path):
+    packed = pack(model, tmp_path / "submit.zip", licence=Path(__file__))
+    with zipfile.ZipFile(packed.path) as made:
+        manifest = json.loads(made.read("model/submission.json"))
+        assert {f"model/{n}" for n in manifest["files"]} | {"model/submission.json"} == set(made.namelist())
+        for name, entry in manifest["files"].items():
+            content = made.read(f"model/{name}")
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["bytes"], entry["sha256"])
+        assert made.read("model/LICENSE") == Path(__file__).read_bytes()
+
+
+def test_packing_follows_links_and_leaves_rubbish_out(model, tmp_path):
+    blob = tmp_path / "blob"
+    (model / "model.safetensors").rename(blob)
+    (model / "model.safetensors").symlink_to(blob)
+    (model / "__pycache__").mkdir()
+    (model / "__pycache__" / "x.pyc").write_bytes(b"x")
+    (model / ".secret").write_text("x")
+    packed = pack(model, tmp_path / "submit.zip")
+    with zipfile.ZipFile(packed.path) as made:
+        assert made.read("model/model.safetensors") == blob.read_bytes()
+    assert set(packed.left_out) == {"__pycache__/x.pyc", ".secret"}
+    assert check(packed.path, load=False).passed
+
+
+def test_a_file_above_two_gigabytes_gets_a_zip64_entry(monkeypatch, tmp_path):
+    from exaone_nb.score.submission import pack as module
+
+    monkeypatch.setattr(module, "_object", lambda path: {})
+    # 2 GB need not be written to see that the entry may grow past 4 GB: the local header says so.
+    monkeypatch.setattr(module.shutil, "copyfileobj", lambda source, sink, size: sink.write(b"x"))
+    big = tmp_path / "big"
+    with open(big, "wb") as handle:
+        handle.truncate(2**31)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as target:
+        module._add(target, "model/big", big)
+    local_header = (tmp_path / "z.zip").read_bytes()[:30]
+    assert struct.unpack("<4sHHHHHIIIHH", local_header)[-1] == 20  # length of the zip64 extra field
+
+
+def test_old_libraries_get_the_names_they_know(model, tmp_path):
+    rope = {"rope_theta": 1e6, "rope_type": "llama3", "factor": 16.0}
+    edit(
+        model / "config.json",
+        rope_theta="DELETE",
+        rope_parameters=rope,
+        torch_dtype="DELETE",
+        dtype="bfloat16",
+    )
+    write(
+        model / "tokenizer_config.json",
+        {
+            "backend": "tokenizers",
+            "tokenizer_class": "TokenizersBackend",
+            "extra_special_tokens": ["[|user|]"],
+        },
+    )
+    report = check(model, load=False)
+    assert failures(report) == {"old libraries"}
+    assert sum(f.check == "old libraries" for f in report.findings) == 4
+    packed = pack(model, tmp_path / "submit.zip")
+    assert check(packed.path, load=False).passed
+    with zipfile.ZipFile(packed.path) as made:
+        config = json.loads(made.read("model/config.json"))
+        tokenizer = json.loads(made.read("model/tokenizer_config.json"))
+    assert config["rope_theta"] == 1e6
+    assert config["rope_scaling"] == {"rope_type": "llama3", "factor": 16.0}
+    assert (config["torch_dtype"], config["dtype"]) == ("bfloat16", "bfloat16")
+    assert tokenizer == {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "additional_special_tokens": ["[|user|]"],
+    }
+    assert len(packed.changed) == 5
+    with pytest.raises(WorkbookError, match="rope_parameters only"):
+        pack(model, tmp_path / "plain.zip", adapt=False)
+    assert not (tmp_path / "plain.zip").exists()
+
+
+WRONG_MODELS = {
+    "lm_head quantized": ({"quantization_config": quantized(ignore=[])}, "lm_head"),
+    "W4A8": (
+        {
+            "quantization_config": quantized(
+                weights={"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
+            )
+        },
+        "kernels",
+    ),
+    "W4AFP8": (
+        {
+            "quantization_config": quantized(
+                weights={"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128},
+                input_activations={"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True},
+            )
+        },
+        "kernels",
+    ),
+    "NVFP4": (
+        {
+            "quantization_config": quantized(
+                weights={"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16},
+                input_activations=None,
+            )
+        },
+        "kernels",
+    ),
+    "3 bits": (
+        {
+            "quantization_config": quantized(
+                weights={"num_bits": 3, "type": "int", "strategy": "group", "group_size": 128},
+                input_activations=None,
+            )
+        },
+        "kernels",
+    ),
+    "2:4": ({"quantization_config": quantized(sparsity_config={"sparsity_structure": "2:4"})}, "kernels"),
+    "nothing matches": ({"quantization_config": quantized(targets=["re:model.decoder.*"])}, "quantization"),
+    "embedding quantized": ({"quantization_config": quantized(targets=["Linear", "Embedding"])}, "embedding"),
+    "layer_types too long": ({"layer_types": ["full_attention"] * 3}, "layer_types"),
+    "untied without a head": ({"tie_word_embeddings": False}, "tied head"),
+    "a layer that is not there": ({"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}, "weights"),
+    "other widths": ({"intermediate_size": 512}, "weights"),
+    "another family": ({"model_type": "qwen3"}, "base model"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_MODELS)
+def test_a_wrong_config_fails_with_a_remedy(name, tmp_path):
+    changes, expected = WRONG_MODELS[name]
+    model = make_model(tmp_path / "m", **changes)
+    report = check(model, load=False)
+    assert expected in failures(report)
+    assert all(f.remedy for f in report.findings if f.level == "fail")
+    with pytest.raises(WorkbookError, match="Not packed"):
+        pack(model, tmp_path / "submit.zip")
+    assert not (tmp_path / "submit.zip").exists()
+
+
+NO_EFFECT = {
+    "activation order per channel": quantized(
+        weights={"num_bits": 8, "type": "int", "strategy": "channel", "actorder": "static"}
+    ),
+    "cache scheme": quantized(kv_cache_scheme={"num_bits": 8, "type": "float", "strategy": "tensor"}),
+    "ignore that matches nothing": quantized(ignore=["lm_head", "model.layers.0"]),
+}
+
+
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_a_setting_without_effect_is_named(name, tmp_path):
+    model = make_model(tmp_path / "m", quantization_config=NO_EFFECT[name])
+    write_weights(model / "model.safetensors", json.loads((model / "config.json").read_text()))
+    report = check(model, load=False)
+    assert "no effect" in warnings(report)
+    assert report.passed
+
+
+def test_a_plain_recipe_has_no_such_remark(model):
+    assert "no effect" not in warnings(check(model, load=False))
+
+
+def test_a_tied_head_stored_again_is_weighed(model):
+    config = json.loads((model / "config.json").read_text())
+    head = StoredTensor("lm_head.weight", "BF16", (1024, 256))
+    write_weights(model / "model.safetensors", config, {"lm_head.weight": head})
+    report = check(model, load=False)
+    assert any(f.check == "tied head" and "524,288 bytes twice" in f.message for f in report.findings)
+
+
+WRONG_FILES = {
+    "no config": (lambda m: (m / "config.json").unlink(), "structure"),
+    "no weights": (lambda m: (m / "model.safetensors").unlink(), "structure"),
+    "weights cut short": (lambda m: os.truncate(m / "model.safetensors", 5000), "weights"),
+    "no tokenizer": (lambda m: (m / "tokenizer.json").unlink(), "tokenizer"),
+    "no template": (lambda m: (m / "chat_template.jinja").unlink(), "chat template"),
+    "a pickle": (lambda m: (m / "pytorch_model.bin").write_bytes(b"x"), "pickles"),
+    "config is a list": (lambda m: (m / "config.json").write_text("[]"), "files"),
+    "no end of turn": (
+        lambda m: (
+            edit(m / "generation_config.json", eos_token_id="DELETE"),
+            edit(m / "config.json", eos_token_id="DELETE"),
+        ),
+        "generation config",
+    ),
+    "a token": (lambda m: (m / "README.md").write_text("login with hf_" + "a" * 34), "secrets"),
+    "a private key": (lambda m: (m / "notes.txt").write_text("-----BEGIN PRIVATE " + "KEY-----"), "secrets"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_wrong_files_fail_with_a_remedy(name, model):
+    spoil, expected = WRONG_FILES[name]
+    spoil(model)
+    report = check(model, load=False)
+    assert expected in failures(report)
+    assert all(f.remedy for f in report.findings if f.level == "fail")
+
+
+def test_a_found_token_is_never_printed(model):
+    token = "hf_" + "B" * 34
+    (model / "README.md").write_text(f"token: {token}")
+    assert token not in json.dumps(check(model, load=False).document())
+
+
+def test_an_absolute_path_is_a_warning(model):
+    edit(model / "config.json", _name_or_path="/content/drive/MyDrive/exaone")
+    report = check(model, load=False)
+    assert "absolute paths" in warnings(report)
+    assert report.passed
+
+
+def good_entries(model: Path) -> dict[str, bytes]:
+    return {f"model/{path.name}": path.read_bytes() for path in model.iterdir()}
+
+
+WRONG_ZIPS = {
+    "leads upwards": ({"model/../../evil": b"x"}, "names"),
+    "absolute": ({"/etc/evil": b"x"}, "names"),
+    "drive letter": ({"C:/evil": b"x"}, "names"),
+    "beside model": ({"script.py": b"x"}, "structure"),
+    "twice but for case": ({"model/CONFIG.json": b"{}"}, "names"),
+    "device name": ({"model/aux.json": b"{}"}, "names"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ZIPS)
+def test_a_zip_with_bad_names_is_refused_and_not_unpacked(name, model, tmp_path, monkeypatch):
+    extra, expected = WRONG_ZIPS[name]
+    path = zipped(tmp_path / "z.zip", {**good_entries(model), **extra})
+    monkeypatch.setattr(archive, "unpacked", lambda path: pytest.fail("unpacked all the same"))
+    assert expected in failures(check(path, load=False))
+
+
+def test_backslashes_are_seen_as_written(model, tmp_path):
+    path = zipped(tmp_path / "z.zip", {**good_entries(model), "model/a_evil": b"x"})
+    path.write_bytes(path.read_bytes().replace(b"model/a_evil", b"model\\a_evil"))
+    assert "names" in failures(check(path, load=False))
+
+
+def test_the_wrong_top_folder_is_named(model, tmp_path):
+    path = zipped(tmp_path / "z.zip", {f"submit/{p.name}": p.read_bytes() for p in model.iterdir()})
+    report = check(path, load=False)
+    assert any("config.json is in 'submit'" in f.message for f in report.findings)
+
+
+def test_a_link_and_a_double_name_are_refused(model, tmp_path):
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w") as target:
+        for name, content in good_entries(model).items():
+            target.writestr(name, content)
+        link = zipfile.ZipInfo("model/link")
+        link.external_attr = 0o120777 << 16
+        target.writestr(link, "/etc/passwd")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            target.writestr("model/config.json", "{}")
+    assert failures(check(path, load=False)) >= {"links", "names"}
+
+
+def test_a_bomb_is_refused_from_its_directory_alone(model, tmp_path, monkeypatch):
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("model/zeros", "w") as sink:
+        for _ in range(200):
+            sink.write(bytes(1_000_000))
+    monkeypatch.setattr(archive, "unpacked", lambda path: pytest.fail("unpacked all the same"))
+    assert "size" in failures(check(path, load=False))
+
+
+def test_an_entry_larger_than_it_says_is_stopped(model, tmp_path):
+    path = zipped(tmp_path / "z.zip", good_entries(model), zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    real = (model / "tokenizer.json").stat().st_size
+    # Both headers announce ten bytes.
+    lied = content.replace(struct.pack("<I", real), struct.pack("<I", 10))
+    assert lied != content
+    path.write_bytes(lied)
+    assert "zip" in failures(check(path, load=False))
+
+
+def test_damage_is_found(model, tmp_path):
+    path = zipped(tmp_path / "z.zip", good_entries(model))
+    content = bytearray(path.read_bytes())
+    at = content.find(b"safetensors") + 4000
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    report = check(path, load=False)
+    assert any(f.check == "zip" and "damaged" in f.message for f in report.findings)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
+def test_what_is_no_zip_is_refused(content, tmp_path):
+    path = tmp_path / "submit.zip"
+    path.write_bytes(content)
+    assert failures(check(path, load=False)) == {"zip"}
+
+
+def test_nothing_there_is_a_wrong_call(tmp_path):
+    with pytest.raises(UsageError):
+        check(tmp_path / "nothing.zip")
+    with pytest.raises(UsageError):
+        pack(tmp_path / "nothing")
+
+
+def test_a_failed_packing_leaves_the_old_zip(model, tmp_path, monkeypatch):
+    from exaone_nb.score.submission import pack as module
+
+    out = tmp_path / "submit.zip"
+    before = pack(model, out).sha256
+    monkeypatch.setattr(module, "_add", lambda *arguments: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        pack(model, out)
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good", "submit.zip"]
+
+
+def test_the_verbs_speak_json_and_exit_with_1(model, tmp_path):
+    runner = CliRunner()
+    out = tmp_path / "submit.zip"
+    done = runner.invoke(app, ["pack", str(model), "--out", str(out), "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    done = runner.invoke(app, ["check", str(out), "--no-load", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["passed"]) == (0, True)
+    (model / "tokenizer.json").unlink()
+    done = runner.invoke(app, ["check", str(model), "--no-load", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["passed"]) == (1, False)
+
+
+@pytest.mark.heavy
+def test_nano_loads_offline_and_noise_does_not(tmp_path):
+    packed = pack(NANO, tmp_path / "submit.zip")
+    report = check(packed.path)
+    assert report.passed
+    assert any(f.check == "load" and f.level == "ok" for f in report.findings)
+    broken = tmp_path / "broken"
+    shutil.copytree(NANO, broken)
+    (broken / "tokenizer.json").write_text("{}")
+    edit(
+        broken / "tokenizer_config.json",
+        tokenizer_class="PreTrainedTokenizerFast",
+        extra_special_tokens="DELETE",
+    )
+    assert failures(check(broken)) == {"load"}
