@@ -68,7 +68,7 @@ def server_command(
         "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
     ]  # fmt: skip
     # A grammar that allows white space allows an answer of nothing else, up to the limit.
-    command += ["--structured-outputs-config", '{"disable_any_whitespace": true}']
+    command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     if reasoning_parser:
         command += ["--reasoning-parser", reasoning_parser]
     return command + (["--enforce-eager"] if eager else []) + list(extra)
