@@ -44,7 +44,10 @@ def test_lecture_matrix_says_what_the_lecture_said() -> None:
     assert len(rows) == 11
     assert rows["GPTQ"]["volta"] == "yes" and rows["AWQ"]["volta"] == "no"
     assert rows["FP8 (W8A8)"]["ampere"] == "no" and rows["FP8 (W8A8)"]["ada"] == "yes"
-    assert {value for row in rows.values() for key, value in row.items() if key != "implementation"} == {"yes", "no"}
+    assert {value for row in rows.values() for key, value in row.items() if key != "implementation"} == {
+        "yes",
+        "no",
+    }
     # where the lecture and 0.32 differ: a compressed-tensors W4A16 file does not run on Volta
     assert not kernels.on_gpu("W4A16", find_gpu("V100-16GB")).runs
 

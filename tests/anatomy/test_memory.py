@@ -34,9 +34,7 @@ def test_longest_and_concurrency_are_consistent_with_the_cache() -> None:
     assert not plan.fits and 0 < plan.longest < plan.context
     shorter = plan_memory(config, "FP8_DYNAMIC", "H100-SXM", context=plan.longest, concurrency=4)
     assert shorter.fits
-    assert not plan_memory(
-        config, "FP8_DYNAMIC", "H100-SXM", context=plan.longest + 16, concurrency=4
-    ).fits
+    assert not plan_memory(config, "FP8_DYNAMIC", "H100-SXM", context=plan.longest + 16, concurrency=4).fits
     assert plan.largest_concurrency == plan.left_for_cache // plan.kv.bytes_per_request
 
 
@@ -44,7 +42,10 @@ def test_in_flight_is_what_the_card_would_batch() -> None:
     config = config_of("EXAONE-4.0-32B")
     assert find_gpu("L4").batched_tokens() == 8192 and find_gpu("L4").batched_tokens(server=True) == 2048
     assert find_gpu("A100-80GB").batched_tokens() == 8192, "vLLM keeps the A100 at the small default"
-    assert find_gpu("H100-SXM").batched_tokens() == 16384 and find_gpu("B200").batched_tokens(server=True) == 16384
+    assert (
+        find_gpu("H100-SXM").batched_tokens() == 16384
+        and find_gpu("B200").batched_tokens(server=True) == 16384
+    )
     plan = plan_memory(config, "W4A16", "H100-SXM")
     expected = kv_cache(config, max_num_batched_tokens=16384, concurrent_batches=2)
     assert plan.kv.bytes_per_request == expected.bytes_per_request
