@@ -7,7 +7,9 @@ here return `Answer`, a str that still knows it. Nothing else about lm-eval's sc
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,9 @@ def import_vllm_backend() -> Any:
     runs, so it is imported, and its platform settled, before.
     """
     environment.prepare()
+    # Said once per model about vLLM's own code; nothing a reader could act on.
+    warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     try:
         import vllm
         from vllm.platforms import current_platform

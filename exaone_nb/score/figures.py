@@ -58,8 +58,17 @@ def visible_drops(shares: Sequence[float], marks: Sequence[tuple[str, int]]) -> 
         )
     for label, n in marks:
         axes.axvline(n, color="#bbbbbb", linewidth=1)
-        axes.text(
-            n, axes.get_ylim()[1], f" {label}", rotation=90, va="top", ha="right", fontsize=8, color="#555555"
+        axes.annotate(
+            label,
+            (n, 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="bottom",
+            ha="right",
+            fontsize=8,
+            color="#555555",
         )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -116,10 +116,10 @@ def parted_answers(run: RunFolder, base: Score, candidate: Score, most: int = 4)
 
 
 def answer_text(row: dict[str, Any]) -> str:
-    """The model's answer of one logged sample; for choices, the log-likelihood of each."""
+    """The model's answer of one logged sample on one line; for choices, the log-likelihood of each."""
     responses = row["resps"]
     if len(responses) == 1 and isinstance(responses[0][0], str):
-        return responses[0][0].strip()
+        return "; ".join(line for line in responses[0][0].strip().splitlines() if line)
     return ", ".join(f"{float(r[0][0]):.2f}" for r in responses)
 
 
@@ -144,4 +144,4 @@ def benchmark_table() -> pd.DataFrame:
         "generated at most",
         "source",
     ]
-    return table.rename(columns=names)[order]
+    return table.rename(columns=names)[order].astype(object).fillna("")
