@@ -17,7 +17,8 @@ pytestmark = pytest.mark.heavy
 
 MODELS = ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "K-EXAONE-236B-A23B", "gpt-oss-120b", "gemma-3-1b-it")
 LENGTHS = (1, 17, 1000, 4096, 20_001, 32_768)
-IN_FLIGHT = (2048, 8193, 2 * 8192)  # an odd one: with multiples of the block a window may be off by one unseen
+# One of them odd: with multiples of the block alone, a window that is off by one would go unseen.
+IN_FLIGHT = (2048, 8193, 2 * 8192)
 BLOCK = 16
 
 
