@@ -152,7 +152,7 @@ def _from_index(content: bytes) -> tuple[list[str], dict[str, int], dict[str, st
     guesses: dict[str, int] = {}
     for tensor, shard in weight_map.items():
         # name, dtype, shape and two offsets take about 77 bytes beside the name; too short a guess costs a second request
-        guesses[shard] = guesses.get(shard, 100) + len(tensor) + 77
+        guesses[shard] = guesses.get(shard, 70) + len(tensor) + 77
     for shard in guesses:
         _check_inside(shard)
     metadata = document.get("metadata")

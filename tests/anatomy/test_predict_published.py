@@ -33,6 +33,35 @@ def test_published_files_of_the_small_model(scheme, untied, dtype, file_bytes):
     assert prediction.tied is not untied
 
 
+# Bytes of every stored layout as LLM Compressor 0.14 writes it: the small model's file with one table and with two,
+# its tensors, and the data of the large model (test_predict_real_files.py makes real files of the same layouts).
+STORED = {
+    "BF16": (2558821288, 2978251912, 332, 64006432768),
+    "W8A8": (1490219184, 1909649848, 542, 33061709824),
+    "FP8_DYNAMIC": (1490220240, 1909650896, 542, 33061709824),
+    "FP8": (1489321816, 1908752480, 752, 33052471040),
+    "FP8_BLOCK": (1489428984, 1908859648, 542, 33056247808),
+    "W8A16": (1506035888, 1925466384, 752, 33536132096),
+    "W4A16": (971261368, 1390692528, 752, 18059150336),
+    "W4A16_ASYM": (975464584, 1394895736, 962, 18180064256),
+    "W4A8": (1506009488, 1925440144, 542, 33536124928),
+    "W4AFP8": (1506009488, 1925440144, 542, 33536124928),
+    "NVFP4A16": (1021395960, 1440826784, 752, 19510112000),
+    "NVFP4": (1021419216, 1440850032, 962, 19510113792),
+    "MXFP4": (987948288, 1407379384, 542, 18542798848),
+    "MXFP8": (1522722240, 1942152896, 542, 34019780608),
+    "W3A16": (837567896, 1256999056, 752, 14189904896),
+    "W2A16": (703874400, 1123305560, 752, 10320659456),
+}
+
+
+@pytest.mark.parametrize("scheme", STORED)
+def test_every_stored_layout(scheme):
+    one, two = predict_checkpoint(SMALL, scheme), predict_checkpoint(SMALL, scheme, untied_head=True)
+    large = predict_checkpoint(LARGE, scheme)
+    assert (one.file_bytes, two.file_bytes, len(one.tensors), large.data_bytes) == STORED[scheme]
+
+
 # Totals that published index files give (data/published_sizes.csv says from where).
 @pytest.mark.parametrize(
     "name, dtype, total",
@@ -71,7 +100,11 @@ def test_presets_are_those_of_the_installed_library():
                 assert other is None, name
                 continue
             block = tuple(other.block_structure) if other.block_structure else None
-            dynamic = other.dynamic if isinstance(other.dynamic, bool) else str(getattr(other.dynamic, "value", other.dynamic))
+            dynamic = (
+                other.dynamic
+                if isinstance(other.dynamic, bool)
+                else str(getattr(other.dynamic, "value", other.dynamic))
+            )
             found = (
                 other.num_bits,
                 other.type,
