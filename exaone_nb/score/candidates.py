@@ -105,6 +105,8 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
             remedy=next((r.split("Make it with: ")[1] for r in remarks if r.startswith(f"{baseline} ")), "")
             or f"Name another base; this run has {', '.join(complete) or 'no complete candidate'}.",
         )
+    for name in complete:
+        _refuse_stale(run, name, sizes[name], scores[name])
     shared = [task for task in scores[baseline] if all(task in scores[name] for name in complete)]
     for task in sorted({task for name in complete for task in scores[name]} - set(shared)):
         lacking = [name for name in complete if task not in scores[name]]
@@ -124,6 +126,30 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
         },
         remarks=tuple(remarks),
     )
+
+
+def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[str, dict[str, Any]]) -> None:
+    """Raise WorkbookError when a result belongs to an earlier checkpoint of the same name."""
+    folder = run.checkpoints / name
+    if not (folder / "config.json").is_file():
+        return  # results alone can be shown, for instance those of a run that somebody sent
+    actual = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if actual != size["value"]:
+        raise WorkbookError(
+            f"The bytes of {name} were measured on another checkpoint: {size['value']:,}, now {actual:,}.",
+            remedy=f"Run: exaone-nb run 05 06 07 --out {run.path.name}",
+        )
+    from exaone_nb.score.evaluate import fingerprint
+
+    current = fingerprint(folder)
+    for task, result in scores.items():
+        scored = result["details"].get("model_fingerprint")
+        if scored and scored != current:
+            raise WorkbookError(
+                f"{task} was scored on another checkpoint {name} than the one that is there now.",
+                expected="scores of the checkpoints in this run.",
+                remedy=f"Run: exaone-nb run 06 07 --out {run.path.name}",
+            )
 
 
 def _mixed(results: dict[str, dict[str, Any]], tasks: list[str], baseline: str) -> list[str]:

@@ -28,12 +28,15 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
         raise WorkbookError(
             "An item's score is not a number.", remedy="Look at that item in the samples file."
         )
+    # Items on which all candidates score the same are interchangeable: with right-or-wrong answers of four
+    # candidates there are at most 16 kinds, and drawing how many of each kind is the same as drawing items.
+    kinds, counts = np.unique(values, axis=1, return_counts=True)
     found = np.empty((values.shape[0], draws))
-    step = max(1, _BLOCK // items)
+    step = max(1, _BLOCK // len(counts))
     for start in range(0, draws, step):
         stop = min(start + step, draws)
-        counts = rng.multinomial(items, np.full(items, 1 / items), size=stop - start)
-        found[:, start:stop] = values @ counts.T / items
+        drawn = rng.multinomial(items, counts / items, size=stop - start)
+        found[:, start:stop] = kinds @ drawn.T / items
     return found
 
 

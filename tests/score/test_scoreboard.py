@@ -163,6 +163,23 @@ def test_scores_taken_differently_are_refused(run, key):
         make_scoreboard(run)
 
 
+def test_results_of_an_earlier_checkpoint_are_refused(tmp_path):
+    from exaone_nb.score.evaluate import fingerprint
+
+    folder = RunFolder.at(tmp_path).checkpoints / "twin"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(CANDIDATES["twin"][1]))
+    run = write_run(tmp_path, model_fingerprint=fingerprint(folder))
+    make_scoreboard(run)
+    (folder / "model.safetensors").write_bytes(b"x" * CANDIDATES["twin"][1])
+    with pytest.raises(WorkbookError, match="scored on another checkpoint twin"):
+        make_scoreboard(run)
+    (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(WorkbookError, match="bytes of twin were measured on another"):
+        make_scoreboard(run)
+
+
 def test_other_items_are_not_paired(run):
     path = run.results / "accuracy__bad__two.json"
     document = json.loads(path.read_text())
