@@ -24,6 +24,8 @@ _CPU_SPACE = re.compile(
     r"Available memory on node \d+ \(([\d.]+)/([\d.]+) GiB\).*?less than \w+[^(]*\(([^)]*)\)", re.S
 )
 _NO_KERNEL = re.compile(r"Failed to find a kernel[^\n]*\n?(?:Reasons?: ?)?([^\n]*)")
+# A setting that does not fit is reported by pydantic over several lines; the reason is in this one.
+_VALUE = re.compile(r"\bValue error, (.+?)(?: \[type=.*)?$")
 _ERROR_LINE = re.compile(r"^(?:.*\b)?((?:\w+\.)*\w*(?:Error|Exception)): (.+)$")
 
 
@@ -87,9 +89,14 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
 
 
 def last_error(text: str) -> tuple[str, str]:
-    """(kind, message) of the last line that looks like `SomethingError: reason`, or ("", last line)."""
+    """(kind, message) of the last line that looks like `SomethingError: reason`, or ("", last line).
+
+    Pydantic's "Value error, reason" wins: what follows it is a link to its manual.
+    """
     found = ("", "")
     for line in text.splitlines():
+        if match := _VALUE.search(line.strip()):
+            return "a setting does not fit", _short(match[1])
         if match := _ERROR_LINE.match(line.strip()):
             kind, message = match.groups()
             # The engine's own wrapper says only "see root cause above".
