@@ -69,11 +69,9 @@ def documents(folder: str | Path, source: Source, count: int, longest: int = 512
     tokenizer = AutoTokenizer.from_pretrained(folder)
     made = []
     for row in read_source(source, at_least=1)[:count]:
-        if isinstance(row, str):
-            ids, start = tokenizer(row)["input_ids"], 1
-        else:
-            ids = _render(tokenizer, row, prompt=False)
-            start = _shared_start(ids, _render(tokenizer, row[:-1], prompt=True)) if len(row) > 1 else 1
+        ids, start = (
+            _conversation(tokenizer, row) if not isinstance(row, str) else (tokenizer(row)["input_ids"], 1)
+        )
         ids = ids[:longest]
         if max(start, 1) < len(ids):
             made.append(Document(tuple(ids), max(start, 1)))
@@ -82,15 +80,20 @@ def documents(folder: str | Path, source: Source, count: int, longest: int = 512
     return made
 
 
-def _render(tokenizer: Any, messages: Any, prompt: bool) -> list[int]:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> tuple[list[int], int]:
+    """Token ids of a conversation, and where its last answer begins, rendered as a model would have to write it.
 
-
-def _shared_start(ids: Sequence[int], other: Sequence[int]) -> int:
-    return next(
-        (i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b), min(len(ids), len(other))
+    The template cannot be asked for the whole: like EXAONE's, it drops the thoughts of answers already given. So
+    the prompt is rendered, with thinking on where the answer thinks, and the answer is put behind it.
+    """
+    answer = str(messages[-1]["content"])
+    thinking = "</think>" in answer
+    prompt = tokenizer.apply_chat_template(
+        messages[:-1], tokenize=False, add_generation_prompt=True, enable_thinking=thinking
     )
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    text = answer.removeprefix("<think>\n") + (tokenizer.eos_token or "")
+    return before + tokenizer(text, add_special_tokens=False)["input_ids"], len(before)
 
 
 def log_probabilities(model: Any, document: Document) -> Tensor:

@@ -90,6 +90,25 @@ def test_only_the_answer_is_judged(texts):
 @pytest.mark.skipif(
     not (NANO / "tokenizer.json").is_file(), reason="data/nano is not there; see exaone_nb/nano"
 )
+def test_thoughts_are_judged_although_the_template_would_drop_them(tmp_path):
+    import json
+
+    from transformers import AutoTokenizer
+
+    path = tmp_path / "thoughts.jsonl"
+    answer = "<think>\n12 + 5 = 17.\n</think>\n\n#### 17"
+    messages = [{"role": "user", "content": "12 and 5?"}, {"role": "assistant", "content": answer}]
+    path.write_text(json.dumps({"messages": messages}) + "\n")
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    (document,) = damage.documents(NANO, Source(str(path)), 1)
+    whole, judged = tokenizer.decode(document.ids), tokenizer.decode(document.ids[document.start :])
+    assert judged == answer.removeprefix("<think>\n") + tokenizer.eos_token
+    assert whole.endswith(answer + tokenizer.eos_token) and "<think>\n\n</think>" not in whole
+
+
+@pytest.mark.skipif(
+    not (NANO / "tokenizer.json").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
 def test_nothing_to_judge_is_an_error(tmp_path):
     path = tmp_path / "one.jsonl"
     path.write_text('{"text": "a"}\n')
