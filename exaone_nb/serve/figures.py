@@ -46,7 +46,7 @@ def speed_bars(found: Sequence[Bench], title: str = "") -> Figure:
             roof = bench.roof_rates[column]
             if roof:
                 axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5)
-                axes.text(place, roof, f"{rate.mean / roof:.0%}", ha="center", va="bottom", fontsize=9)
+                axes.text(place, roof, f"{rate.mean / roof:.0%}\n", ha="center", va="center", fontsize=9)
         axes.set_xticks(range(len(found)), [_name(bench) for bench in found], rotation=20, ha="right")
         axes.set_title(f"batch {batch}")
         axes.margins(y=0.15)
@@ -111,9 +111,12 @@ def recorded_bars(rows: Sequence[dict[str, Any]], title: str) -> Figure:
             edgecolor=LOOK[place % len(LOOK)][0],
             linewidth=2,
         )
-        axes.text(
-            place, row["tokens_per_second"], f"{row['tokens_per_second']:.1f}", ha="center", va="bottom"
-        )
+        rate, interval = row["tokens_per_second"], row.get("tokens_per_second_interval")
+        if interval:
+            axes.errorbar(
+                place, rate, [[rate - interval[0]], [interval[1] - rate]], color="#333333", capsize=4
+            )
+        axes.text(place + 0.06, rate, f"{rate:.1f}", ha="left", va="bottom")
         roof = row.get("roofline_tokens_per_second")
         if roof:
             axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5)
