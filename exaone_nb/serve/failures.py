@@ -76,8 +76,8 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
         return WorkbookError(
             "The port is taken by another program.", remedy="Leave port at 0: a free one is then chosen."
         )
-    if "are not supported for now" in text or "is not supported" in text:
-        line = next((x for x in text.splitlines() if "not supported" in x), text)
+    if "are not supported for now" in text:
+        line = next(line for line in text.splitlines() if "are not supported for now" in line)
         return WorkbookError(
             f"vLLM cannot load {model}: {_short(line)}", remedy="Use engine='transformers' for this model."
         )

@@ -94,7 +94,8 @@ class VllmEngine:
             _release()
             raise explain(self.log.text(), self.folder.name) from error
         except Exception as error:
-            reason = f"{self.log.text()}\n{messages_of(error)}"
+            # In process the exception carries the reason; the log holds harmless "not supported" remarks too.
+            reason = messages_of(error)
             _release()
             raise explain(reason, self.folder.name) from error
         self.start_seconds = time.perf_counter() - started

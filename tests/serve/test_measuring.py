@@ -107,6 +107,8 @@ def test_unknown_failures_show_the_last_error_not_the_traceback():
     assert "KeyError: 'layers.9.weight'" in explain(log, "m").got
     setting = "pydantic_core.ValidationError: 1 validation error for X\n  Value error, a backend must be named [type=value_error, input=1]\n    For further information visit https://errors.pydantic.dev/2.14/v/value_error"
     assert "a setting does not fit: a backend must be named" in explain(setting, "m").got
+    remark = "INFO CUDA graph is not supported here yet\nKeyError: 'layers.9.weight'"
+    assert "layers.9.weight" in explain(remark, "m").got and "CUDA graph" not in explain(remark, "m").got
     assert "gave no reason" in explain("", "m").got
     assert len(str(explain("ValueError: " + "x" * 5000, "m"))) < 700
 
