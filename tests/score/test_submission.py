@@ -153,6 +153,7 @@ def test_packing_twice_gives_the_same_bytes_whatever_the_dates(model, tmp_path):
 def test_the_manifest_holds_the_hash_of_every_file(model, tmp_path):
     packed = pack(model, tmp_path / "submit.zip", licence=Path(__file__))
     with zipfile.ZipFile(packed.path) as made:
+        assert {entry.date_time for entry in made.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         manifest = json.loads(made.read("model/submission.json"))
         assert {f"model/{n}" for n in manifest["files"]} | {"model/submission.json"} == set(made.namelist())
         for name, entry in manifest["files"].items():

@@ -168,11 +168,9 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
     if isinstance(content, bytes):
         archive.writestr(entry, content)
         return
+    # The size decides beforehand whether the entry can grow past 4 GB (zip64).
     entry.file_size = content.stat().st_size
-    with (
-        open(content, "rb") as source,
-        archive.open(entry, "w", force_zip64=entry.file_size > 2**31 - 1) as sink,
-    ):
+    with open(content, "rb") as source, archive.open(entry, "w") as sink:
         shutil.copyfileobj(source, sink, _CHUNK)
 
 
