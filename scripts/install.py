@@ -68,13 +68,12 @@ def main() -> int:
             if uv
             else [str(python), "-m", "pip", "install", "-q", "--no-compile"]
         )
-        if accelerator == "cpu":
-            if not install_cpu_torch(install, python, uv):
-                return fail(
-                    f"The CPU build of torch {torch_version()} was not found: not where pip or uv are told to look, "
-                    "and PyTorch's own index could not be reached.",
-                    "Check the network, or download that wheel and set PIP_FIND_LINKS (or UV_FIND_LINKS) to its folder.",
-                )
+        if accelerator == "cpu" and not install_cpu_torch(install, python, uv):
+            return fail(
+                f"The CPU build of torch {torch_version()} was not found: not where pip or uv are told to look, "
+                "and PyTorch's own index could not be reached.",
+                "Check the network, or download that wheel and set PIP_FIND_LINKS (or UV_FIND_LINKS) to its folder.",
+            )
         for name in locks:
             run([*install, "--no-deps", "-r", str(REQUIREMENTS / name)])
         run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])

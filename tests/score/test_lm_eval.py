@@ -84,7 +84,9 @@ def test_hf_and_vllm_read_the_same_choices(run: RunFolder) -> None:
 def test_a_cut_answer_is_counted_as_cut(run: RunFolder) -> None:
     settings = Settings(limit=ITEMS, gen_kwargs={"max_gen_toks": 2})
     (found,) = score({"short": "nano"}, ["nano_gsm"], run, settings)
-    assert found.outcomes["truncated"] == ITEMS
+    # Two tokens may be the answer by luck: then the item counts as correct, as lm-eval counts it.
+    assert found.outcomes["truncated"] + found.outcomes["correct"] == ITEMS
+    assert found.outcomes["truncated"] > found.outcomes["correct"]
 
 
 def test_the_preview_is_the_prompt_that_is_sent(run: RunFolder) -> None:

@@ -6,6 +6,7 @@ Ray is the cluster engine because vLLM's own multi-node mode uses it; it is an o
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from exaone_nb.workbook.sweep.grid import Grid, SweepRun
 from exaone_nb.workbook.sweep.task import TaskResult, execute
 
 RETRIES_OF_A_LOST_WORKER = 3
+CONNECT_SECONDS = 5
 
 
 def local(grid: Grid, runs: list[SweepRun], jobs: int = 1) -> Iterator[TaskResult]:
@@ -113,8 +115,11 @@ def _ray(address: str) -> Any:
     except ImportError as error:
         raise UsageError("Ray is not installed.", remedy="make install-ray, or use --on local.") from error
     try:
+        host, _, port = address.rpartition(":")
+        if host and "://" not in address:  # Ray itself would try for minutes, and then end the process
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise WorkbookError(
             f"No Ray cluster answers at {address!r}.",
             expected="the address of a running cluster.",
