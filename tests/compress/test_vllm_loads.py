@@ -1,4 +1,4 @@
-"""vLLM on this CPU loads and runs what a plan says it can serve, and refuses what a plan says it cannot."""
+"""vLLM on this CPU loads and runs what a plan says it can serve."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ print("MADE", len(made[0].outputs[0].token_ids))
 """
 
 
-@pytest.mark.parametrize(
-    "name", ["w4a16_rtn", "w4a16_asym", "w8a8", "fp8_dynamic", "fp8", "w8a8_kv_fp8", "w8a16"]
-)
+@pytest.mark.parametrize("name", ["w4a16_rtn", "w8a8"])
 def test_vllm_agrees_with_the_plan(tmp_path, name):
     pytest.importorskip("vllm")
     recipe = recipes.load(name).with_calibration(samples=8, length=64)
