@@ -191,7 +191,7 @@ def test_a_model_that_does_not_start_says_why(tmp_path, change, options, said):
     with VllmEngine(
         NANO, max_model_len=64, kv_cache_gib=0.25
     ) as after:  # a failed start leaves nothing behind
-        assert after.generate([[20, 21, 22]], Sampling(max_tokens=2))[0].output_tokens == 2
+        assert after.generate([[20, 21, 22]], Sampling(max_tokens=2, ignore_eos=True))[0].output_tokens == 2
 
 
 def test_the_server_end_to_end():
