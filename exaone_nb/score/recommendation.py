@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from exaone_nb.score.scoreboard import Row, Scoreboard
 
+# A candidate that comes out first in fewer of the draws than this has no real chance to be the best.
+LEAST_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -22,13 +25,15 @@ class Recommendation:
 
 
 def recommend(board: Scoreboard) -> Recommendation:
-    """Among the candidates whose score cannot be told from the best one's, the smallest file that nobody dominates.
+    """Among the candidates with a real chance to be the best, the smallest file that nobody dominates.
 
     When scores are within noise of each other, something that was measured without noise may decide: the bytes.
+    But not for a candidate that is hardly ever the best: a wide interval alone is no merit.
     """
     best = board.best
     equals = [row for row in board.rows if row.within_noise]
-    choice = min(equals, key=lambda row: (bool(row.dominated_by), row.file_bytes, -row.score.value))
+    contenders = [row for row in equals if row is best or row.share_best >= LEAST_SHARE]
+    choice = min(contenders, key=lambda row: (bool(row.dominated_by), row.file_bytes, -row.score.value))
     base = board.row(board.baseline)
     if choice.recipe == board.baseline:
         headline = "Submit nothing yet: no candidate is better than the unquantized base beyond noise."
