@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from exaone_nb.architecture.arrangements import Arrangement
 from exaone_nb.architecture.model import Decoder
-from exaone_nb.architecture.shape import Shape, whole
+from exaone_nb.architecture.shape import Shape, require_some, whole
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
 
@@ -119,8 +119,7 @@ def race(
         ("Learning rates", learning_rates),
         ("Seeds", seeds),
     ):
-        if not values:
-            raise UsageError(f"{name}: an empty list.", expected="at least one.")
+        require_some(name, values)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # matrices this small gain nothing from more, and lose much on a busy machine
     try:

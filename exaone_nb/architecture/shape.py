@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,12 @@ def layer_pattern(layers: int, local: int) -> tuple[str, ...]:
             remedy="Change the ratio or the number of layers.",
         )
     return ((SLIDING,) * local + (FULL,)) * (layers // period)
+
+
+def require_some(name: str, values: Sized) -> None:
+    """Raise UsageError naming the parameter when a list that something is drawn or counted for is empty."""
+    if not values:
+        raise UsageError(f"{name}: an empty list.", expected="at least one value.")
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,12 @@ def test_a_real_engine_reports_what_was_predicted():
     assert served.ours["groups"] == 4, "the hybrid manager is at work, so that this says something"
     assert {key: served.theirs[key] for key in served.ours} == served.ours
     assert served.theirs["generated_tokens"] == 4
+
+
+@pytest.mark.parametrize("name", ["GAINS", "RATIOS", "Seeds"])
+def test_an_empty_list_is_named(name):
+    from exaone_nb.architecture.shape import require_some
+
+    require_some(name, [1])
+    with pytest.raises(UsageError, match=f"{name}: an empty list"):
+        require_some(name, [])
