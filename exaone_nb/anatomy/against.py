@@ -1,8 +1,7 @@
-"""Predictions held against real files: the model's own, those of this run, and published sizes."""
+"""Predictions held against real files: the model's own, and published sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from exaone_nb import catalog, published
@@ -33,19 +32,6 @@ def local_files(model: str) -> list[dict[str, Any]]:
         str(config.get("dtype") or config.get("torch_dtype")), "BF16"
     )
     return [_row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, now")]
-
-
-def run_files(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Chapter 05's measurements of kind "bytes": what each recipe weighs, and what its plan had predicted."""
-    rows = []
-    for result in results:
-        details = result.get("details") or {}
-        if result.get("value") is None or details.get("predicted_bytes") is None:
-            continue
-        scheme = str(details.get("scheme") or "")
-        real, predicted = int(result["value"]), int(details["predicted_bytes"])
-        rows.append(_row(result["recipe"], scheme, predicted, real, f"this run, {result['measured_at']}"))
-    return rows
 
 
 def published_files() -> list[dict[str, Any]]:

@@ -120,10 +120,10 @@ def quiet(say: Say = silent) -> Iterator[tuple[list[str], Say]]:
     from loguru import logger
 
     lines: list[str] = []
-    terminal = sys.stdout
+    streams = sys.stdout, sys.stderr
 
     def tell(message: str) -> None:
-        with contextlib.redirect_stdout(terminal):
+        with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
             say(message)
 
     def sink(message: Any) -> None:

@@ -20,6 +20,9 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
 
+# vLLM would take most of the memory of a machine without a GPU for its KV cache.
+CPU_CACHE_BYTES = 2**30
+
 
 class Answer(str):
     """A model's answer with the reason it ended: "stop", "length" (cut), or "" when the backend does not say."""
@@ -199,7 +202,7 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     thinking = {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
     try:
         if settings.backend == "vllm":
-            options = {"enforce_eager": True} if _on_cpu() else {}
+            options = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES} if _on_cpu() else {}
             lm = _vllm_class()(
                 pretrained=str(model),
                 max_model_len=settings.max_model_len,
@@ -209,10 +212,9 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
                 batch_size=1_000_000,
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
-                **options,
                 **common,
                 **thinking,
-                **settings.engine,
+                **(options | settings.engine),
             )
         elif settings.backend == "hf":
             options = {"device": "cpu"} if _on_cpu() else {}

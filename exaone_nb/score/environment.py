@@ -7,7 +7,6 @@ import os
 IN_PROCESS = {
     # One engine at a time, in this process: worker processes take 50 s and more to start on two cores.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
     # Threads that wait by spinning stand still for whole time slices when another program has the core.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_WAIT_POLICY": "PASSIVE",

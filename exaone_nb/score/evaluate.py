@@ -18,6 +18,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
+from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.score import backends
 from exaone_nb.score.outcomes import count_outcomes, main_metric
@@ -142,7 +143,8 @@ def _score_one(
     with backends.opened(place, settings) as lm, backends.asking(settings):
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
-        results = _simple_evaluate(lm, recipe, names, settings, include)
+        # lm-eval's client for servers starts an event loop of its own.
+        results = outside_event_loop(lambda: _simple_evaluate(lm, recipe, names, settings, include))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
     samples_files = _write_lm_eval_files(results, recipe, names, run, settings)

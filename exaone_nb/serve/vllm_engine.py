@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,10 @@ class VllmEngine:
             arguments["gpu_memory_utilization"] = gpu_memory_utilization
         else:
             arguments["kv_cache_memory_bytes"] = int(kv_cache_gib * 2**30)
+            if os.environ.pop("VLLM_CPU_KVCACHE_SPACE", ""):
+                self.remarks.append(
+                    f"VLLM_CPU_KVCACHE_SPACE was set and would win over kv_cache_gib={kv_cache_gib:g}: it is dropped."
+                )
         if dummy_weights:
             arguments |= {"load_format": "dummy", "skip_tokenizer_init": True}
         self.arguments = arguments | options

@@ -15,13 +15,13 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
@@ -188,23 +188,12 @@ def run(
     with store.exclusive(path):
         session = _Session(plan)
         try:
-            _complete(session.work)
+            outside_event_loop(lambda: asyncio.run(session.work()))
         finally:
             index = store.finish(path, session.record, session.scrubber, single=single, pdf=pdf)
     return RunReport(
         path, session.record["status"], session.record["seconds"], tuple(session.outcomes()), index
     )
-
-
-def _complete(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run to the end, also when this thread already runs an event loop (a notebook's kernel does)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(work())
-        return
-    with ThreadPoolExecutor(1) as other:
-        other.submit(lambda: asyncio.run(work())).result()
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,7 +10,6 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.anatomy import against, explorer, grids, pictures
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.run_folder import RunFolder
 
 SCHEMES = ["BF16", "W8A8", "W4A16", "W4AFP8"]
 GPUS = ["V100-16GB", "L4", "H100-SXM", "B200-SXM"]
@@ -125,15 +124,7 @@ def test_explorer_answers_and_reports_what_cannot_be(monkeypatch) -> None:
     assert explorer.is_live()
 
 
-def test_files_of_a_run_and_a_local_model(tmp_path) -> None:
-    run = RunFolder(tmp_path)
-    run.write_result(
-        "bytes", recipe="w4a16", value=100, unit="B", details={"predicted_bytes": 90, "scheme": "W4A16"}
-    )
-    run.write_result("bytes", recipe="half", value=None, unit="B", details={"predicted_bytes": 1})
-    (row,) = against.run_files(run.read_results("bytes"))
-    assert (row["file"], row["off by"]) == ("w4a16", -10) and row["real size from"].startswith("this run")
-
+def test_files_of_a_local_model(tmp_path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     config = config_of("EXAONE-4.0-1.2B") | {

@@ -9,7 +9,7 @@ import pytest
 from exaone_nb.workbook.report.pdf import find_browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of later modules'
 def browser():
     path = find_browser()
     if not path:

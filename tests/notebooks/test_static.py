@@ -44,6 +44,14 @@ def test_every_after_names_a_chapter_and_there_is_no_circle():
     assert len(in_order(CHAPTERS)) == len(CHAPTERS)
 
 
+def test_a_chapter_reads_only_what_earlier_ones_write():
+    """Else a second run of an unchanged workbook would find the chapter's inputs changed."""
+    by_number = {c.number: c for c in CHAPTERS}
+    for chapter in CHAPTERS:
+        earlier = {pattern for n in chapter.after for pattern in by_number[n].writes}
+        assert set(chapter.reads) <= earlier, chapter.slug
+
+
 @every_chapter
 def test_stored_without_outputs(chapter):
     for cell in chapter.document["cells"]:

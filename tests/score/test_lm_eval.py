@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -16,7 +17,7 @@ from exaone_nb.cli import main
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.score.compare import compare_all, scored_items
-from exaone_nb.score.evaluate import score
+from exaone_nb.score.evaluate import Score, score
 from exaone_nb.score.preview import expected_seconds, preview
 from exaone_nb.score.reading import parted_answers, score_table
 from exaone_nb.score.samples import find_samples, read_rows, read_samples
@@ -163,7 +164,11 @@ def test_null_content_counts_as_empty_not_as_wrong(endpoint, tmp_path: Path) -> 
     address, reply = endpoint
     reply["choices"] = [{"index": 0, "message": {"content": None}, "finish_reason": "stop"}]
     settings = Settings(backend="server-chat", base_url=address, limit=3)
-    (found,) = score({"null": "model"}, ["nano_gsm"], RunFolder.at(tmp_path), settings)
+
+    async def in_a_notebook() -> list[Score]:  # whose kernel runs an event loop
+        return score({"null": "model"}, ["nano_gsm"], RunFolder.at(tmp_path), settings)
+
+    (found,) = asyncio.run(in_a_notebook())
     assert found.outcomes == {"correct": 0, "wrong": 0, "unparsable": 0, "truncated": 0, "empty": 3}
 
 
