@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= nano
+# Two test processes share two cores: one thread each, and none that waits by spinning.
+TEST_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: help install install-dev install-ray lab report test lint lock clean
 
@@ -27,7 +29,7 @@ report: install ## run all chapters on nano and render the report
 test: ## set everything up and run every check
 	@$(PYTHON) scripts/install.py --dev --ray
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install-dev ## ruff, notebooks too
 	$(BIN)/ruff check .

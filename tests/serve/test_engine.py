@@ -1,8 +1,11 @@
 """The engines on nano, for real: answers, times, kernels, start failures, and the server with tools."""
 
+import contextlib
 import gc
 import json
 import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -138,28 +141,57 @@ def test_models_in_turn_give_their_memory_back(engine):
     assert peaks[-1] - peaks[1] < 400_000  # KiB; five caches of 0.25 GiB would be more than a GiB
 
 
+MEASURE_WHEN_ASKED = """
+import sys
+from exaone_nb.serve.speed import measure_decode
+from exaone_nb.serve.vllm_engine import VllmEngine
+folder, weights = sys.argv[1:]
+with VllmEngine(folder, dummy_weights=weights == "dummy", max_model_len=256, threads=1, kv_cache_gib=0.25) as engine:
+    for _ in sys.stdin:
+        found = measure_decode(engine, batch=4, prompt_tokens=64, output_tokens=48, repeats=3, vocabulary=1000)
+        print("measured", found.per_token.mean, flush=True)
+"""
+
+
 def test_real_and_dummy_weights_are_equally_fast():
-    """One after the other; a change of the machine's load between the two spoils a round, so there are four."""
-    rounds = []
-    for _ in range(4):
-        real, dummy = (
-            bench(
-                "nano",
-                weights=weights,
-                batches=(4,),
-                output_tokens=48,
-                repeats=7,
-                max_questions=0,
-                kv_cache_gib=0.25,
+    """Two processes hold an engine each and are asked in turn, so that a change of the machine's load meets both."""
+    import numpy
+    from scipy.stats import ttest_1samp
+
+    from exaone_nb.serve.dummy import shape_folder
+
+    with contextlib.ExitStack() as stack:
+        dummy = stack.enter_context(shape_folder(catalog.resolve("nano").config()))
+        children = {}
+        for weights, folder in (("real", NANO), ("dummy", dummy)):
+            children[weights] = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", MEASURE_WHEN_ASKED, str(folder), weights],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
             )
-            .decodes[0]
-            .per_token
-            for weights in ("real", "dummy")
-        )
-        rounds.append((real.mean, dummy.mean))
-        if real.overlaps(dummy):
-            return
-    raise AssertionError(f"real and dummy weights differ in every round: {rounds}")
+            stack.callback(children[weights].kill)
+
+        def measured(weights: str) -> float:
+            child = children[weights]
+            print(file=child.stdin, flush=True)
+            return next(float(line.split()[1]) for line in child.stdout if line.startswith("measured"))
+
+        logarithms: list[float] = []
+        for number in range(60):
+            order = ("real", "dummy") if number % 2 else ("dummy", "real")
+            seconds = {weights: measured(weights) for weights in order}
+            logarithms.append(float(numpy.log(seconds["real"] / seconds["dummy"])))
+            if len(logarithms) < 12:
+                continue
+            interval = ttest_1samp(logarithms, 0).confidence_interval(0.999)
+            if interval.high - interval.low < 0.3:  # precise enough to see a difference of 15 %
+                break
+    assert interval.low < 0 < interval.high, numpy.exp([interval.low, interval.high])
+    assert interval.high - interval.low < 0.3, "the machine is too busy to tell"
 
 
 def test_bench_and_its_record(tmp_path):
