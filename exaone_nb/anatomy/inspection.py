@@ -42,6 +42,10 @@ class Row:
     logical: int | None
     elements: int
 
+    def document(self) -> dict[str, Any]:
+        """Plain data. (asdict copies deep: for all tensors of a model it takes longer than reading the headers.)"""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 @dataclass(frozen=True)
 class Total:
@@ -133,7 +137,7 @@ class Inspection:
             "notes": list(self.notes),
             "requests": self.checkpoint.requests if self.checkpoint else 0,
             "wire_bytes": self.checkpoint.wire_bytes if self.checkpoint else 0,
-            **({"tensors": [asdict(row) for row in self.rows]} if tensors else {}),
+            **({"tensors": [row.document() for row in self.rows]} if tensors else {}),
         }
 
 

@@ -95,17 +95,17 @@ def predict_checkpoint(
             config_groups if config_groups is not None else [{"scheme": scheme, "targets": targets}]
         )
     ]
-    specs = expected_tensors(config)
+    called_for = expected_tensors(config)
     plan = _Plan(groups, tuple(ignore), own_dtype)
-    tied, specs = _settle_head(specs, plan, untied_head)
+    tied, specs = _settle_head(called_for, plan, untied_head)
     stored: list[StoredTensor] = []
     for spec in specs:
         stored.extend(plan.store(spec))
     stored.extend(cache_scales(config, specs, kv_cache, own_dtype))
     return Prediction(
         shards=tuple(write_plan(stored, max_shard_size)),
-        unquantized_bytes=sum(plan.plain(spec).bytes for spec in expected_tensors(config)),
-        parameters=sum(spec.elements for spec in expected_tensors(config) if not spec.buffer),
+        unquantized_bytes=sum(plan.plain(spec).bytes for spec in called_for),
+        parameters=sum(spec.elements for spec in called_for if not spec.buffer),
         tied=tied,
     )
 

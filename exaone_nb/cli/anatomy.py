@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from exaone_nb import catalog
 from exaone_nb.cli import anatomy_memory
 from exaone_nb.cli.output import JsonFlag, emit
 
 if TYPE_CHECKING:
-    from exaone_nb.anatomy.inspection import Inspection
+    from rich.console import Console
+
     from exaone_nb.anatomy.predict import Prediction
 
 Model = Annotated[str, typer.Argument(help="Catalog name, local folder or file, http(s) address, or hub id.")]
@@ -39,11 +38,13 @@ def inspect(
     bar = _Progress()
     inspection = inspect_model(model, revision, None if as_json else bar)
     bar.close()
-    emit(
-        as_json,
-        inspection.document() if as_json else None,
-        lambda console: _show(console, inspection, tensors),
-    )
+
+    def human(console: Console) -> None:
+        from exaone_nb.cli.anatomy_views import show_inspection
+
+        show_inspection(console, inspection, tensors)
+
+    emit(as_json, inspection.document() if as_json else None, human)
     require_sound(inspection)
 
 
@@ -51,72 +52,16 @@ class _Progress:
     """A line on stderr while several files are read, on a terminal only."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
         self.used = False
 
     def __call__(self, done: int, total: int) -> None:
-        if total > 1 and self.console.is_terminal:
+        if total > 1 and sys.stderr.isatty():
             self.used = True
-            self.console.print(f"\rheader {done} of {total}", end="")
+            print(f"\rheader {done} of {total}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self.used:
-            self.console.print("\r" + " " * 30 + "\r", end="")
-
-
-def _show(console: Console, inspection: Inspection, tensors: bool) -> None:
-    total, checkpoint = inspection.total, inspection.checkpoint
-    logical = "unknown" if total.logical is None else f"{total.logical:,}"
-    console.print(Text(inspection.name, style="bold"))
-    console.print(f"{total.tensors:,} tensors, {total.elements:,} stored elements, {logical} parameters")
-    if checkpoint:
-        header = sum(file.header_bytes for file in checkpoint.files)
-        lengths = 8 * len(checkpoint.files)
-        console.print(
-            f"{lengths:,} (lengths) + {header:,} (headers) + {checkpoint.data_bytes:,} (data) = "
-            f"{checkpoint.file_bytes:,} bytes in {len(checkpoint.files)} file(s)"
-        )
-        if checkpoint.requests:
-            console.print(f"{checkpoint.requests} requests, {checkpoint.wire_bytes:,} bytes fetched")
-    else:
-        console.print(f"{total.bytes:,} bytes of data")
-    for title, key in (("component", lambda row: row.component), ("dtype", lambda row: row.dtype)):
-        table = Table(title, "tensors", "bytes", "share", "parameters", box=None)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name, part in inspection.by(key).items():
-            known = "?" if part.logical is None else f"{part.logical:,}"
-            table.add_row(
-                name, f"{part.tensors:,}", f"{part.bytes:,}", f"{part.bytes / max(total.bytes, 1):.1%}", known
-            )
-        console.print(table)
-    for line in inspection.quantization:
-        console.print(Text(f"quantization: {line}"))
-    if tensors:
-        table = Table("tensor", "dtype", "shape", "bytes", "component", box=None)
-        for row in inspection.rows:
-            table.add_row(Text(row.name), row.dtype, str(list(row.shape)), f"{row.bytes:,}", row.component)
-        console.print(table)
-    for copy in inspection.duplicates:
-        seen = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}[
-            copy.same_content
-        ]
-        console.print(
-            Text(f"stored twice: {copy.copy} repeats {copy.original}, {copy.bytes:,} bytes ({seen})")
-        )
-    for mismatch in inspection.mismatches[:20]:
-        console.print(
-            Text(
-                f"shape: {mismatch.name}\n  Left (file):    {mismatch.left}\n  Right (config): {mismatch.right}"
-            )
-        )
-    for title, names in (("missing", inspection.missing), ("left over", inspection.extra)):
-        for name in names[:20]:
-            console.print(Text(f"{title}: {name}"))
-        if len(names) > 20:
-            console.print(f"{title}: and {len(names) - 20:,} more")
-    for line in (*(checkpoint.problems[:20] if checkpoint else ()), *inspection.notes):
-        console.print(Text(f"note: {line}"))
+            print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
 
 
 def size(
@@ -170,7 +115,13 @@ def size(
         "schemes": {name: _size_document(p) for name, p in found.items()},
         "refused": refused,
     }
-    emit(as_json, document, lambda console: _show_sizes(console, model, found, refused))
+
+    def human(console: Console) -> None:
+        from exaone_nb.cli.anatomy_views import show_sizes
+
+        show_sizes(console, model, found, refused)
+
+    emit(as_json, document, human)
 
 
 def _size_document(prediction: Prediction) -> dict[str, object]:
@@ -185,27 +136,3 @@ def _size_document(prediction: Prediction) -> dict[str, object]:
         "by_component": prediction.by_component(),
         "files": [{"name": shard.name, "file_bytes": shard.file_bytes} for shard in prediction.shards],
     }
-
-
-def _show_sizes(console: Console, model: str, found: dict[str, Prediction], refused: dict[str, str]) -> None:
-    first = next(iter(found.values()))
-    console.print(
-        Text(f"{model}: {first.parameters:,} parameters, head {'tied' if first.tied else 'stored apart'}")
-    )
-    table = Table("scheme", "file bytes", "of BF16", "bits/parameter", "embedding + head", "files", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, prediction in found.items():
-        parts = prediction.by_component()
-        tables = parts.get("embedding", 0) + parts.get("head", 0)
-        table.add_row(
-            name,
-            f"{prediction.file_bytes:,}",
-            f"{prediction.data_bytes / prediction.unquantized_bytes:.1%}",
-            f"{prediction.bits_per_parameter:.2f}",
-            f"{tables / prediction.data_bytes:.1%}",
-            str(len(prediction.shards)),
-        )
-    console.print(table)
-    for name, reason in refused.items():
-        console.print(Text(f"{name}: {reason}"))

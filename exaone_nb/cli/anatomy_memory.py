@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Model = Annotated[str, typer.Argument(help="Catalog name, local folder, or hub id.")]
 SchemeOption = Annotated[
@@ -124,6 +125,8 @@ def memory(
 
 
 def _show_memory(console: Console, plan: Any, model: str, scheme: str) -> None:
+    from rich.table import Table
+
     shared = f", one of {plan.tensor_parallel} GPUs" if plan.tensor_parallel > 1 else ""
     table = Table(
         title=f"{model} in {scheme} on {plan.gpu.name}, {plan.engine}{shared}", title_justify="left"
@@ -206,6 +209,8 @@ def _show_speed(
     if not writing.runs:
         console.print(f"{model} in {scheme} on {writing.gpu}: no number, {writing.reason}.", markup=False)
         return
+    from rich.table import Table
+
     table = Table(title=f"{model} in {scheme} on {writing.gpu}, batch {writing.batch}", title_justify="left")
     for name in ("pass", "at best", "bound by", "reads"):
         table.add_column(name)

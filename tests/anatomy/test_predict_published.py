@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+from exaone_nb.anatomy import predict
 from exaone_nb.anatomy.matching import matches
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.schemes import SCHEMES, QuantArgs, find_scheme
@@ -87,6 +88,15 @@ def test_large_model_is_split_at_twenty_billion_bytes():
     ]
     assert all(shard.data_bytes <= 20_000_000_000 for shard in prediction.shards)
     assert len(prediction.tensors) == 707 and prediction.data_bytes == 64_006_432_768
+
+
+def test_the_tensors_are_listed_once(monkeypatch):
+    """Listing is most of the work for a model of experts (Kimi-K2 has 70,000 tensors)."""
+    calls = []
+    listing = predict.expected_tensors
+    monkeypatch.setattr(predict, "expected_tensors", lambda config: calls.append(1) or listing(config))
+    assert predict_checkpoint(SMALL, "W4A16").file_bytes == 971_261_368
+    assert len(calls) == 1
 
 
 def test_presets_are_those_of_the_installed_library():

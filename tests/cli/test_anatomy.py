@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
+import typer
 
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.sparse import write_sparse
 from exaone_nb.catalog import resolve
-from exaone_nb.cli import main
+from exaone_nb.cli import WINGS, command_line, main
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -94,3 +97,43 @@ def test_names_with_markup_are_shown_as_text(capsys, tmp_path) -> None:
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     code, out, _ = run(capsys, "inspect", str(tmp_path / "x.safetensors"), "--tensors")
     assert code == 0 and "[red]evil[/red]" in out
+
+
+def test_every_wing_has_the_verbs_that_the_table_says() -> None:
+    for wing, verbs in WINGS.items():
+        for verb in verbs:
+            commands = typer.main.get_command(command_line(verb)).commands
+            assert tuple(commands) == verbs, f"{verb} loads {wing} and nothing else"
+    everything = [verb for verbs in WINGS.values() for verb in verbs]
+    for other in ("", "--help", "inspekt"):
+        assert list(typer.main.get_command(command_line(other)).commands) == everything
+
+
+def test_a_mistyped_verb_is_corrected(capsys) -> None:
+    code, _, err = run(capsys, "inspekt", SMALL)
+    assert code == 2 and "Did you mean 'inspect'" in err
+
+
+def test_inspect_loads_its_own_wing_only() -> None:
+    """What makes it start in a fraction of a second: no other wing, and rich only where a person reads."""
+    program = (
+        "import sys\n"
+        "from exaone_nb.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(*sorted(sys.modules), file=sys.stderr)\n"
+    )
+
+    def loaded(*arguments: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
+        return set(done.stderr.split())
+
+    modules = loaded("inspect", SMALL, "--json")
+    assert "exaone_nb.anatomy.inspection" in modules
+    foreign = ("rich.console", "rich.table", "numpy", "torch", "yaml", "httpx", "huggingface_hub", "matplotlib")
+    assert not modules.intersection(foreign)
+    wings = {name for name in modules if name.startswith("exaone_nb.cli.")}
+    assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "anatomy_memory", "output")}
+    assert "rich.table" in loaded("inspect", SMALL)

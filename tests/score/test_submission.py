@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.stored import StoredTensor
-from exaone_nb.cli import app
+from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.score.submission import archive
@@ -465,7 +465,7 @@ def test_a_failed_packing_leaves_the_old_zip(model, tmp_path, monkeypatch):
 
 
 def test_the_verbs_speak_json_and_exit_with_1(model, tmp_path):
-    runner = CliRunner()
+    runner, app = CliRunner(), command_line()
     out = tmp_path / "submit.zip"
     done = runner.invoke(app, ["pack", str(model), "--out", str(out), "--json"])
     assert done.exit_code == 0
