@@ -159,6 +159,11 @@ def _catalog_file() -> dict[str, Any]:
     return yaml.safe_load((DATA / "models.yaml").read_text(encoding="utf-8"))
 
 
+def launchers() -> dict[str, dict[str, Any]]:
+    """Program -> what the flags of its launch commands were checked against (version, source, date, flags)."""
+    return _catalog_file()["launchers"]
+
+
 @cache
 def config_sources() -> dict[str, dict[str, str]]:
     """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""

@@ -230,25 +230,6 @@ def kernel_rows(
     return rows
 
 
-def launch_rows(model: str, context: int = 32768) -> list[dict[str, Any]]:
-    """How to start other engines with a catalog model, from data/models.yaml; each is then used by its address."""
-    record_ = catalog.record(model)
-    rows = []
-    for engine, entry in record_.deployment.items():
-        if isinstance(entry, dict) and entry.get("command"):
-            command = entry["command"].format(model=record_.hub_id, name=record_.name, context=context)
-            rows.append(
-                {
-                    "engine": engine,
-                    "least version": entry.get("least", ""),
-                    "command": command,
-                    "remark": entry.get("remark", ""),
-                    "source": record_.deployment["source"],
-                }
-            )
-    return rows
-
-
 def runaway_seconds(seconds_per_step: float, tokens: int = 16384) -> float:
     """How long one answer that never stops keeps the batch open, at the speed of a single request."""
     return seconds_per_step * tokens
