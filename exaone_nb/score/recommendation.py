@@ -48,7 +48,7 @@ def recommend(board: Scoreboard) -> Recommendation:
             f"{_megabytes(best.file_bytes - choice.file_bytes)}."
         )
     return Recommendation(
-        choice.recipe, headline, tuple(_reasons(board, choice, base)), tuple(_cautions(board, equals))
+        choice.recipe, headline, tuple(_reasons(board, choice, base)), tuple(_cautions(board, choice, equals))
     )
 
 
@@ -71,8 +71,13 @@ def _reasons(board: Scoreboard, row: Row, base: Row) -> list[str]:
     return lines
 
 
-def _cautions(board: Scoreboard, equals: list[Row]) -> list[str]:
-    lines = []
+def _cautions(board: Scoreboard, choice: Row, equals: list[Row]) -> list[str]:
+    lines = [
+        f"{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
+        f"{row.share_best:.1%} of the draws: it is there because its interval is wide."
+        for row in equals
+        if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes
+    ]
     if len(equals) > 1:
         widest = max(equals, key=lambda row: row.behind.high)
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,18 @@ def test_the_recommendation_lets_bytes_decide_among_equals(run):
     assert advice.choice == "twin"
     assert "within noise" in advice.headline and "w8a8" in advice.headline
     assert "bad gave 6 cut, empty or unreadable answers" in advice.text()
+
+
+@pytest.mark.parametrize(("share", "choice"), [(0.1, "twin"), (0.099, "w8a8")])
+def test_a_smaller_file_needs_a_tenth_of_the_draws(run, share, choice):
+    """Within noise is not enough: who is hardly ever the best has a wide interval and nothing else."""
+    board = make_scoreboard(run)
+    shares = {"w8a8": 1 - share, "twin": share, "baseline": 0.0, "bad": 0.0}
+    board = replace(board, rows=tuple(replace(row, share_best=shares[row.recipe]) for row in board.rows))
+    advice = recommend(board)
+    assert advice.choice == choice
+    passed_over = "twin has a smaller file and is within noise too, but it came out highest in only 9.9% of"
+    assert (passed_over in advice.text()) == (choice == "w8a8")
 
 
 def test_a_clear_winner_and_no_winner(tmp_path):
