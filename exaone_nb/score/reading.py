@@ -128,9 +128,9 @@ def benchmark_table() -> pd.DataFrame:
     import pandas as pd
 
     table = pd.read_csv(
-        DATA / "benchmarks.csv", dtype={"items": "Int64", "choices": "Int64", "answer_tokens": "Int64"}
+        DATA / "benchmarks.csv",
+        dtype=dict.fromkeys(("items", "choices", "requests", "answer_tokens"), "Int64"),
     )
-    table["requests"] = table["items"] * table["choices"].fillna(1)
     table["generated at most"] = table["items"] * table["answer_tokens"]
     names = {"what": "about", "answer_tokens": "tokens per answer"}
     order = [
@@ -143,5 +143,6 @@ def benchmark_table() -> pd.DataFrame:
         "requests",
         "generated at most",
         "source",
+        "date",
     ]
     return table.rename(columns=names)[order].astype(object).fillna("")

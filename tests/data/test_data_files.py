@@ -17,7 +17,18 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 
 CSV_FILES = {
-    "benchmarks.csv": ["task", "language", "what", "items", "choices", "answer_tokens", "shots", "source"],
+    "benchmarks.csv": [
+        "task",
+        "language",
+        "what",
+        "items",
+        "choices",
+        "requests",
+        "answer_tokens",
+        "shots",
+        "source",
+        "date",
+    ],
     "recorded_answers.csv": ["model", "prompt", "answer", "sampling", "source", "date"],
     "config_sources.csv": ["file", "status", "source", "date"],
     "gpus.csv": [

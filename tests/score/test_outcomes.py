@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from exaone_nb.errors import UsageError
@@ -77,3 +79,18 @@ def test_the_lectures_preset() -> None:
     )
     with pytest.raises(UsageError, match="No preset"):
         Settings().with_preset("gsm9k")
+
+
+def test_benchmarks_add_up_to_what_their_sources_count() -> None:
+    """A request per choice, a request per written answer; sums in a source give the items."""
+    from exaone_nb.score.reading import benchmark_table
+
+    rows = {row["task"]: row for row in benchmark_table().to_dict("records")}
+    assert set(rows) == {"gsm8k", "hrm8k", "kmmlu", "kobest", "haerae"}
+    for row in rows.values():
+        parts = re.search(r"\(([\d,]+(?: \+ [\d,]+)+)", row["source"])
+        if parts:
+            assert sum(int(n.replace(",", "")) for n in parts[1].split(" + ")) == row["items"], row["task"]
+        # KoBEST: 500 HellaSwag items have two choices more than the others.
+        extra = 2 * 500 if row["task"] == "kobest" else 0
+        assert row["requests"] == row["items"] * (row["choices"] or 1) + extra, row["task"]
