@@ -13,6 +13,8 @@ from typing import Any
 from exaone_nb.errors import WorkbookError
 from exaone_nb.serve.answers import THINK_CLOSE, THINK_OPEN, Message, Mode, check_mode
 
+OPENS_NOTHING = "Reasoning was asked for, but the prompt does not open a think block."
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -43,22 +45,31 @@ def preview(
     if plain or not has_template:
         text = messages if plain else "\n".join(str(message.get("content", "")) for message in messages)
     else:
-        try:
-            text = tokenizer.apply_chat_template(
-                list(messages),
-                tools=list(tools) if tools else None,
-                add_generation_prompt=True,
-                enable_thinking=thinking,
-                tokenize=False,
-            )
-        except Exception as error:  # jinja raises its own kinds, and templates raise text
-            raise WorkbookError(
-                f"The chat template refuses the conversation: {error}",
-                expected="roles and fields the template knows (system, user, assistant, tool).",
-            ) from error
+        text = _render(tokenizer, messages, tools, thinking)
     ids = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
     problems = find_problems(tokenizer, text, ids, [] if plain else messages, thinking, plain, has_template)
+    if OPENS_NOTHING in problems:
+        # Qwen3 opens its block itself; its template says "off" by closing an empty one after the same prompt.
+        off = _render(tokenizer, messages, tools, False)
+        if off.startswith(text) and off.rstrip().endswith(THINK_CLOSE):
+            problems.remove(OPENS_NOTHING)
     return Preview(text, tuple(ids), tuple(tokenizer.decode([i]) for i in ids), tuple(problems))
+
+
+def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: bool) -> str:
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages),
+            tools=list(tools) if tools else None,
+            add_generation_prompt=True,
+            enable_thinking=thinking,
+            tokenize=False,
+        )
+    except Exception as error:  # jinja raises its own kinds, and templates raise text
+        raise WorkbookError(
+            f"The chat template refuses the conversation: {error}",
+            expected="roles and fields the template knows (system, user, assistant, tool).",
+        ) from error
 
 
 def find_problems(
@@ -88,7 +99,7 @@ def find_problems(
         last = text.rstrip()
         opened = last.endswith(THINK_OPEN)
         if thinking and knows and not opened:
-            problems.append("Reasoning was asked for, but the prompt does not open a think block.")
+            problems.append(OPENS_NOTHING)
         if thinking and not knows:
             problems.append("Reasoning was asked for, but the template does not know enable_thinking.")
         if not thinking and opened:
