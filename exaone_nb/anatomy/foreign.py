@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from exaone_nb.anatomy import fields
-from exaone_nb.anatomy.matching import matches
+from exaone_nb.anatomy.matching import Groups
 from exaone_nb.anatomy.schemes import QuantArgs, Scheme, groups_of
 from exaone_nb.anatomy.stored import StoredTensor, stored_linear
 from exaone_nb.anatomy.tensors import TensorSpec
@@ -41,9 +42,11 @@ class Quantization:
 
     def scheme_for(self, module: str, kind: str) -> Scheme | None:
         """The compressed-tensors scheme of a module, None when it is left alone."""
-        if kind not in ("linear", "head", "embedding") or matches(module, kind, self.ignore):
-            return None
-        return next((scheme for scheme, targets in self.groups if matches(module, kind, targets)), None)
+        return self._by_target.value_for(module, kind)
+
+    @cached_property
+    def _by_target(self) -> Groups[Scheme]:
+        return Groups(self.groups, self.ignore)
 
     def skips(self, module: str) -> bool:
         """True when `modules_to_not_convert` names the module (a prefix pattern or the end of its name)."""

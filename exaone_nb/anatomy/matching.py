@@ -1,15 +1,28 @@
-"""Which modules a recipe means: exact module name, class name, or `re:` pattern, as compressed-tensors matches them."""
+"""Which modules a recipe means, and which of its groups a module gets, as compressed-tensors 0.19 decides it.
+
+A target is a module's full name, the name of its class (or of a class above it), or `re:` and an expression that
+fits from the beginning of the name (compressed_tensors/utils/match.py). Where several fit, a full name beats an
+expression, an expression beats a class, and among equals the alphabet decides, not the order of the groups; the same
+target in two groups belongs to the later one (quantization/lifecycle/apply.py).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import Generic, TypeVar
 
 from exaone_nb.errors import UsageError
 
-# The classes whose names recipes use, by the kind of the weight that such a module owns.
-CLASS_OF_KIND = {"linear": "Linear", "head": "Linear", "embedding": "Embedding"}
+# The torch classes, own and inherited, of the modules that can be quantized, by the kind of their weight.
+CLASSES_OF_KIND = {
+    "linear": ("Linear", "Module"),
+    "head": ("Linear", "Module"),
+    "embedding": ("Embedding", "Module"),
+}
+_ALL_CLASSES = {name for names in CLASSES_OF_KIND.values() for name in names}
+S = TypeVar("S")
 
 
 @cache
@@ -23,12 +36,40 @@ def _pattern(text: str) -> re.Pattern[str]:
         ) from error
 
 
+def _names(target: str, module: str) -> bool:
+    if target.startswith("re:"):
+        return _pattern(target[3:]).match(module) is not None
+    return target == module
+
+
 def matches(module: str, kind: str, targets: Iterable[str]) -> bool:
-    """True when a target is the module's full name, its class, or a `re:` pattern that fits from its start."""
-    for target in targets:
-        if target.startswith("re:"):
-            if _pattern(target[3:]).match(module):
-                return True
-        elif target in (module, CLASS_OF_KIND.get(kind)):
-            return True
-    return False
+    """True when one of the targets fits the module."""
+    classes = CLASSES_OF_KIND.get(kind, ())
+    return any(target in classes or _names(target, module) for target in targets)
+
+
+def winning_target(module: str, kind: str, targets: Iterable[str]) -> str | None:
+    """The target whose group the module gets, None when none fits."""
+    ordered = sorted(targets, key=lambda target: ("re:" in target, target))
+    classes = CLASSES_OF_KIND.get(kind, ())
+    by_class = (target for target in ordered if target in classes)
+    return next((target for target in ordered if _names(target, module)), None) or next(by_class, None)
+
+
+class Groups(Generic[S]):
+    """Groups of a recipe, each (value, targets), and what they leave alone; made once, asked for every module."""
+
+    def __init__(self, groups: Iterable[tuple[S, Iterable[str]]], ignore: Iterable[str]) -> None:
+        self._value = {target: value for value, targets in groups for target in targets}
+        # A plan names every module in full: those are looked up, only the others are tried one by one.
+        self._broad = [target for target in self._value if "re:" in target or target in _ALL_CLASSES]
+        self._ignore = tuple(ignore)
+
+    def value_for(self, module: str, kind: str) -> S | None:
+        """The value of the group that the module gets; None when it is ignored or no target fits."""
+        if kind not in CLASSES_OF_KIND or matches(module, kind, self._ignore):
+            return None
+        if module in self._value:
+            return self._value[module]
+        target = winning_target(module, kind, self._broad)
+        return None if target is None else self._value[target]

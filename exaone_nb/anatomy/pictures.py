@@ -15,6 +15,7 @@ from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COMPONENTS = {
@@ -33,12 +34,30 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
+def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
+    """Name the strips from the top down, and the components that they show in a legend above them."""
+    from matplotlib.patches import Patch
+
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    shown = {name: look for name, look in COMPONENTS.items() if name in used}
+    axes.legend(
+        [Patch(facecolor=colour, hatch=hatch, edgecolor="white") for colour, hatch in shown.values()],
+        [name.replace("_", " ") for name in shown],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=min(5, len(shown)),
+        frameon=False,
+    )
+
+
 def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
     """One bar per (label, bytes by component), as shares of its own total; the total stands at its end."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.4))
-    used: dict[str, Any] = {}
+    used: set[str] = set()
     for place, (_, parts) in enumerate(rows):
         total, left = sum(parts.values()), 0.0
         merged: dict[str, int] = {}
@@ -48,10 +67,8 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
             share = 100 * merged.get(name, 0) / total
             if not share:
                 continue
-            bar = axes.barh(
-                place, share, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5
-            )
-            used.setdefault(name, bar)
+            axes.barh(place, share, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
+            used.add(name)
             if share >= 6:
                 axes.text(
                     left + share / 2,
@@ -66,20 +83,9 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
         axes.text(
             101, place, f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB", va="center"
         )
-    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-    axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the bytes, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    names = [name for name in COMPONENTS if name in used]
-    axes.legend(
-        [used[name] for name in names],
-        [name.replace("_", " ") for name in names],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=min(5, len(names)),
-        frameon=False,
-    )
+    label_strips(axes, [label for label, _ in rows], used)
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exaone_nb.anatomy.inspection import Inspection
 from exaone_nb.anatomy.layouts import text_config
-from exaone_nb.anatomy.pictures import COMPONENTS
+from exaone_nb.anatomy.pictures import COMPONENTS, label_strips
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import Checkpoint
 from exaone_nb.anatomy.sparse import write_sparse
@@ -142,7 +142,6 @@ def _stretches(checkpoint: Checkpoint, component: dict[str, str]) -> list[tuple[
 def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     """One strip per file, from its first byte of data to its last, coloured by component. Needs read headers."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
 
     figure, axes = plt.subplots(figsize=(8.5, 0.8 * len(inspections) + 1.3))
     used: set[str] = set()
@@ -165,18 +164,7 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
                 snap=False,  # otherwise thin stretches are moved to whole pixels and some vanish
             )
             used.add(kind)
-    axes.set_yticks(range(len(inspections)), [label for label, _ in inspections])
-    axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.set_xlabel("position in the file, MB after the header")
-    axes.spines[["top", "right"]].set_visible(False)
-    names = [name for name in COMPONENTS if name in used]
-    axes.legend(
-        [Patch(facecolor=COMPONENTS[n][0], hatch=COMPONENTS[n][1], edgecolor="white") for n in names],
-        [name.replace("_", " ") for name in names],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=min(5, len(names)),
-        frameon=False,
-    )
+    label_strips(axes, [label for label, _ in inspections], used)
     return figure

@@ -14,7 +14,7 @@ from typing import Any
 
 from exaone_nb.anatomy import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
-from exaone_nb.anatomy.matching import matches
+from exaone_nb.anatomy.matching import Groups
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
 from exaone_nb.anatomy.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
 from exaone_nb.anatomy.stored import StoredTensor, check_fits, stored_linear
@@ -79,9 +79,10 @@ def predict_checkpoint(
     """Predict the safetensors files of a checkpoint.
 
     `scheme` names a preset or gives explicit arguments for all `targets`; `config_groups` replaces both for a mixed
-    recipe: a list of {"scheme": ..., "targets": [...]}, the first that matches a module wins. `ignore` wins over
-    targets. `kv_cache` ("fp8" or explicit arguments) adds scales for the cache. `untied_head` stores a tied head a
-    second time, as LLM Compressor before 0.13 did. `dtype` is the model's own (BF16 unless `scheme` is F16 or F32).
+    recipe: a list of {"scheme": ..., "targets": [...]}; which of them a module gets is said in `matching`. `ignore`
+    wins over targets. `kv_cache` ("fp8" or explicit arguments) adds scales for the cache. `untied_head` stores a tied
+    head a second time, as LLM Compressor before 0.13 did. `dtype` is the model's own (BF16 unless `scheme` is F16 or
+    F32).
     Raises WorkbookError for a matrix that does not divide into groups, UsageError for an unknown scheme.
     """
     if max_shard_size < 1:
@@ -96,7 +97,7 @@ def predict_checkpoint(
         )
     ]
     called_for = expected_tensors(config)
-    plan = _Plan(groups, tuple(ignore), own_dtype)
+    plan = _Plan(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
     stored: list[StoredTensor] = []
     for spec in specs:
@@ -112,18 +113,13 @@ def predict_checkpoint(
 
 @dataclass(frozen=True)
 class _Plan:
-    groups: list[tuple[Scheme, tuple[str, ...]]]
-    ignore: tuple[str, ...]
+    groups: Groups[Scheme]
     dtype: str
 
     def scheme_for(self, module: str, kind: str) -> Scheme | None:
         """The scheme of a module, or None when it stays as it is."""
-        if kind not in ("linear", "head", "embedding") or matches(module, kind, self.ignore):
-            return None
-        for scheme, targets in self.groups:
-            if matches(module, kind, targets):
-                return scheme if scheme.weights is not None else None
-        return None
+        scheme = self.groups.value_for(module, kind)
+        return scheme if scheme is not None and scheme.weights is not None else None
 
     def plain(self, spec: TensorSpec) -> StoredTensor:
         return StoredTensor(spec.name, spec.dtype or self.dtype, spec.shape, spec.component, spec.layer)

@@ -98,7 +98,9 @@ def _source(place: Place, revision: str | None) -> Source:
 
 def _read(place: Place, source: Source, progress: Progress | None) -> Checkpoint:
     index = None if getattr(source, "only", "") else source.text(INDEX)
-    names, guesses, weight_map, total = _from_index(index) if index is not None else (source.weight_files(), {}, {}, None)
+    names, guesses, weight_map, total = (
+        _from_index(index) if index is not None else (source.weight_files(), {}, {}, None)
+    )
     done = 0
 
     def read(name: str) -> FileHeader:

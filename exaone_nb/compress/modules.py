@@ -3,8 +3,7 @@
 llm-compressor matches a pattern against every module, parents included: it fits when it is the module's full name,
 or the name of its class (or of a class above it), or when it starts with `re:` and the regular expression fits from
 the beginning of the name. A parent that matches does not pull its children in; only Linear and Embedding modules
-can be quantized. When several targets fit one module, a full name beats a regular expression, which beats a class
-name, and among equals the alphabet decides (compressed_tensors/utils/match.py, match_targets).
+can be quantized. Which of several fitting targets wins is said in `anatomy.matching`.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from exaone_nb.anatomy import matching
 from exaone_nb.anatomy.layouts import expected_tensors
-from exaone_nb.anatomy.matching import matches
+from exaone_nb.anatomy.matching import CLASSES_OF_KIND, matches
 from exaone_nb.errors import UsageError
 
-CLASSES = {"linear": ("Linear", "Module"), "head": ("Linear", "Module"), "embedding": ("Embedding", "Module")}
-QUANTIZABLE = ("linear", "head", "embedding")
+QUANTIZABLE = tuple(CLASSES_OF_KIND)
 # Prefix of the classes that transformers uses for a family's own modules.
 FAMILY = {"exaone4": "Exaone4", "qwen3": "Qwen3", "llama": "Llama", "mistral": "Mistral"}
 
@@ -59,13 +58,13 @@ def modules_of(config: dict[str, Any]) -> list[Module]:
                 parent, Module(parent, "parent", layer=_layer(parent), class_names=_class(parent, family))
             )
         if spec.module not in found or spec.name.endswith(".weight"):
-            classes = CLASSES.get(spec.kind) or _norm_class(spec.kind, family)
+            classes = CLASSES_OF_KIND.get(spec.kind) or _norm_class(spec.kind, family)
             found[spec.module] = Module(spec.module, spec.kind, spec.shape, spec.layer, classes)
     if not any(
         spec.kind == "head" for spec in specs
     ):  # tied: a Linear module that shares the embedding's table
         table = next(spec for spec in specs if spec.kind == "embedding")
-        found["lm_head"] = Module("lm_head", "head", table.shape, None, CLASSES["head"])
+        found["lm_head"] = Module("lm_head", "head", table.shape, None, CLASSES_OF_KIND["head"])
     return list(found.values())
 
 
@@ -97,11 +96,7 @@ def _norm_class(kind: str, family: str) -> tuple[str, ...]:
 
 def winning_target(module: Module, targets: Iterable[str]) -> str | None:
     """The target whose scheme the module gets, by compressed-tensors' order, or None when none fits."""
-    ordered = sorted(targets, key=lambda target: ("re:" in target, target))
-    by_name = [t for t in ordered if t == module.name or (t.startswith("re:") and module.fits(t))]
-    if by_name:
-        return by_name[0]
-    return next((t for t in ordered if not t.startswith("re:") and t in module.class_names), None)
+    return matching.winning_target(module.name, module.kind, targets)
 
 
 def check_pattern(pattern: str) -> None:

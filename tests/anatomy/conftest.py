@@ -1,4 +1,4 @@
-"""A small web server that serves a folder with Range requests, and can misbehave in chosen ways."""
+"""A tiny config, and a small web server that serves a folder with Range requests and misbehaves in chosen ways."""
 
 from __future__ import annotations
 
@@ -77,6 +77,23 @@ class _Handler(BaseHTTPRequestHandler):
         site.sent += len(body)
         if length and length != len(body):
             self.close_connection = True
+
+
+@pytest.fixture
+def tiny() -> dict:
+    """The config of a small model of full attention; 11 tensors a layer."""
+    return {
+        "model_type": "exaone4",
+        "hidden_size": 256,
+        "intermediate_size": 384,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "vocab_size": 1000,
+        "tie_word_embeddings": True,
+        "layer_types": ["full_attention"] * 3,
+    }
 
 
 @pytest.fixture

@@ -159,7 +159,9 @@ def test_every_preset_is_predicted_to_the_byte(make_real, scheme):
             continue
         folder = make_real(config, scheme=scheme, data=scheme in NEEDS_DATA)
         _assert_equal(folder, prediction)
-        inspection = inspect_model(folder)  # what was written is also read back whole, packed weights unpacked
+        inspection = inspect_model(
+            folder
+        )  # what was written is also read back whole, packed weights unpacked
         assert inspection.sound, (inspection.missing[:3], inspection.extra[:3], inspection.mismatches[:3])
         assert inspection.total.logical == prediction.parameters
         fitted += 1
@@ -203,6 +205,29 @@ def test_mixed_recipe_with_regular_expressions(make_real):
         ],
     )
     _assert_equal(folder, prediction)
+
+
+def test_groups_that_overlap(make_real):
+    """A full name, an expression and a class that all fit the same module, the broadest first."""
+    config = CONFIGS["hybrid"]
+    groups = {
+        "all": {"targets": ["Linear"], "weights": INT8_CHANNEL},
+        "mlp": {"targets": [r"re:.*mlp\..*", r"re:.*up_proj"], "weights": INT4_G32},
+        "up": {"targets": [r"re:.*layers\.1\..*"], "weights": {**INT8_CHANNEL, "num_bits": 4}},
+        "one": {"targets": ["model.layers.0.mlp.up_proj"], "weights": FP8_TENSOR},
+    }
+    folder = make_real(config, config_groups=groups)
+    prediction = predict_checkpoint(
+        config,
+        config_groups=[
+            {"scheme": {"weights": group["weights"]}, "targets": group["targets"]}
+            for group in groups.values()
+        ],
+    )
+    _assert_equal(folder, prediction)
+    inspection = inspect_model(folder)  # the config that the library saved is read with the same rules
+    assert inspection.sound, (inspection.missing[:3], inspection.extra[:3], inspection.mismatches[:3])
+    assert inspection.total.logical == prediction.parameters
 
 
 @pytest.mark.parametrize(

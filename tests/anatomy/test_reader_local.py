@@ -9,48 +9,19 @@ import re
 import pytest
 
 from exaone_nb.anatomy.inspection import inspect_model, require_sound
+from exaone_nb.anatomy.portraits import W4A16_CONFIG
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import INDEX, read_headers
 from exaone_nb.anatomy.sparse import write_sparse
 from exaone_nb.errors import WorkbookError
 
-CONFIG = {
-    "model_type": "exaone4",
-    "hidden_size": 256,
-    "intermediate_size": 384,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 64,
-    "vocab_size": 1000,
-    "tie_word_embeddings": True,
-    "layer_types": ["full_attention"] * 3,
-}
-W4A16 = {
-    "quant_method": "compressed-tensors",
-    "format": "pack-quantized",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {
-                "num_bits": 4,
-                "type": "int",
-                "strategy": "group",
-                "group_size": 128,
-                "symmetric": True,
-            },
-        }
-    },
-}
-
 
 @pytest.fixture
-def sharded(tmp_path):
-    return write_sparse(tmp_path / "model", predict_checkpoint(CONFIG, max_shard_size=700_000), CONFIG)
+def sharded(tmp_path, tiny):
+    return write_sparse(tmp_path / "model", predict_checkpoint(tiny, max_shard_size=700_000), tiny)
 
 
-def test_shards_add_up_and_are_sound(sharded):
+def test_shards_add_up_and_are_sound(sharded, tiny):
     steps = []
     checkpoint = read_headers(sharded, progress=lambda done, total: steps.append((done, total)))
     assert len(checkpoint.files) > 2
@@ -64,7 +35,7 @@ def test_shards_add_up_and_are_sound(sharded):
     assert inspection.sound and not inspection.duplicates
     for key in (lambda row: row.component, lambda row: row.dtype, lambda row: row.layer):
         assert sum(total.bytes for total in inspection.by(key).values()) == checkpoint.data_bytes
-    assert inspection.total.logical == predict_checkpoint(CONFIG).parameters
+    assert inspection.total.logical == predict_checkpoint(tiny).parameters
 
 
 def test_a_single_file_is_read_alone(sharded):
@@ -73,9 +44,9 @@ def test_a_single_file_is_read_alone(sharded):
     assert [file.name for file in checkpoint.files] == [first.name]
 
 
-def test_quantized_file_counts_its_logical_parameters(tmp_path):
-    quantized = predict_checkpoint(CONFIG, "W4A16")
-    folder = write_sparse(tmp_path / "q", quantized, {**CONFIG, "quantization_config": W4A16})
+def test_quantized_file_counts_its_logical_parameters(tmp_path, tiny):
+    quantized = predict_checkpoint(tiny, "W4A16")
+    folder = write_sparse(tmp_path / "q", quantized, {**tiny, "quantization_config": W4A16_CONFIG})
     inspection = inspect_model(folder)
     assert inspection.sound
     assert inspection.total.logical == quantized.parameters
@@ -83,21 +54,21 @@ def test_quantized_file_counts_its_logical_parameters(tmp_path):
     assert "int4, one scale per 128 inputs" in inspection.quantization[0]
 
 
-def test_scales_of_a_quantized_cache_are_expected(tmp_path):
+def test_scales_of_a_quantized_cache_are_expected(tmp_path, tiny):
     cache = {"num_bits": 8, "type": "float", "strategy": "attn_head", "dynamic": False, "symmetric": True}
-    config = {**CONFIG, "quantization_config": {**W4A16, "kv_cache_scheme": cache}}
-    folder = write_sparse(tmp_path / "q", predict_checkpoint(CONFIG, "W4A16", kv_cache=cache), config)
+    config = {**tiny, "quantization_config": {**W4A16_CONFIG, "kv_cache_scheme": cache}}
+    folder = write_sparse(tmp_path / "q", predict_checkpoint(tiny, "W4A16", kv_cache=cache), config)
     inspection = inspect_model(folder)
-    assert inspection.sound and inspection.total.logical == predict_checkpoint(CONFIG).parameters
+    assert inspection.sound and inspection.total.logical == predict_checkpoint(tiny).parameters
     assert any("KV cache: fp8, one scale per attention head" in line for line in inspection.quantization)
 
 
-def test_head_written_twice_is_found_and_compared(tmp_path):
-    folder = write_sparse(tmp_path / "twice", predict_checkpoint(CONFIG, untied_head=True), CONFIG)
+def test_head_written_twice_is_found_and_compared(tmp_path, tiny):
+    folder = write_sparse(tmp_path / "twice", predict_checkpoint(tiny, untied_head=True), tiny)
     (found,) = inspect_model(folder).duplicates
     assert (found.original, found.copy) == ("model.embed_tokens.weight", "lm_head.weight")
     assert found.bytes == 1000 * 256 * 2 and found.same_content is True
-    assert inspect_model(folder).total.logical == predict_checkpoint(CONFIG).parameters
+    assert inspect_model(folder).total.logical == predict_checkpoint(tiny).parameters
     file = read_headers(folder).files[0]
     head = next(entry for entry in file.entries if entry.name == "lm_head.weight")
     with (folder / file.name).open("r+b") as handle:  # the last byte of the copy now differs
@@ -106,21 +77,21 @@ def test_head_written_twice_is_found_and_compared(tmp_path):
     assert inspect_model(folder).duplicates[0].same_content is False
 
 
-def test_missing_left_over_and_wrong_shape_are_named(tmp_path):
+def test_missing_left_over_and_wrong_shape_are_named(tmp_path, tiny):
     other = {
-        **CONFIG,
+        **tiny,
         "num_hidden_layers": 2,
         "layer_types": ["full_attention"] * 2,
         "intermediate_size": 512,
     }
-    folder = write_sparse(tmp_path / "m", predict_checkpoint(other), CONFIG)
+    folder = write_sparse(tmp_path / "m", predict_checkpoint(other), tiny)
     inspection = inspect_model(folder)
     assert len(inspection.missing) == 11 and all(".layers.2." in name for name in inspection.missing)
     wrong = {m.name: (m.left, m.right) for m in inspection.mismatches}
     assert wrong["model.layers.0.mlp.up_proj.weight"] == ((512, 256), (384, 256))
     with pytest.raises(WorkbookError, match="11 tensors are missing"):
         require_sound(inspection)
-    folder = write_sparse(tmp_path / "n", predict_checkpoint(CONFIG), other)
+    folder = write_sparse(tmp_path / "n", predict_checkpoint(tiny), other)
     assert len(inspect_model(folder).extra) == 11
 
 
@@ -211,9 +182,9 @@ def test_empty_folder_says_what_is_missing(tmp_path):
         read_headers(tmp_path)
 
 
-def test_unknown_family_is_still_read_but_not_judged(tmp_path):
-    folder = write_sparse(tmp_path / "m", predict_checkpoint(CONFIG), {**CONFIG, "model_type": "brandnew"})
+def test_unknown_family_is_still_read_but_not_judged(tmp_path, tiny):
+    folder = write_sparse(tmp_path / "m", predict_checkpoint(tiny), {**tiny, "model_type": "brandnew"})
     inspection = inspect_model(folder)
     assert "No layout for model_type 'brandnew'" in inspection.notes[0]
-    assert inspection.total.logical == predict_checkpoint(CONFIG).parameters
+    assert inspection.total.logical == predict_checkpoint(tiny).parameters
     assert {"embedding", "attention", "mlp", "norm"} == set(inspection.by(lambda row: row.component))

@@ -16,24 +16,11 @@ from exaone_nb.anatomy.sparse import write_sparse
 from exaone_nb.catalog import _config_files, read_config
 from exaone_nb.errors import WorkbookError
 
-CONFIG = {
-    "model_type": "exaone4",
-    "hidden_size": 256,
-    "intermediate_size": 384,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 64,
-    "vocab_size": 1000,
-    "tie_word_embeddings": True,
-    "layer_types": ["full_attention"] * 3,
-}
-
 
 @pytest.fixture
-def site(tmp_path, serve):
-    write_sparse(tmp_path / "shards", predict_checkpoint(CONFIG, max_shard_size=700_000), CONFIG)
-    write_sparse(tmp_path / "one", predict_checkpoint(CONFIG), CONFIG)
+def site(tmp_path, serve, tiny):
+    write_sparse(tmp_path / "shards", predict_checkpoint(tiny, max_shard_size=700_000), tiny)
+    write_sparse(tmp_path / "one", predict_checkpoint(tiny), tiny)
     return serve(tmp_path)
 
 
@@ -63,8 +50,8 @@ def test_32b_in_fourteen_shards_takes_one_request_each_and_little_data(tmp_path,
     assert checkpoint.wire_bytes == site.sent
 
 
-def test_long_header_takes_a_second_request(tmp_path, serve):
-    config = {**CONFIG, "num_hidden_layers": 80, "layer_types": ["full_attention"] * 80}
+def test_long_header_takes_a_second_request(tmp_path, serve, tiny):
+    config = {**tiny, "num_hidden_layers": 80, "layer_types": ["full_attention"] * 80}
     plan = predict_checkpoint(config)
     assert plan.shards[0].header_bytes > FIRST_READ
     site = serve(write_sparse(tmp_path / "m", plan, config).parent)
@@ -92,8 +79,8 @@ def test_connection_cut_in_the_header_every_time(site):
         read_headers(f"{site.address}/one/model.safetensors")
 
 
-def test_server_without_range_is_refused_and_the_body_left_unread(tmp_path, serve):
-    config = {**CONFIG, "vocab_size": 2_000_000}  # a 1 GB file
+def test_server_without_range_is_refused_and_the_body_left_unread(tmp_path, serve, tiny):
+    config = {**tiny, "vocab_size": 2_000_000}  # a 1 GB file
     site = serve(write_sparse(tmp_path / "m", predict_checkpoint(config), config).parent)
     site.ignore_range = True
     with pytest.raises(WorkbookError, match="ignores Range requests"):
@@ -139,9 +126,9 @@ def test_nobody_listening():
         read_headers("http://127.0.0.1:9/model.safetensors")
 
 
-def test_hub_endpoint_revision_and_token_are_honoured(tmp_path, serve):
+def test_hub_endpoint_revision_and_token_are_honoured(tmp_path, serve, tiny):
     folder = tmp_path / "SOMEONE" / "TINY" / "resolve" / "v1"
-    write_sparse(folder, predict_checkpoint(CONFIG), CONFIG)
+    write_sparse(folder, predict_checkpoint(tiny), tiny)
     site = serve(tmp_path)
     command = [
         sys.executable,

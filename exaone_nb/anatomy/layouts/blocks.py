@@ -67,6 +67,20 @@ def gated_mlp(
     yield from linear(f"{prefix}.{down}", hidden, width, component, layer)
 
 
+def separate_experts(prefix: str, layer: int, hidden: int, width: int, count: int) -> Iterator[TensorSpec]:
+    """Routed experts that are each stored as a gated MLP of their own."""
+    for expert in range(count):
+        yield from gated_mlp(f"{prefix}.experts.{expert}", layer, hidden, width, component="experts")
+
+
+def shared_experts(prefix: str, layer: int, hidden: int, width: int, count: int) -> Iterator[TensorSpec]:
+    """The experts every token passes through: one gated MLP as wide as all of them, or nothing."""
+    if count:
+        yield from gated_mlp(
+            f"{prefix}.shared_experts", layer, hidden, width * count, component="shared_experts"
+        )
+
+
 def embedding(name: str, config: dict[str, Any]) -> TensorSpec:
     """The token table [vocab_size, hidden_size]."""
     shape = (fields.size(config, "vocab_size"), fields.size(config, "hidden_size"))

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb.anatomy import fields
-from exaone_nb.anatomy.layouts.blocks import embedding, gated_mlp, head, linear, norm, tensor
+from exaone_nb.anatomy.layouts.blocks import (
+    embedding,
+    gated_mlp,
+    head,
+    linear,
+    norm,
+    separate_experts,
+    shared_experts,
+    tensor,
+)
 from exaone_nb.anatomy.layouts.dense import PRE_NORMS
 from exaone_nb.anatomy.tensors import TensorSpec
 
@@ -49,10 +58,7 @@ def deepseek_v3(config: dict[str, Any]) -> Iterator[TensorSpec]:
         if layer < first or layer % every:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))
         else:
-            for expert in range(experts):
-                yield from gated_mlp(
-                    f"{at}.mlp.experts.{expert}", layer, hidden, expert_width, component="experts"
-                )
+            yield from separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
             yield tensor(
                 f"{at}.mlp.gate.e_score_correction_bias",
@@ -62,14 +68,7 @@ def deepseek_v3(config: dict[str, Any]) -> Iterator[TensorSpec]:
                 dtype="F32",
                 buffer=True,
             )
-            if shared:
-                yield from gated_mlp(
-                    f"{at}.mlp.shared_experts",
-                    layer,
-                    hidden,
-                    expert_width * shared,
-                    component="shared_experts",
-                )
+            yield from shared_experts(f"{at}.mlp", layer, hidden, expert_width, shared)
         for name in PRE_NORMS:
             yield norm(f"{at}.{name}", hidden, layer)
     yield norm("model.norm", hidden, None)

@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb.anatomy import fields
-from exaone_nb.anatomy.layouts.blocks import attention, embedding, gated_mlp, head, norm, tensor
+from exaone_nb.anatomy.layouts.blocks import (
+    attention,
+    embedding,
+    gated_mlp,
+    head,
+    norm,
+    separate_experts,
+    shared_experts,
+    tensor,
+)
 from exaone_nb.anatomy.layouts.dense import PRE_NORMS
 from exaone_nb.anatomy.tensors import TensorSpec
-
-
-def _separate_experts(at: str, layer: int, hidden: int, width: int, count: int) -> Iterator[TensorSpec]:
-    for expert in range(count):
-        yield from gated_mlp(f"{at}.experts.{expert}", layer, hidden, width, component="experts")
 
 
 def qwen3_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
@@ -36,7 +40,7 @@ def qwen3_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))
         else:
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
-            yield from _separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
+            yield from separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
         for name in PRE_NORMS:
             yield norm(f"{at}.{name}", hidden, layer)
     yield norm("model.norm", hidden, None)
@@ -61,17 +65,10 @@ def exaone_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
         at = f"model.layers.{layer}"
         yield from attention(f"{at}.self_attn", layer, config, qk_norm=True)
         if sparse[layer] if sparse is not None else layer >= first:
-            yield from _separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
+            yield from separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
             yield tensor(f"{at}.mlp.e_score_correction_bias", (experts,), "router", layer, buffer=True)
-            if shared:
-                yield from gated_mlp(
-                    f"{at}.mlp.shared_experts",
-                    layer,
-                    hidden,
-                    expert_width * shared,
-                    component="shared_experts",
-                )
+            yield from shared_experts(f"{at}.mlp", layer, hidden, expert_width, shared)
         else:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))
         for name in PRE_NORMS:
