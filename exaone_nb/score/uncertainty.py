@@ -60,7 +60,13 @@ def drawn_from_interval(
             f"The interval [{low:g}, {high:g}] does not hold its own value {value:g}.",
             remedy="Delete that result and measure again.",
         )
-    if positive and low > 0:
+    if positive and low <= 0:
+        raise WorkbookError(
+            f"The interval [{low:g}, {high:g}] of {value:g} reaches to zero or below.",
+            expected="a time or a rate, which is above zero.",
+            remedy="Measure it again with more repeats: exaone-nb run 06 -p REPEATS 5",
+        )
+    if positive:
         return value * np.exp(rng.normal(0, math.log(high / low) / (2 * Z95), draws))
     return rng.normal(value, (high - low) / (2 * Z95), draws)
 

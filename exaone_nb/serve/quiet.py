@@ -18,7 +18,6 @@ def quiet(verbose: bool) -> Iterator[None]:
         yield
         return
     logging.getLogger("vllm").addHandler(logging.NullHandler())
-    os.environ.setdefault("TQDM_DISABLE", "1")
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     kept = [os.dup(1), os.dup(2)]

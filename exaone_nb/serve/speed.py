@@ -19,12 +19,12 @@ from exaone_nb.serve.answers import Answer, Message, Mode, Sampling
 from exaone_nb.serve.lengths import Lengths, lengths
 from exaone_nb.serve.vllm_engine import VllmEngine
 
-INTERVAL_KIND = "95 % t interval of the mean over repeats"
+INTERVAL_KIND = "95 % t interval of the mean over repeats, on a log scale"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of `n` repeats with a 95 % interval (None for a single repeat), and the single values."""
+    """Mean of `n` repeats of a positive quantity with a 95 % interval (None for a single repeat), and their values."""
 
     mean: float
     values: tuple[float, ...]
@@ -35,12 +35,17 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """Of the mean's logarithm, whose standard error is that of the mean over the mean (delta method).
+
+        A time is above zero, and so is this interval, however few the repeats.
+        """
         if self.n < 2:
             return None
         from scipy.stats import t
 
-        half = float(t.ppf(0.975, self.n - 1)) * statistics.stdev(self.values) / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
+        error = statistics.stdev(self.values) / math.sqrt(self.n)
+        factor = math.exp(float(t.ppf(0.975, self.n - 1)) * error / self.mean)
+        return self.mean / factor, self.mean * factor
 
     def overlaps(self, other: Estimate) -> bool:
         """True when the two intervals share a value: the repeats do not tell them apart."""

@@ -72,6 +72,7 @@ class VllmEngine:
             "enable_prefix_caching": False,  # a repeated prompt must be read again, or prefill times are fiction
             "disable_log_stats": False,  # per-request times come with the answers
             "trust_remote_code": trust_remote_code,
+            "use_tqdm_on_load": verbose,
             "seed": 0,
         }
         if gpu:

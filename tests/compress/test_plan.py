@@ -63,7 +63,7 @@ def test_serving_on_this_cpu_the_l4_and_the_hackathons_server(plan_of):
 
     assert answers() == ["yes", "yes", "yes"]
     assert answers(scheme="W8A16")[0] == "no"
-    assert answers(scheme="W4A8") == ["no", "no", "no"]
+    assert answers(scheme="W4A8") == ["yes", "no", "no"]
     assert answers(scheme="W4AFP8")[1:] == ["no", "no"]
     assert answers(ignore=[])[2] == "no"
     assert [v.answer for v in verdicts(plan_of(scheme="W8A8"), "B200")][1] == "no"

@@ -1,8 +1,8 @@
-"""vLLM on this CPU loads and runs what a plan says it can serve."""
+"""Every recipe, made on nano and loaded by vLLM on this CPU: it answers where the plan says yes, and nowhere else."""
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 
@@ -12,7 +12,7 @@ from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.serving import verdicts
-from exaone_nb.paths import NANO
+from exaone_nb.paths import DATA, NANO
 
 pytestmark = [
     pytest.mark.heavy,
@@ -21,34 +21,48 @@ pytestmark = [
     ),
 ]
 
-PROGRAM = """
-import sys
-from vllm import LLM, SamplingParams
-model = LLM(sys.argv[1], enforce_eager=True, max_model_len=256, dtype="bfloat16", disable_log_stats=True)
-made = model.chat([{"role": "user", "content": "Who are you?"}], SamplingParams(max_tokens=8, temperature=0))
-print("MADE", len(made[0].outputs[0].token_ids))
+NAMES = sorted(path.stem for path in (DATA / "recipes").glob("*.yaml"))
+LOAD_ALL = """
+import json, sys
+from pathlib import Path
+from exaone_nb.errors import WorkbookError
+from exaone_nb.serve.answers import Sampling
+from exaone_nb.serve.vllm_engine import VllmEngine
+for folder in sorted(Path(sys.argv[1]).iterdir()):
+    found = {"recipe": folder.name, "text": "", "reason": ""}
+    try:
+        with VllmEngine(folder, max_model_len=256, kv_cache_gib=0.25, threads=1) as engine:
+            ask = [{"role": "user", "content": "Who are you?"}]
+            found["text"] = engine.chat(ask, sampling=Sampling(max_tokens=8)).text
+    except WorkbookError as error:
+        found["reason"] = str(error)
+    print("LOADED", json.dumps(found), flush=True)
 """
 
 
-@pytest.mark.parametrize("name", ["w4a16_rtn", "w8a8"])
-def test_vllm_agrees_with_the_plan(tmp_path, name):
+def made_for_test(name):
+    return recipes.load(name).with_calibration(samples=8, length=64)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Recipe -> what vLLM made of its checkpoint. One process for all: importing vLLM takes longer than loading."""
     pytest.importorskip("vllm")
-    recipe = recipes.load(name).with_calibration(samples=8, length=64)
-    maker.quantize("nano", recipe, tmp_path / name, sanity=False)
-    more = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    }
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for name in NAMES:
+        maker.quantize("nano", made_for_test(name), folder / name, sanity=False)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / name)],
-        env=os.environ | more,
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [sys.executable, "-c", LOAD_ALL, str(folder)], capture_output=True, text=True, timeout=600
     )
-    says = verdicts(make_plan("nano", recipe))[0]
-    assert (done.returncode == 0 and "MADE" in done.stdout) == (says.answer == "yes"), (
-        says,
-        done.stderr[-2000:],
+    lines = [line for line in done.stdout.splitlines() if line.startswith("LOADED ")]
+    assert len(lines) == len(NAMES), done.stderr[-3000:]
+    return {found["recipe"]: found for found in map(json.loads, (line[7:] for line in lines))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vllm_agrees_with_the_plan(loaded, name):
+    here = verdicts(make_plan("nano", made_for_test(name)))[0]
+    assert here.answer in ("yes", "no") and bool(loaded[name]["text"]) == (here.answer == "yes"), (
+        here,
+        loaded[name],
     )

@@ -107,6 +107,8 @@ def test_draws_from_an_interval_have_that_interval():
     assert set(uncertainty.drawn_from_interval(2.0, None, 10, rng)) == {2.0}
     with pytest.raises(WorkbookError):
         uncertainty.drawn_from_interval(3.0, (1.0, 2.0), 10, rng)
+    with pytest.raises(WorkbookError, match="zero or below"):
+        uncertainty.drawn_from_interval(1.0, (-0.5, 2.5), 10, rng, positive=True)
 
 
 def test_shares_of_being_best_add_up_and_ties_are_shared():
