@@ -132,6 +132,13 @@ def compare(
     different_prompts: Annotated[
         bool, typer.Option("--different-prompts", help="Allow other prompts for the same items.")
     ] = False,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Run folders, comma separated, where the same recipes were scored with another --seed: "
+            "each item's mean over these and --out is compared."
+        ),
+    ] = "",
     alpha: Annotated[float, typer.Option(help="Level of the tests, after Holm's correction.")] = 0.05,
     plan: Annotated[
         bool,
@@ -152,12 +159,14 @@ def compare(
         raise UsageError("compare needs a base and a candidate.", remedy="exaone-nb compare BASE CANDIDATE")
     from exaone_nb.score.compare import compare_all
 
-    run = RunFolder.at(out)
-    read = {name: _items(name, run, task, metric, filter_name) for name in models}
+    runs = _seed_runs(out, seeds, models)
+    read = {name: _over_seeds(name, runs, task, metric, filter_name) for name in models}
     base, *others = models
-    if not others or base in others:
+    if base in others:
         raise UsageError(f"{base} would be compared with itself.", remedy="Name two different results.")
     labels = _labels(models)
+    if len(runs) > 1:
+        labels = {name: f"{label} (mean of {len(runs)} seeds)" for name, label in labels.items()}
     found = compare_all(
         read[base],
         {labels[name]: read[name] for name in others},
@@ -170,6 +179,33 @@ def compare(
         {"comparisons": [c.as_json() for c in found]},
         lambda console: _show_comparisons(console, found),
     )
+
+
+def _seed_runs(out: str, seeds: str, models: list[str]) -> list[RunFolder]:
+    """The run folders to average over: --out, then those of --seeds."""
+    runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise UsageError("A run folder is named twice.", expected="one folder per seed, --out among them.")
+    for name in models if len(runs) > 1 else ():
+        if Path(name).exists():
+            raise UsageError(f"{name} is a path.", expected="recipes of the runs, when --seeds is given.")
+    return runs
+
+
+def _over_seeds(
+    name: str, runs: list[RunFolder], task: str, metric: str, filter_name: str
+) -> dict[str, ItemScores]:
+    """Item scores by task, each item's mean over the runs. Raises UsageError when a run lacks a task of the first."""
+    from exaone_nb.score.compare import averaged
+
+    first, *others = [_items(name, run, task, metric, filter_name) for run in runs]
+    for run, found in zip(runs[1:], others, strict=True):
+        missing = ", ".join(sorted(set(first) - set(found)))
+        if missing:
+            raise UsageError(
+                f"{name} has no {missing} in {run.path.name}.", remedy="Score it there, or name one --task."
+            )
+    return {task: averaged([first[task], *(found[task] for found in others)]) for task in first}
 
 
 def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:

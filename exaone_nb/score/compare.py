@@ -159,9 +159,18 @@ def averaged(runs: Sequence[ItemScores]) -> ItemScores:
                 f"{other.source or 'A seed'} has other items than {first.source or 'the first'}.",
                 expected="the same task, metric and items for every seed.",
             )
-    order = [[run.keys.index(key) for key in first.keys] for run in runs]
-    values = np.mean([run.values[rows] for run, rows in zip(runs, order, strict=True)], axis=0)
-    return replace(first, values=values, source=" + ".join(run.source for run in runs))
+        for key, what in SETTINGS.items():
+            a, b = first.settings.get(key), other.settings.get(key)
+            if None not in (a, b) and a != b:
+                raise WorkbookError(
+                    f"The seeds of {first.task} have different {what} ({a} and {b}).",
+                    expected="nothing but the seed to differ.",
+                )
+    values = []
+    for run in runs:
+        place = {key: row for row, key in enumerate(run.keys)}
+        values.append(run.values[[place[key] for key in first.keys]])
+    return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
 
 
 def _aligned(

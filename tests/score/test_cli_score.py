@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from exaone_nb.cli import main
+from exaone_nb.run_folder import RunFolder
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -46,6 +47,69 @@ def test_two_files_written_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and found["verdict"] == "worse" and found["task"] == "toy"
     code, out, _ = call(capsys, "compare", str(tmp_path / "a"), str(tmp_path / "b"))
     assert code == 0 and "Worse, and not by chance" in out and "recovery 89.4 %" in out
+
+
+def seed_run(folder: Path, right: dict[str, list[int]], **results: str) -> str:
+    """A run folder with one scored task per recipe."""
+    for recipe, values in right.items():
+        path = Path(samples(folder / "lm_eval" / recipe, values))
+        if results:
+            path.with_name(path.name.replace("samples_toy", "results").replace("jsonl", "json")).write_text(
+                json.dumps({"configs": {"toy": results}, "n-samples": {"toy": {"effective": len(values)}}}),
+                encoding="utf-8",
+            )
+        RunFolder.at(folder).write_result(
+            "accuracy",
+            recipe=recipe,
+            label="toy",
+            value=sum(values) / len(values),
+            unit="fraction",
+            n=len(values),
+            details={"metric": "acc,none", "samples_file": path.relative_to(folder).as_posix()},
+        )
+    return str(folder)
+
+
+def test_seeds_are_averaged_before_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the candidate loses by the luck of one seed weighs less in the mean over three."""
+    runs = [
+        seed_run(
+            tmp_path / f"s{seed}",
+            # The candidate loses the items 0 to 4 for good, and one more by the luck of the seed.
+            {"base": [1] * 30, "worse": [0] * 5 + [int(i != seed) for i in range(25)]},
+        )
+        for seed in range(3)
+    ]
+    code, out, _ = call(capsys, "compare", "base", "worse", "--out", runs[0], "--json")
+    (alone,) = json.loads(out)["comparisons"]
+    assert code == 0 and alone["candidate"] == "worse" and alone["candidate_score"] == pytest.approx(24 / 30)
+    seeds = ",".join(runs[1:])
+    code, out, _ = call(capsys, "compare", "base", "worse", "--out", runs[0], "--seeds", seeds, "--json")
+    (found,) = json.loads(out)["comparisons"]
+    assert code == 0 and found["n"] == 30 and found["candidate"] == "worse (mean of 3 seeds)"
+    assert found["test"] == "paired permutation" and found["candidate_score"] == pytest.approx(24 / 30)
+    width = {which: c["interval"][1] - c["interval"][0] for which, c in (("one", alone), ("three", found))}
+    assert width["three"] < width["one"], "luck of the seed averages out"
+    code, out, _ = call(capsys, "compare", "--help")
+    assert code == 0 and "--seeds" in out
+
+
+def test_seeds_that_do_not_belong_together_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = {"base": [1, 0, 1, 1], "new": [1, 1, 0, 1]}
+    one = seed_run(tmp_path / "one", right, generation_kwargs="cold")
+    for seeds, told in (
+        (one, "named twice"),
+        (str(tmp_path / "nowhere"), "no accuracy of 'base'"),
+        (seed_run(tmp_path / "short", {name: values[:3] for name, values in right.items()}), "other items"),
+        (seed_run(tmp_path / "hot", right, generation_kwargs="hot"), "different generation settings"),
+    ):
+        code, out, err = call(capsys, "compare", "base", "new", "--out", one, "--seeds", seeds)
+        assert code in (1, 2) and out == "" and told in err, told
+    path = str(tmp_path / "one" / "lm_eval" / "new")
+    code, _, err = call(capsys, "compare", "base", path, "--out", one, "--seeds", str(tmp_path / "two"))
+    assert code == 2 and "is a path" in " ".join(err.split())
 
 
 def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
