@@ -97,9 +97,10 @@ def random_model(folder: Path, layers: int | None = None) -> Path:
     # One block of random numbers, repeated: drawing 1.28 billion of them would take longer than quantizing.
     block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0)).mul(0.02).to(torch.bfloat16)
     tensors = {}
-    for spec in expected_tensors(config):
-        repeats = -(-spec.elements // len(block))
-        tensors[spec.name] = block.repeat(repeats)[: spec.elements].reshape(spec.shape).clone()
+    for number, spec in enumerate(expected_tensors(config)):
+        begin = number * 1009  # elsewhere in the block each time: equal tensors would be reported as stored twice
+        repeats = -(-(begin + spec.elements) // len(block))
+        tensors[spec.name] = block.repeat(repeats)[begin : begin + spec.elements].reshape(spec.shape).clone()
         if spec.kind == "norm":
             tensors[spec.name].fill_(1)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
