@@ -1,6 +1,6 @@
 """A web server on this machine that answers like the hub for one repository, and counts what it sends.
 
-Enough of the hub for hf-mem, huggingface_hub and our reader: the tree and info pages of the API, HEAD, and GET with
+Enough of the hub for hf-mem, huggingface_hub, accelerate and our reader: the tree and info pages of the API, HEAD, and GET with
 Range. Headers are counted with the body, as they travel too.
 """
 
@@ -85,10 +85,19 @@ class _Handler(BaseHTTPRequestHandler):
         if "/tree/" in path:
             rows = [{"type": "file", "oid": COMMIT, "size": f.stat().st_size, "path": f.name} for f in files]
             return json.dumps(rows).encode()
-        return json.dumps(
-            {"id": site.name, "modelId": site.name, "sha": COMMIT, "tags": [], "library_name": "transformers"}
-            | {"siblings": [{"rfilename": f.name} for f in files], "private": False, "downloads": 0}
-        ).encode()
+        page = {
+            "id": site.name,
+            "modelId": site.name,
+            "sha": COMMIT,
+            "tags": [],
+            "library_name": "transformers",
+            "transformersInfo": {"auto_model": "AutoModelForCausalLM"},
+            "config": json.loads((site.folder / "config.json").read_text()),
+            "siblings": [{"rfilename": f.name} for f in files],
+            "private": False,
+            "downloads": 0,
+        }
+        return json.dumps(page).encode()
 
     def _send(self, code: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
         headers = {"Content-Length": str(len(body)), **headers}

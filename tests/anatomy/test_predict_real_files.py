@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,11 @@ RAGGED = ("narrower-than-a-group", "ragged")
 
 @pytest.fixture(scope="module")
 def make_real(tmp_path_factory):
-    """quantize(config, recipe arguments) -> folder written by LLM Compressor."""
+    return real_file_maker(tmp_path_factory.mktemp)
+
+
+def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
+    """quantize(config, recipe arguments) -> folder written by LLM Compressor. The benchmark uses it too."""
     import datasets
     import torch
     from llmcompressor import oneshot
@@ -103,12 +108,12 @@ def make_real(tmp_path_factory):
         config: dict, *, data: bool = False, max_shard_size: int | None = None, **recipe: object
     ) -> Path:
         torch.manual_seed(0)
-        base = tmp_path_factory.mktemp("base")
+        base = new_folder("base")
         values = {key: value for key, value in config.items() if value is not None}
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16)
         model.config.save_pretrained(base)
         model.config._name_or_path = model.name_or_path = str(base)
-        folder = tmp_path_factory.mktemp("real")
+        folder = new_folder("real")
         modifier = QuantizationModifier(**{"targets": ["Linear"], "ignore": ["lm_head"], **recipe})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
