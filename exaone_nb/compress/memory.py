@@ -1,7 +1,9 @@
 """How much memory quantizing will take, estimated before anything is loaded.
 
     peak = 1.2 GB for the libraries
-         + the weights as stored, once loaded and once more for the largest module being worked on in float32
+         + the weights as stored, twice: mapped from the file, and the copies that are worked on
+         + the compressed checkpoint, which is whole before it is written
+         + the largest module in float32, with what quantizing it needs beside it
          + GPTQ: one float32 Hessian [in, in] per module of a layer, and the calibration activations of two layers
 
 The factors are checked against measured peaks in the benchmark (`make bench-quantize`).
@@ -20,13 +22,13 @@ from exaone_nb.errors import WorkbookError
 LIBRARIES_BYTES = 1_200_000_000
 
 
-def estimate_memory(config: dict[str, Any], weight_bytes: int, recipe: Recipe) -> int:
-    """Peak resident bytes of `quantize` for a model with this config and this many bytes of weights."""
+def estimate_memory(config: dict[str, Any], weight_bytes: int, compressed_bytes: int, recipe: Recipe) -> int:
+    """Peak resident bytes of `quantize`: a model with this config, its weights in bytes before and after."""
     from exaone_nb.anatomy.layouts import expected_tensors
 
     linears = [spec for spec in expected_tensors(config) if spec.kind == "linear"]
     largest = max((spec.elements for spec in linears), default=0)
-    peak = LIBRARIES_BYTES + 2 * weight_bytes + 4 * 4 * largest
+    peak = LIBRARIES_BYTES + 2 * weight_bytes + compressed_bytes + 4 * 4 * largest
     if recipe.method == "gptq" and linears:
         first = [spec for spec in linears if spec.layer == linears[0].layer]
         peak += (
@@ -38,12 +40,14 @@ def estimate_memory(config: dict[str, Any], weight_bytes: int, recipe: Recipe) -
     return peak
 
 
-def check_memory(source: Path, recipe: Recipe, *, ignore: bool = False) -> int:
+def check_memory(source: Path, recipe: Recipe, compressed_bytes: int, *, ignore: bool = False) -> int:
     """The estimate for the model in `source`. Raises WorkbookError when it is more than is free, unless `ignore`."""
     import psutil
 
     weight_bytes = sum(path.stat().st_size for path in source.glob("*.safetensors"))
-    needed = estimate_memory(catalog.read_config(source / "config.json"), weight_bytes, recipe)
+    needed = estimate_memory(
+        catalog.read_config(source / "config.json"), weight_bytes, compressed_bytes, recipe
+    )
     free = psutil.virtual_memory().available
     if needed > free and not ignore:
         raise WorkbookError(

@@ -76,7 +76,7 @@ def quantize(
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in _companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
-    estimate = check_memory(source, recipe, ignore=ignore_memory)
+    estimate = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
     try:
         with staged_directory(out) as staging:
             with Meter() as meter:
