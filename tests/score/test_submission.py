@@ -478,6 +478,18 @@ def test_the_verbs_speak_json_and_exit_with_1(model, tmp_path):
 
 
 @pytest.mark.heavy
+def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path, monkeypatch):
+    packed = pack(NANO, tmp_path / "submit.zip")
+    report = check(packed.path, load=False, boot=True)
+    booted = [f for f in report.findings if f.check == "boot"]
+    assert report.passed and [f.level for f in booted] == ["ok", "warn"]
+    assert "answers '1 + 1 = 2" in booted[0].message and "0.14.1 on an L4" in booted[1].message
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "90000")  # gibibytes; a GPU would not care
+    (failed,) = [f for f in check(packed.path, load=False, boot=True).findings if f.check == "boot"]
+    assert failed.level == "fail" and "does not start" in failed.message and "emory" in failed.message
+
+
+@pytest.mark.heavy
 def test_nano_loads_offline_and_noise_does_not(tmp_path):
     packed = pack(NANO, tmp_path / "submit.zip")
     report = check(packed.path)

@@ -99,7 +99,8 @@ def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> list[Findi
             fail(
                 "boot",
                 f"vLLM does not start with it: {outcome}",
-                "Read the last line above; see chapter 06's list of failures.",
+                "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
+                "this machine, not of the submission.",
             )
         ]
     from importlib.metadata import PackageNotFoundError, version
