@@ -4,9 +4,9 @@ not hide it; a hollow marker is a candidate that another one beats on everything
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from exaone_nb.score.scoreboard import Row, Scoreboard
+from exaone_nb.score.scoreboard import Estimate, Row, Scoreboard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,11 +28,9 @@ def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
     )
     unit, scale = _byte_unit(max(row.file_bytes for row in board.rows))
     for row in board.rows:
-        colour, marker = looks[row.recipe]
-        _point(sizes, row, row.file_bytes / scale, None, colour, marker)
+        _point(sizes, row, row.file_bytes / scale, None, looks[row.recipe])
         time = row.seconds_per_token
-        spread = [[(time.value - time.low) * 1e3], [(time.high - time.value) * 1e3]]
-        _point(speeds, row, time.value * 1e3, spread, colour, marker)
+        _point(speeds, row, time.value * 1e3, _spread(time, 1e3), looks[row.recipe])
     speeds.sharey(sizes)
     speeds.tick_params(labelleft=False)
     base = board.row(board.baseline)
@@ -73,24 +71,32 @@ def _looks(board: Scoreboard) -> dict[str, tuple[str, str]]:
     return looks
 
 
-def _point(
-    axes: Axes, row: Row, x: float, x_spread: list[list[float]] | None, colour: str, marker: str
-) -> None:
-    estimate = row.accuracy
+def _point(axes: Axes, row: Row, x: float, x_spread: list[list[float]] | None, look: tuple[str, str]) -> None:
+    _marked(axes, row, look, x, row.accuracy.value, xerr=x_spread, yerr=_spread(row.accuracy))
+
+
+def _marked(axes: Axes, row: Row, look: tuple[str, str], x: float, y: float, **errors: Any) -> None:
+    """A candidate's mark with its error bars, hollow when another candidate beats it on everything."""
+    colour, marker = look
     axes.errorbar(
         x,
-        estimate.value,
-        xerr=x_spread,
-        yerr=[[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]],
+        y,
         fmt=marker,
         markersize=8,
         color=colour,
         markerfacecolor="white" if row.dominated_by else colour,
         markeredgewidth=1.6,
-        elinewidth=1.3,
-        capsize=2.5,
+        elinewidth=1.4,
+        capsize=3,
         zorder=3,
+        **errors,
     )
+
+
+def _spread(estimate: Estimate, scale: float = 1.0) -> list[list[float]]:
+    """How far the interval reaches below and above the value, as matplotlib wants it."""
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    return [[max(0.0, below) * scale], [max(0.0, above) * scale]]
 
 
 def _scores(axes: Axes, board: Scoreboard, looks: dict[str, tuple[str, str]]) -> None:
@@ -100,21 +106,8 @@ def _scores(axes: Axes, board: Scoreboard, looks: dict[str, tuple[str, str]]) ->
     width = max(right - left, 0.02)
     axes.axvspan(best.score.low, best.score.high, color=looks[best.recipe][0], alpha=0.09, linewidth=0)
     for height, row in enumerate(reversed(board.rows)):
-        colour, marker = looks[row.recipe]
-        score = row.score
-        axes.errorbar(
-            score.value,
-            height,
-            xerr=[[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]],
-            fmt=marker,
-            markersize=8,
-            color=colour,
-            markerfacecolor="white" if row.dominated_by else colour,
-            markeredgewidth=1.6,
-            elinewidth=1.6,
-            capsize=3,
-            zorder=3,
-        )
+        colour, score = looks[row.recipe][0], row.score
+        _marked(axes, row, looks[row.recipe], score.value, height, xerr=_spread(score))
         if row is best:
             verdict = "best"
         elif row.within_noise:

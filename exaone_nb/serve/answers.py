@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Self
 
 from exaone_nb.errors import UsageError
 
@@ -71,8 +72,8 @@ class Answer:
     top_logprobs: tuple[dict[str, float], ...] = field(default=(), repr=False)
 
 
-class Engine(Protocol):
-    """What every engine offers: the chapter does not care which one answers."""
+class Engine(ABC):
+    """What every engine offers: the chapter does not care which one answers. Use it in a `with` block."""
 
     name: str
 
@@ -83,13 +84,35 @@ class Engine(Protocol):
         sampling: Sampling | None = None,
         tools: Sequence[dict[str, Any]] | None = None,
     ) -> Answer:
-        """Answer one conversation through the model's chat template."""
+        """Answer one conversation through the model's chat template.
 
+        Raises UsageError for an unknown mode, WorkbookError with the reason when there is no answer.
+        """
+        return self._chat(messages, check_mode(mode), sampling or Sampling(), tools or ())
+
+    @abstractmethod
+    def _chat(
+        self,
+        messages: Sequence[Message],
+        thinking: bool,
+        sampling: Sampling,
+        tools: Sequence[dict[str, Any]],
+    ) -> Answer:
+        """`chat` with the mode checked and the defaults filled in."""
+
+    @abstractmethod
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
-        """Continue token ids, all prompts as one batch."""
+        """Continue token ids, all prompts as one batch where the engine can."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give back memory, processes and ports. Closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def check_mode(mode: str) -> bool:

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
+from exaone_nb.serve.answers import (
+    Answer,
+    Engine,
+    Message,
+    Mode,
+    Sampling,
+    ToolCall,
+    check_mode,
+    split_thought,
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Piece:
     thought: str = ""
 
 
-class EndpointEngine:
+class EndpointEngine(Engine):
     """Talks to `address` (ending in /v1). An empty `model` takes the first that the server names."""
 
     name = "endpoint"
@@ -52,30 +61,22 @@ class EndpointEngine:
             self._model = names[0]
         return self._model
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        mode: Mode = "non-reasoning",
-        sampling: Sampling | None = None,
-        tools: Sequence[dict[str, Any]] | None = None,
+    def _chat(
+        self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
-        """Answer one conversation. Raises WorkbookError with the reason when the server does not."""
-        thinking = check_mode(mode)
         started = time.perf_counter()
         with self._explained():
-            reply = self._client.chat.completions.create(**self._request(messages, mode, sampling, tools))
+            reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
             return self._answer(reply, thinking, time.perf_counter() - started)
 
     def stream(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
     ) -> Iterator[Piece]:
         """The answer piece by piece as it is written."""
-        check_mode(mode)
+        request = self._request(messages, check_mode(mode), sampling or Sampling(), ())
         started = time.perf_counter()
         with self._explained():
-            for chunk in self._client.chat.completions.create(
-                **self._request(messages, mode, sampling, None), stream=True
-            ):
+            for chunk in self._client.chat.completions.create(**request, stream=True):
                 for choice in chunk.choices:
                     delta = choice.delta
                     thought = (
@@ -116,15 +117,8 @@ class EndpointEngine:
     def close(self) -> None:
         self._client.close()
 
-    def __enter__(self) -> EndpointEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _request(self, messages: Any, mode: Mode, sampling: Sampling | None, tools: Any) -> dict[str, Any]:
-        sampling = sampling or Sampling()
-        extra: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": check_mode(mode)}}
+    def _request(self, messages: Any, thinking: bool, sampling: Sampling, tools: Any) -> dict[str, Any]:
+        extra: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": thinking}}
         if sampling.top_k:
             extra["top_k"] = sampling.top_k
         request: dict[str, Any] = {

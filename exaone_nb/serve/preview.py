@@ -12,6 +12,7 @@ from typing import Any
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.serve.answers import THINK_CLOSE, THINK_OPEN, Message, Mode, check_mode
+from exaone_nb.serve.template import prompt_text
 
 OPENS_NOTHING = "Reasoning was asked for, but the prompt does not open a think block."
 
@@ -58,13 +59,7 @@ def preview(
 
 def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: bool) -> str:
     try:
-        return tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(tools) if tools else None,
-            add_generation_prompt=True,
-            enable_thinking=thinking,
-            tokenize=False,
-        )
+        return prompt_text(tokenizer, messages, thinking, tools)
     except Exception as error:  # jinja raises its own kinds, and templates raise text
         raise WorkbookError(
             f"The chat template refuses the conversation: {error}",

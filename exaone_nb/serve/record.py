@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.bench import Bench
-from exaone_nb.serve.speed import INTERVAL_KIND
+from exaone_nb.serve.speed import INTERVAL_KIND, Estimate
 
 
 def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
@@ -21,45 +22,36 @@ def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
         "start_seconds": found.start_seconds,
         "bandwidth_bytes_per_second": found.roof.bandwidth,
     }
-    paths = []
-    for row, measured in zip(document["decode"], found.decodes, strict=True):
-        paths.append(
-            run.write_result(
-                "speed",
-                recipe=recipe,
-                label=f"decode_b{measured.batch}",
-                value=measured.per_token.mean,
-                unit="s/token",
-                n=measured.per_token.n,
-                interval=measured.per_token.interval,
-                interval_kind=INTERVAL_KIND,
-                parameters=found.parameters,
-                details=common | row | {"prefill_seconds": row["first_token_seconds"]},
-                model=found.model,
-            )
+
+    def write(label: str, seconds: Estimate, details: dict[str, Any]) -> Path:
+        return run.write_result(
+            "speed",
+            recipe=recipe,
+            label=label,
+            value=seconds.mean,
+            unit="s/token",
+            n=seconds.n,
+            interval=seconds.interval,
+            interval_kind=INTERVAL_KIND,
+            parameters=found.parameters,
+            details=common | details,
+            model=found.model,
         )
-    if found.per_token is not None:
-        timed = found.per_token
-        paths.append(
-            run.write_result(
-                "speed",
-                recipe=recipe,
-                label="per_token",
-                value=timed.seconds_per_token.mean,
-                unit="s/token",
-                n=timed.seconds_per_token.n,
-                interval=timed.seconds_per_token.interval,
-                interval_kind=INTERVAL_KIND,
-                parameters=found.parameters,
-                details=common
-                | timed.details()
-                | {
-                    "batch": timed.questions,
-                    "tokens_per_second": 1 / timed.seconds_per_token.mean,
-                    "roofline_fraction": found.fraction(0) if found.decodes else None,
-                    "prefill_seconds": found.decodes[0].first_token.mean if found.decodes else None,
-                },
-                model=found.model,
-            )
+
+    paths = [
+        write(
+            f"decode_b{measured.batch}",
+            measured.per_token,
+            row | {"prefill_seconds": row["first_token_seconds"]},
         )
+        for row, measured in zip(document["decode"], found.decodes, strict=True)
+    ]
+    if (timed := found.per_token) is not None:
+        details = {
+            "batch": timed.questions,
+            "tokens_per_second": 1 / timed.seconds_per_token.mean,
+            "roofline_fraction": found.fraction(0) if found.decodes else None,
+            "prefill_seconds": found.decodes[0].first_token.mean if found.decodes else None,
+        }
+        paths.append(write("per_token", timed.seconds_per_token, timed.details() | details))
     return paths

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from exaone_nb.serve.answers import Answer, ToolCall
 
 _BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.S)
 
@@ -37,3 +39,12 @@ def read_tool_calls(raw: str) -> tuple[str, list[CallText]]:
         problem = "" if isinstance(arguments, dict) else "arguments are not an object"
         calls.append(CallText(document["name"], json.dumps(arguments, ensure_ascii=False), problem))
     return _BLOCK.sub("", raw).strip(), calls
+
+
+def with_tool_calls(answer: Answer) -> Answer:
+    """An answer in plain text with the calls in it taken out of the text."""
+    text, written = read_tool_calls(answer.text)
+    calls = tuple(ToolCall(call.name, call.arguments) for call in written)
+    return replace(
+        answer, text=text, tool_calls=calls, finish_reason="tool_calls" if calls else answer.finish_reason
+    )

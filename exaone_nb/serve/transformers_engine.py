@@ -9,16 +9,16 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
-from exaone_nb.serve.tool_text import read_tool_calls
+from exaone_nb.serve.answers import Answer, Engine, Message, Sampling, split_thought
+from exaone_nb.serve.template import prompt_ids
+from exaone_nb.serve.tool_text import with_tool_calls
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """One loaded model. `start_seconds` is the time to load it."""
 
     name = "transformers"
@@ -50,33 +50,11 @@ class TransformersEngine:
     def tokenizer(self) -> Any:
         return self._tokenizer
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        mode: Mode = "non-reasoning",
-        sampling: Sampling | None = None,
-        tools: Sequence[dict[str, Any]] | None = None,
+    def _chat(
+        self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
-        """Answer one conversation."""
-        thinking = check_mode(mode)
-        prompt = self._tokenizer.apply_chat_template(
-            list(messages),
-            tools=list(tools) if tools else None,
-            add_generation_prompt=True,
-            enable_thinking=thinking,
-            return_dict=True,
-        )["input_ids"]
-        answer = self._one(prompt, sampling or Sampling(), thinking)
-        if tools:
-            text, calls = read_tool_calls(answer.text)
-            found = tuple(ToolCall(call.name, call.arguments) for call in calls)
-            answer = replace(
-                answer,
-                text=text,
-                tool_calls=found,
-                finish_reason="tool_calls" if found else answer.finish_reason,
-            )
-        return answer
+        answer = self._one(prompt_ids(self._tokenizer, messages, thinking, tools), sampling, thinking)
+        return with_tool_calls(answer) if tools else answer
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids, one prompt after the other."""
@@ -90,12 +68,6 @@ class TransformersEngine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def __enter__(self) -> TransformersEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _one(self, prompt: Sequence[int], sampling: Sampling, opened: bool) -> Answer:
         import torch

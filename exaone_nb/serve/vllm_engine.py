@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError
-from exaone_nb.serve.answers import Answer, Message, Mode, Sampling, ToolCall, check_mode, split_thought
+from exaone_nb.serve.answers import Answer, Engine, Message, Mode, Sampling, check_mode, split_thought
 from exaone_nb.serve.environment import has_gpu, prepare_process, require_vllm
 from exaone_nb.serve.failures import explain, messages_of
 from exaone_nb.serve.kernels import Log, captured_log
 from exaone_nb.serve.quiet import quiet
+from exaone_nb.serve.template import prompt_ids
+from exaone_nb.serve.tool_text import with_tool_calls
 
 _open: list[VllmEngine] = []
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """One loaded model. `start_seconds` is the time to load it (imports apart), `log` what vLLM said meanwhile."""
 
     name = "vllm"
@@ -90,6 +92,7 @@ class VllmEngine:
         self.log = Log()
         started = time.perf_counter()
         self._llm: Any = None
+        self._closed = "The engine is closed."
         try:
             with quiet(verbose), captured_log() as self.log:
                 self._llm = LLM(**self.arguments)
@@ -108,16 +111,6 @@ class VllmEngine:
         self.kernel = self.log.kernel()
         _open.append(self)
 
-    def chat(
-        self,
-        messages: Sequence[Message],
-        mode: Mode = "non-reasoning",
-        sampling: Sampling | None = None,
-        tools: Sequence[dict[str, Any]] | None = None,
-    ) -> Answer:
-        """Answer one conversation. Raises UsageError for an unknown mode or an empty conversation."""
-        return self.chat_all([messages], mode, sampling, tools)[0]
-
     def chat_all(
         self,
         conversations: Sequence[Sequence[Message]],
@@ -125,38 +118,38 @@ class VllmEngine:
         sampling: Sampling | None = None,
         tools: Sequence[dict[str, Any]] | None = None,
     ) -> list[Answer]:
-        """Answer many conversations as one batch, in order."""
-        thinking = check_mode(mode)
+        """Answer many conversations as one batch, in order. Raises UsageError when one is empty."""
+        return self._chat_all(conversations, check_mode(mode), sampling or Sampling(), tools or ())
+
+    def _chat(
+        self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
+    ) -> Answer:
+        return self._chat_all([messages], thinking, sampling, tools)[0]
+
+    def _chat_all(
+        self, conversations: Sequence[Sequence[Message]], thinking: bool, sampling: Sampling, tools: Any
+    ) -> list[Answer]:
         if not conversations or not all(conversations):
             raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
-        prompts = [self.prompt_tokens(messages, mode, tools) for messages in conversations]
-        answers = self._run(prompts, sampling or Sampling(), opened=thinking)
-        if tools:
-            answers = [_with_tool_calls(answer) for answer in answers]
-        return answers
+        tokenizer = self.tokenizer()
+        prompts = [prompt_ids(tokenizer, messages, thinking, tools) for messages in conversations]
+        answers = self._run(prompts, sampling, opened=thinking)
+        return [with_tool_calls(answer) for answer in answers] if tools else answers
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
-        """Continue token ids, all as one batch."""
+        """Continue token ids, all as one batch. Ctrl-C while it runs closes the engine."""
         return self._run(prompts, sampling or Sampling(), opened=False)
 
     def prompt_tokens(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", tools: Any = None
     ) -> list[int]:
         """Token ids of a conversation as the model sees it, generation prompt included."""
-        found = self.tokenizer().apply_chat_template(
-            list(messages),
-            tools=list(tools) if tools else None,
-            add_generation_prompt=True,
-            enable_thinking=check_mode(mode),
-            tokenize=True,
-            return_dict=True,
-        )
-        return list(found["input_ids"])
+        return prompt_ids(self.tokenizer(), messages, check_mode(mode), tools)
 
     def tokenizer(self) -> Any:
         """The model's tokenizer. Raises UsageError for dummy weights, which have none, and after `close`."""
         if self._llm is None:
-            raise UsageError("The engine is closed.", remedy="Open it again.")
+            raise UsageError(self._closed, remedy="Open it again.")
         if not self.has_tokenizer:
             raise UsageError(
                 "An engine with dummy weights has no tokenizer.", expected="token ids: generate()."
@@ -174,15 +167,9 @@ class VllmEngine:
             _open.remove(self)
         _release()
 
-    def __enter__(self) -> VllmEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _run(self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, opened: bool) -> list[Answer]:
         if self._llm is None:
-            raise UsageError("The engine is closed.", remedy="Open it again.")
+            raise UsageError(self._closed, remedy="Open it again.")
         limit = self.arguments["max_model_len"]
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest == 0:
@@ -193,11 +180,17 @@ class VllmEngine:
                 expected="room for the prompt and at least one token.",
                 remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
             )
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
-            _parameters(sampling, self),
-            use_tqdm=False,
-        )
+        try:
+            outputs = self._llm.generate(
+                [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+                _parameters(sampling, self),
+                use_tqdm=False,
+            )
+        except KeyboardInterrupt:
+            # vLLM would finish the interrupted requests in the next call and return their answers first.
+            self.close()
+            self._closed = "The engine was interrupted, and closed with what was half done in it."
+            raise
         return [_answer(output, opened) for output in outputs]
 
 
@@ -245,21 +238,6 @@ def _answer(output: Any, opened: bool) -> Answer:
 def _top(step: dict[int, Any], chosen: int) -> dict[str, float]:
     ordered = sorted(step.items(), key=lambda item: (item[0] != chosen, -item[1].logprob))
     return {str(entry.decoded_token): float(entry.logprob) for _, entry in ordered}
-
-
-def _with_tool_calls(answer: Answer) -> Answer:
-    from dataclasses import replace
-
-    from exaone_nb.serve.tool_text import read_tool_calls
-
-    text, calls = read_tool_calls(answer.text)
-    reason = "tool_calls" if calls else answer.finish_reason
-    return replace(
-        answer,
-        text=text,
-        tool_calls=tuple(ToolCall(c.name, c.arguments) for c in calls),
-        finish_reason=reason,
-    )
 
 
 def _release() -> None:
