@@ -24,7 +24,7 @@ from exaone_nb.score import backends
 from exaone_nb.score.outcomes import count_outcomes, main_metric
 from exaone_nb.score.samples import ItemScores, items_of
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import load_tasks
+from exaone_nb.score.tasks import find_tasks, load_tasks
 
 KIND = "accuracy"
 
@@ -86,18 +86,19 @@ def score(
     an endpoint that does not work.
     """
     settings = settings or Settings()
-    loaded = load_tasks(tasks, include)
+    manager = find_tasks(tasks, include)
+    wanted = list(load_tasks(manager, tasks)["tasks"])
     scores: list[Score] = []
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
         identity = str(model) if isinstance(place, str) else fingerprint(place)
         done = {} if force else _finished(run, recipe, settings, identity)
-        pending = [name for name in loaded["tasks"] if name not in done]
-        scores += [done[name] for name in loaded["tasks"] if name in done]
+        pending = [name for name in wanted if name not in done]
+        scores += [done[name] for name in wanted if name in done]
         if pending:
-            scores += _score_one(recipe, place, identity, pending, loaded, settings, run, report, include)
+            scores += _score_one(recipe, place, identity, pending, manager, settings, run, report)
         else:
-            report(f"{recipe}: all {len(loaded['tasks'])} tasks were scored before")
+            report(f"{recipe}: all {len(wanted)} tasks were scored before")
     return scores
 
 
@@ -132,11 +133,10 @@ def _score_one(
     place: str | Path,
     identity: str,
     names: Sequence[str],
-    loaded: Any,
+    manager: Any,
     settings: Settings,
     run: RunFolder,
     report: Callable[[str], None],
-    include: str | Path | None,
 ) -> list[Score]:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
@@ -144,7 +144,7 @@ def _score_one(
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
         # lm-eval's client for servers starts an event loop of its own.
-        results = outside_event_loop(lambda: _simple_evaluate(lm, recipe, names, settings, include))
+        results = outside_event_loop(lambda: _simple_evaluate(lm, names, settings, manager))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
     samples_files = _write_lm_eval_files(results, recipe, names, run, settings)
@@ -192,16 +192,14 @@ def _score_one(
     return [replace(Score.from_result(found[name]), resumed=False) for name in names]
 
 
-def _simple_evaluate(
-    lm: Any, recipe: str, names: Sequence[str], settings: Settings, include: str | Path | None
-) -> dict[str, Any]:
+def _simple_evaluate(lm: Any, names: Sequence[str], settings: Settings, manager: Any) -> dict[str, Any]:
     import lm_eval
 
-    # Tasks keep their requests' answers, so each model gets freshly built ones.
-    fresh = load_tasks(names, include)
     return lm_eval.simple_evaluate(
         model=lm,
-        tasks=list(fresh["tasks"].values()),
+        # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
+        tasks=list(load_tasks(manager, names)["tasks"].values()),
+        task_manager=manager,
         num_fewshot=settings.num_fewshot,
         limit=settings.limit,
         log_samples=True,

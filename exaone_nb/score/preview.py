@@ -16,7 +16,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import load_tasks
+from exaone_nb.score.tasks import find_tasks, load_tasks
 
 THINK, END_OF_THOUGHT = "<think>", "</think>"
 
@@ -67,7 +67,7 @@ def preview(
         )
     return [
         _preview_one(name, task, tokenizer, settings)
-        for name, task in load_tasks(tasks, include)["tasks"].items()
+        for name, task in load_tasks(find_tasks(tasks, include), tasks)["tasks"].items()
     ]
 
 

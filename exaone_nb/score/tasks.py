@@ -21,11 +21,11 @@ def offline_tasks() -> list[str]:
     return sorted(path.stem for path in TASKS.glob("*.yaml"))
 
 
-def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
-    """lm-eval's loaded tasks ({"tasks", "groups", "group_map"}) for task, group or tag names.
+def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
+    """lm-eval's TaskManager that knows all of these task, group or tag names.
 
     `include` is one more folder of task files. Such files may name Python functions, which then run: include only
-    what you would run. Raises UsageError for an unknown name and WorkbookError when a task's data cannot be had.
+    what you would run. Raises UsageError for an unknown name or folder.
     """
     if not names:
         raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
@@ -50,6 +50,14 @@ def load_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
                 expected=f"an offline task ({', '.join(offline_tasks())}) or one of `lm-eval ls tasks`.",
                 remedy=f"Did you mean {', '.join(near)}?" if near else "",
             )
+    return manager
+
+
+def load_tasks(manager: Any, names: Sequence[str]) -> Any:
+    """Freshly built tasks, groups and tags: {"tasks", "groups", "group_map"}; tasks keep the answers of their requests.
+
+    Raises WorkbookError when a task's data cannot be had.
+    """
     try:
         return manager.load(list(dict.fromkeys(names)))
     except Exception as error:  # data sets raise many kinds: no network, gated, moved

@@ -22,7 +22,7 @@ from exaone_nb.score.preview import expected_seconds, preview
 from exaone_nb.score.reading import parted_answers, score_table
 from exaone_nb.score.samples import find_samples, read_rows, read_samples
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import load_tasks
+from exaone_nb.score.tasks import find_tasks
 
 pytestmark = pytest.mark.heavy
 TASKS = ["nano_gsm", "nano_mc"]
@@ -117,7 +117,7 @@ def test_the_command_line(run: RunFolder, capsys: pytest.CaptureFixture[str]) ->
 
 def test_unknown_tasks_and_broken_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean nano_gsm"):
-        load_tasks(["nano_gms"])
+        find_tasks(["nano_gms"])
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{}", encoding="utf-8")
     run = RunFolder.at(tmp_path / "run")
