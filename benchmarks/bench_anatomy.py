@@ -48,7 +48,7 @@ OURS = [sys.executable, "-c", "from exaone_nb.cli import main; main()"]
 
 def line(label: str, value: str, wanted: str = "") -> None:
     """One row of the report; `wanted` is what the project asks of itself."""
-    print(f"  {label:<44} {value:<58} {f'(wanted: {wanted})' if wanted else ''}".rstrip(), flush=True)
+    print(f"  {label:<50} {value:<58} {f'(wanted: {wanted})' if wanted else ''}".rstrip(), flush=True)
 
 
 def figures(one: Run) -> str:
@@ -222,7 +222,7 @@ def growth(workplace: Path, repeats: int) -> None:
             f"{count:,} tensors",
             f"header {reading:.3f} s, {1e6 * reading / count:.1f} us a tensor; "
             f"inspection {whole:.3f} s, {1e6 * whole / count:.1f} us a tensor",
-            "as many us in every row",
+            "about as many us in every row",
         )
 
 
@@ -230,7 +230,7 @@ def published() -> None:
     """Predictions against every file size and index total that is published to the byte."""
     print("\nBytes off, published files (data/published_sizes.csv)")
     for row in published_files():
-        line(f"{row['file']}, {row['scheme']}"[:44], f"{row['off by']:+,} of {row['real']}", "+0")
+        line(f"{row['file']}, {row['scheme']}", f"{row['off by']:+,} of {row['real']}", "+0")
 
 
 def presets() -> None:
