@@ -88,7 +88,7 @@ def test_it_ends_within_seconds_and_leaves_nobody_behind():
     out = interrupted("raise")
     assert out.said.startswith("interrupted\nThe engine was interrupted") and "Open it again" in out.said
     assert out.status != 0 and out.errors.rstrip().endswith("KeyboardInterrupt"), out.errors[-2000:]
-    assert out.seconds < 10
+    assert out.seconds < 30  # about six on two quiet cores, most of it Python taking vLLM and torch down
     assert not [process for process in out.family if process.is_running()]
     with pytest.raises(ProcessLookupError):
         os.killpg(out.family[0].pid, 0)
