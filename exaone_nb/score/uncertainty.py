@@ -64,7 +64,7 @@ def drawn_from_interval(
         raise WorkbookError(
             f"The interval [{low:g}, {high:g}] of {value:g} reaches to zero or below.",
             expected="a time or a rate, which is above zero.",
-            remedy="Measure it again with more repeats: exaone-nb run 06 -p REPEATS 5",
+            remedy="Measure it again in more rounds: exaone-nb run 06 -p ROUNDS 5",
         )
     if positive:
         return value * np.exp(rng.normal(0, math.log(high / low) / (2 * Z95), draws))

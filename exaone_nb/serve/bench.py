@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from exaone_nb.serve.answers import Message, Mode
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_tokens_per_second
 from exaone_nb.serve.dummy import shape_folder
 from exaone_nb.serve.environment import core_count, machine, machine_sentence, prepare_process
-from exaone_nb.serve.speed import INTERVAL_KIND, Decode, PerToken, measure_decode, measure_per_token
+from exaone_nb.serve.speed import (
+    INTERVAL_KIND,
+    Decode,
+    PerToken,
+    measure_decode,
+    measure_per_token,
+    over_rounds,
+)
 from exaone_nb.serve.vllm_engine import VllmEngine
 
 # The server of the hackathon's online round, as far as it was published (vLLM 0.14.1 on one L4).
@@ -91,6 +99,30 @@ class Bench:
             "machine_in_words": machine_sentence(),
             "parameters": self.parameters,
         }
+
+
+def pooled(rounds: Sequence[Bench]) -> Bench:
+    """Several measurements of one model as one, whose intervals are those of the rounds; the roofs are averaged."""
+    last = rounds[-1]
+
+    def decode(row: int) -> Decode:
+        fields = ("first_token", "per_token", "tokens_per_second", "throughput")
+        found = {name: over_rounds([getattr(r.decodes[row], name) for r in rounds]) for name in fields}
+        return replace(last.decodes[row], **found)
+
+    timed = last.per_token
+    if timed is not None:
+        each = [r.per_token.seconds_per_token for r in rounds if r.per_token is not None]
+        timed = replace(timed, seconds_per_token=over_rounds(each))
+    roofs = zip(*(r.roof_rates for r in rounds), strict=True)
+    return replace(
+        last,
+        start_seconds=statistics.median(r.start_seconds for r in rounds),
+        decodes=tuple(decode(row) for row in range(len(last.decodes))),
+        roof_rates=tuple(None if None in rates else statistics.fmean(rates) for rates in roofs),
+        per_token=timed,
+        parameters=last.parameters | {"rounds": len(rounds)},
+    )
 
 
 def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.anatomy.gpus import find_gpu
 from exaone_nb.anatomy.kernels import on_cpu, on_gpu
+from exaone_nb.errors import UsageError
 from exaone_nb.paths import DATA
 from exaone_nb.run_folder import BASELINE, RunFolder
 from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
-from exaone_nb.serve.bench import Bench, bench, questions
+from exaone_nb.serve.bench import Bench, bench, pooled, questions
 from exaone_nb.serve.difference import first_difference
 from exaone_nb.serve.modes import recommended
 from exaone_nb.serve.record import record
@@ -105,23 +106,41 @@ def checkpoints(run: RunFolder, model: str) -> dict[str, Path]:
 
 
 def measure_checkpoints(
-    run: RunFolder, model: str, *, compare: int = 16, options: dict[str, Any] | None = None, **settings: Any
-) -> Iterator[Candidate]:
-    """Open each checkpoint in turn, let it answer `compare` questions with log-probabilities, measure it, record it.
+    run: RunFolder,
+    model: str,
+    *,
+    rounds: int = 3,
+    compare: int = 16,
+    options: dict[str, Any] | None = None,
+    **settings: Any,
+) -> list[Candidate]:
+    """Measure all checkpoints `rounds` times in turns, each time with a freshly started engine, and record them.
 
-    `settings` go to `bench`, `options` to the engine.
+    A machine changes its speed within seconds, and one engine may lie better in memory than the next: repeats within
+    one engine do not show that, and two checkpoints that run the same kernel seemed to differ by a third. So every
+    second round goes backwards, and a round counts once. `settings` go to `bench`, `options` to the engine; `compare`
+    questions are answered once, with log-probabilities.
     """
+    if rounds < 1:
+        raise UsageError(f"rounds is {rounds}.", expected="a whole number of at least 1.")
+    places = checkpoints(run, model)
+    found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
+    kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
     sampling = Sampling(max_tokens=64, logprobs=5)
-    for recipe, folder in checkpoints(run, model).items():
-        kept: list[Answer] = []
+    for number in range(rounds):
+        for recipe in list(places) if number % 2 == 0 else reversed(list(places)):
 
-        def answer(engine: VllmEngine, kept: list[Answer] = kept) -> None:
-            kept.extend(engine.chat_all(questions(compare), sampling=sampling))
+            def answer(engine: VllmEngine, recipe: str = recipe) -> None:
+                kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
 
-        found = bench(str(folder), first=answer if compare else None, options=options, **settings)
-        found = replace(found, model=recipe)
-        record(run, recipe, replace(found, model=model))
-        yield Candidate(recipe, found, tuple(kept))
+            first = answer if compare and not number else None
+            found[recipe].append(bench(str(places[recipe]), first=first, options=options, **settings))
+    candidates = []
+    for recipe, benches in found.items():
+        whole = replace(pooled(benches), model=recipe)
+        record(run, recipe, replace(whole, model=model))
+        candidates.append(Candidate(recipe, whole, tuple(kept[recipe])))
+    return candidates
 
 
 def difference_rows(candidates: Sequence[Candidate], tokenizer: Any, limit: int = 3) -> list[dict[str, Any]]:

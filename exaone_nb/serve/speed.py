@@ -19,7 +19,7 @@ from exaone_nb.serve.answers import Answer, Message, Mode, Sampling
 from exaone_nb.serve.lengths import Lengths, lengths
 from exaone_nb.serve.vllm_engine import VllmEngine
 
-INTERVAL_KIND = "95 % t interval of the mean over repeats, on a log scale"
+INTERVAL_KIND = "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ def estimate(values: Sequence[float]) -> Estimate:
     if not values:
         raise UsageError("There is nothing to average.", expected="at least one repeat.")
     return Estimate(statistics.fmean(values), tuple(values))
+
+
+def over_rounds(rounds: Sequence[Estimate]) -> Estimate:
+    """Rounds as one Estimate with a value per round: repeats of one round share the machine's mood of that minute."""
+    return rounds[0] if len(rounds) == 1 else estimate([found.mean for found in rounds])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ CHAPTERS = discover()
 SMALLER = {
     "RACE_STEPS": 12,  # 03
     "DOCUMENTS": 48,  # 05
-    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2,  # 06
+    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2,  # 06
     "LIMIT": 96,  # 07
 }  # fmt: skip
 pytestmark = [pytest.mark.notebook, pytest.mark.heavy]

@@ -219,7 +219,9 @@ def test_bench_and_its_record(tmp_path):
 def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, options, said):
     from exaone_nb.serve.vllm_engine import VllmEngine
 
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")  # vLLM would take it instead of the kv_cache_gib asked for
+    monkeypatch.setenv(
+        "VLLM_CPU_KVCACHE_SPACE", "1"
+    )  # vLLM would take it instead of the kv_cache_gib asked for
     config = catalog.resolve("nano").config() | change
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(WorkbookError, match=said) as caught:

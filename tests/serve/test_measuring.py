@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -9,14 +10,16 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.answers import Answer
 from exaone_nb.serve.bandwidth import Roof, roof_tokens_per_second
-from exaone_nb.serve.bench import bench, questions, scheme_of
+from exaone_nb.serve.bench import Bench, bench, pooled, questions, scheme_of
 from exaone_nb.serve.dummy import quantization_config, shape_config, shape_folder
 from exaone_nb.serve.engines import choose_engine
 from exaone_nb.serve.failures import explain
 from exaone_nb.serve.kernels import Log
-from exaone_nb.serve.speed import estimate, measure_decode, measure_per_token, speed_norm
+from exaone_nb.serve.lengths import lengths
+from exaone_nb.serve.speed import Decode, PerToken, estimate, measure_decode, measure_per_token, speed_norm
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,48 @@ def test_intervals():
     assert three.overlaps(estimate([2.5])) and not estimate([1.0, 1.01]).overlaps(estimate([9.0, 9.01]))
     with pytest.raises(UsageError):
         estimate([])
+
+
+def one_round(seconds: tuple[float, ...], roof: float | None) -> Bench:
+    each = estimate(seconds)
+    rate = estimate([1 / s for s in seconds])
+    timed = PerToken(each, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
+    return Bench(
+        "m", "BF16", "real", "", seconds[0], (Decode(1, 8, 8, each, each, rate, rate),), (roof,),
+        Roof(1e9, 1e9, "", ""), timed, {"repeats": len(seconds)}, 4,
+    )  # fmt: skip
+
+
+def test_rounds_are_the_units_of_their_interval():
+    """Three tight repeats in each of two rounds that differ: the interval is that of two values, not of six."""
+    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 5.0)]
+    whole = pooled(rounds)
+    assert whole.per_token.seconds_per_token.values == pytest.approx((1.0, 1.4))
+    assert whole.decodes[0].per_token.interval == pytest.approx(estimate([1.0, 1.4]).interval)
+    assert whole.roof_rates == (4.5,) and whole.parameters == {"repeats": 3, "rounds": 2}
+    assert pooled(rounds[:1]).decodes == rounds[0].decodes
+    assert pooled([one_round((1.0, 1.1), None)] * 2).roof_rates == (None,)
+
+
+def test_checkpoints_are_measured_in_turns(tmp_path, monkeypatch):
+    from exaone_nb.serve import chapter
+
+    order: list[str] = []
+
+    def fake(model, first=None, **settings):
+        order.append(Path(model).name + ("+" if first else ""))
+        return one_round((1.0, 1.1), 4.0)
+
+    monkeypatch.setattr(chapter, "bench", fake)
+    places = {name: tmp_path / name for name in ("baseline", "w8a8")}
+    monkeypatch.setattr(chapter, "checkpoints", lambda run, model: places)
+    run = RunFolder.at(tmp_path / "run")
+    found = chapter.measure_checkpoints(run, "nano", rounds=3)
+    assert order == ["baseline+", "w8a8+", "w8a8", "baseline", "baseline", "w8a8"]
+    assert [c.recipe for c in found] == ["baseline", "w8a8"]
+    assert {r["n"] for r in run.read_results("speed")} == {3}
+    with pytest.raises(UsageError, match="rounds is 0"):
+        chapter.measure_checkpoints(run, "nano", rounds=0)
 
 
 def test_speed_norm_is_the_hackathons():
