@@ -11,6 +11,7 @@ both reports are counted, the requests in a headless Chromium when there is one.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -34,9 +35,9 @@ def timed(*command: str) -> float:
 
 
 def remote_requests(pages: list[Path]) -> int | None:
-    """Requests to anywhere but the files themselves when the pages are opened; None without a browser."""
+    """Requests to anywhere but the files themselves when the pages are opened; None without a browser or playwright."""
     path = find_browser()
-    if not path:
+    if not path or importlib.util.find_spec("playwright") is None:
         return None
     from playwright.sync_api import sync_playwright
 
