@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= nano
-# Two test processes share two cores: one thread each, and none that waits by spinning.
-TEST_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# Two test processes share two cores: one thread each, and none that waits by spinning. Bytecode is kept, whatever the
+# shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
+TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 .PHONY: help install install-dev install-ray lab report test lint lock clean
 
@@ -29,7 +30,7 @@ report: install ## run all chapters on nano and render the report
 test: ## set everything up and run every check
 	@$(PYTHON) scripts/install.py --dev --ray
 	$(BIN)/ruff check .
-	$(TEST_THREADS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(TEST_SETTINGS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: install-dev ## ruff, notebooks too
 	$(BIN)/ruff check .
