@@ -298,7 +298,11 @@ def main() -> None:
         before_quantizing(folder, peers["accelerate"], workplace)
         published()
         print("\nKV cache against vLLM's own functions", flush=True)
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "bench_kv.py")], stderr=subprocess.DEVNULL)
+        kv = subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks" / "bench_kv.py")], stderr=subprocess.PIPE, text=True
+        )
+        if kv.returncode:
+            line("bench_kv.py", f"failed: {(kv.stderr.strip().splitlines() or ['no reason given'])[-1][:80]}")
         presets()
         print(f"\nload {', '.join(f'{load:.1f}' for load in os.getloadavg())} at the end")
 

@@ -120,6 +120,7 @@ def pooled(rounds: Sequence[Bench]) -> Bench:
         start_seconds=statistics.median(r.start_seconds for r in rounds),
         decodes=tuple(decode(row) for row in range(len(last.decodes))),
         roof_rates=tuple(None if None in rates else statistics.fmean(rates) for rates in roofs),
+        roof=replace(last.roof, bandwidth=statistics.fmean(r.roof.bandwidth for r in rounds)),
         per_token=timed,
         parameters=last.parameters | {"rounds": len(rounds)},
     )

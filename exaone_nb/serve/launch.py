@@ -15,8 +15,10 @@ from exaone_nb.errors import WorkbookError
 
 @dataclass(frozen=True)
 class Check:
-    """What the flags of `program` (of the engine `name`) were looked up in. `flags` maps each flag seen there to the values looked up with it
-    (none: any, or none taken), `unverified` each flag that could not be looked up to the reason.
+    """What the flags of `program` (of the engine `name`) were looked up in.
+
+    `flags` maps each flag seen there to the values looked up with it (none: it takes any, or none), `unverified` each
+    flag that could not be looked up to the reason.
     """
 
     program: str

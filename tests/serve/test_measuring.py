@@ -140,23 +140,23 @@ def test_intervals():
         estimate([])
 
 
-def one_round(seconds: tuple[float, ...], roof: float | None) -> Bench:
+def one_round(seconds: tuple[float, ...], roof: float | None, bandwidth: float = 1e9) -> Bench:
     each = estimate(seconds)
     rate = estimate([1 / s for s in seconds])
     timed = PerToken(each, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
         "m", "BF16", "real", "", seconds[0], (Decode(1, 8, 8, each, each, rate, rate),), (roof,),
-        Roof(1e9, 1e9, "", ""), timed, {"repeats": len(seconds)}, 4,
+        Roof(bandwidth, 1e9, "", ""), timed, {"repeats": len(seconds)}, 4,
     )  # fmt: skip
 
 
 def test_rounds_are_the_units_of_their_interval():
     """Three tight repeats in each of two rounds that differ: the interval is that of two values, not of six."""
-    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 5.0)]
+    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 5.0, 2e9)]
     whole = pooled(rounds)
     assert whole.per_token.seconds_per_token.values == pytest.approx((1.0, 1.4))
     assert whole.decodes[0].per_token.interval == pytest.approx(estimate([1.0, 1.4]).interval)
-    assert whole.roof_rates == (4.5,) and whole.parameters == {"repeats": 3, "rounds": 2}
+    assert (whole.roof_rates, whole.roof.bandwidth) == ((4.5,), 1.5e9) and whole.parameters == {"repeats": 3, "rounds": 2}
     assert pooled(rounds[:1]).decodes == rounds[0].decodes
     assert pooled([one_round((1.0, 1.1), None)] * 2).roof_rates == (None,)
 
