@@ -127,7 +127,9 @@ def against_plain(work: Path, repeats: int) -> dict:
         for name, runs in measured.items()
     }
     ratios = {key: medians["ours"][key] / medians["plain"][key] for key in ("seconds", "peak_bytes")}
-    return {"runs": measured, "medians": medians, "ours_over_plain": ratios}
+    # Of runs that followed each other: a machine that slows down for a minute slows both.
+    paired = [ours / plain for (ours, _), (plain, _) in zip(measured["ours"], measured["plain"], strict=True)]
+    return {"runs": measured, "medians": medians, "ours_over_plain": ratios, "paired_seconds": paired}
 
 
 def full_shape(work: Path) -> dict:
@@ -179,6 +181,11 @@ def show(console: Console, results: dict) -> None:
             "ours / plain", *(f"{part['ours_over_plain'][k]:.3f}" for k in ("seconds", "peak_bytes"))
         )
         console.print(table)
+        paired = part["paired_seconds"]
+        console.print(
+            f"Seconds, ours / plain, pair by pair: median {statistics.median(paired):.3f}, "
+            f"{min(paired):.3f} to {max(paired):.3f} (n = {len(paired)})"
+        )
     for name, value in results.get("full", {}).items():
         console.print(
             f"1.2B shape, {name}: {value['seconds']:.1f} s ({value['seconds_without_imports_and_checks']:.1f} s of it "
@@ -199,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5, help="pairs of runs with the plain script")
     parser.add_argument("--only", choices=("plain", "full", "layer"), help="one part instead of all")
     parser.add_argument("--json", type=Path, help="write the results here as well")
     options = parser.parse_args()

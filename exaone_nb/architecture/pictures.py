@@ -24,8 +24,9 @@ def curves(
     y: str,
     log_x: bool = False,
     log_y: bool = False,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """One line per name; each is (x values, y values)."""
+    """One line per name; each is (x values, y values). `levels` are y values to compare with, drawn across the figure."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.6))
@@ -34,6 +35,8 @@ def curves(
         axes.plot(
             across, up, STYLES[style], color=COLOURS[style], marker=MARKERS[style], ms=4, lw=1.5, label=name
         )
+    for index, (name, level) in enumerate((levels or {}).items()):
+        axes.axhline(level, color="0.35", linestyle=STYLES[index + 1], lw=1.2, label=name)
     axes.set(xlabel=x, ylabel=y, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
     if not log_x:
         axes.xaxis.set_major_locator(plt.MaxNLocator(integer=True))

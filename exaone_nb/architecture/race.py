@@ -86,7 +86,9 @@ def train(
         raise UsageError(f"The learning rate is {learning_rate!r}.", expected="between 0 and 1.")
     started = time.perf_counter()
     model = Decoder(shape, arrangement, seed=seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
     warmup = max(1, steps // 10)
     losses, largest = [], 0.0
     for step, ids in enumerate(_batches(data, batch, steps, seed)):

@@ -295,23 +295,26 @@ class _Session:
             await asyncio.gather(*running, return_exceptions=True)
 
     def _startable(self, waiting: list[Chapter], running: list[Chapter]) -> list[Chapter]:
-        """Chapters whose dependencies have ended and for which there is room now, light ones first."""
+        """Chapters whose dependencies have ended and for which there is room now.
+
+        In order, except that the longest of the light ones starts first: the others fit beside it.
+        """
         selected = {c.number for c in self.plan.chapters}
         ready = [c for c in waiting if all(n in self._ended or n not in selected for n in c.after)]
-        if any(c.heavy for c in running):
+        if not ready or any(c.heavy for c in running):
             return []
+        if not running and ready[0].heavy:
+            return ready[:1]
+        light = [c for c in ready if not c.heavy]
+        if light and not running:
+            longest = max(c.minutes for c in light)
+            light.sort(key=lambda c: c.minutes < longest)
         chosen: list[Chapter] = []
-        for chapter in ready:
+        for chapter in light:
             beside = running + chosen
             memory = sum(c.memory_gb for c in [*beside, chapter]) * 1e9
-            if (
-                not chapter.heavy
-                and len(beside) < self.plan.jobs
-                and (not beside or memory <= self.plan.memory_bytes)
-            ):
+            if len(beside) < self.plan.jobs and (not beside or memory <= self.plan.memory_bytes):
                 chosen.append(chapter)
-        if not chosen and not running:
-            chosen = [c for c in ready if c.heavy][:1]
         return chosen
 
     def _values(self, chapter: Chapter) -> dict[str, Any]:
@@ -357,7 +360,7 @@ class _Session:
             elif self._warm:
                 kernel = self._warm.pop()
             if kernel is None:
-                kernel = Kernel()
+                kernel = Kernel(shared=not chapter.heavy)
                 self._open.append(kernel)
                 await kernel.start(
                     Path.cwd()

@@ -102,3 +102,14 @@ def test_a_large_picture_is_made_smaller():
         {"output_type": "display_data", "data": {"image/png": png}, "metadata": {}}, Prose()
     )
     assert "data:image/jpeg" in html and len(html) < buffer.tell()
+
+
+def test_a_progress_bar_is_not_called_a_control():
+    def widget(text):
+        return {
+            "output_type": "display_data",
+            "data": {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": text},
+        }
+
+    assert output_to_html(widget("Loading weights:   0%|          | 0/46 [00:00<?, ?it/s]"), Prose()) == ""
+    assert "interactive control" in output_to_html(widget("HBox(children=())"), Prose())

@@ -155,6 +155,35 @@ def test_light_chapters_overlap_and_heavy_ones_do_not(tmp_path):
 
 
 @pytest.mark.notebook
+def test_the_longest_light_chapter_starts_first_and_heavy_ones_keep_their_place(tmp_path):
+    folder, started = tmp_path / "notebooks", []
+    for name, heavy, minutes in (
+        ("00_a", True, 1),
+        ("01_b", False, 1),
+        ("02_c", False, 3),
+        ("03_d", True, 9),
+    ):
+        write_notebook(folder, name, [CELL], heavy=heavy, minutes=minutes)
+
+    def note_start(event):
+        if event.kind == "start":
+            started.append(event.chapter.number)
+
+    assert run(out=tmp_path / "run", folder=folder, jobs=2, progress=note_start).status == "ok"
+    assert started == ["00", "02", "01", "03"]
+
+
+@pytest.mark.notebook
+def test_only_chapters_with_neighbours_are_told_not_to_spin(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    folder, code = tmp_path / "notebooks", "import os; assert os.environ.get('OMP_WAIT_POLICY') == {!r}"
+    write_notebook(folder, "01_light", [("code", code.format("PASSIVE"))])
+    write_notebook(folder, "02_heavy", [("code", code.format(None))], heavy=True)
+    report = run(out=tmp_path / "run", folder=folder)
+    assert report.status == "ok", report.outcomes
+
+
+@pytest.mark.notebook
 def test_secrets_do_not_reach_what_is_shared(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANTED_API_TOKEN", "planted-secret-31415926")
     folder, out = tmp_path / "notebooks", tmp_path / "run"

@@ -17,6 +17,7 @@ LONGEST_TEXT = 20_000
 MOST_LINES = 200
 LARGEST_PICTURE_BYTES = 1_500_000
 WIDEST_PICTURE_PIXELS = 1600
+_PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
@@ -87,6 +88,8 @@ def output_to_html(output: dict[str, Any], prose: Prose) -> str:
 def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> str:
     """The richest form that can be shown safely."""
     if "application/vnd.jupyter.widget-view+json" in data:
+        if _PROGRESS.search(_joined(data.get("text/plain", ""))):
+            return ""  # a library's progress bar: over when the report is read
         return '<p class="aside">An interactive control stands here in JupyterLab.</p>'
     if "text/html" in data:
         return f'<div class="output rich">{_bounded_pictures(sanitize(_joined(data["text/html"])))}</div>'
