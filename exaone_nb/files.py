@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,10 +16,40 @@ from typing import Any
 from exaone_nb.errors import WorkbookError
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that no space (or quota) is left. Libraries in Rust say it in their text only."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(
+        error
+    )
+
+
+@contextmanager
+def _said_plainly(destination: Path) -> Iterator[None]:
+    """A full disk is the user's to mend, not a traceback."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, WorkbookError) or not is_disk_full(error):
+            raise
+        raise WorkbookError(
+            f"The disk became full while writing {destination.name}; what was there before is as it was.",
+            remedy="Free some space, or choose another output folder with --out.",
+        ) from error
+
+
 @contextmanager
 def staged_file(destination: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `destination`; rename it into place only if the block succeeds."""
+    """Yield a temporary path beside `destination`; rename it into place only if the block succeeds.
+
+    Raises WorkbookError when the disk is full.
+    """
     destination = Path(destination)
+    with _said_plainly(destination), _staged_file(destination) as staging:
+        yield staging
+
+
+@contextmanager
+def _staged_file(destination: Path) -> Iterator[Path]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
     os.close(handle)
@@ -36,9 +67,15 @@ def staged_directory(destination: str | Path) -> Iterator[Path]:
     """Yield an empty directory beside `destination`; swap it into place only if the block succeeds.
 
     An existing destination is replaced in two renames, so that at every moment either the old or the new
-    directory is whole; it is put back if the second rename fails.
+    directory is whole; it is put back if the second rename fails. Raises WorkbookError when the disk is full.
     """
     destination = Path(destination)
+    with _said_plainly(destination), _staged_directory(destination) as staging:
+        yield staging
+
+
+@contextmanager
+def _staged_directory(destination: Path) -> Iterator[Path]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
     try:
@@ -47,7 +84,9 @@ def staged_directory(destination: str | Path) -> Iterator[Path]:
         if destination.is_symlink():
             destination.unlink()
         if destination.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent))
+            old = Path(
+                tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent)
+            )
             os.replace(destination, old / "was")
             try:
                 os.replace(staging, destination)

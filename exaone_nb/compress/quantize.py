@@ -77,53 +77,43 @@ def quantize(
     extra = sum(path.stat().st_size for path in _companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
     estimate = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
-    try:
-        with staged_directory(out) as staging:
-            with Meter() as meter:
-                facts = engine.compress(source, recipe, staging, say=say, trust_remote_code=trust_remote_code)
-            for path in _companions(source):
-                shutil.copy2(path, staging / path.name)
-            write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
-            say("checking what was written")
-            document = manifest.make(
-                staging,
-                plan=plan,
-                recipe=recipe,
-                fingerprint=mark,
-                model=catalog.resolve(model).name,
-                source_files={path.name: sha for path, sha in weights.items()},
-                calibration={
-                    "fingerprint": calibration,
-                    "samples": facts["samples"],
-                    "tokens": facts["tokens"],
-                },
-                versions=versions(),
-                seconds=meter.seconds,
-                peak_bytes=meter.peak_bytes,
-                start_bytes=meter.start_bytes,
-                gpu_peak_bytes=meter.gpu_peak_bytes,
-                estimated_peak_bytes=estimate,
-                fallback=facts["round_to_nearest_fallback"],
-            )
-            if sanity:
-                say("a short answer in both modes")
-                try:
-                    document["generations"] = manifest.generations(
-                        staging, trust_remote_code=trust_remote_code
-                    )
-                except (AttributeError, RuntimeError, ValueError, KeyError) as error:
-                    # The files are as planned, but the library of this machine cannot read them: worth knowing, and
-                    # no reason to throw the checkpoint away.
-                    text = f"transformers {versions()['transformers']} cannot load it: {type(error).__name__}: {error}"
-                    document["problems"].append(text)
-            write_json(staging / manifest.NAME, document)
-    except Exception as error:
-        if "No space left" in str(error):  # an OSError, or a writer's own error around it
-            raise WorkbookError(
-                f"The disk became full while writing {out.name}; what was there before is as it was.",
-                remedy="Free some space, or choose another output folder with --out.",
-            ) from error
-        raise
+    with staged_directory(out) as staging:
+        with Meter() as meter:
+            facts = engine.compress(source, recipe, staging, say=say, trust_remote_code=trust_remote_code)
+        for path in _companions(source):
+            shutil.copy2(path, staging / path.name)
+        write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
+        say("checking what was written")
+        document = manifest.make(
+            staging,
+            plan=plan,
+            recipe=recipe,
+            fingerprint=mark,
+            model=catalog.resolve(model).name,
+            source_files={path.name: sha for path, sha in weights.items()},
+            calibration={
+                "fingerprint": calibration,
+                "samples": facts["samples"],
+                "tokens": facts["tokens"],
+            },
+            versions=versions(),
+            seconds=meter.seconds,
+            peak_bytes=meter.peak_bytes,
+            start_bytes=meter.start_bytes,
+            gpu_peak_bytes=meter.gpu_peak_bytes,
+            estimated_peak_bytes=estimate,
+            fallback=facts["round_to_nearest_fallback"],
+        )
+        if sanity:
+            say("a short answer in both modes")
+            try:
+                document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
+            except (AttributeError, RuntimeError, ValueError, KeyError) as error:
+                # The files are as planned, but the library of this machine cannot read them: worth knowing, and
+                # no reason to throw the checkpoint away.
+                text = f"transformers {versions()['transformers']} cannot load it: {type(error).__name__}: {error}"
+                document["problems"].append(text)
+        write_json(staging / manifest.NAME, document)
     return document | {"reused": False}
 
 

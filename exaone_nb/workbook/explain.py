@@ -144,7 +144,7 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
         got, _, rest = message.partition("\nWhat to do: ")
         got, _, expected = got.partition("\nExpected: ")
         why = f"{got} Expected: {expected}" if expected else got
-        kind = "disk full" if "disk space" in got else "refused"
+        kind = "disk full" if re.search("disk (space|became full)", got) else "refused"
         return Failure(kind, head, why, rest or "See the message.", cell, source)
     for rule in _RULES:
         if rule.matches(name, message):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.errors import WorkbookError
 from exaone_nb.workbook.chapters import Chapter, has_tag
 from exaone_nb.workbook.explain import Failure, explain, explain_dead_kernel, explain_timeout
 from exaone_nb.workbook.process_tree import ProcessTree
@@ -88,6 +89,9 @@ class Kernel:
         self._manager: Any = None
         self._client: Any = None
         self._sockets = ""
+        # A kernel that is ended while it works complains on its standard error, below what the notebook captures. That
+        # is no news to the person who ended it; when a kernel cannot start, it is the reason.
+        self._errors = tempfile.TemporaryFile()
         self.tree: ProcessTree | None = None
         self.used = False
 
@@ -111,13 +115,22 @@ class Kernel:
             environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         environment.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
         await self._manager.start_kernel(
-            cwd=str(folder), env=environment, extra_arguments=["--HistoryManager.hist_file=:memory:"]
+            cwd=str(folder),
+            env=environment,
+            stderr=self._errors,
+            extra_arguments=["--HistoryManager.hist_file=:memory:"],
         )
         self.tree = ProcessTree(self._manager.provisioner.pid)
         self._client = self._manager.client()
         self._client.start_channels()
         await asyncio.to_thread(_import_nbclient)  # while the kernel's own process starts up
-        await self._client.wait_for_ready(timeout=START_SECONDS)
+        try:
+            await self._client.wait_for_ready(timeout=START_SECONDS)
+        except RuntimeError as error:
+            raise WorkbookError(
+                f"A notebook kernel did not start: {self._last_words() or error}",
+                remedy="`exaone-nb doctor` checks what is installed.",
+            ) from error
         self._client.allow_stdin = False
         await self._quietly(REMEMBER)
         return self
@@ -189,6 +202,11 @@ class Kernel:
             await asyncio.sleep(0.1)
         return process.returncode if process is not None else None
 
+    def _last_words(self, most_bytes: int = 500) -> str:
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - most_bytes))
+        return self._errors.read().decode(errors="replace").strip()
+
     async def close(self, patience_seconds: float = 5.0) -> None:
         """Ask the kernel to finish, then end whatever is left of its process tree."""
         if self._manager is None:
@@ -205,6 +223,7 @@ class Kernel:
             await self._manager.shutdown_kernel(now=True)
         if self._sockets:
             shutil.rmtree(self._sockets, ignore_errors=True)
+        self._errors.close()
         self._manager = None
 
 

@@ -122,6 +122,33 @@ def test_a_killed_kernel_and_a_slow_one_are_recognised(tmp_path):
 
 
 @pytest.mark.notebook
+def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks"
+    write_notebook(folder, "01_a", [CELL])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise ImportError('planted: no kernel here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    with pytest.raises(WorkbookError, match=r"(?s)kernel did not start.*planted: no kernel here"):
+        run(out=tmp_path / "run", folder=folder)
+
+
+@pytest.mark.notebook
+def test_an_interrupted_neighbour_says_nothing(tmp_path, capfd):
+    """A full disk ends the run while another chapter works; its kernel's complaints are nobody's news."""
+    folder = tmp_path / "notebooks"
+    write_notebook(folder, "01_a", [CELL, ("code", "import time; time.sleep(60)")])
+    write_notebook(folder, "02_b", [CELL])
+
+    def full(*arguments):
+        raise WorkbookError("The disk became full.")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(WorkbookError, match="became full"):
+        patch.setattr("exaone_nb.workbook.store.keep", full)
+        run(out=tmp_path / "run", folder=folder, jobs=2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.notebook
 def test_a_warm_kernel_forgets_the_chapter_before(tmp_path):
     folder = tmp_path / "notebooks"
     dirty = "import os, warnings, matplotlib; left = 1; os.environ['LEFT'] = '1'; os.chdir('/'); matplotlib.rcParams['font.size'] = 40"
