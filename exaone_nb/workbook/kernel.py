@@ -91,7 +91,7 @@ class Kernel:
         self._sockets = ""
         # A kernel that is ended while it works complains on its standard error, below what the notebook captures. That
         # is no news to the person who ended it; when a kernel cannot start, it is the reason.
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
         self.tree: ProcessTree | None = None
         self.used = False
 
