@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +53,22 @@ def show_table(table: pd.DataFrame, caption: str = "", *, index: bool = False) -
     html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
     if caption:
         html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)
-    display(HTML(html))
+    display(HTML(_words_to_the_left(html, table, head=not index)))
+
+
+def _words_to_the_left(html: str, table: pd.DataFrame, head: bool) -> str:
+    """JupyterLab sets every cell to the right, which suits numbers only. Cells are escaped: `<td>` is always markup.
+
+    `head`: the head has as many cells as the table has columns, so it can follow them.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    words = cycle(not is_numeric_dtype(kind) for kind in table.dtypes)
+    return re.sub(
+        "<t[dh]>" if head else "<td>",
+        lambda cell: f'{cell[0][:-1]} style="text-align: left">' if next(words) else cell[0],
+        html,
+    )
 
 
 def note(text: str, kind: str = "note") -> None:

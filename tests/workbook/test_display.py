@@ -1,0 +1,24 @@
+"""What chapters show: tables that read well in JupyterLab too."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pytest
+
+from exaone_nb.workbook import show_table
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_words_stand_left_and_numbers_right(monkeypatch, index):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    show_table(pd.DataFrame({"": ["<td>", "b"], "n": [1, 2.5], "c": ["d", "e"]}), "A <b>", index=index)
+    cells = re.findall(r"<td(.*?)>(.*?)</td>", shown[0])
+    assert [(bool(style), text) for style, text in cells] == [
+        (True, "&lt;td&gt;"), (False, "1.0"), (True, "d"), (True, "b"), (False, "2.5"), (True, "e"),
+    ]  # fmt: skip
+    heads = re.findall(r"<th(.*?)>(n|c)</th>", shown[0])
+    assert [bool(style) for style, _ in heads] == [False, not index]
+    assert "A &lt;b&gt;" in shown[0]
