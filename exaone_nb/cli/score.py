@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exaone_nb.cli import submission
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.run_folder import RunFolder
 
@@ -105,7 +105,7 @@ def score(
         if not all(check.ok for p in found for check in p.checks):
             raise WorkbookError("The prompt is not as it should be.", remedy="See the checks above.")
         return
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     scores = run_score(
         by_name,
         names,

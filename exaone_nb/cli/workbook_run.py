@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _Progress:
     """One line that moves on a terminal; finished chapters, one line each, in a log."""
 
     def __init__(self, silent: bool) -> None:
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._silent = silent
         self._running: dict[str, str] = {}
         self._status = None

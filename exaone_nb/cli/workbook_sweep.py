@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, console, emit
 
 if TYPE_CHECKING:
     from exaone_nb.workbook.sweep.grid import Grid
@@ -56,7 +56,7 @@ def sweep(
         return
     from exaone_nb.workbook.sweep.run import sweep as run_sweep
 
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     if not as_json:
         _print_plan(errors, grid)
 
