@@ -53,22 +53,30 @@ def show_table(table: pd.DataFrame, caption: str = "", *, index: bool = False) -
     html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
     if caption:
         html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)
-    display(HTML(_words_to_the_left(html, table, head=not index)))
+    display(HTML(_legible(html, table, head=not index)))
 
 
-def _words_to_the_left(html: str, table: pd.DataFrame, head: bool) -> str:
-    """JupyterLab sets every cell to the right, which suits numbers only. Cells are escaped: `<td>` is always markup.
+# A prompt shown as one string is one word to a browser, and would push the columns after it off the page.
+LONGEST_WORD = 40
 
-    `head`: the head has as many cells as the table has columns, so it can follow them.
+
+def _legible(html: str, table: pd.DataFrame, head: bool) -> str:
+    """Words to the left (JupyterLab sets every cell to the right, which suits numbers only), and very long ones broken.
+
+    Cells are escaped, so a tag is always markup. `head`: the head has as many cells as the table has columns, and can
+    follow them.
     """
     from pandas.api.types import is_numeric_dtype
 
     words = cycle(not is_numeric_dtype(kind) for kind in table.dtypes)
-    return re.sub(
-        "<t[dh]>" if head else "<td>",
-        lambda cell: f'{cell[0][:-1]} style="text-align: left">' if next(words) else cell[0],
-        html,
-    )
+
+    def styled(cell: re.Match[str]) -> str:
+        if not next(words):
+            return cell[0]
+        broken = "; overflow-wrap: anywhere" if re.search(rf"\S{{{LONGEST_WORD},}}", cell[2]) else ""
+        return f'<{cell[1]} style="text-align: left{broken}">'
+
+    return re.sub(rf"<(t{'[dh]' if head else 'd'})>(?=([^<]*))", styled, html)
 
 
 def note(text: str, kind: str = "note") -> None:

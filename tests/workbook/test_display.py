@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from exaone_nb.workbook import show_table
+from exaone_nb.workbook.report.sanitize import sanitize
 
 
 @pytest.mark.parametrize("index", [False, True])
@@ -22,3 +23,11 @@ def test_words_stand_left_and_numbers_right(monkeypatch, index):
     heads = re.findall(r"<th(.*?)>(n|c)</th>", shown[0])
     assert [bool(style) for style, _ in heads] == [False, not index]
     assert "A &lt;b&gt;" in shown[0]
+
+
+def test_a_prompt_shown_as_one_word_may_be_broken(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    show_table(pd.DataFrame({"short": ["a b"], "long": ["[|user|]" * 9]}))
+    assert shown[0].count("overflow-wrap: anywhere") == 1
+    assert sanitize(shown[0]).count("overflow-wrap: anywhere") == 1

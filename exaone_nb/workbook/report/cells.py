@@ -68,9 +68,9 @@ def output_to_html(output: dict[str, Any], prose: Prose) -> str:
         if not text.strip():
             return ""
         if output.get("name") == "stderr":
-            lines = text.count("\n") + 1
+            lines = text.strip().count("\n") + 1
             return (
-                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} lines</span>'
+                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} line{"s" * (lines > 1)}</span>'
                 f"</summary><pre>{escape(text)}</pre></details>"
             )
         return f'<pre class="output" tabindex="0">{escape(text)}</pre>'

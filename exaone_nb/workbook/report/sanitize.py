@@ -100,6 +100,7 @@ _CSS = [
     "max-width",
     "min-width",
     "opacity",
+    "overflow-wrap",
     "padding",
     "text-align",
     "text-decoration",
