@@ -58,6 +58,18 @@ def show_table(table: pd.DataFrame, caption: str = "", *, index: bool = False) -
 
 # A prompt shown as one string is one word to a browser, and would push the columns after it off the page.
 LONGEST_WORD = 40
+# As report.js has it: what stands to the right in a report does so in JupyterLab.
+_NUMBER = re.compile(r"|[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?")
+# "0.41 (0.38 to 0.44)" reads badly on four lines.
+_INTERVAL = re.compile(r"[^()]{0,12}\(?[+\-−]?[\d.,]+ to [+\-−]?[\d.,]+\)?")
+
+
+def _is_words(column: pd.Series) -> bool:
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if is_numeric_dtype(column) and not is_bool_dtype(column):
+        return False
+    return not all(_NUMBER.fullmatch(str(value).strip()) for value in column.dropna())
 
 
 def _legible(html: str, table: pd.DataFrame, head: bool) -> str:
@@ -66,15 +78,14 @@ def _legible(html: str, table: pd.DataFrame, head: bool) -> str:
     Cells are escaped, so a tag is always markup. `head`: the head has as many cells as the table has columns, and can
     follow them.
     """
-    from pandas.api.types import is_numeric_dtype
-
-    words = cycle(not is_numeric_dtype(kind) for kind in table.dtypes)
+    words = cycle(_is_words(table.iloc[:, number]) for number in range(table.shape[1]))
 
     def styled(cell: re.Match[str]) -> str:
         if not next(words):
             return cell[0]
-        broken = "; overflow-wrap: anywhere" if re.search(rf"\S{{{LONGEST_WORD},}}", cell[2]) else ""
-        return f'<{cell[1]} style="text-align: left{broken}">'
+        wrap = "; overflow-wrap: anywhere" if re.search(rf"\S{{{LONGEST_WORD},}}", cell[2]) else ""
+        wrap = "; white-space: nowrap" if _INTERVAL.fullmatch(cell[2]) else wrap
+        return f'<{cell[1]} style="text-align: left{wrap}">'
 
     return re.sub(rf"<(t{'[dh]' if head else 'd'})>(?=([^<]*))", styled, html)
 

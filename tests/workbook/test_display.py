@@ -31,3 +31,31 @@ def test_a_prompt_shown_as_one_word_may_be_broken(monkeypatch):
     show_table(pd.DataFrame({"short": ["a b"], "long": ["[|user|]" * 9]}))
     assert shown[0].count("overflow-wrap: anywhere") == 1
     assert sanitize(shown[0]).count("overflow-wrap: anywhere") == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "left"),
+    [
+        (["3,704,064", "12"], False), (["38.0%", ""], False), (["+0", None], False), (["1.5 GB", "−2 ms"], False),
+        (["0.5 (0.4 to 0.6)", "1"], True), (["yes", "3"], True), ([True, False], True), ([1, None], False),
+    ],
+)  # fmt: skip
+def test_numbers_written_as_text_are_numbers(monkeypatch, cells, left):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    show_table(pd.DataFrame({"x": cells}))
+    assert ("text-align: left" in shown[0]) is left
+
+
+def test_an_interval_stays_on_its_line(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+    cells = [
+        "0.41 (0.38 to 0.44)",
+        "0.8714 to 0.9234",
+        "+0.1 (-1 to +2)",
+        "from here to there",
+        "a (1 to 2) and more",
+    ]
+    show_table(pd.DataFrame({"x": cells}))
+    assert shown[0].count("white-space: nowrap") == 3
