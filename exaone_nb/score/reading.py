@@ -38,7 +38,7 @@ def score_table(scores: Sequence[Score]) -> pd.DataFrame:
 
 
 def verdict_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """One row per comparison, sorted by candidate: paired evidence with the unpaired z beside it."""
+    """One row per comparison, sorted by candidate: the verdict, its paired evidence, and the unpaired z beside it."""
     import pandas as pd
 
     def row(c: Comparison) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             "task": c.task,
             "points": round(100 * c.difference, 1),
             "95 % paired": f"{100 * c.interval[0]:+.1f} to {100 * c.interval[1]:+.1f}",
+            "verdict": c.verdict,
             "only base right": d.only_base if d else None,
             "only candidate right": d.only_candidate if d else None,
             "p McNemar": f"{c.p_value:.3g}",
@@ -55,7 +56,6 @@ def verdict_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             "z unpaired": round(c.unpaired_z, 2),
             "p unpaired": f"{c.unpaired_p:.3g}",
             "recovery %": round(100 * c.recovery, 1) if c.recovery is not None else None,
-            "verdict": c.verdict,
         }
 
     return pd.DataFrame(row(c) for c in comparisons)

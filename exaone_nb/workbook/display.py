@@ -61,7 +61,7 @@ LONGEST_WORD = 40
 # As report.js has it: what stands to the right in a report does so in JupyterLab.
 _NUMBER = re.compile(r"|[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?")
 # "0.41 (0.38 to 0.44)" reads badly on four lines.
-_INTERVAL = re.compile(r"[^()]{0,12}\(?[+\-−]?[\d.,]+ to [+\-−]?[\d.,]+\)?")
+_INTERVAL = re.compile(r"[^()]{0,16}\(?[+\-−]?[\d.,]+ to [+\-−]?[\d.,]+\)?")
 
 
 def _is_words(column: pd.Series) -> bool:

@@ -53,7 +53,7 @@ def test_an_interval_stays_on_its_line(monkeypatch):
     cells = [
         "0.41 (0.38 to 0.44)",
         "0.8714 to 0.9234",
-        "+0.1 (-1 to +2)",
+        "0.098 behind (0.056 to +0.137)",
         "from here to there",
         "a (1 to 2) and more",
     ]
