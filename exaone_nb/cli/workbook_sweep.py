@@ -93,7 +93,8 @@ def _print_plan(console: Console, grid: Grid) -> None:
     total = grid.minutes * len(grid.runs)
     console.print(
         f"{len(grid.runs)} runs, about {total:.0f} minutes one after the other (the chapters' recorded minutes with "
-        "default parameters on nano; other models take longer).",
+        "default parameters on nano; other models take longer). Threads per run (cpus_per_run): "
+        f"{grid.threads}.",
         highlight=False,
     )
 

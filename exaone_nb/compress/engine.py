@@ -27,7 +27,8 @@ def compress(
 ) -> dict[str, Any]:
     """Load `source`, run the recipe, save the compressed model into the existing folder `out`.
 
-    Returns {samples, tokens, round_to_nearest_fallback}. Raises WorkbookError with llm-compressor's own words when
+    Returns {samples, tokens, threads, round_to_nearest_fallback}; the number of threads decides the order of sums, and
+    with it the last bits of what GPTQ writes. Raises WorkbookError with llm-compressor's own words when
     it refuses. The model keeps its stored dtype.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -74,7 +75,7 @@ def compress(
                 remedy="Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
             ) from error
         fallback = [line for line in log if "Hessian inversion failed" in line]
-    return facts | {"round_to_nearest_fallback": fallback}
+    return facts | {"threads": torch.get_num_threads(), "round_to_nearest_fallback": fallback}
 
 
 def seed_everything(seed: int) -> None:

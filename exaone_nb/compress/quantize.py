@@ -97,6 +97,7 @@ def quantize(
                 "tokens": facts["tokens"],
             },
             versions=versions(),
+            threads=facts["threads"],
             seconds=meter.seconds,
             peak_bytes=meter.peak_bytes,
             start_bytes=meter.start_bytes,

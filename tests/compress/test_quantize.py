@@ -46,6 +46,7 @@ def test_the_manifest_says_how_it_was_made(rounded):
     out, document = rounded
     assert manifest.read(out)["fingerprint"] == document["fingerprint"] and manifest.unchanged(out, document)
     assert document["peak_bytes"] >= document["start_bytes"] > 0 and document["seconds"] > 0
+    assert document["threads"] >= 1
     assert document["versions"]["llmcompressor"] and document["source_files"] and document["tokenizer"]
     assert (out / "recipe.yaml").is_file() and (out / "chat_template.jinja").is_file()
     assert not [p for p in out.parent.iterdir() if p != out]

@@ -24,13 +24,14 @@ RECIPES: list[str] = ["a"]  # recipes
 SEED: int = 0  # seed
 SLEEP: float = 0.0  # seconds
 """
+# The value tells with how many threads a run computed: a checkpoint would, too.
 WORK = """\
-import time
+import os, time
 from exaone_nb.run_folder import RunFolder
 time.sleep(SLEEP)
 if RECIPES == ["broken"]:
     raise ValueError("this recipe is broken on purpose")
-RunFolder.at(RUN_DIR).write_result("accuracy", recipe=RECIPES[0], value=len(RECIPES[0]) + SEED, unit="points", n=10, interval=(1.0, 9.0), label="toy")
+RunFolder.at(RUN_DIR).write_result("accuracy", recipe=RECIPES[0], value=len(RECIPES[0]) + SEED + 100 * (int(os.environ.get('OMP_NUM_THREADS', 0)) - 1), unit="points", n=10, interval=(1.0, 9.0), label="toy")
 """
 
 
@@ -137,6 +138,18 @@ def test_local_sweep_keeps_what_is_finished_and_survives_a_failure(notebooks, tm
     again = sweep(grid)
     assert [r.status for r in again.results] == ["kept", "failed"]
     assert (grid.folder / "a-seed0" / "run.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("cpus", [1, 3])
+def test_the_grid_says_how_many_threads_a_run_has(notebooks, tmp_path, monkeypatch, cpus):
+    """Not the shell: the same grid gives the same checkpoints on every engine, to the last bit."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    grid = make(notebooks, tmp_path, recipes=["a"], seeds=[0], cpus_per_run=cpus)
+    assert sweep(grid).exit_code == 0
+    assert values_of(grid) == [("a-seed0", 1 + 100 * (cpus - 1))]
+    with pytest.raises(WorkbookError, match="cpus_per_run"):
+        grids.pin(make(notebooks, tmp_path, recipes=["a"], seeds=[0], cpus_per_run=8))
 
 
 def test_another_grid_may_not_use_the_folder_but_a_larger_one_may(notebooks, tmp_path):

@@ -79,6 +79,7 @@ def _call(grid: Grid, run: SweepRun) -> dict[str, Any]:
         "chapters": list(grid.chapters),
         "notebooks": str(grid.notebooks),
         "parameters": run.parameters,
+        "threads": grid.threads,
         "timeout_s": grid.timeout_s,
     }
 

@@ -9,6 +9,9 @@
 
 `models`, `recipes`, `tasks` and `seeds` are short for the parameters MODEL, RECIPES, TASKS and SEED; any other
 parameter can be varied under `matrix`. Every value is checked against the chapters before anything starts.
+
+`cpus_per_run` (1) is also the number of threads of a run, on every engine: it decides in which order numbers are
+added, and with that the last bits of a GPTQ checkpoint.
 """
 
 from __future__ import annotations
@@ -65,6 +68,11 @@ class Grid:
     cpus_per_run: float = 1
     timeout_s: float | None = None
     source: str = field(default="", repr=False)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one run."""
+        return max(1, int(self.cpus_per_run))
 
     @property
     def axes(self) -> list[str]:
@@ -134,13 +142,14 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, s
 def pin(grid: Grid) -> None:
     """Write the grid into its folder, or check that the folder belongs to the same grid.
 
-    Raises WorkbookError when another grid was swept into this folder.
+    Raises WorkbookError when another grid was swept into this folder, or the same with other threads.
     """
     from exaone_nb.files import write_json
 
     identity = {
         "name": grid.name,
         "chapters": list(grid.chapters),
+        "threads": grid.threads,
         "runs": [{"name": r.name, "parameters": r.parameters} for r in grid.runs],
     }
     file = grid.folder / "sweep.json"
@@ -150,6 +159,12 @@ def pin(grid: Grid) -> None:
             raise WorkbookError(
                 f"{grid.folder.name} holds another sweep.",
                 expected="the same chapters, and at least the runs it already has.",
+                remedy="Give this grid another name, or another --out.",
+            )
+        if (threads := before.get("threads", grid.threads)) != grid.threads:
+            raise WorkbookError(
+                f"The runs in {grid.folder.name} have {threads} threads each, and this grid asks for {grid.threads}.",
+                expected="the same cpus_per_run: the last bits of a checkpoint depend on it.",
                 remedy="Give this grid another name, or another --out.",
             )
     write_json(file, identity)

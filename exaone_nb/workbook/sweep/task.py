@@ -51,12 +51,13 @@ def execute(
     chapters: list[str],
     notebooks: str,
     parameters: dict[str, Any],
+    threads: int = 1,
     timeout_s: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Run the chapters into `folder` and return a TaskResult as a dict. Never raises for a run that fails.
 
-    The process ends when its parent does (a lost worker must not leave a run behind that holds the folder), when
+    `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run behind that holds the folder), when
     the time is up, and soon after `should_stop()` turns true.
     """
     target = Path(folder)
@@ -72,6 +73,7 @@ def execute(
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},  # Ray sets its own otherwise, a shell none
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
