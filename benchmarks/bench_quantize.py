@@ -1,6 +1,6 @@
 """Quantizing, side by side: `exaone-nb quantize` against a plain llm-compressor script, and the 1.2B shape.
 
-    make bench-quantize                          # everything: about 10 minutes on two quiet cores, 8 GB of disk
+    make bench-quantize                          # everything: 10 to 15 minutes on two quiet cores, 8 GB of disk
     python benchmarks/bench_quantize.py --only plain --repeats 3
 
 Every run is a process of its own, so wall time includes imports and peak memory is the kernel's own count. The 1.2B

@@ -16,11 +16,10 @@ from typing import Any
 from exaone_nb.errors import WorkbookError
 
 
-def is_disk_full(error: BaseException) -> bool:
+def _is_disk_full(error: BaseException) -> bool:
     """Whether an error says that no space (or quota) is left. Libraries in Rust say it in their text only."""
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(
-        error
-    )
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def _said_plainly(destination: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, WorkbookError) or not is_disk_full(error):
+        if isinstance(error, WorkbookError) or not _is_disk_full(error):
             raise
         raise WorkbookError(
             f"The disk became full while writing {destination.name}; what was there before is as it was.",
@@ -44,61 +43,60 @@ def staged_file(destination: str | Path) -> Iterator[Path]:
     Raises WorkbookError when the disk is full.
     """
     destination = Path(destination)
-    with _said_plainly(destination), _staged_file(destination) as staging:
-        yield staging
-
-
-@contextmanager
-def _staged_file(destination: Path) -> Iterator[Path]:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
-    os.close(handle)
-    staging = Path(name)
-    try:
-        yield staging
-        os.chmod(staging, 0o644)
-        os.replace(staging, destination)
-    finally:
-        staging.unlink(missing_ok=True)
+    with _said_plainly(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{destination.name}.", suffix=".part", dir=destination.parent
+        )
+        os.close(handle)
+        staging = Path(name)
+        try:
+            yield staging
+            os.chmod(staging, 0o644)
+            os.replace(staging, destination)
+        finally:
+            staging.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_directory(destination: str | Path) -> Iterator[Path]:
     """Yield an empty directory beside `destination`; swap it into place only if the block succeeds.
 
-    An existing destination is replaced in two renames, so that at every moment either the old or the new
-    directory is whole; it is put back if the second rename fails. Raises WorkbookError when the disk is full.
+    Raises WorkbookError when the disk is full.
     """
     destination = Path(destination)
-    with _said_plainly(destination), _staged_directory(destination) as staging:
-        yield staging
+    with _said_plainly(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(
+            tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
+        )
+        try:
+            yield staging
+            os.chmod(staging, 0o755)
+            _swap(staging, destination)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-@contextmanager
-def _staged_directory(destination: Path) -> Iterator[Path]:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
+def _swap(staging: Path, destination: Path) -> None:
+    """Put one directory in another's place, in two renames, so that at every moment either the old or the new is whole.
+
+    The old one is put back if the second rename fails.
+    """
+    if destination.is_symlink():
+        destination.unlink()
+    if not destination.exists():
+        os.replace(staging, destination)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent))
+    os.replace(destination, old / "was")
     try:
-        yield staging
-        os.chmod(staging, 0o755)
-        if destination.is_symlink():
-            destination.unlink()
-        if destination.exists():
-            old = Path(
-                tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent)
-            )
-            os.replace(destination, old / "was")
-            try:
-                os.replace(staging, destination)
-            except BaseException:
-                os.replace(old / "was", destination)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(staging, destination)
+        os.replace(staging, destination)
+    except BaseException:
+        os.replace(old / "was", destination)
+        raise
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(destination: str | Path, text: str) -> Path:

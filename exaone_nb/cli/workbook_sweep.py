@@ -93,8 +93,7 @@ def _print_plan(console: Console, grid: Grid) -> None:
     total = grid.minutes * len(grid.runs)
     console.print(
         f"{len(grid.runs)} runs, about {total:.0f} minutes one after the other (the chapters' recorded minutes with "
-        "default parameters on nano; other models take longer). Threads per run (cpus_per_run): "
-        f"{grid.threads}.",
+        f"default parameters on nano; other models take longer). Threads per run (cpus_per_run): {grid.threads}.",
         highlight=False,
     )
 

@@ -210,3 +210,17 @@ def test_impossible_race(values):
     settings = {"learning_rate": 1e-3, "steps": 1, "seed": 0} | values
     with pytest.raises(UsageError):
         race.train(PRE_LN, Shape(**SIZES), IDS, IDS, **settings)
+
+
+def test_levels_are_drawn_across_and_named():
+    import matplotlib
+
+    matplotlib.use("agg")
+    from exaone_nb.architecture import pictures
+
+    figure = pictures.curves({"a": ([0, 1, 2], [1, 2, 3])}, x="x", y="y", levels={"limit": 2.5})
+    (axes,) = figure.axes
+    curve, level = axes.get_lines()
+    assert list(level.get_ydata()) == [2.5, 2.5] and level.get_transform() == axes.get_yaxis_transform()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "limit"]
+    assert len(curve.get_xdata()) == 3

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from exaone_nb.workbook import show_table
+from exaone_nb.workbook import display, report, show_table
 from exaone_nb.workbook.report.sanitize import sanitize
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, as HTML."""
+    html = []
+    monkeypatch.setattr("IPython.display.display", lambda output: html.append(output.data))
+    return html
+
+
 @pytest.mark.parametrize("index", [False, True])
-def test_words_stand_left_and_numbers_right(monkeypatch, index):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+def test_words_stand_left_and_numbers_right(shown, index):
     show_table(pd.DataFrame({"": ["<td>", "b"], "n": [1, 2.5], "c": ["d", "e"]}), "A <b>", index=index)
     cells = re.findall(r"<td(.*?)>(.*?)</td>", shown[0])
     assert [(bool(style), text) for style, text in cells] == [
@@ -25,9 +32,7 @@ def test_words_stand_left_and_numbers_right(monkeypatch, index):
     assert "A &lt;b&gt;" in shown[0]
 
 
-def test_a_prompt_shown_as_one_word_may_be_broken(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+def test_a_prompt_shown_as_one_word_may_be_broken(shown):
     show_table(pd.DataFrame({"short": ["a b"], "long": ["[|user|]" * 9]}))
     assert shown[0].count("overflow-wrap: anywhere") == 1
     assert sanitize(shown[0]).count("overflow-wrap: anywhere") == 1
@@ -40,16 +45,12 @@ def test_a_prompt_shown_as_one_word_may_be_broken(monkeypatch):
         (["0.5 (0.4 to 0.6)", "1"], True), (["yes", "3"], True), ([True, False], True), ([1, None], False),
     ],
 )  # fmt: skip
-def test_numbers_written_as_text_are_numbers(monkeypatch, cells, left):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+def test_numbers_written_as_text_are_numbers(shown, cells, left):
     show_table(pd.DataFrame({"x": cells}))
     assert ("text-align: left" in shown[0]) is left
 
 
-def test_an_interval_stays_on_its_line(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda html: shown.append(html.data))
+def test_an_interval_stays_on_its_line(shown):
     cells = [
         "0.41 (0.38 to 0.44)",
         "0.8714 to 0.9234",
@@ -59,3 +60,8 @@ def test_an_interval_stays_on_its_line(monkeypatch):
     ]
     show_table(pd.DataFrame({"x": cells}))
     assert shown[0].count("white-space: nowrap") == 3
+
+
+def test_the_report_takes_the_same_for_a_number():
+    script = (Path(report.__file__).parent / "report.js").read_text(encoding="utf-8")
+    assert f"/^$|^{display._NUMBER.pattern.removeprefix('|')}$/" in script

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -208,6 +209,16 @@ def test_only_chapters_with_neighbours_are_told_not_to_spin(tmp_path, monkeypatc
     write_notebook(folder, "02_heavy", [("code", code.format(None))], heavy=True)
     report = run(out=tmp_path / "run", folder=folder)
     assert report.status == "ok", report.outcomes
+
+
+@pytest.mark.notebook
+def test_a_changed_parameter_is_marked_with_its_default(tmp_path):
+    write_notebook(tmp_path / "notebooks", "01_a", [CELL])
+    report = run(parameters={"N": 5}, out=tmp_path / "run", folder=tmp_path / "notebooks")
+    row = re.search(r'<tr class="changed-row">.*?</tr>', report.index.read_text(), re.DOTALL)[0]
+    assert all(
+        part in row for part in ("<code>N</code>", "<code>5</code>", ">changed<", "default: <code>3</code>")
+    )
 
 
 @pytest.mark.notebook

@@ -69,8 +69,9 @@ def output_to_html(output: dict[str, Any], prose: Prose) -> str:
             return ""
         if output.get("name") == "stderr":
             lines = text.strip().count("\n") + 1
+            unit = "line" if lines == 1 else "lines"
             return (
-                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} line{"s" * (lines > 1)}</span>'
+                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} {unit}</span>'
                 f"</summary><pre>{escape(text)}</pre></details>"
             )
         return f'<pre class="output" tabindex="0">{escape(text)}</pre>'

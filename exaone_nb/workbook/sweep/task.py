@@ -57,8 +57,8 @@ def execute(
 ) -> dict[str, Any]:
     """Run the chapters into `folder` and return a TaskResult as a dict. Never raises for a run that fails.
 
-    `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run behind that holds the folder), when
-    the time is up, and soon after `should_stop()` turns true.
+    `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run
+    behind that holds the folder), when the time is up, and soon after `should_stop()` turns true.
     """
     target = Path(folder)
     if should_stop():
