@@ -20,6 +20,7 @@ from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import Shape, require_some, whole
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
+from exaone_nb.threads import set_torch_threads
 
 LENGTH = 64  # tokens per row
 
@@ -122,12 +123,11 @@ def race(
         ("Seeds", seeds),
     ):
         require_some(name, values)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices this small gain nothing from more, and lose much on a busy machine
+    threads = set_torch_threads(1)  # matrices this small gain nothing from more, and lose much on a busy machine
     try:
         return _race(arrangements, shape, learning_rates, seeds, steps, tell)
     finally:
-        torch.set_num_threads(threads)
+        set_torch_threads(threads)
 
 
 def _race(

@@ -13,6 +13,7 @@ import os
 import sys
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.threads import set_torch_threads
 
 IN_PROCESS = {
     # No worker process: a tiny model starts in seconds instead of a minute, and its log is ours to read.
@@ -44,10 +45,7 @@ def prepare_process(threads: int = 0, *, verbose: bool = False) -> list[str]:
         if "torch" not in sys.modules:
             os.environ["OMP_NUM_THREADS"] = str(threads)
         else:
-            import torch
-
-            # vLLM replaces torch.set_num_threads by a function that does nothing; this is the original.
-            torch._C.set_num_threads(threads)
+            set_torch_threads(threads)
     return remarks
 
 

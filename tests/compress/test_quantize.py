@@ -14,6 +14,7 @@ from exaone_nb.compress.calibration import Source
 from exaone_nb.compress.memory import check_memory, estimate_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
+from exaone_nb.threads import set_torch_threads
 
 pytestmark = pytest.mark.skipif(
     not (NANO / "model.safetensors").is_file(), reason="data/nano is not there; see exaone_nb/nano"
@@ -105,14 +106,11 @@ def test_a_refusal_of_llm_compressor_leaves_the_old_checkpoint(rounded, monkeypa
 
 @pytest.mark.heavy
 def test_the_manifest_names_the_threads(tmp_path):
-    import torch
-
-    before = torch.get_num_threads()
+    before = set_torch_threads(3)
     try:
-        torch.set_num_threads(3)
         assert maker.quantize("nano", "w4a16_rtn", tmp_path / "made", sanity=False)["threads"] == 3
     finally:
-        torch.set_num_threads(before)
+        set_torch_threads(before)
 
 
 @pytest.mark.parametrize(
