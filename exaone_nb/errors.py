@@ -27,6 +27,10 @@ class WorkbookError(Exception):
         return "\n".join(lines)
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM) and did so in order, as on Ctrl-C."""
+
+
 class UsageError(WorkbookError):
     """The call itself is wrong: an unknown name, a value of the wrong type (exit code 2)."""
 

@@ -117,6 +117,12 @@ class RunFolder:
                     f"The result file {path.name} is not JSON: {error}",
                     remedy="Delete it and run its chapter again.",
                 ) from error
-            if isinstance(document, dict) and (not kind or document.get("kind") == kind):
+            parts = document if isinstance(document, dict) else {}
+            if lost := [name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts]:
+                raise WorkbookError(
+                    f"The result file {path.name} lacks {', '.join(lost)}.",
+                    remedy="Delete it and run its chapter again.",
+                )
+            if not kind or document["kind"] == kind:
                 found.append(document)
         return found

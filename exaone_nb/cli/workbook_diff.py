@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from exaone_nb.workbook.diff import RunDiff
@@ -32,10 +33,19 @@ def diff(
     from exaone_nb.paths import RUNS
     from exaone_nb.workbook.diff import compare_runs
 
-    folders = [Path(name) if Path(name).is_dir() else RUNS / name for name in (before, after)]
+    # As for `run --out`: a word is a name under runs/, a path has a slash in it.
+    folders = [
+        RUNS / name if "/" not in name and ((RUNS / name).is_dir() or not Path(name).exists()) else Path(name)
+        for name in (before, after)
+    ]
     found = compare_runs(*folders)
     if html is not None:
-        write_text(html, found.html())
+        try:
+            write_text(html, found.html())
+        except OSError as error:
+            raise UsageError(
+                f"--html {html} cannot be written: {error.strerror}.", expected="the name of a file to write."
+            ) from error
     emit(as_json, found.as_dict(), lambda console: _print(console, found))
 
 

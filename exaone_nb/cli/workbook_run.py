@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperCommand
 
 from exaone_nb.cli.output import JsonFlag, console, emit
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
     from exaone_nb.workbook.chapters import Chapter
@@ -121,6 +123,10 @@ def run(
             pdf=pdf,
             progress=progress.show,
         )
+    except KeyboardInterrupt as stop:
+        progress.close()
+        print("Stopped. What finished is kept; the same command continues.", file=sys.stderr)
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         progress.close()
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
@@ -175,7 +181,8 @@ class _Progress:
             self._running[name] = f"{name} {event.done}/{event.total}"
         else:
             self._running.pop(name, None)
-            self._console.print(f"{name}: {_MARKS[event.kind]} {event.text}".rstrip(), highlight=False)
+            text = f": {escape(event.text)}" if event.text else ""
+            self._console.print(f"{name}: {_MARKS[event.kind]}{text}", highlight=False)
         if self._status is not None:
             self._status.update("  ".join(self._running.values()) or "…")
 
@@ -213,18 +220,20 @@ def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
 def _print_schema(console: Console, chapters: list[Chapter]) -> None:
     from rich.table import Table
 
+    from exaone_nb.workbook.parameters import RUN_DIR
+
     for chapter in chapters:
         table = Table(title=f"{chapter.slug}: {chapter.question or chapter.title}", title_justify="left")
         for head in ("parameter", "type", "default", "meaning"):
             table.add_column(head)
         for p in chapter.parameters:
             choices = f" ({' | '.join(map(str, p.choices))})" if p.choices else ""
-            table.add_row(p.name, p.type, repr(p.default), p.help + choices)
+            if p.name != RUN_DIR:  # set by --out
+                table.add_row(*map(escape, (p.name, p.type, repr(p.default), p.help + choices)))
         console.print(table)
 
 
 def _print_summary(console: Console, report: RunReport) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from exaone_nb.workbook.report.look import duration, gigabytes
@@ -245,12 +254,11 @@ def _print_summary(console: Console, report: RunReport) -> None:
     for o in report.outcomes:
         if o.failure:
             where = f", code cell {o.failure.cell}" if o.failure.cell else ""
-            console.print(
-                f"[red]{o.number} failed[/] ({o.failure.kind}{where}): {escape(o.failure.error[:600])}"
-            )
+            # A refusal of our own is its own reason: it need not be said twice.
+            error = "" if o.failure.kind == "refused" else f": {o.failure.error[:600]}"
+            console.print(f"[red]{o.number} failed[/] ({o.failure.kind}{where}){escape(error)}")
             console.print(f"  Why: {escape(o.failure.why)}\n  What to do: {escape(o.failure.remedy)}")
         elif o.status == "skipped":
             console.print(f"[yellow]{o.number} skipped[/]: {escape(o.why)}")
-    console.print(
-        f"{duration(report.seconds)} in all. Report: {report.index}", soft_wrap=True, highlight=False
-    )
+    pages = " ".join(map(str, report.pages))
+    console.print(f"{duration(report.seconds)} in all. Report: {pages}", soft_wrap=True, highlight=False)

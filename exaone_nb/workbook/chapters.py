@@ -10,14 +10,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NOTEBOOKS
-from exaone_nb.workbook.parameters import Parameter, parse
+from exaone_nb.workbook.parameters import Parameter, parse, validate
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 
@@ -44,6 +44,11 @@ class Chapter:
     @property
     def slug(self) -> str:
         return self.path.stem
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a person may type for this chapter: 05, 5, 05_quantization, 05_quantization.ipynb."""
+        return (self.number, self.number.lstrip("0") or "0", self.slug, self.path.name)
 
 
 def source_of(cell: dict[str, Any]) -> str:
@@ -107,9 +112,7 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
     names = list(names)
     if not names:
         return list(chapters)
-    by_name = {
-        name: c for c in chapters for name in (c.number, c.number.lstrip("0") or "0", c.slug, c.path.name)
-    }
+    by_name = {name: c for c in chapters for name in c.names}
     chosen: list[Chapter] = []
     for name in names:
         match = re.fullmatch(r"(\d+)-(\d+)", name)
@@ -127,6 +130,17 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
             )
         chosen += [c for c in found if c not in chosen]
     return sorted(chosen, key=lambda c: c.path.name)
+
+
+def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
+    """Hold what a person typed into the parameters cell of an open notebook to the same schema as `-p`.
+
+    `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
+    Raises UsageError for a value that does not fit.
+    """
+    (chapter,) = select(discover(), [number])
+    typed = {p.name: namespace[p.name] for p in chapter.parameters if p.name in namespace}
+    namespace.update(validate(chapter.parameters, typed))
 
 
 def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:

@@ -55,22 +55,29 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
     old, new = record.read(before), record.read(after)
     results, equal = _results(Path(before), Path(after))
     changes = (
-        *_mapping("parameters", _parameters(old), _parameters(new)),
+        *_mapping("parameters", *_parameters(old["chapters"], new["chapters"])),
         *_mapping("versions", _versions(old), _versions(new)),
         *_mapping("machine", old["machine"], new["machine"]),
         *_chapters(old["chapters"], new["chapters"]),
         *results,
     )
-    return RunDiff(old["name"], new["name"], changes, equal)
+    names = (old["name"], new["name"])
+    if names[0] == names[1]:  # then the folders tell them apart
+        names = (str(before), str(after))
+    return RunDiff(*names, changes, equal)
 
 
-def _parameters(run: Mapping[str, Any]) -> dict[str, Any]:
-    """`NN.NAME` -> value for every parameter of every chapter that was run."""
-    return {
-        f"{number}.{parameter['name']}": parameter["value"]
-        for number, entry in sorted(run["chapters"].items())
-        for parameter in entry.get("parameters", [])
-    }
+def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`NN.NAME` -> value for every parameter of the chapters that both runs have; one row says that a chapter is absent."""
+    before, after = (
+        {
+            f"{number}.{parameter['name']}": parameter["value"]
+            for number in sorted(old.keys() & new.keys())
+            for parameter in chapters[number].get("parameters", [])
+        }
+        for chapters in (old, new)
+    )
+    return before, after
 
 
 def _versions(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def _chapters(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change
             )
         if a.get("seconds") and b.get("seconds") and a["seconds"] != b["seconds"]:
             ratio = b["seconds"] / a["seconds"]
-            yield Change("chapters", f"{number} seconds", a["seconds"], b["seconds"], f"{ratio:.2f} times")
+            yield Change("chapters", f"{number} seconds", a["seconds"], b["seconds"], f"{ratio:.3g} times")
 
 
 def _results(before: Path, after: Path) -> tuple[list[Change], int]:

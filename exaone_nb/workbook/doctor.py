@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import ROOT
 
 Verdict = Literal["OK", "WARN", "FAIL"]
@@ -237,12 +238,14 @@ def _fonts() -> Check:
 
 
 def _browser() -> Check:
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge"):
-        if path := shutil.which(name):
-            return Check("browser", "OK", Path(path).name)
-    return Check(
-        "browser", "WARN", "no Chromium", "Only needed for --pdf and the browser tests: install chromium."
-    )
+    from exaone_nb.workbook.report.pdf import require_browser
+
+    try:
+        return Check("browser", "OK", Path(require_browser()).name)
+    except WorkbookError as error:
+        return Check(
+            "browser", "WARN", error.got, "Only needed for --pdf and the browser tests: install chromium."
+        )
 
 
 def _schemes(capability: float) -> list[SchemeCheck]:

@@ -3,7 +3,7 @@
     MODEL: str = "nano"  # catalog name, local folder, address or hub id
     BITS: int = 4  # bits per weight [choices: 4 | 8]
 
-The same record validates `-p`, YAML files, sweeps and values set by hand in a notebook (`validate_namespace`).
+The same record validates `-p`, YAML files, sweeps and values set by hand in a notebook (`chapters.check_parameters`).
 Nothing is evaluated: defaults must be literals.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import difflib
 import io
+import math
 import re
 import tokenize
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,9 @@ LIST_TYPES = {f"list[{name}]": kind for name, kind in TYPES.items() if kind is n
 
 # Set by the runner for every chapter; a person sets it only in JupyterLab.
 RUN_DIR = "RUN_DIR"
+
+# Python itself refuses to read numbers of thousands of digits, and no count here has more than this.
+MOST_DIGITS = 18
 
 _CHOICES = re.compile(r"\s*\[choices:\s*(?P<choices>[^\]]*)\]\s*$")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -137,15 +141,15 @@ def _scalar(parameter: Parameter, value: Any) -> Any:
     elif kind is int:
         if isinstance(value, int):
             return value
-        if text and re.fullmatch(r"\s*[+-]?\d[\d_]*\s*", value):
+        if text and re.fullmatch(rf"\s*[+-]?\d(_?\d){{0,{MOST_DIGITS - 1}}}\s*", value):
             return int(value)
     elif isinstance(value, int | float) or text:
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
         else:
-            if number == number:
+            if math.isfinite(number):
                 return number
     raise _unfit(parameter, value)
 
@@ -191,9 +195,3 @@ def unknown(name: str, known: Iterable[str]) -> UsageError:
         expected=", ".join(known) or "no parameters at all.",
         remedy=f"Did you mean {near[0]}?" if near else "exaone-nb run CHAPTER --help-notebook lists them.",
     )
-
-
-def validate_namespace(source: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the values that a person typed into the parameters cell in JupyterLab; returns them coerced."""
-    schema = parse(source)
-    return validate(schema, {p.name: namespace[p.name] for p in schema if p.name in namespace})

@@ -29,8 +29,12 @@ def now() -> str:
 
 
 def read(run: str | Path) -> dict[str, Any]:
-    """The record of a run. Raises WorkbookError when the folder has none, or it cannot be read."""
+    """The record of a run. Raises WorkbookError when the folder has none, or it cannot be read or is not whole."""
     path = Path(run) / FILE
+    if Path(run).is_file():
+        raise WorkbookError(
+            f"{run} is a file, not a run.", remedy="Name a folder that `exaone-nb run --out NAME` made."
+        )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -38,15 +42,34 @@ def read(run: str | Path) -> dict[str, Any]:
             f"{Path(run).name} is not a run: there is no {FILE} in it.",
             remedy="Name a folder that `exaone-nb run --out NAME` made.",
         ) from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise WorkbookError(
-            f"{path.name} of {Path(run).name} is not JSON: {error}", remedy="Run it again."
+            f"{path.name} of {Path(run).name} cannot be read as JSON: {error}", remedy="Run it again."
         ) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise WorkbookError(
             f"{path.name} of {Path(run).name} has another format.", expected=f'"schema": {SCHEMA}.'
         )
+    if missing := _missing(document):
+        raise WorkbookError(
+            f"{path.name} of {Path(run).name} is not whole: {missing} is missing or of another type.",
+            remedy="Run it again; a damaged record is begun anew.",
+        )
     return document
+
+
+def _missing(document: dict[str, Any]) -> str:
+    """Name of the first part that readers rely on and that is not there; empty when all are."""
+    texts = dict.fromkeys(("name", "model", "model_fingerprint", "package", "commit", "python", "began"), str)
+    folders = dict.fromkeys(("libraries", "machine", "chapters"), dict)
+    for name, kind in (texts | folders).items():
+        if not isinstance(document.get(name), kind):
+            return name
+    for number, entry in document["chapters"].items():
+        for name in ("slug", "title", "status"):
+            if not isinstance(entry, dict) or not isinstance(entry.get(name), str):
+                return f"{name} of chapter {number}"
+    return ""
 
 
 def machine() -> dict[str, Any]:

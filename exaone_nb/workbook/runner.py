@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook import cache, record, store
@@ -28,6 +29,7 @@ from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.explain import Failure, explain
 from exaone_nb.workbook.parameters import RUN_DIR, coerce, unknown
 from exaone_nb.workbook.passport import mode_of
+from exaone_nb.workbook.report.pdf import require_browser
 from exaone_nb.workbook.scrub import Scrubber
 
 SHARE_OF_MEMORY = 0.8
@@ -59,13 +61,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What `run` hands back. `index` is the report's first page."""
+    """What `run` hands back. `pages` are what was rendered: index.html, and report.html and report.pdf if asked."""
 
     path: Path
     status: str
     seconds: float
     outcomes: tuple[Outcome, ...]
-    index: Path
+    pages: tuple[Path, ...]
+
+    @property
+    def index(self) -> Path:
+        """The report's first page."""
+        return self.pages[0]
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +97,7 @@ class RunReport:
             "status": self.status,
             "seconds": round(self.seconds, 3),
             "report": str(self.index),
+            "pages": [str(page) for page in self.pages],
             "chapters": chapters,
         }
 
@@ -103,7 +111,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
     flat: dict[tuple[str, str], Any] = {}
     for name, value in given.items():
         if isinstance(value, Mapping):
-            flat |= {(str(name), inner): v for inner, v in value.items()}
+            flat |= {(str(name), str(inner)): v for inner, v in value.items()}
         else:
             number, dot, inner = str(name).rpartition(".")
             flat[(number, inner) if dot else ("", name)] = value
@@ -111,7 +119,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
     for (number, name), value in sorted(flat.items(), key=lambda item: item[0][0] != ""):
         if name == RUN_DIR:
             raise UsageError("RUN_DIR is set by the runner.", remedy="Name the run folder with --out.")
-        targets = [c for c in chapters if not number or c.number == number or c.slug == number]
+        targets = [c for c in chapters if not number or number in c.names]
         holders = [(c, p) for c in targets for p in c.parameters if p.name == name]
         if not holders:
             known = [p.name for c in targets for p in c.parameters]
@@ -157,7 +165,7 @@ def run(
     what chapters running at once declare (default: 80 % of what is available). `timeout_s` overrides every
     chapter's own limit. Everything is checked before anything starts; then a chapter that fails is recorded and
     the ones that do not depend on it still run. Raises UsageError for a bad call, WorkbookError when another run
-    uses the folder, KeyboardInterrupt after an orderly end on Ctrl-C.
+    uses the folder, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
     """
     known = discover(folder)
     chosen = in_order(select(known, chapters))
@@ -165,8 +173,9 @@ def run(
         raise UsageError(f"There are no chapters in {folder}.", expected="notebooks named NN_name.ipynb.")
     given = dict(parameters or {})
     values = values_for(chosen, given)
-    if jobs < 0:
-        raise UsageError(f"--jobs {jobs}", expected="0 (automatic) or a number of chapters at once.")
+    _require_limits(jobs, timeout_s, memory_gb)
+    if pdf:
+        require_browser()
     model = _model_of(chosen, values)
     path = folder_for(out, model)
     if path.exists() and not path.is_dir():
@@ -189,11 +198,24 @@ def run(
         session = _Session(plan)
         try:
             outside_event_loop(lambda: asyncio.run(session.work()))
+        except asyncio.CancelledError:  # the end of a SIGTERM; Ctrl-C is a KeyboardInterrupt already
+            raise Terminated from None
         finally:
-            index = store.finish(path, session.record, session.scrubber, single=single, pdf=pdf)
+            pages = store.finish(path, session.record, session.scrubber, single=single, pdf=pdf)
     return RunReport(
-        path, session.record["status"], session.record["seconds"], tuple(session.outcomes()), index
+        path, session.record["status"], session.record["seconds"], tuple(session.outcomes()), pages
     )
+
+
+def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None) -> None:
+    """Raise UsageError for limits that nothing could keep to."""
+    if jobs < 0:
+        raise UsageError(f"--jobs {jobs}", expected="0 (automatic) or a number of chapters at once.")
+    for name, value, unit in (("--timeout", timeout_s, "seconds"), ("--memory", memory_gb, "GB")):
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(
+                f"{name} {value:g}", expected=f"a number of {unit} above 0.", remedy=f"Leave {name} out for the usual."
+            )
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:
@@ -348,6 +370,7 @@ class _Session:
         from exaone_nb.workbook.kernel import Kernel, inject
 
         path, values = self.plan.path, self._values(chapter)
+        began = self.record["chapters"][chapter.number]["began"]
         parts = cache.key_parts(chapter, values, path)
         changed = {n: v for n, v in values.items() if n in self.plan.values[chapter.number]}
         if any(p.name == RUN_DIR for p in chapter.parameters):
@@ -372,7 +395,7 @@ class _Session:
             )
         except (RuntimeError, OSError, TimeoutError) as error:
             failure = explain(type(error).__name__, str(error))
-            entry = self._entry(chapter, "failed") | {
+            entry = self._entry(chapter, "failed", began) | {
                 "failure": failure.as_dict(),
                 "seconds": 0.0,
                 "peak_bytes": 0,
@@ -386,7 +409,7 @@ class _Session:
         else:
             self._warm.append(kernel)
         status = "failed" if execution.failure else "ok"
-        entry = self._entry(chapter, status) | {
+        entry = self._entry(chapter, status, began) | {
             "seconds": round(execution.seconds, 3),
             "peak_bytes": execution.peak_bytes,
             "ended": record.now(),
@@ -406,7 +429,7 @@ class _Session:
             failure=execution.failure,
         )
 
-    def _entry(self, chapter: Chapter, status: str) -> dict[str, Any]:
+    def _entry(self, chapter: Chapter, status: str, began: str = "") -> dict[str, Any]:
         given = self.plan.values[chapter.number]
         model = str(self._values(chapter).get("MODEL", ""))
         return {
@@ -415,7 +438,8 @@ class _Session:
             "question": chapter.question,
             "status": status,
             "after": list(chapter.after),
-            "began": record.now(),
+            "began": began or record.now(),
+            "commit": self.record["commit"],
             "model": model,
             "mode": chapter.mode or mode_of(model),
             "code_key": cache.code_fingerprint(chapter),
@@ -446,7 +470,7 @@ class _Session:
         for chapter in self.plan.chapters:
             entry = self.record["chapters"].get(chapter.number, {})
             if chapter.number not in self._ended and entry.get("status") == "running":
-                why = "stopped before it finished; the same command continues here"
+                why = "not finished; the same command continues here"
                 self._ended[chapter.number] = Outcome(chapter.number, chapter.title, "interrupted", why=why)
                 self.record["chapters"][chapter.number] = {**entry, "status": "interrupted", "why": why}
                 self.plan.progress(Event("interrupted", chapter, why))

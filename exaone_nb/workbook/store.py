@@ -62,6 +62,8 @@ def why_stale(run: Path, chapter: Chapter, before: Mapping[str, Any], parts: Map
         return cache.why_stale(before.get("key_parts"), parts) or "changed: parameters"
     if not notebook_path(run, chapter.slug).is_file() or not page_path(run, chapter.slug).is_file():
         return "its page is missing"
+    if before.get("stored") != cache.fingerprint_path(notebook_path(run, chapter.slug)):
+        return "its executed copy was changed"
     if before.get("wrote") != cache.fingerprint_globs(run, chapter.writes):
         return "what it wrote was changed or deleted"
     return ""
@@ -72,7 +74,7 @@ def keep(
 ) -> None:
     """Store the executed notebook and its page, both without secrets."""
     document = scrubber.document(document)
-    write_text(notebook_path(run, chapter.slug), json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    _store_notebook(run, chapter.slug, document, entry)
     _render_page(run, chapter.slug, document, entry, scrubber)
 
 
@@ -93,8 +95,14 @@ def refresh_prose(run: Path, chapter: Chapter, entry: dict[str, Any], scrubber: 
     if fresh == stored and entry.get("look") == look.fingerprint():
         return
     if fresh != stored:
-        write_text(notebook_path(run, chapter.slug), json.dumps(fresh, ensure_ascii=False, indent=1) + "\n")
+        _store_notebook(run, chapter.slug, fresh, entry)
     _render_page(run, chapter.slug, fresh, entry, scrubber)
+
+
+def _store_notebook(run: Path, slug: str, document: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Write the executed copy; its fingerprint in the record tells later whether somebody changed it."""
+    path = write_text(notebook_path(run, slug), json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    entry["stored"] = cache.fingerprint_path(path)
 
 
 def _render_page(
@@ -107,21 +115,29 @@ def _render_page(
     entry["look"] = look.fingerprint()
 
 
-def finish(run: Path, record: dict[str, Any], scrubber: Scrubber, *, single: bool, pdf: bool) -> Path:
-    """Write index.html and, if asked, report.html (everything in one file) and report.pdf. Returns the index."""
+def finish(
+    run: Path, record: dict[str, Any], scrubber: Scrubber, *, single: bool, pdf: bool
+) -> tuple[Path, ...]:
+    """Write index.html and, if asked, report.html (everything in one file) and report.pdf. Returns their paths.
+
+    What an earlier call made of these is made again, so that no old page stands beside a new index; the PDF only where
+    a browser is installed, and only when report.html became another.
+    """
     from exaone_nb.workbook.report import page
+    from exaone_nb.workbook.report.pdf import find_browser, print_pdf
 
     shown = scrubber.document(record)
-    index = write_text(run / "index.html", page.index(shown))
-    if single or pdf:
+    pages = [write_text(run / "index.html", page.index(shown))]
+    whole, printed = run / "report.html", run / "report.pdf"
+    if single or pdf or whole.is_file():
         documents = {
             entry["slug"]: json.loads(notebook_path(run, entry["slug"]).read_text(encoding="utf-8"))
             for entry in record["chapters"].values()
             if notebook_path(run, entry["slug"]).is_file()
         }
-        whole = write_text(run / "report.html", page.single(shown, documents))
-        if pdf:
-            from exaone_nb.workbook.report.pdf import print_pdf
-
-            print_pdf(whole, run / "report.pdf")
-    return index
+        before = whole.read_text(encoding="utf-8") if whole.is_file() else ""
+        text = page.single(shown, documents)
+        pages.append(write_text(whole, text))
+        if pdf or (printed.is_file() and text != before and find_browser()):
+            pages.append(print_pdf(whole, printed))
+    return tuple(pages)

@@ -91,6 +91,13 @@ def test_parameters_cell_is_first_and_typed_and_explained(chapter):
 
 
 @every_chapter
+def test_values_typed_by_hand_are_checked_before_they_are_used(chapter):
+    used = ast.parse(code(chapter)[1]).body
+    calls = [node for node in used if not isinstance(node, ast.Import | ast.ImportFrom)]
+    assert ast.unparse(calls[0]) == f"check_parameters('{chapter.number}', globals())"
+
+
+@every_chapter
 def test_no_paths_of_a_machine_no_secrets_no_installs(chapter):
     text = chapter.path.read_text(encoding="utf-8")
     found = re.findall(

@@ -34,6 +34,8 @@ def test_run_takes_parameters_and_says_where_the_report_is(tmp_path, capsys, spe
         (["-p", "M", "5"], "No parameter is named"),
         (["-p", "N"], "no value"),
         (["-p", "N", "x"], "not of type int"),
+        (["--timeout", "-5"], "--timeout -5"),
+        (["--memory", "0"], "--memory 0"),
         (["-f", "missing.yaml"], "cannot be read"),
         (["77"], "no chapter"),
         (["--notebooks", "nowhere"], "no folder"),
@@ -69,6 +71,25 @@ def test_yaml_parameters(tmp_path, capsys):
     assert call("run", "-f", file) == 2
 
 
+def test_help_notebook_shows_types_as_they_are_and_what_can_be_set(tmp_path, capsys):
+    lines = PARAMETERS + 'ITEMS: list[str] = ["red", "b"]  # which [ones]\n'
+    write_notebook(tmp_path / "nb", "01_a", [("code", lines, "parameters")])
+    assert call("run", "01", "--help-notebook", "--notebooks", tmp_path / "nb") == 0
+    said = capsys.readouterr().out
+    assert "list[str]" in said and "['red', 'b']" in said and "which [ones]" in said and "RUN_DIR" not in said
+
+
 def test_diff_of_nothing(tmp_path, capsys):
     assert call("diff", tmp_path, tmp_path) == 1
     assert "is not a run" in capsys.readouterr().err
+    (tmp_path / "file").write_text("x")
+    assert call("diff", tmp_path / "file", tmp_path) == 1
+    assert "is a file, not a run" in capsys.readouterr().err
+
+
+@pytest.mark.notebook
+def test_diff_cannot_write_into_a_folder(tmp_path, capsys):
+    write_notebook(tmp_path / "nb", "01_a", [("code", PARAMETERS, "parameters")])
+    assert call("run", "--notebooks", tmp_path / "nb", "--out", tmp_path / "r") == 0
+    assert call("diff", tmp_path / "r", tmp_path / "r", "--html", tmp_path) == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -32,12 +32,35 @@ def test_parameters_seconds_and_results(tmp_path):
     named = {c.name: c for c in found.changes}
     assert set(named) == {"05.BITS", "05 seconds", "accuracy r [fraction]"} and found.equal_results == 1
     assert named["accuracy r [fraction]"].note == "1.5 times, intervals apart"
-    assert named["05 seconds"].note == "2.00 times"
+    assert named["05 seconds"].note == "2 times"
     assert "05.BITS" in found.html() and json.dumps(found.as_dict())
     assert compare_runs(a, a).changes == ()
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"schema": 99}', "[]"])
+def test_a_chapter_that_only_one_run_has_is_one_row_and_equal_names_become_folders(tmp_path):
+    a, b = make(tmp_path / "x" / "nano", 0.5, (0.4, 0.6), 4), make(tmp_path / "y" / "nano", 0.5, (0.4, 0.6), 4)
+    made = record.read(b)
+    made["chapters"]["06"] = {**made["chapters"].pop("05"), "seconds": 1.0}
+    record.write(b, made, Scrubber({}))
+    found = compare_runs(a, b)
+    assert [c.name for c in found.changes] == ["05 status", "06 status"]
+    assert (found.before, found.after) == (str(a), str(b))
+
+
+def test_a_result_without_its_kind_is_named(tmp_path):
+    a = make(tmp_path / "a", 0.5, (0.4, 0.6), 4)
+    (a / "results" / "mine.json").write_text('{"value": 3}')
+    with pytest.raises(WorkbookError, match=r"mine\.json lacks kind, recipe"):
+        compare_runs(a, a)
+
+
+PART = '{"schema": 1, "name": "x", "libraries": {}, "machine": {}, "chapters": %s}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "{", '{"schema": 99}', "[]", '{"schema": 1}', '{"schema": 1, "chapters": []}', PART % '{"01": {}}'],
+)
 def test_not_a_run(tmp_path, content):
     good = make(tmp_path / "a", 0.5, (0.4, 0.6), 4)
     bad = tmp_path / "b"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.workbook.parameters import coerce, parse, validate, validate_namespace
+from exaone_nb.workbook import check_parameters
+from exaone_nb.workbook.parameters import coerce, parse, validate
 
 SOURCE = """
 MODEL: str = "nano"  # which model
@@ -50,6 +51,7 @@ def test_text_and_python_values_become_the_declared_type(name, text, value):
 @pytest.mark.parametrize(
     ("name", "bad"),
     [
+        ("BITS", "1_"), ("BITS", "9" * 5000), ("RATE", "inf"), ("RATE", "-1e999"), ("RATE", 10**400),
         ("BITS", "four"), ("BITS", 4.5), ("BITS", True), ("BITS", 3), ("RATE", "nan"), ("RATE", "x"), ("THINK", "maybe"),
         ("THINK", 2), ("TASKS", "gsm,mmlu"), ("SEEDS", "1,b"), ("SEEDS", 4), ("MODEL", None), ("TASKS", "[gsm"),
     ],
@@ -68,9 +70,11 @@ def test_unknown_name_is_refused_with_the_nearest():
 
 
 def test_values_typed_in_a_notebook_meet_the_same_check():
-    assert validate_namespace(SOURCE, {"BITS": 8, "other": object()}) == {"BITS": 8}
-    with pytest.raises(UsageError):
-        validate_namespace(SOURCE, {"BITS": 5})
+    namespace = {"SAMPLES": "16", "RECIPES": ["w8a8"], "other": None}
+    check_parameters("05", namespace)
+    assert namespace == {"SAMPLES": 16, "RECIPES": ["w8a8"], "other": None}
+    with pytest.raises(UsageError, match="SAMPLES = 'many' is not of type int"):
+        check_parameters("05", {"SAMPLES": "many"})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from notebook_maker import PARAMETERS, counting_cell, write_notebook
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.workbook import store
-from exaone_nb.workbook.runner import run
+from exaone_nb.workbook.chapters import discover
+from exaone_nb.workbook.runner import run, values_for
 
 WRITES = (
     "code",
@@ -244,7 +245,8 @@ def test_secrets_do_not_reach_what_is_shared(tmp_path, monkeypatch):
 
 
 @pytest.mark.notebook
-def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_leaves_no_process_and_the_next_one_goes_on(request, tmp_path, sent, code):
     folder, out = tmp_path / "notebooks", tmp_path / "run"
     child = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=True)"
     wait = "import pathlib, time; flag = pathlib.Path(RUN_DIR, 'go'); pathlib.Path(RUN_DIR, 'here').touch()\nwhile not flag.exists(): time.sleep(0.1)"
@@ -262,6 +264,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
         "--json",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(process.kill)
     deadline = time.monotonic() + 90
     while not (out / "here").exists():
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
@@ -271,9 +274,10 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
     assert len(family) >= 2
     with pytest.raises(WorkbookError, match="Another run"), store.exclusive(out):
         pass
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.strip() == "Stopped. What finished is kept; the same command continues."
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "interrupted" and record["chapters"]["02"]["status"] == "interrupted"
@@ -284,6 +288,52 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
     assert report.status == "ok" and counts(out) == {"01": 1, "02": 2}
 
 
+@pytest.mark.parametrize("number", ["01", "1", 1, "01_a", "01_a.ipynb"])
+def test_one_chapter_can_be_named_in_every_way_that_select_knows(chain, number):
+    chapters = discover(chain)
+    expected = {"01": {"N": 5}, "02": {}, "03": {}}
+    assert values_for(chapters, {number: {"N": 5}}) == expected == values_for(chapters, {f"{number}.N": "5"})
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("damage", ["a cell less", "a cell more", "half"])
+def test_an_executed_copy_that_somebody_changed_is_made_again(chain, tmp_path, damage):
+    out = tmp_path / "run"
+    run(["03"], out=out, folder=chain)
+    copy = out / "notebooks" / "03_c.ipynb"
+    document = json.loads(copy.read_text())
+    if damage == "half":
+        copy.write_text(copy.read_text()[:200])
+    else:
+        cells = document["cells"]
+        document["cells"] = cells[:-1] if damage == "a cell less" else [*cells, cells[-1]]
+        copy.write_text(json.dumps(document))
+    seen = []
+    report = run(["03"], out=out, folder=chain, progress=lambda event: seen.append((event.kind, event.text)))
+    assert report.status == "ok" and counts(out) == {"03": 2}
+    assert ("start", "its executed copy was changed") in seen
+    json.loads(copy.read_text())
+
+
+@pytest.mark.notebook
+def test_a_chapter_says_when_it_began_and_older_pages_do_not_stand_beside_a_newer_index(tmp_path):
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    write_notebook(folder, "01_a", [CELL, ("code", "import time; time.sleep(1.5); print(f'N was {N}')")])
+    first = run(out=out, folder=folder, single=True)
+    entry = json.loads((out / "run.json").read_text())["chapters"]["01"]
+    assert entry["began"] < entry["ended"] and "commit" in entry
+    assert first.pages == (out / "index.html", out / "report.html")
+    again = run(out=out, folder=folder, parameters={"N": 5})
+    assert again.pages == first.pages and "N was 5" in (out / "report.html").read_text()
+
+
+def test_a_pdf_without_a_browser_is_refused_before_anything_starts(chain, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "nowhere"))
+    with pytest.raises(WorkbookError, match="is no program"):
+        run(out=tmp_path / "r", folder=chain, pdf=True)
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -291,6 +341,10 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(tmp_path):
         {"parameters": {"M": 1}},
         {"parameters": {"N": "many"}},
         {"jobs": -1},
+        {"timeout_s": 0},
+        {"timeout_s": float("nan")},
+        {"memory_gb": -5},
+        {"parameters": {"05": {1: 2}}},
         {"out": ".."},
     ],
 )

@@ -21,14 +21,21 @@ def find_browser() -> str:
     return chosen or next((path for name in BROWSERS if (path := shutil.which(name))), "")
 
 
+def require_browser() -> str:
+    """`find_browser`, or a WorkbookError when there is none or $CHROMIUM names no program."""
+    browser = find_browser()
+    if not shutil.which(browser):
+        raise WorkbookError(
+            f"CHROMIUM={browser} is no program." if browser else "There is no Chromium or Chrome to make the PDF with.",
+            remedy="Install one (Debian: apt install chromium), set CHROMIUM to it, or print report.html (--single) from "
+            "any browser.",
+        )
+    return browser
+
+
 def print_pdf(page: Path, destination: Path) -> Path:
     """Print a page to PDF. Raises WorkbookError when there is no browser or it does not deliver."""
-    browser = find_browser()
-    if not browser:
-        raise WorkbookError(
-            "There is no Chromium or Chrome to make the PDF with.",
-            remedy="Install one (Debian: apt install chromium), set CHROMIUM, or print report.html from any browser.",
-        )
+    browser = require_browser()
     with staged_file(destination) as staging, tempfile.TemporaryDirectory() as profile:
         command = [
             browser,
