@@ -53,6 +53,8 @@ def score(
     max_model_len: Annotated[int, typer.Option(help="Context: prompt and answer, in tokens.")] = 2048,
     gen_kwargs: Annotated[str, typer.Option(help="Generation settings as JSON, over the task's own.")] = "{}",
     engine: Annotated[str, typer.Option(help="More engine arguments as JSON.")] = "{}",
+    tensor_parallel_size: Annotated[int, typer.Option(help="vLLM: GPUs that share the model.")] = 1,
+    data_parallel_size: Annotated[int, typer.Option(help="vLLM: copies of the model (needs Ray).")] = 1,
     dtype: Annotated[str, typer.Option(help="Weights: auto, bfloat16, float16 or float32.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of sampling and of few-shot examples.")] = 1234,
     base_url: Annotated[
@@ -83,6 +85,8 @@ def score(
         max_model_len=max_model_len,
         gen_kwargs=_object(gen_kwargs, "--gen-kwargs"),
         engine=_object(engine, "--engine"),
+        tensor_parallel_size=tensor_parallel_size,
+        data_parallel_size=data_parallel_size,
         dtype=dtype,
         seed=seed,
         base_url=base_url,

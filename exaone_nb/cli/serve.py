@@ -36,6 +36,7 @@ def bench(
     max_model_len: Annotated[int, typer.Option(help="Prompt and answer together; 0 chooses 2048.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
     kv_cache_gib: Annotated[float, typer.Option(help="KV cache on a CPU, in GiB.")] = 1.0,
+    tensor_parallel_size: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Run folder to write the results into.")] = None,
     recipe: Annotated[str, typer.Option(help="Name of the checkpoint in the run folder.")] = "baseline",
     as_json: JsonFlag = False,
@@ -60,6 +61,7 @@ def bench(
         layers=layers,
         threads=threads,
         kv_cache_gib=kv_cache_gib,
+        options={"tensor_parallel_size": tensor_parallel_size},
     )
     if out is not None:
         record(RunFolder.at(out), recipe, found)

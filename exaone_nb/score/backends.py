@@ -203,6 +203,12 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     try:
         if settings.backend == "vllm":
             options = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES} if _on_cpu() else {}
+            options |= {
+                "tensor_parallel_size": settings.tensor_parallel_size,
+                "data_parallel_size": settings.data_parallel_size,
+            }
+            if settings.data_parallel_size > 1:
+                _require_gpus(settings)
             lm = _vllm_class()(
                 pretrained=str(model),
                 max_model_len=settings.max_model_len,
@@ -286,6 +292,27 @@ def _open_server(model: str, settings: Settings, common: dict[str, Any]) -> Any:
             enable_thinking=settings.thinking,
         )
     return lm
+
+
+def _require_gpus(settings: Settings) -> None:
+    """Several copies are lm-eval's Ray tasks, which wait for ever for GPUs that are not there."""
+    import importlib.util
+
+    import torch
+
+    if importlib.util.find_spec("ray") is None:
+        raise WorkbookError(
+            f"data_parallel_size is {settings.data_parallel_size}, and lm-eval holds the copies in Ray's workers.",
+            remedy="make install-ray, or score with data_parallel_size 1.",
+        )
+    needed = settings.tensor_parallel_size * settings.data_parallel_size
+    if (there := torch.cuda.device_count()) < needed and "RAY_ADDRESS" not in os.environ:
+        raise WorkbookError(
+            f"{settings.data_parallel_size} copies of {settings.tensor_parallel_size} GPU"
+            f"{'s' if settings.tensor_parallel_size > 1 else ''} each need {needed} GPUs; this machine has {there}.",
+            expected="as many GPUs, or RAY_ADDRESS naming a cluster that has them.",
+            remedy="Score with data_parallel_size 1.",
+        )
 
 
 def _on_cpu() -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError
+from exaone_nb.parallel import check_sizes
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = ("vllm", "hf", "server", "server-chat")
@@ -35,6 +36,8 @@ class Settings:
     dtype: str = "auto"
     seed: int = 1234
     batch_size: int = 16
+    tensor_parallel_size: int = 1
+    data_parallel_size: int = 1
     engine: dict[str, Any] = field(default_factory=dict)
     base_url: str = ""
     tokenizer: str = ""
@@ -46,6 +49,13 @@ class Settings:
             raise UsageError(f"No backend {self.backend!r}.", expected=f"one of {', '.join(BACKENDS)}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
+        check_sizes(self.tensor_parallel_size, self.data_parallel_size)
+        if self.backend != "vllm" and max(self.tensor_parallel_size, self.data_parallel_size) > 1:
+            raise UsageError(
+                f"Backend {self.backend!r} does not divide a model between GPUs.",
+                expected="tensor_parallel_size 1 and data_parallel_size 1.",
+                remedy="Use --backend vllm; a server is given its sizes when it is started.",
+            )
         if self.backend.startswith("server") and not self.base_url:
             raise UsageError(
                 f"Backend {self.backend!r} needs the server's address.",
@@ -68,7 +78,14 @@ class Settings:
     def asked(self) -> dict[str, Any]:
         """What decides the answers, as JSON: where things are and how many ask at once are left out."""
         document = asdict(self)
-        for name in ("base_url", "tokenizer", "key_variable", "concurrency", "batch_size"):
+        for name in (
+            "base_url",
+            "tokenizer",
+            "key_variable",
+            "concurrency",
+            "batch_size",
+            "data_parallel_size",
+        ):
             del document[name]
         return document
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -31,6 +31,17 @@ class Roof:
         """The machine as the roofline wants it. Peaks of other arithmetic count as the 16-bit one."""
         peaks = dict.fromkeys(("16-bit", "fp8", "int8", "fp4"), self.operations)
         return Gpu("this machine", "", 0.0, 0, self.bandwidth, peaks, True, True, "measured here")
+
+    def of(self, gpus: int) -> Roof:
+        """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
+        if gpus == 1 or self.device == "cpu":
+            return self
+        return replace(
+            self,
+            bandwidth=gpus * self.bandwidth,
+            operations=gpus * self.operations,
+            how=f"{self.how}, times {gpus} GPUs",
+        )
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""

@@ -240,7 +240,7 @@ def bench(
             )
         kernel, start = engine.kernel, engine.start_seconds
     # With the threads the model had, and its memory given back.
-    roof = measure_roof()
+    roof = measure_roof().of(int(settings["tensor_parallel_size"]))
     shape = dict(config)
     if layers:
         from exaone_nb.serve.dummy import shape_config

@@ -11,6 +11,7 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.gpus import find_gpu
 from exaone_nb.anatomy.kernels import on_cpu, on_gpu
 from exaone_nb.errors import UsageError
+from exaone_nb.parallel import check_sizes
 from exaone_nb.paths import DATA
 from exaone_nb.run_folder import BASELINE, RunFolder
 from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
@@ -252,6 +253,20 @@ def kernel_rows(
 def runaway_seconds(seconds_per_step: float, tokens: int = 16384) -> float:
     """How long one answer that never stops keeps the batch open, at the speed of a single request."""
     return seconds_per_step * tokens
+
+
+def about_copies(tensor_parallel_size: int, data_parallel_size: int, server: bool) -> str:
+    """What several copies of the model change here; empty for one. Raises UsageError for sizes nothing can use."""
+    check_sizes(tensor_parallel_size, data_parallel_size)
+    if data_parallel_size == 1:
+        return ""
+    if not server:
+        raise UsageError(
+            f"DATA_PARALLEL_SIZE is {data_parallel_size}, and SERVER is off.",
+            expected="the server: vLLM inside one process holds one copy of a model.",
+            remedy="Set SERVER to True, or DATA_PARALLEL_SIZE to 1.",
+        )
+    return f"{data_parallel_size} copies of the model stand behind the server. Every speed below is that of one copy."
 
 
 def recorded_answers() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.parallel import check_sizes
 from exaone_nb.serve.endpoint import EndpointEngine
 from exaone_nb.serve.environment import IN_PROCESS, require_vllm
 from exaone_nb.serve.failures import explain
@@ -57,14 +58,21 @@ def server_command(
     tool_parser: str = TOOL_PARSER,
     reasoning_parser: str = REASONING_PARSER,
     eager: bool = False,
+    tensor_parallel_size: int = 1,
+    data_parallel_size: int = 1,
     extra: Sequence[str] = (),
 ) -> list[str]:
-    """The command line of the server. The key is not in it: other users of the machine can read command lines."""
+    """The command line of the server. The key is not in it: other users of the machine can read command lines.
+
+    Raises UsageError for a size below 1.
+    """
+    check_sizes(tensor_parallel_size, data_parallel_size)
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
         "--model", str(folder), "--served-model-name", "model",
         "--host", "127.0.0.1", "--port", str(port),
         "--max-model-len", str(max_model_len), "--dtype", "bfloat16", "--seed", "0",
+        "--tensor-parallel-size", str(tensor_parallel_size), "--data-parallel-size", str(data_parallel_size),
         "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
     ]  # fmt: skip
     # A grammar that allows white space allows an answer of nothing else, up to the limit.

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.parallel import check_sizes
 from exaone_nb.serve.answers import Answer, Engine, Message, Mode, Sampling, check_mode, split_thought
 from exaone_nb.serve.environment import has_gpu, prepare_process, require_vllm
 from exaone_nb.serve.failures import explain, messages_of
@@ -44,6 +45,8 @@ class VllmEngine(Engine):
         eager: bool | None = None,
         dummy_weights: bool = False,
         trust_remote_code: bool = False,
+        tensor_parallel_size: int = 1,
+        data_parallel_size: int = 1,
         verbose: bool = False,
         **options: Any,
     ) -> None:
@@ -51,8 +54,17 @@ class VllmEngine(Engine):
 
         `dummy_weights` fills the tensors of config.json with small random numbers: no weights and no tokenizer
         are read. `eager` None means: compile graphs on a GPU, not on a CPU. `options` go to vllm.LLM.
-        Raises WorkbookError with vLLM's reason when it cannot load, UsageError while another engine is open.
+        `tensor_parallel_size` GPUs share the model; copies of it (`data_parallel_size`) only the server can hold.
+        Raises WorkbookError with vLLM's reason when it cannot load and for more than one copy, UsageError while
+        another engine is open.
         """
+        check_sizes(tensor_parallel_size, data_parallel_size)
+        if data_parallel_size > 1:
+            raise WorkbookError(
+                f"data_parallel_size is {data_parallel_size}, and vLLM inside one process holds one copy of a model.",
+                expected="data_parallel_size 1 in process.",
+                remedy="Use the server for several copies: Server(folder, data_parallel_size=N).",
+            )
         if _open:
             raise UsageError(
                 "Another in-process engine is still open.",
@@ -70,6 +82,7 @@ class VllmEngine(Engine):
             "dtype": dtype,
             "max_model_len": max_model_len,
             "max_num_seqs": max_num_seqs,
+            "tensor_parallel_size": tensor_parallel_size,
             "enforce_eager": (not gpu) if eager is None else eager,
             "enable_prefix_caching": False,  # a repeated prompt must be read again, or prefill times are fiction
             "disable_log_stats": False,  # per-request times come with the answers
