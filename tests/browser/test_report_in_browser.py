@@ -9,7 +9,11 @@ import shutil
 import pytest
 
 from exaone_nb.paths import NOTEBOOKS, RUNS
+from exaone_nb.run_folder import RunFolder
+from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.runner import run
+from exaone_nb.workbook.sweep import grid as grids
+from exaone_nb.workbook.sweep import leaderboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebook]
 
@@ -21,6 +25,9 @@ answer = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 
 print(answer)
 note(answer)
 show_table(pd.DataFrame({"answer": [answer, "fine", "good"], "n": [10, 9, 100]}), "Answers")
+show_table(pd.DataFrame({f"tokens_per_second_interval_{n}": ["0.690 (0.434 to 0.830)", "1234567.890123"] for n in range(14)}), "Wide")
+show_table(pd.DataFrame({f"n{n}": [1234567.25, 1234567.5] for n in range(12)}), "Numbers")
+show_table(pd.DataFrame({"prompt": ["x" * 300], "n": [1]}), "Long word")
 display(HTML(answer)); display(Markdown(answer)); display(HTML("<img src='https://example.invalid/x.png'>"))
 answer
 """
@@ -49,6 +56,31 @@ def report(tmp_path_factory):
     report = run(folder=folder, out=folder / "run", single=True)
     assert report.status == "ok", report.outcomes
     return report.path
+
+
+@pytest.fixture(scope="module")
+def side_pages(tmp_path_factory):
+    """The leaderboard of a sweep, the difference of two runs, and one without any difference."""
+    folder = tmp_path_factory.mktemp("side")
+    grid = grids.expand({"chapters": ["05"], "recipes": ["w8a8", "w4a16_rtn"]}, "toy", folder / "toy")
+    for n, one in enumerate(grid.runs):
+        for kind in ("accuracy", "checkpoint_bytes", "prefill_seconds", "tokens_per_second"):
+            RunFolder(grid.folder / one.name).write_result(
+                kind,
+                recipe="w8a8",
+                value=0.5 + n,
+                unit="points",
+                n=10,
+                interval=(0.1234, 9.8765),
+                label="nano_gsm",
+            )
+    changes = tuple(
+        Change("results", f"accuracy w8a8 {n} [points]", n, n + 1, "intervals overlap") for n in range(9)
+    )
+    paths = [leaderboard.write(grid, {}), folder / "diff.html", folder / "same.html"]
+    paths[1].write_text(RunDiff("before", "after", changes, 3).html(), encoding="utf-8")
+    paths[2].write_text(RunDiff("before", "after", (), 3).html(), encoding="utf-8")
+    return paths
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -105,6 +137,49 @@ def test_every_page_opens_without_a_request_or_complaint(page, report):
         assert dead == [], path.name
         figures, formulas = figures + len(pictures), formulas + len(heights)
     assert page.heard == [] and figures >= 4 and formulas >= 1
+
+
+def test_leaderboards_and_differences_have_the_width_of_the_window(page, side_pages):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for path in side_pages:
+        page.goto(path.as_uri())
+        page.screenshot(path=RUNS / "screenshots" / f"{path.parent.name}-{path.stem}-{page.scheme}.png")
+        assert page.locator("main").bounding_box()["width"] > 0.6 * 1280, path.name
+        assert (
+            page.locator("h1").count() == 1 and page.evaluate("document.documentElement.scrollWidth") <= 1280
+        )
+    page.goto(side_pages[0].as_uri())
+    page.locator("button.sort").first.click()
+    assert page.locator("th[aria-sort=ascending]").count() == 1
+    assert page.heard == []
+
+
+# A table that is wider than its box or the page, and a number that goes on in the next line.
+CUT = """
+() => Array.from(document.querySelectorAll("table, .scroll, .rich")).filter(e => e.offsetParent
+  && (e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth + 1)).map(e => e.textContent.trim().slice(0, 60))
+"""
+BROKEN = """
+() => Array.from(document.querySelectorAll("table:not(.dense) td.number")).filter(e => e.offsetParent && e.textContent.trim()).filter(e => {
+  const range = document.createRange(); range.selectNodeContents(e);
+  const ends = Array.from(range.getClientRects(), r => r.bottom);
+  return Math.max(...ends) - Math.min(...ends) > 5; }).map(e => e.textContent)
+"""
+
+
+def test_paper_loses_no_column_and_breaks_no_number(page, report, side_pages):
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 less its margins
+    page.emulate_media(media="print")
+    tables = 0
+    for path in [*pages(report), *side_pages]:
+        page.goto(path.as_uri())
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        tables += page.locator("table").count()
+        assert page.evaluate(CUT) == [], path.name
+        assert page.evaluate(BROKEN) == [], path.name
+        heads = "Array.from(document.querySelectorAll('thead'), e => getComputedStyle(e).display)"
+        assert set(page.evaluate(heads)) <= {"table-header-group"}
+    assert tables > 20
 
 
 def test_model_output_never_runs(page, report):

@@ -47,6 +47,7 @@ def _environment() -> Any:
     environment.filters["duration"] = duration
     environment.filters["gigabytes"] = gigabytes
     environment.filters["value"] = value
+    environment.filters["breakable"] = breakable
     return environment
 
 
@@ -76,6 +77,13 @@ def duration(seconds: float | None) -> str:
 def gigabytes(count: float | None) -> str:
     """Bytes as GB (10^9)."""
     return f"{count / 1e9:.2f} GB" if count else ""
+
+
+def breakable(name: str) -> Any:
+    """A name that may go on in the next line after its underscores."""
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
 
 
 def value(item: Any) -> str:

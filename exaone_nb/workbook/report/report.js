@@ -46,11 +46,13 @@
     if (!row || !table.tBodies[0]) return;
     const regular = Array.from(table.tBodies[0].rows).every(function (r) { return r.cells.length === row.cells.length; });
     if (!regular) return;
+    let digits = 0;
     Array.from(row.cells).forEach(function (head, column) {
       const cells = Array.from(table.tBodies[0].rows, function (r) { return r.cells[column]; });
       const plain = /^$|^[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?$/;
       if (cells.length && cells.every(function (c) { return plain.test(c.textContent.trim()); })) {
         [head].concat(cells).forEach(function (c) { c.classList.add("number"); });
+        digits += 2 + Math.max.apply(null, cells.map(function (c) { return c.textContent.trim().length; }));
       }
       const control = document.createElement("button");
       control.type = "button";
@@ -59,6 +61,7 @@
       head.appendChild(control);
       control.addEventListener("click", function () { sort(table, column, head); });
     });
+    if (digits > 100) table.classList.add("dense"); // on paper its numbers may go on in the next line
   });
 
   // Paper shows everything that is folded on the screen, the code aside.
