@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import base64
 import getpass
+import json
 import os
 import re
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from exaone_nb.paths import ROOT
 
 REMOVED = "[removed]"
+# TOKENIZER is a model's name, PWD and OLDPWD are places, BYPASS and COMPASS end in PASS by accident, and a desktop's
+# session is its kind.
 _SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSW|API_?KEY|ACCESS_?KEY|PRIVATE|CREDENTIAL|_KEY$|_PAT$|AUTH", re.IGNORECASE
+    r"TOKEN(?!I[ZS])|SECRET|PASSW|PASSPHRASE|PASSCODE|(?<!BY)(?<!COM)PASS(?:$|_)|^(?!OLDPWD$).+PWD(?:$|_)"
+    r"|API_?KEY|ACCESS_?KEY|PRIVATE|CREDENTIAL|_KEY$|_PAT$|AUTH|COOKIE|WEBHOOK"
+    r"|^(?!DESKTOP_|XDG_|GNOME_|KDE_|DBUS_|JPY_)(?:.*_)?SESSION(?:_ID|_KEY)?$",
+    re.IGNORECASE,
 )
 _TOKEN_SHAPES = re.compile(
     r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
@@ -54,6 +61,20 @@ _EVERYDAY = {
     "node",
 }
 _SHORTEST_SECRET = 6
+# What settings with such names say (REGISTRY_AUTH=enabled): removing it would only damage the text.
+_ORDINARY = {
+    "true",
+    "false",
+    "none",
+    "null",
+    "enabled",
+    "disabled",
+    "required",
+    "optional",
+    "default",
+    "always",
+    "unlimited",
+}
 
 
 class Scrubber:
@@ -73,9 +94,7 @@ class Scrubber:
             if _SECRET_NAME.search(name) and len(value.strip()) >= _SHORTEST_SECRET and not _harmless(value)
         }
         secrets |= _saved_tokens(environment, Path(home))
-        spelled = {
-            form for secret in secrets for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])
-        }
+        spelled = {form for secret in secrets for form in _spellings(secret)}
         self._secrets = sorted(spelled, key=len, reverse=True)
         places = {
             str(root): "<workbook>",
@@ -142,10 +161,24 @@ def _walk(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _harmless(value: str) -> bool:
-    """Paths to credential files, numbers and truth values are not secrets themselves."""
-    return (
-        value.strip().isdigit() or value.strip().lower() in {"true", "false", "none"} or os.path.exists(value)
-    )
+    """Paths to credential files, numbers and everyday words are not secrets themselves."""
+    word = value.strip().lower()
+    return word.isdigit() or word in _ORDINARY | _EVERYDAY or os.path.exists(value)
+
+
+def _spellings(secret: str) -> set[str]:
+    """The secret as it is, and as addresses, Python and JSON write it, each also inside HTML."""
+    plain = {
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    }
+    in_html = {escape(text, quote=quotes) for text in plain for quotes in (True, False)}
+    by_number = {text.replace("&quot;", "&#34;").replace("&#x27;", "&#39;") for text in in_html}
+    return plain | in_html | by_number
 
 
 def _saved_tokens(environment: Mapping[str, str], home: Path) -> set[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -73,3 +76,41 @@ def test_documents_and_drawings(scrubber):
     assert REMOVED in clean and clean["n"] == 1.5
     encoded = clean["a"][0].split("base64,")[1].rstrip('">')
     assert SECRET not in base64.b64decode(encoded).decode() and REMOVED in base64.b64decode(encoded).decode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DB_PASS", "DBPASS", "DB_PASS_FILE_CONTENT", "GPG_PASSPHRASE", "MYSQL_PWD", "PGPASSWORD", "MY_CREDENTIALS",
+        "REGISTRY_AUTH", "SESSION_COOKIE", "FLASK_SESSION", "SESSION_ID", "HF_TOKEN", "API_TOKENS", "db_pass", "SLACK_WEBHOOK_URL",
+    ],
+)  # fmt: skip
+def test_names_that_say_secret(name, tmp_path):
+    scrubber = Scrubber({name: "hunter22secret"}, home=tmp_path, root="/srv/x")
+    assert scrubber.text("it is hunter22secret!") == f"it is {REMOVED}!"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PWD", "/gone/away"), ("OLDPWD", "/gone/away"), ("TOKENIZER", "EXAONE-4.0-1.2B"), ("COMPASS", "northwest"),
+        ("BYPASS", "northwest"), ("XDG_SESSION_TYPE", "wayland"), ("DESKTOP_SESSION", "wayland"), ("GDMSESSION", "wayland"),
+        ("DB_PASS", "short"), ("REGISTRY_AUTH", "Enabled"), ("AUTH_USER", "ubuntu"), ("N_PASS", "1234567"), ("KEYBOARD", "korean-106"),
+    ],
+)  # fmt: skip
+def test_ordinary_values_stay(name, value, tmp_path):
+    assert Scrubber({name: value}, home=tmp_path, root="/srv/x").text(f"it is {value}!") == f"it is {value}!"
+
+
+def test_every_spelling_of_a_secret_is_removed(tmp_path):
+    from markupsafe import escape
+
+    secret = "p&ss<w>rd\"1 '\\비밀"
+    scrubber = Scrubber({"MY_SECRET": secret}, home=tmp_path, root="/srv/x")
+    spellings = [
+        secret, html.escape(secret), html.escape(secret, quote=False), str(escape(secret)), json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(json.dumps(secret)[1:-1]), html.escape(repr(secret)[1:-1]),
+        str(escape(repr(secret)[1:-1])), quote_plus(secret),
+    ]  # fmt: skip
+    for spelling in spellings:
+        assert scrubber.text(f"[{spelling}]") == f"[{REMOVED}]", spelling
