@@ -1,7 +1,9 @@
 """Sweeps: grids are checked before anything runs, finished runs are kept, failures stay alone, Ray gives the same."""
 
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +14,20 @@ import pytest
 # A busy machine starts a node slowly; Ray reads this when it is imported.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
 
+from exaone_nb.cli import main, workbook_sweep
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import RUNS
+from exaone_nb.workbook.chapters import discover, select
+from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep import grid as grids
-from exaone_nb.workbook.sweep.run import sweep
-from exaone_nb.workbook.sweep.task import finished
+from exaone_nb.workbook.sweep.run import survey, sweep
+from exaone_nb.workbook.sweep.task import TaskResult, finished, reason
 
 PARAMETERS = """\
 MODEL: str = "nano"  # model
 RUN_DIR: str = ""  # run folder
-RECIPES: list[str] = ["a"]  # recipes
+RECIPES: list[str] = ["w8a8"]  # recipes
 SEED: int = 0  # seed
 SLEEP: float = 0.0  # seconds
 """
@@ -29,7 +36,7 @@ WORK = """\
 import os, time
 from exaone_nb.run_folder import RunFolder
 time.sleep(SLEEP)
-if RECIPES == ["broken"]:
+if RECIPES == ["nvfp4"]:
     raise ValueError("this recipe is broken on purpose")
 RunFolder.at(RUN_DIR).write_result("accuracy", recipe=RECIPES[0], value=len(RECIPES[0]) + SEED + 100 * (int(os.environ.get('OMP_NUM_THREADS', 0)) - 1), unit="points", n=10, interval=(1.0, 9.0), label="toy")
 """
@@ -68,7 +75,7 @@ def make(notebooks, tmp_path, **changes):
     document = {
         "name": "toy",
         "chapters": ["01"],
-        "recipes": ["a", "bb"],
+        "recipes": ["w8a8", "fp8"],
         "seeds": [0, 1],
         "notebooks": str(notebooks),
     }
@@ -82,27 +89,64 @@ def values_of(grid):
 
 def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
     grid = make(notebooks, tmp_path)
-    assert [run.name for run in grid.runs] == ["a-seed0", "a-seed1", "bb-seed0", "bb-seed1"]
-    assert grid.runs[2].parameters == {"RECIPES": ["bb"], "SEED": 0}
+    assert [run.name for run in grid.runs] == ["w8a8-seed0", "w8a8-seed1", "fp8-seed0", "fp8-seed1"]
+    assert grid.runs[2].parameters == {"RECIPES": ["fp8"], "SEED": 0}
     assert grid.axes == ["RECIPES", "SEED"]
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"recipies": ["a"]}, "recipies"),
+        ({"recipies": ["w8a8"]}, "recipies"),
         ({"matrix": {"NO_SUCH": [1]}}, "NO_SUCH"),
         ({"seeds": ["x"]}, "SEED"),
         ({"seeds": []}, "seeds"),
-        ({"seeds": [1, 1]}, "same"),
+        ({"seeds": [1, 1]}, "same: w8a8-seed1"),
+        ({"seeds": 3}, r"Write seeds: \[3\]"),
         ({"name": "../up"}, "name"),
+        ({"name": None}, "name: None"),
+        ({"name": True}, "name"),
         ({"gpus_per_run": -1}, "gpus_per_run"),
+        ({"gpus_per_run": float("inf")}, "gpus_per_run"),
+        ({"cpus_per_run": float("inf")}, "cpus_per_run"),
+        ({"cpus_per_run": float("nan")}, "cpus_per_run"),
+        ({"cpus_per_run": 0}, "cpus_per_run"),
+        ({"cpus_per_run": -2}, "cpus_per_run"),
+        ({"timeout_minutes": 0}, "timeout_minutes"),
         ({"parameters": 3}, "parameters"),
+        ({"chapters": "01"}, r"chapters: '01'"),
+        ({"chapters": 1}, "chapters: 1"),
+        ({"chapters": []}, "leave the key out for 05, 06, 07, 08"),
+        ({"chapters": [True]}, "chapters"),
+        ({"chapters": None}, "chapters"),
+        ({"notebooks": ["a"]}, "notebooks"),
+        ({"notebooks": None}, "notebooks"),
+        ({"notebooks": "nowhere"}, "no such folder"),
+        ({"notebooks": "data"}, "no chapter"),
+        ({"matrix": {"SEED": [5]}}, "SEED is set by `seeds` and by `matrix`"),
+        ({"parameters": {"SEED": 5}}, "SEED is set by `seeds` and by `parameters`"),
+        ({"parameters": {"01.SEED": 5}}, "SEED is set by `seeds` and by `parameters`"),
+        ({"parameters": {"01": {"SEED": 5}}}, "SEED is set by `seeds` and by `parameters`"),
+        (
+            {"matrix": {"SLEEP": [0, 1]}, "parameters": {"SLEEP": 0}},
+            "SLEEP is set by `matrix` and by `parameters`",
+        ),
+        ({"recipes": ["w8a9"]}, "Did you mean w8a8"),
+        ({"models": ["nanoo"]}, "Did you mean nano"),
     ],
 )
 def test_bad_grids_are_refused_before_anything_runs(notebooks, tmp_path, changes, says):
-    with pytest.raises(UsageError, match=says):
-        make(notebooks, tmp_path, **changes)
+    changes = {"name": "toy"} | changes
+    document = {
+        "chapters": ["01"],
+        "recipes": ["w8a8", "fp8"],
+        "seeds": [0, 1],
+        "notebooks": str(notebooks),
+    }
+    with pytest.raises(UsageError) as caught:
+        grids.expand(document | changes, "toy", tmp_path / "toy")
+    assert re.search(says, str(caught.value))
+    assert caught.value.expected and caught.value.remedy
     assert not (tmp_path / "toy").exists()
 
 
@@ -111,9 +155,58 @@ def test_no_axis_no_file_no_yaml(notebooks, tmp_path):
         grids.expand({"chapters": ["01"], "notebooks": str(notebooks)}, "x", tmp_path / "x")
     with pytest.raises(UsageError, match="no grid file"):
         grids.read(tmp_path / "absent.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        grids.read(tmp_path)
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(UsageError, match="YAML"):
         grids.read(tmp_path / "bad.yaml")
+    (tmp_path / "twice.yaml").write_text("seeds: [0]\nrecipes: [w8a8]\nseeds: [1]\n")
+    with pytest.raises(UsageError, match="'seeds' twice"):
+        grids.read(tmp_path / "twice.yaml")
+
+
+def test_parallel_sizes_reach_the_chapters_that_serve_and_score(tmp_path):
+    document = {
+        "chapters": ["05", "06", "07"],
+        "seeds": [0],
+        "tensor_parallel_size": 2,
+        "data_parallel_size": 4,
+    }
+    grid = grids.expand(document, "wide", tmp_path / "wide")
+    values = values_for(select(discover(), grid.chapters), grid.runs[0].parameters)
+    for number in ("06", "07"):
+        assert values[number] == {"TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 4}
+    for size in (0, -1):
+        with pytest.raises(UsageError, match="tensor_parallel_size"):
+            grids.expand(document | {"tensor_parallel_size": size}, "wide", tmp_path / "wide")
+    with pytest.raises(UsageError, match="set by `tensor_parallel_size` and by `parameters`"):
+        grids.expand(document | {"parameters": {"TENSOR_PARALLEL_SIZE": 1}}, "wide", tmp_path / "wide")
+
+
+def test_files_here_are_named_in_full_because_a_worker_stands_elsewhere(notebooks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "mine.yaml").write_text("scheme: W8A8\n")
+    grid = make(notebooks, tmp_path, models=["nano", "model", "ORG/NAME"], recipes=["mine.yaml"], seeds=[0])
+    assert [run.parameters["MODEL"] for run in grid.runs] == ["nano", str(tmp_path / "model"), "ORG/NAME"]
+    assert grid.runs[0].parameters["RECIPES"] == [str(tmp_path / "mine.yaml")]
+    assert grid.runs[1].varied["MODEL"] == "model" and str(tmp_path) not in grid.runs[1].name
+    assert grids.expand(
+        {"name": "n", "chapters": ["01"], "seeds": [0], "notebooks": "notebooks"}, "n"
+    ).notebooks.is_absolute()
+
+
+def test_out_is_a_name_under_runs_or_a_path_as_for_run(notebooks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "toy.yaml"
+    file.write_text(json.dumps({"chapters": ["01"], "seeds": [0], "notebooks": str(notebooks)}))
+    assert grids.read(file).folder == RUNS / "toy"
+    assert grids.read(file, "other").folder == RUNS / "other"
+    assert grids.read(file, "./here").folder == tmp_path / "here"
+    assert grids.read(file, str(tmp_path / "deep" / "er")).folder == tmp_path / "deep" / "er"
+    for taken in (file, file / "below"):
+        with pytest.raises(UsageError, match="is a file"):
+            grids.read(file, str(taken))
 
 
 def test_folder_names_are_safe_and_distinct():
@@ -127,17 +220,181 @@ def test_folder_names_are_safe_and_distinct():
 
 @pytest.mark.notebook
 def test_local_sweep_keeps_what_is_finished_and_survives_a_failure(notebooks, tmp_path):
-    grid = make(notebooks, tmp_path, recipes=["a", "broken"], seeds=[0])
+    grid = make(notebooks, tmp_path, recipes=["w8a8", "nvfp4"], seeds=[0])
     report = sweep(grid)
     assert [r.status for r in report.results] == ["ok", "failed"]
     assert "broken on purpose" in report.results[1].why
     assert report.exit_code == 1
     page = report.page.read_text()
     assert "broken on purpose" in page and "1 of 2" in page and "http" not in page.replace("http-equiv", "")
-    stamp = (grid.folder / "a-seed0" / "run.json").stat().st_mtime_ns
+    stamp = (grid.folder / "w8a8-seed0" / "run.json").stat().st_mtime_ns
     again = sweep(grid)
     assert [r.status for r in again.results] == ["kept", "failed"]
-    assert (grid.folder / "a-seed0" / "run.json").stat().st_mtime_ns == stamp
+    assert (grid.folder / "w8a8-seed0" / "run.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.notebook
+def test_what_no_longer_holds_is_done_again_and_says_why(notebooks, tmp_path):
+    """A leaderboard never shows rows of two versions side by side."""
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0, 1])
+    assert sweep(grid).exit_code == 0
+    assert survey(grid) == {"w8a8-seed0": "", "w8a8-seed1": ""}
+    assert values_of(grid) == [("w8a8-seed0", 4), ("w8a8-seed1", 5)]
+    notebook = notebooks / "01_toy.ipynb"
+    notebook.write_text(notebook.read_text().replace("n=10", "n=20").replace("+ SEED +", "+ 10 * SEED + 7 +"))
+    assert survey(grid)["w8a8-seed0"] == "chapter 01: changed: code"
+    seen = []
+    report = sweep(grid, progress=lambda result, done, total: seen.append(values_of(grid)))
+    assert [r.status for r in report.results] == ["ok", "ok"]
+    assert [r.why for r in report.results] == ["done again: chapter 01: changed: code"] * 2
+    assert seen[0] == [
+        ("w8a8-seed0", 11),
+        ("w8a8-seed1", None),
+    ]  # the old value of seed 1 is not beside the new one
+    assert values_of(grid) == [("w8a8-seed0", 11), ("w8a8-seed1", 21)]
+    result = next((grid.folder / "w8a8-seed0" / "results").glob("*.json"))
+    result.write_text(result.read_text().replace("11", "12"))
+    assert "changed or deleted" in survey(grid)["w8a8-seed0"]
+
+
+@pytest.mark.notebook
+def test_two_sweeps_in_one_folder_keep_out_of_each_others_way(notebooks, tmp_path):
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
+
+    def second(result, done, total):
+        before = report_of(grid)
+        with pytest.raises(WorkbookError, match="Another sweep is running in toy"):
+            sweep(grid)
+        assert report_of(grid) == before
+
+    def report_of(grid):
+        return (grid.folder / "leaderboard.json").read_text()
+
+    assert sweep(grid, progress=second).exit_code == 0
+    assert [r.status for r in sweep(grid).results] == ["kept"]
+
+
+def test_a_failed_run_says_cause_and_remedy_of_this_attempt(tmp_path):
+    (tmp_path / "log.txt").write_text("error: old news\n")
+    since = (tmp_path / "log.txt").stat().st_size
+    with open(tmp_path / "log.txt", "a") as log:
+        log.write(
+            "warming up\nerror: Another run is writing to x.\nExpected: none.\nWhat to do: Wait for it.\n"
+        )
+    assert (
+        reason(tmp_path, since) == "Another run is writing to x.\nExpected: none.\nWhat to do: Wait for it."
+    )
+    end = (tmp_path / "log.txt").stat().st_size
+    assert reason(tmp_path, end) == "it left no message"
+    assert "SIGKILL" in reason(tmp_path, end, -9) and "memory" in reason(tmp_path, end, -9)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "[]", '{"chapters": ["01"]', '{"chapters": ["01"], "runs": [3]}', "\x00"]
+)
+def test_a_damaged_sweep_json_is_said_plainly(notebooks, tmp_path, written):
+    grid = make(notebooks, tmp_path)
+    grid.folder.mkdir()
+    (grid.folder / "sweep.json").write_text(written)
+    with pytest.raises(UsageError, match="damaged") as caught:
+        grids.pin(grid)
+    assert "Delete" in caught.value.remedy
+
+
+def test_a_damaged_result_or_record_is_not_the_end_of_the_sweep(notebooks, tmp_path):
+    grid = make(notebooks, tmp_path, seeds=[0])
+    folder = grid.folder / "w8a8-seed0"
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "x.json").write_text("{")
+    (row, _) = leaderboard.rows(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")})
+    assert "x.json" in row["why"]
+    (folder / "run.json").write_text("{")
+    assert survey(grid)["w8a8-seed0"] == "its run.json is damaged"
+
+
+def run_cli(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main(["sweep", *map(str, words)])
+    shown = capsys.readouterr()
+    return end.value.code, shown.out, shown.err
+
+
+def test_calls_that_cannot_work_end_with_one_message(notebooks, tmp_path, capsys):
+    file = tmp_path / "toy.yaml"
+    file.write_text(json.dumps({"chapters": ["01"], "seeds": [0], "notebooks": str(notebooks)}))
+    out = f"{tmp_path}/out"
+    for words, says in (
+        (["--jobs", "0"], "--jobs 0"),
+        (["--jobs", "-3"], "--jobs -3"),
+        (["--store", "s3://x"], "--store says nothing with --on local"),
+        (["--address", "h:1"], "--address says nothing with --on local"),
+        (["--on", "ray", "--jobs", "2"], "--jobs says nothing with --on ray"),
+        (["--out", str(file)], "is a file"),
+        (["--out", "/proc/nowhere/x"], "cannot be written"),
+    ):
+        code, _, said = run_cli(capsys, file, *(words if "--out" in words else [*words, "--out", out]))
+        assert code == 2 and says in said and "Traceback" not in said
+        assert "Expected: " in said and "What to do: " in said
+    with pytest.raises(UsageError, match="jobs is 0"):
+        sweep(make(notebooks, tmp_path), jobs=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
+    pytest.importorskip("fsspec")
+    with pytest.raises(UsageError, match="nosuch"):
+        next(engines.on_ray(make(notebooks, tmp_path), [], store="nosuch://bucket"))
+
+
+def test_the_estimate_counts_what_is_left_in_words_that_fit(notebooks, tmp_path):
+    def said(seeds, kept=0, minutes=0.1):
+        grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
+        return workbook_sweep._estimate(
+            grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
+        )
+
+    assert said([0]).startswith("1 run, less than a minute (")
+    assert said([0], minutes=1.1).startswith("1 run, about 1 minute (")
+    assert said([0, 1], minutes=2).startswith("2 runs, about 4 minutes one after the other")
+    assert said([0, 1, 2], kept=1, minutes=2).startswith(
+        "3 runs, 1 of them kept; the other 2, about 4 minutes"
+    )
+    assert said([0, 1], kept=2) == "2 runs, finished before; nothing is left to do."
+
+
+def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    file = tmp_path / "a_rather_long_name_for_a_sweep_of_two_seeds.yaml"
+    file.write_text(json.dumps({"chapters": ["01"], "seeds": [0, 1], "notebooks": str(notebooks)}))
+    main_code, shown, _ = run_cli(capsys, file, "--out", f"{tmp_path}/o", "--dry-run")
+    assert main_code in (0, None)
+    assert f"Sweep {file.stem}: chapter 01" in shown.splitlines()
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_it_says_that_the_same_command_continues(notebooks, tmp_path, ending, code):
+    file = tmp_path / "toy.yaml"
+    file.write_text(
+        json.dumps(
+            {"chapters": ["01"], "seeds": [0], "notebooks": str(notebooks), "parameters": {"SLEEP": 60.0}}
+        )
+    )
+    command = [sys.executable, "-m", "exaone_nb", "sweep", str(file), "--out", f"{tmp_path}/o"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "o" / "seed0" / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(ending)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "the same command continues" in said and "Traceback" not in said
+    assert json.loads((tmp_path / "o" / "seed0" / "run.json").read_text())["status"] == "interrupted"
 
 
 @pytest.mark.notebook
@@ -145,11 +402,11 @@ def test_local_sweep_keeps_what_is_finished_and_survives_a_failure(notebooks, tm
 def test_the_grid_says_how_many_threads_a_run_has(notebooks, tmp_path, monkeypatch, cpus):
     """Not the shell: the same grid gives the same checkpoints on every engine, to the last bit."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    grid = make(notebooks, tmp_path, recipes=["a"], seeds=[0], cpus_per_run=cpus)
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0], cpus_per_run=cpus)
     assert sweep(grid).exit_code == 0
-    assert values_of(grid) == [("a-seed0", 1 + 100 * (cpus - 1))]
+    assert values_of(grid) == [("w8a8-seed0", 4 + 100 * (cpus - 1))]
     with pytest.raises(WorkbookError, match="cpus_per_run"):
-        grids.pin(make(notebooks, tmp_path, recipes=["a"], seeds=[0], cpus_per_run=8))
+        grids.pin(make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0], cpus_per_run=8))
 
 
 def test_another_grid_may_not_use_the_folder_but_a_larger_one_may(notebooks, tmp_path):
@@ -158,7 +415,7 @@ def test_another_grid_may_not_use_the_folder_but_a_larger_one_may(notebooks, tmp
     grids.pin(first)
     grids.pin(make(notebooks, tmp_path, seeds=[0, 1, 2]))
     with pytest.raises(WorkbookError, match="another sweep"):
-        grids.pin(make(notebooks, tmp_path, recipes=["c"]))
+        grids.pin(make(notebooks, tmp_path, recipes=["nvfp4"]))
 
 
 @pytest.mark.notebook
@@ -167,30 +424,30 @@ def test_killed_in_the_middle_it_finishes_without_repeating(notebooks, tmp_path)
     grid = make(notebooks, tmp_path, parameters={"SLEEP": 3.0})
     file = tmp_path / "toy.yaml"
     file.write_text(
-        json.dumps({"name": "toy", "chapters": ["01"], "recipes": ["a", "bb"], "seeds": [0, 1],
+        json.dumps({"name": "toy", "chapters": ["01"], "recipes": ["w8a8", "fp8"], "seeds": [0, 1],
                     "notebooks": str(notebooks), "parameters": {"SLEEP": 3.0}})
     )  # fmt: skip
     command = [sys.executable, "-m", "exaone_nb", "sweep", str(file), "--out", str(grid.folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 90
-    while not finished(grid.folder / "a-seed0") and time.monotonic() < deadline:
+    while not finished(grid.folder / "w8a8-seed0") and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1.0)  # the second run has begun
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    stamp = (grid.folder / "a-seed0" / "run.json").stat().st_mtime_ns
+    stamp = (grid.folder / "w8a8-seed0" / "run.json").stat().st_mtime_ns
     time.sleep(2.0)
     report = sweep(grid, jobs=2)
     assert report.results[0].status == "kept"
     assert {r.status for r in report.results} <= {"ok", "kept"}
-    assert (grid.folder / "a-seed0" / "run.json").stat().st_mtime_ns == stamp
-    assert [v for _, v in values_of(grid)] == [1, 2, 2, 3]
+    assert (grid.folder / "w8a8-seed0" / "run.json").stat().st_mtime_ns == stamp
+    assert [v for _, v in values_of(grid)] == [3, 4, 4, 5]
 
 
 @pytest.mark.notebook
 def test_time_limit_ends_a_run_and_says_so(notebooks, tmp_path):
     grid = make(
-        notebooks, tmp_path, recipes=["a"], seeds=[0], parameters={"SLEEP": 60.0}, timeout_minutes=0.08
+        notebooks, tmp_path, recipes=["w8a8"], seeds=[0], parameters={"SLEEP": 60.0}, timeout_minutes=0.08
     )
     (result,) = sweep(grid).results
     assert result.status == "timeout" and "ended after" in result.why
@@ -238,19 +495,19 @@ def test_ray_gives_the_same_and_survives_a_lost_node(notebooks, tmp_path):
 @pytest.mark.notebook
 def test_ray_collects_through_an_address(notebooks, tmp_path):
     pytest.importorskip("ray", reason="Ray is optional: make install-ray")
-    grid = make(notebooks, tmp_path, recipes=["a"], seeds=[0])
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
     cluster = started_cluster()
     try:
         report = sweep(grid, "ray", address=cluster.address, store=f"file://{tmp_path}/store")
     finally:
         cluster.shutdown()
     assert report.exit_code == 0
-    assert (tmp_path / "store" / "a-seed0" / "run.json").is_file()
-    assert values_of(grid) == [("a-seed0", 1)]
+    assert (tmp_path / "store" / "w8a8-seed0" / "run.json").is_file()
+    assert values_of(grid) == [("w8a8-seed0", 4)]
 
 
 def test_no_cluster_is_said_plainly(notebooks, tmp_path):
     pytest.importorskip("ray", reason="Ray is optional: make install-ray")
-    grid = make(notebooks, tmp_path, recipes=["a"], seeds=[0])
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
     with pytest.raises(WorkbookError, match="No Ray cluster"):
         sweep(grid, "ray", address="127.0.0.1:1")

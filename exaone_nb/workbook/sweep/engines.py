@@ -22,11 +22,13 @@ RETRIES_OF_A_LOST_WORKER = 3
 CONNECT_SECONDS = 5
 
 
-def local(grid: Grid, runs: list[SweepRun], jobs: int = 1) -> Iterator[TaskResult]:
+def local(grid: Grid, runs: list[SweepRun], jobs: int = 1, force: bool = False) -> Iterator[TaskResult]:
     """One process per run, `jobs` at a time. On Ctrl-C every process is ended before the exception goes on."""
     stopping = threading.Event()
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = [pool.submit(execute, **_call(grid, run), should_stop=stopping.is_set) for run in runs]
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [
+            pool.submit(execute, **_call(grid, run, force), should_stop=stopping.is_set) for run in runs
+        ]
         try:
             for future in as_completed(futures):
                 yield TaskResult(**future.result())
@@ -37,7 +39,9 @@ def local(grid: Grid, runs: list[SweepRun], jobs: int = 1) -> Iterator[TaskResul
             raise
 
 
-def on_ray(grid: Grid, runs: list[SweepRun], address: str = "auto", store: str = "") -> Iterator[TaskResult]:
+def on_ray(
+    grid: Grid, runs: list[SweepRun], address: str = "auto", store: str = "", force: bool = False
+) -> Iterator[TaskResult]:
     """One Ray task per run. Ray gives each task the GPUs and cores the grid asks for.
 
     Without `store` the sweep's folder must be on storage that all nodes share. With it (any fsspec address, for
@@ -45,11 +49,13 @@ def on_ray(grid: Grid, runs: list[SweepRun], address: str = "auto", store: str =
     there. A run whose worker or node is lost is started again elsewhere. Raises UsageError when Ray is not
     installed, WorkbookError when no cluster answers.
     """
+    if store:
+        _check_store(store)
     ray = _ray(address)
     remote = ray.remote(
         num_cpus=grid.cpus_per_run, num_gpus=grid.gpus_per_run, max_retries=RETRIES_OF_A_LOST_WORKER
     )(_execute_on_worker)
-    names = {remote.remote(_call(grid, run), store): run.name for run in runs}
+    names = {remote.remote(_call(grid, run, force), store): run.name for run in runs}
     waiting = list(names)
     try:
         while waiting:
@@ -72,7 +78,7 @@ def on_ray(grid: Grid, runs: list[SweepRun], address: str = "auto", store: str =
         ray.shutdown()
 
 
-def _call(grid: Grid, run: SweepRun) -> dict[str, Any]:
+def _call(grid: Grid, run: SweepRun, force: bool = False) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": str(grid.folder / run.name),
@@ -81,6 +87,7 @@ def _call(grid: Grid, run: SweepRun) -> dict[str, Any]:
         "parameters": run.parameters,
         "threads": grid.threads,
         "timeout_s": grid.timeout_s,
+        "force": force,
     }
 
 
@@ -100,6 +107,20 @@ def _execute_on_worker(call: dict[str, Any], store: str) -> dict[str, Any]:
         files.makedirs(root, exist_ok=True)
         files.put(f"{folder}/", f"{root}/{call['name']}/", recursive=True)
         return result
+
+
+def _check_store(store: str) -> None:
+    """Raises UsageError for an address that fsspec does not understand."""
+    import fsspec
+
+    try:
+        fsspec.core.url_to_fs(store)
+    except (ValueError, ImportError, OSError) as error:
+        raise UsageError(
+            f"--store {store}: {error}",
+            expected="an fsspec address that every node can write to, as s3://bucket/sweeps.",
+            remedy="Check the address, and install its driver on every node.",
+        ) from error
 
 
 def _fetch(store: str, folder: Path) -> None:

@@ -19,16 +19,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.parallel import check_sizes
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import discover, in_order, select
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.names import CHECKS, check_chapter
+from exaone_nb.workbook.runner import folder_for, values_for
 
 DEFAULT_CHAPTERS = ("05", "06", "07", "08")
 # Axis in the file -> (parameter, whether the parameter is a list that holds one value per run)
@@ -81,60 +86,76 @@ class Grid:
 
 
 def read(path: str | Path, out: str | Path = "") -> Grid:
-    """Read and check a grid file. Raises UsageError for anything that could not run, before anything runs."""
+    """Read and check a grid file. Raises UsageError for anything that could not run, before anything runs.
+
+    `out` is read as `run --out` reads it: a name under runs/, or a path when it contains a slash.
+    """
     import yaml
 
     path = Path(path)
     try:
         source = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(source)
+        document = yaml.load(source, _loader())
     except FileNotFoundError as error:
         raise UsageError(f"There is no grid file {path}.", remedy="Check the name.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path.name} cannot be read as YAML: {error}") from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.",
+            expected="a grid file, as data/sweeps/gptq_seeds.yaml.",
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"{path.name} cannot be read as YAML: {error}",
+            expected="a file like data/sweeps/gptq_seeds.yaml.",
+        ) from error
     if not isinstance(document, dict):
         raise UsageError(
             f"{path.name} holds no names and values.", expected="models, recipes, tasks, seeds, …"
         )
-    return expand(document, path.stem, Path(out) if str(out) else None, source)
+    return expand(document, path.stem, folder_for(out, "") if str(out) else None, source)
 
 
 def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, source: str = "") -> Grid:
     """The grid's runs, in the order of the file, the last axis changing fastest. Raises UsageError."""
     _known_keys(document)
-    name = str(document.get("name", stem))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"name: {name!r}", expected="letters, digits, dots, dashes and underscores.")
-    notebooks = Path(document.get("notebooks", NOTEBOOKS)).expanduser()
-    chosen = in_order(
-        select(discover(notebooks), [str(c) for c in document.get("chapters", DEFAULT_CHAPTERS)])
-    )
-    fixed = dict(_mapping(document, "parameters"))
-    for key, parameter in PARALLEL.items():
-        if key in document:
-            fixed[parameter] = document[key]
+    name = _name(document, stem)
+    notebooks = _notebooks(document)
+    chosen = in_order(select(discover(notebooks), _chapters(document)))
     axes = _axes(document)
-    runs = []
+    fixed = _fixed(document, axes)
+    runs: list[SweepRun] = []
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
         parameters = {**fixed, **varied}
-        values_for(chosen, parameters)  # refuses unknown names and unfit values
-        runs.append(SweepRun(_folder_name(varied), varied, parameters))
-    if len({run.name for run in runs}) < len(runs):
+        for chapter, fitted in zip(chosen, values_for(chosen, parameters).values(), strict=True):
+            _check_sizes(fitted)
+            check_chapter(chapter, fitted)
+        # A worker on a cluster stands in another folder: what is here is named in full.
+        runs.append(
+            SweepRun(_folder_name(varied), varied, {k: _in_full(k, v) for k, v in parameters.items()})
+        )
+    if twice := [name for name, count in Counter(run.name for run in runs).items() if count > 1]:
         raise UsageError(
-            "Two points of the grid are the same.", remedy="Remove the value that is listed twice."
+            f"Two points of the grid are the same: {twice[0]}.",
+            expected="every value of an axis once.",
+            remedy="Remove the value that is listed twice.",
+        )
+    folder = (folder or RUNS / name).absolute()
+    if in_the_way := next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None):
+        raise UsageError(
+            f"{in_the_way} is a file.", expected="a folder for the sweep.", remedy="Choose another --out."
         )
     timeout = document.get("timeout_minutes")
     return Grid(
         name=name,
-        folder=(folder or RUNS / name).absolute(),
+        folder=folder,
         chapters=tuple(chapter.number for chapter in chosen),
         notebooks=notebooks.absolute(),
         runs=tuple(runs),
         minutes=sum(chapter.minutes for chapter in chosen),
         gpus_per_run=_number(document, "gpus_per_run", 0),
-        cpus_per_run=_number(document, "cpus_per_run", 1),
-        timeout_s=None if timeout is None else 60 * _number(document, "timeout_minutes", 0),
+        cpus_per_run=_number(document, "cpus_per_run", 1, above=True),
+        timeout_s=None if timeout is None else 60 * _number(document, "timeout_minutes", 0, above=True),
         source=source,
     )
 
@@ -154,7 +175,7 @@ def pin(grid: Grid) -> None:
     }
     file = grid.folder / "sweep.json"
     if file.exists():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = _pinned(file)
         if before.get("chapters") != identity["chapters"] or _lost_runs(before, identity):
             raise WorkbookError(
                 f"{grid.folder.name} holds another sweep.",
@@ -170,9 +191,145 @@ def pin(grid: Grid) -> None:
     write_json(file, identity)
 
 
+def _pinned(file: Path) -> dict[str, Any]:
+    """What `pin` wrote before. Raises UsageError when it is not whole."""
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        whole = {run["name"]: run["parameters"] for run in before["runs"]}
+        if isinstance(before["chapters"], list) and all(isinstance(name, str) for name in whole):
+            return before
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UsageError(
+        f"{file} is damaged.",
+        expected="the grid that was swept into this folder.",
+        remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
+    )
+
+
 def _lost_runs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     kept = {run["name"]: run["parameters"] for run in now["runs"]}
     return any(kept.get(run["name"]) != run["parameters"] for run in before["runs"])
+
+
+def _loader() -> Any:
+    """PyYAML's safe loader, which takes the last of two equal keys without a word, made to refuse them."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := [key for key, count in Counter(written).items() if count > 1 and key != "<<"]:
+                raise UsageError(
+                    f"The grid has the key {twice[0]!r} twice.",
+                    expected="every key once.",
+                    remedy="Remove one; a list holds several values.",
+                )
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
+def _name(document: Mapping[str, Any], stem: str) -> str:
+    name = document.get("name", stem)
+    if (
+        isinstance(name, bool)
+        or not isinstance(name, str | int)
+        or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name))
+    ):
+        raise UsageError(
+            f"name: {name!r}",
+            expected="letters, digits, dots, dashes and underscores.",
+            remedy="Write one, or leave the key out: the sweep is then named after the file.",
+        )
+    return str(name)
+
+
+def _notebooks(document: Mapping[str, Any]) -> Path:
+    given = document.get("notebooks", str(NOTEBOOKS))
+    if not isinstance(given, str) or not given:
+        raise UsageError(
+            f"notebooks: {given!r}",
+            expected="one folder.",
+            remedy="Leave the key out for the workbook's own.",
+        )
+    folder = Path(given).expanduser()
+    if not folder.is_dir() or not any(folder.glob("[0-9]*_*.ipynb")):
+        raise UsageError(
+            f"notebooks: {given!r}, and {'there is no such folder' if not folder.is_dir() else 'no chapter is in it'}.",
+            expected="a folder with notebooks named NN_name.ipynb.",
+            remedy="Check the path, or leave the key out for the workbook's own.",
+        )
+    return folder
+
+
+def _chapters(document: Mapping[str, Any]) -> list[str]:
+    if "chapters" not in document:
+        return list(DEFAULT_CHAPTERS)
+    given = document["chapters"]
+    if (
+        not isinstance(given, list)
+        or not given
+        or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in given)
+    ):
+        raise UsageError(
+            f"chapters: {given!r}",
+            expected='a list with at least one chapter, as ["05", "07"] or ["00-04"].',
+            remedy=f"Write the list, or leave the key out for {', '.join(DEFAULT_CHAPTERS)}.",
+        )
+    return [str(name) for name in given]
+
+
+def _fixed(document: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs have in common. Raises UsageError for a parameter that is also varied, or given twice."""
+    fixed = dict(_mapping(document, "parameters"))
+    for key, parameter in PARALLEL.items():
+        if key in document:
+            if parameter in fixed:
+                raise _twice(parameter, key, "parameters")
+            fixed[parameter] = document[key]
+    named = [
+        (str(name), inner) for name, v in fixed.items() for inner in (v if isinstance(v, Mapping) else [name])
+    ]
+    for outer, inner in named:
+        bare = str(inner).rpartition(".")[2]
+        if bare in axes:
+            key = next(
+                (key for key, (parameter, _) in AXES.items() if parameter == bare and key in document),
+                "matrix",
+            )
+            where = next(
+                (key for key, parameter in PARALLEL.items() if parameter == outer and key in document), ""
+            )
+            raise _twice(bare, key, where or "parameters")
+    return fixed
+
+
+def _twice(parameter: str, one: str, other: str) -> UsageError:
+    return UsageError(
+        f"{parameter} is set by `{one}` and by `{other}`.",
+        expected="one place that says what a run gets.",
+        remedy=f"Remove it from one of them: `{one}` or `{other}`.",
+    )
+
+
+def _check_sizes(values: Mapping[str, Any]) -> None:
+    check_sizes(*(values.get(parameter, 1) for parameter in PARALLEL.values()))
+
+
+def _in_full(parameter: str, value: Any) -> Any:
+    """Names of files and folders that are here, as absolute paths; everything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _in_full(str(name), item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_full(parameter, item) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    name = parameter.rpartition(".")[2]
+    if CHECKS.get(name) is CHECKS["MODEL"]:
+        place = resolve(value)
+        return str(place.path) if place.kind in ("folder", "file") else value
+    return str(Path(value).absolute()) if ("/" in value or "." in value) and Path(value).exists() else value
 
 
 def _known_keys(document: Mapping[str, Any]) -> None:
@@ -198,6 +355,9 @@ def _axes(document: Mapping[str, Any]) -> dict[str, list[Any]]:
                 [v] if is_list and not isinstance(v, list) else v for v in _values(document, key)
             ]
     matrix = _mapping(document, "matrix")
+    for key, (parameter, _) in AXES.items():
+        if key in document and parameter in matrix:
+            raise _twice(parameter, key, "matrix")
     axes |= {str(key): _values(matrix, key) for key in matrix}
     if not axes:
         raise UsageError(
@@ -209,21 +369,35 @@ def _axes(document: Mapping[str, Any]) -> dict[str, list[Any]]:
 def _values(document: Mapping[str, Any], key: str) -> list[Any]:
     values = document[key]
     if not isinstance(values, list) or not values:
-        raise UsageError(f"{key}: {values!r}", expected="a list with at least one value.")
+        raise UsageError(
+            f"{key}: {values!r}",
+            expected="a list with at least one value.",
+            remedy=f"Write {key}: [{values}], or leave it out."
+            if values
+            else "Name a value, or leave the key out.",
+        )
     return values
 
 
 def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = document.get(key) or {}
     if not isinstance(found, Mapping):
-        raise UsageError(f"{key}: {found!r}", expected="names with values.")
+        raise UsageError(
+            f"{key}: {found!r}", expected="names with values.", remedy=f"For instance {key}: {{LIMIT: 64}}."
+        )
     return found
 
 
-def _number(document: Mapping[str, Any], key: str, default: float) -> float:
+def _number(document: Mapping[str, Any], key: str, default: float, *, above: bool = False) -> float:
+    """A finite number of at least 0, or `above` 0."""
     value = document.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise UsageError(f"{key}: {value!r}", expected="a number, 0 or more.")
+    fits = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    if not fits or value < 0 or (above and value == 0):
+        raise UsageError(
+            f"{key}: {value!r}",
+            expected="a number above 0." if above else "a number, 0 or more.",
+            remedy="Leave the key out for the usual.",
+        )
     return value
 
 

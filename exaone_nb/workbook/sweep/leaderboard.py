@@ -7,25 +7,40 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_text
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.workbook.sweep.grid import Grid
-from exaone_nb.workbook.sweep.task import TaskResult, finished
+from exaone_nb.workbook.sweep.task import NOT_YET, TaskResult
+
+DONE = ("ok", "kept")
 
 
-def rows(grid: Grid, results: Mapping[str, TaskResult]) -> list[dict[str, Any]]:
-    """One row per run and checkpoint: what was varied, the status, and every result the run folder holds."""
+def rows(
+    grid: Grid, results: Mapping[str, TaskResult], reasons: Mapping[str, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """One row per run and checkpoint: what was varied, the status, and every result of a run that ended well.
+
+    `reasons` says why a run is (re)done. A run that waits or failed shows no values: its folder may hold those of an
+    earlier version, which no row beside it has.
+    """
     table = []
     for run in grid.runs:
-        folder = grid.folder / run.name
         result = results.get(run.name)
-        status = "ok" if finished(folder) else result.status if result else "waiting"
+        status = "waiting" if result is None else "ok" if result.status in DONE else result.status
+        why = reasons.get(run.name, "") if result is None else result.why if status != "ok" else ""
         base = {"run": run.name, **{k: _text(v) for k, v in run.varied.items()}, "status": status}
-        if result and result.why and status != "ok":
-            base["why"] = result.why
-        measured = _measured(RunFolder(folder))
+        measured: dict[str, dict[str, Any]] = {}
+        if status == "ok":
+            try:
+                measured = _measured(RunFolder(grid.folder / run.name))
+            except WorkbookError as error:  # one damaged file is not the end of the sweep
+                why = str(error)
+        if why and why != NOT_YET:
+            base["why"] = why
         table += [{**base, "checkpoint": name, **cells} for name, cells in measured.items()] or [base]
     return table
 
@@ -54,13 +69,15 @@ def columns(table: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in table for name in row))
 
 
-def write(grid: Grid, results: Mapping[str, TaskResult]) -> Path:
+def write(
+    grid: Grid, results: Mapping[str, TaskResult], reasons: Mapping[str, str] = MappingProxyType({})
+) -> Path:
     """Write leaderboard.csv, leaderboard.json and index.html into the sweep's folder; return the page."""
     from exaone_nb.workbook.report import look
     from exaone_nb.workbook.scrub import Scrubber
 
     scrubber = Scrubber()
-    table = scrubber.document(rows(grid, results))
+    table = scrubber.document(rows(grid, results, reasons))
     names = columns(table)
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -69,7 +86,7 @@ def write(grid: Grid, results: Mapping[str, TaskResult]) -> Path:
     write_text(grid.folder / "leaderboard.csv", text.getvalue())
     write_text(grid.folder / "leaderboard.json", json.dumps(table, ensure_ascii=False, indent=2) + "\n")
     reports = {run.name: (grid.folder / run.name / "index.html").is_file() for run in grid.runs}
-    done = sum(finished(grid.folder / run.name) for run in grid.runs)
+    done = sum(result.status in DONE for result in results.values())
     page = look.fill(
         "sweep.html",
         name=grid.name,

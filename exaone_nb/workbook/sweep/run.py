@@ -1,15 +1,19 @@
-"""A sweep from beginning to end: what is finished is kept, the rest is run, the leaderboard grows with each result."""
+"""A sweep from beginning to end: what still holds is kept, the rest is run, the leaderboard grows with each result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.workbook.chapters import discover, in_order, select
+from exaone_nb.workbook.store import LOCK
 from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep.grid import Grid, pin
-from exaone_nb.workbook.sweep.task import TaskResult, finished
+from exaone_nb.workbook.sweep.task import TaskResult, why_to_run
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class SweepReport:
         }
 
 
+def survey(grid: Grid) -> dict[str, str]:
+    """Run -> why it is (re)done, in words; empty for a run that is kept."""
+    chosen = in_order(select(discover(grid.notebooks), grid.chapters))
+    return {run.name: why_to_run(grid.folder / run.name, chosen, run.parameters) for run in grid.runs}
+
+
 def sweep(
     grid: Grid,
     on: Literal["local", "ray"] = "local",
@@ -42,29 +52,70 @@ def sweep(
     force: bool = False,
     progress: Callable[[TaskResult, int, int], None] = lambda result, done, total: None,
 ) -> SweepReport:
-    """Run what is not finished yet. A failed run does not stop the others; call again to repeat only those.
+    """Run what is not finished yet, and what is no longer true. A failed run does not stop the others.
 
-    Raises UsageError or WorkbookError before anything runs; KeyboardInterrupt after all processes have ended.
+    Call it again to repeat the failed ones; `force` repeats all. Raises UsageError or WorkbookError before anything
+    runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.
     """
-    grid.folder.mkdir(parents=True, exist_ok=True)
-    pin(grid)
-    results: dict[str, TaskResult] = {}
-    waiting = []
-    for run in grid.runs:
-        if finished(grid.folder / run.name) and not force:
-            results[run.name] = TaskResult(run.name, "kept")
-            progress(results[run.name], len(results), len(grid.runs))
-        else:
-            waiting.append(run)
-    page = leaderboard.write(grid, results)
-    if waiting:
-        work = (
-            engines.on_ray(grid, waiting, address, store)
-            if on == "ray"
-            else engines.local(grid, waiting, jobs)
+    if jobs < 1:
+        raise UsageError(
+            f"jobs is {jobs}.",
+            expected="how many runs at once, 1 or more.",
+            remedy="Leave --jobs out for one.",
         )
-        for result in work:
-            results[result.name] = result
-            page = leaderboard.write(grid, results)
-            progress(result, len(results), len(grid.runs))
+    with _alone(grid.folder):
+        pin(grid)
+        reasons = survey(grid)
+        waiting = [run for run in grid.runs if force or reasons[run.name]]
+        results: dict[str, TaskResult] = {}
+        for run in grid.runs:
+            if run not in waiting:
+                results[run.name] = TaskResult(run.name, "kept")
+                progress(results[run.name], len(results), len(grid.runs))
+        page = leaderboard.write(grid, results, reasons)
+        if waiting:
+            work = (
+                engines.on_ray(grid, waiting, address, store, force)
+                if on == "ray"
+                else engines.local(grid, waiting, jobs, force)
+            )
+            with contextlib.closing(work):  # an exception out here must end the processes, too
+                for result in work:
+                    results[result.name] = _with_reason(result, reasons[result.name])
+                    page = leaderboard.write(grid, results, reasons)
+                    progress(results[result.name], len(results), len(grid.runs))
     return SweepReport(grid.folder, tuple(results[run.name] for run in grid.runs), page)
+
+
+def _with_reason(result: TaskResult, reason: str) -> TaskResult:
+    """A run that was finished and done again says why."""
+    if result.status != "ok" or not reason.startswith("chapter "):
+        return result
+    return replace(result, why=f"done again: {reason}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the sweep's folder for this process. Raises WorkbookError when another sweep has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise WorkbookError(
+            f"Another sweep is running in {folder.name}.",
+            expected="one at a time: they would overwrite each other's leaderboard.",
+            remedy="Wait for it, or give this one its own --out NAME.",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}).",
+            expected="a folder for the sweep.",
+            remedy="Choose another --out.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

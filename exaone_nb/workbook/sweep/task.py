@@ -8,20 +8,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
-from exaone_nb.workbook.store import LOCK
+from exaone_nb.workbook import cache, record, store
+from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.parameters import RUN_DIR
+from exaone_nb.workbook.runner import values_for
 
 GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.2
+NOT_YET = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,32 @@ def finished(folder: Path) -> bool:
         return False
 
 
+def why_to_run(folder: Path, chapters: Sequence[Chapter], parameters: Mapping[str, Any]) -> str:
+    """Why a run must be (re)done, in words; empty when it ended well and all that it depends on is as it was.
+
+    It asks what `run` asks before it keeps a chapter, without starting a process.
+    """
+    if not (folder / record.FILE).exists():
+        return NOT_YET
+    try:
+        before = record.read(folder)
+    except WorkbookError:
+        return "its run.json is damaged"
+    if before["status"] != "ok":
+        return f"was {before['status']}"
+    given = values_for(chapters, parameters)
+    for chapter in chapters:
+        values = {
+            p.name: given[chapter.number].get(p.name, p.default)
+            for p in chapter.parameters
+            if p.name != RUN_DIR
+        }
+        entry = before["chapters"].get(chapter.number, {})
+        if why := store.why_stale(folder, chapter, entry, cache.key_parts(chapter, values, folder)):
+            return f"chapter {chapter.number}: {why}"
+    return ""
+
+
 def execute(
     name: str,
     folder: str,
@@ -53,6 +85,7 @@ def execute(
     parameters: dict[str, Any],
     threads: int = 1,
     timeout_s: float | None = None,
+    force: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Run the chapters into `folder` and return a TaskResult as a dict. Never raises for a run that fails.
@@ -63,11 +96,17 @@ def execute(
     target = Path(folder)
     if should_stop():
         return TaskResult(name, "stopped", why="the sweep was stopped before it began").as_dict()
-    values = write_json(target / "parameters.json", parameters)
     command = [sys.executable, "-m", "exaone_nb", "run", *chapters, "--out", f"{target}/", "--json"]
-    command += ["--notebooks", notebooks, "--parameters-file", str(values), "--jobs", "1"]
+    command += ["--notebooks", notebooks, "--parameters-file", str(target / "parameters.json"), "--jobs", "1"]
+    command += ["--force"] if force else []
     started = time.monotonic()
-    with open(target / "log.txt", "a", encoding="utf-8") as log:
+    with contextlib.ExitStack() as stack:
+        try:
+            write_json(target / "parameters.json", parameters)
+            log = stack.enter_context(open(target / "log.txt", "a", encoding="utf-8"))
+        except (OSError, WorkbookError) as error:
+            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
+        since = log.tell()
         process = subprocess.Popen(
             command,
             stdout=log,
@@ -92,7 +131,7 @@ def execute(
         return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s").as_dict()
     if process.returncode == 0 and finished(target):
         return TaskResult(name, "ok", seconds).as_dict()
-    return TaskResult(name, "failed", seconds, reason(target)).as_dict()
+    return TaskResult(name, "failed", seconds, reason(target, since, process.returncode)).as_dict()
 
 
 def wait_for_lock(folder: Path, seconds: float = 60.0) -> None:
@@ -100,7 +139,7 @@ def wait_for_lock(folder: Path, seconds: float = 60.0) -> None:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(Timeout), FileLock(folder / LOCK).acquire(timeout=seconds):
+    with contextlib.suppress(Timeout), FileLock(folder / store.LOCK).acquire(timeout=seconds):
         pass
 
 
@@ -115,8 +154,21 @@ def stop(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def reason(folder: Path) -> str:
-    """Why a run failed: its first failed chapter, else the end of its log."""
+def reason(folder: Path, since: int = 0, code: int = 1) -> str:
+    """Why a run failed: what it said on its way out, else its first failed chapter, else the end of its log.
+
+    `since` is where this attempt begins in the log, in bytes, and `code` how its process ended.
+    """
+    text = ""
+    with contextlib.suppress(OSError), open(folder / "log.txt", "rb") as log:
+        log.seek(since)
+        text = log.read().decode("utf-8", errors="replace").strip()
+    if last := list(re.finditer(r"^error: ", text, re.MULTILINE)):
+        return text[last[-1].end() :]
+    if code < 0:
+        return (
+            f"its process was ended from outside ({signal.Signals(-code).name}); perhaps the memory was full"
+        )
     try:
         chapters = json.loads((folder / "run.json").read_text(encoding="utf-8"))["chapters"]
         for number, entry in sorted(chapters.items()):
@@ -125,11 +177,7 @@ def reason(folder: Path) -> str:
                 return f"chapter {number}: {failure.get('error') or failure.get('why') or 'failed'}"[:300]
     except (OSError, ValueError, KeyError, AttributeError):
         pass
-    with contextlib.suppress(OSError):
-        lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1][:300]
-    return "it left no message"
+    return text.splitlines()[-1][:300] if text else "it left no message"
 
 
 def _end_with_parent() -> None:
