@@ -148,7 +148,12 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
         return Failure(kind, head, why, rest or "See the message.", cell, source)
     for rule in _RULES:
         if rule.matches(name, message):
-            return Failure(rule.kind, head, rule.why, rule.remedy, cell, source)
+            why = rule.why
+            if rule.kind == "missing package" and (
+                module := re.search(r"No module named '([\w.]+)'", message)
+            ):
+                why = why.replace("A Python package", f"The Python package {module[1].split('.')[0]}")
+            return Failure(rule.kind, head, why, rule.remedy, cell, source)
     return Failure(
         "error",
         head,

@@ -32,6 +32,17 @@ def test_kinds(name, message, kind):
     assert failure.kind == kind and failure.why and failure.remedy and failure.cell == 3
 
 
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("No module named 'vllm.engine'", "The Python package vllm is not installed"),
+        ("lm-eval", "A Python package is not"),
+    ],
+)
+def test_the_missing_package_is_named(message, says):
+    assert explain("ModuleNotFoundError", message).why.startswith(says)
+
+
 def test_our_own_errors_keep_their_remedy():
     failure = explain(
         "WorkbookError", str(WorkbookError("No weights.", expected="a folder.", remedy="Run 05."))

@@ -8,23 +8,27 @@ from typing import Any
 
 from markupsafe import Markup
 
-from exaone_nb.workbook.report import look
+from exaone_nb.workbook.report import look, origin
 from exaone_nb.workbook.report.cells import cells_to_html
 from exaone_nb.workbook.report.markdown import Prose
 
+LONGEST_LINE = 300
 _NOTEBOOK_LINK = re.compile(r"^(?:\./)?([\w.-]+)\.ipynb(#.*)?$")
 
 
 def chapter(document: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     """The page of one executed chapter. `entry` is its record in run.json."""
     body, prose = _body(document, entry, link=lambda address: _NOTEBOOK_LINK.sub(r"\1.html\2", address))
-    return look.fill("chapter.html", entry=entry, body=body, headings=prose.headings, home="../index.html")
+    return look.fill(
+        "chapter.html", entry=_told(entry), body=body, headings=prose.headings, home="../index.html"
+    )
 
 
 def index(record: Mapping[str, Any]) -> str:
     """The first page of a run: how it went, what failed and why, with what it was run."""
+    address = "html/{slug}.html"
     return look.fill(
-        "index.html", **_shown(record), chapters=_chapters(record, "html/{slug}.html"), sections=[]
+        "index.html", **_shown(record, address), chapters=_chapters(record, address), sections=[]
     )
 
 
@@ -40,8 +44,10 @@ def single(record: Mapping[str, Any], documents: Mapping[str, Mapping[str, Any]]
                 deeper=1,
                 link=lambda address: _NOTEBOOK_LINK.sub(r"#\1", address),
             )
-            sections.append({"entry": entry, "body": body, "headings": prose.headings})
-    return look.fill("index.html", **_shown(record), chapters=_chapters(record, "#{slug}"), sections=sections)
+            sections.append({"entry": _told(entry), "body": body, "headings": prose.headings})
+    return look.fill(
+        "index.html", **_shown(record, "#{slug}"), chapters=_chapters(record, "#{slug}"), sections=sections
+    )
 
 
 def _body(
@@ -58,14 +64,28 @@ def _body(
 def _chapters(record: Mapping[str, Any], address: str) -> list[dict[str, Any]]:
     rows = []
     for number, entry in sorted(record["chapters"].items(), key=lambda item: item[1]["slug"]):
-        has_page = entry["status"] in ("ok", "failed")
-        rows.append(
-            {**entry, "number": number, "href": address.format(slug=entry["slug"]) if has_page else ""}
-        )
+        href = address.format(slug=entry["slug"]) if origin.was_executed(entry) else ""
+        kept = origin.is_kept(entry, record)
+        rows.append({**_told(entry), "number": number, "href": href, "kept": kept})
     return rows
 
 
-def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a chapter with when, where and with what it was executed, and its error in one line."""
+    failure = entry.get("failure")
+    if failure:
+        failure = {**failure, "line": _first_line(failure)}
+    return {**entry, "origin": origin.of_chapter(entry), "failure": failure}
+
+
+def _first_line(failure: Mapping[str, Any]) -> str:
+    """What the error says, unless the explanation beside it says the same."""
+    line = (failure["error"].strip() or failure["kind"]).splitlines()[0]
+    said = line.partition(": ")[2] or line
+    return "" if said in failure["why"] else line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…"
+
+
+def _shown(record: Mapping[str, Any], address: str) -> dict[str, Any]:
     """What the index's template needs, worked out once."""
     entries = sorted(record["chapters"].items(), key=lambda item: item[1]["slug"])
     parameters: dict[tuple[str, str], dict[str, Any]] = {}
@@ -79,8 +99,9 @@ def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
     done = [entry for _, entry in entries if entry["status"] == "ok"]
     return {
         "record": record,
+        "origin": origin.of_run(record),
         "problems": [
-            {**e, "number": n} for n, e in entries if e["status"] in ("failed", "skipped", "interrupted")
+            row for row in _chapters(record, address) if row["status"] in ("failed", "skipped", "interrupted")
         ],
         "parameters": rows,
         "seconds": sum(entry.get("seconds") or 0 for entry in done),

@@ -1,0 +1,163 @@
+"""What the first page and the head of a chapter say of a run: from its record, and never more than was recorded."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from markupsafe import escape
+
+from exaone_nb.workbook.explain import explain, explain_dead_kernel
+from exaone_nb.workbook.report import page
+
+LIBRARIES = {"torch": "2.9.9", "numpy": "1.2.3", "lm-eval": "0.4.99"}
+MACHINE = {"system": "Testix z80", "cores": 3, "memory_bytes": 7_000_000_000, "gpu": ""}
+
+
+def chapter(number, day=1, **changes):
+    entry = {
+        "slug": f"{number}_a", "title": "A", "question": "Why?", "status": "ok", "model": "nano", "mode": "nano",
+        "began": f"2026-01-0{day}T10:00:00+00:00", "ended": f"2026-01-0{day}T10:04:00+00:00", "seconds": 240.0,
+        "peak_bytes": 2_000_000_000, "failure": None, "parameters": [], "package": "9.8.7", "python": "3.99.1",
+        "commit": f"c0ffee{day}", "libraries": LIBRARIES, "machine": MACHINE,
+    }  # fmt: skip
+    return entry | changes
+
+
+def record(*entries, **changes):
+    return {
+        "name": "r", "status": "ok", "began": "2026-03-03T12:00:00+00:00", "ended": "2026-03-03T12:00:01+00:00",
+        "seconds": 0.5, "parameters": {}, "model": "nano", "mode": "nano", "model_fingerprint": "feed", "package": "1.1.1",
+        "commit": "last00", "python": "3.0.0", "libraries": {"torch": "1.0.0"},
+        "machine": {"system": "Lastix", "cores": 1, "memory_bytes": 1e9, "gpu": "Tiny GPU"},
+        "chapters": {entry["slug"][:2]: entry for entry in entries},
+    } | changes  # fmt: skip
+
+
+def text(page):
+    """What a reader sees in <main>."""
+    body = page.split("<main", 1)[1].split("<script>")[0]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+def passport(page):
+    """Label -> text of the head of the first page."""
+    box = page.split('<dl class="passport">')[1].split("</dl>")[0]
+    rows = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", box, re.DOTALL)
+    return {label: re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", what)).strip() for label, what in rows}
+
+
+def test_a_call_that_kept_everything_does_not_date_the_measurements():
+    index = page.index(record(chapter("01", 1), chapter("02", 2)))
+    head = passport(index)
+    assert head["Executed"] == "2026-01-01 10:00 to 2026-01-02 10:04 UTC"
+    assert head["Last call"] == "2026-03-03 12:00 UTC, 0.5 s; everything kept from before"
+    assert head["Machine"] == "Testix z80, 3 cores, 7.0 GB memory, no GPU"
+    assert head["Made with"] == "exaone-nb 9.8.7, Python 3.99.1, torch 2.9.9, lm-eval 0.4.99"
+    assert head["Time"] == "8 min 00 s of work" and head["Peak memory"] == "2.00 GB"
+    seen = text(index)
+    assert "kept from 2026-01-01 10:04 UTC" in seen and "kept from 2026-01-02 10:04 UTC" in seen
+    assert "c0ffee1 (chapters 01)" in seen and "c0ffee2 (chapters 02)" in seen
+    assert "last00" not in seen and "1.0.0" not in seen and "Lastix" not in seen
+
+
+def test_chapters_of_this_call_and_of_an_earlier_one_are_told_apart():
+    new = chapter("02", machine=None, commit="", libraries=None, package="", python="",
+                  began="2026-03-03T12:00:00+00:00", ended="2026-03-03T12:00:01+00:00", seconds=1.0)  # fmt: skip
+    index = page.index(record(chapter("01", 1), new))
+    head = passport(index)
+    assert head["Last call"].endswith("1 of 2 chapters kept from before")
+    assert (
+        head["Machine"]
+        == "Testix z80, 3 cores, 7.0 GB memory, no GPU in 01 ; Lastix, 1 core, 1.0 GB memory, Tiny GPU in 02"
+    )
+    assert (
+        "torch 2.9.9, lm-eval 0.4.99 in 01" in head["Made with"] and "torch 1.0.0 in 02" in head["Made with"]
+    )
+    assert text(index).count("kept from 2026") == 1 and "last00 (chapters 02)" in text(index).replace(
+        " )", ")"
+    )
+    alone = passport(page.index(record(new)))
+    assert (
+        "Last call" not in alone
+        and alone["Executed"] == "2026-03-03 12:00 UTC"
+        and "by the clock" in alone["Time"]
+    )
+
+
+def test_what_an_old_record_does_not_say_is_not_made_up():
+    """Before chapters had a machine and a commit of their own, and `began` was the time of the end."""
+    old = chapter("01", began="2026-01-01T10:04:00+00:00", key_parts={"libraries": LIBRARIES})
+    for name in ("machine", "commit", "libraries", "package", "python"):
+        del old[name]
+    index = page.index(record(old))
+    head = passport(index)
+    assert head["Executed"] == "2026-01-01 10:00 to 10:04 UTC"
+    assert "Machine" not in head and head["Machine of the last call"].startswith("Lastix")
+    assert head["Made with"] == "torch 2.9.9, lm-eval 0.4.99"
+    assert "Commit of the chapters not recorded" in text(index) and "last00" not in text(index)
+
+
+def test_where_nothing_succeeded_nothing_is_measured():
+    failed = chapter(
+        "01", status="failed", seconds=0.0, peak_bytes=0, failure=explain("ValueError", "x").as_dict()
+    )
+    waiting = chapter("02", status="skipped", why="it reads 01")
+    for name in ("ended", "seconds", "peak_bytes"):
+        del waiting[name]
+    index = page.index(record(failed, waiting))
+    head = passport(index)
+    assert not {"Time", "Peak memory"} & head.keys() and head["Status"] == "failed"
+    assert "0.0 s of work" not in text(index)
+    nothing = passport(page.index(record(waiting)))
+    assert "Executed" not in nothing and nothing["Last call"].startswith("2026-03-03 12:00 UTC")
+
+
+def test_modes_and_models_are_those_of_the_chapters():
+    real = chapter("02", model="EXAONE-4.0-1.2B", mode="recorded")
+    head = passport(page.index(record(chapter("01"), real, model="EXAONE-4.0-1.2B", mode="live")))
+    assert head["Model"] == "nano in 01 ; EXAONE-4.0-1.2B in 02"
+    assert "recorded numbers published or measured elsewhere" in head["Mode"] and "live" not in head["Mode"]
+
+
+def test_the_head_of_a_chapter_says_when_with_what_and_where():
+    document = {"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# A"}]}
+    entry = chapter("01")
+    for made in (
+        page.chapter(document, entry),
+        page.single(record(entry), {"01_a": document}).split("<article")[1],
+    ):
+        seen = text(made if "<main" in made else f"<main{made}")
+        assert "executed 2026-01-01 10:00 to 10:04 UTC" in seen
+        assert "made with exaone-nb 9.8.7, Python 3.99.1, torch 2.9.9, lm-eval 0.4.99, commit c0ffee1" in seen
+        assert "on Testix z80, 3 cores, 7.0 GB memory, no GPU" in seen and "4 min 00 s" in seen
+
+
+FAILURES = [
+    (explain("ModuleNotFoundError", "No module named 'vllm'"), "ModuleNotFoundError: No module named 'vllm'"),
+    (explain("ValueError", "<b>7</b> is odd\nmore"), "ValueError: <b>7</b> is odd"),
+    (explain_dead_kernel(-9, 1, 2, cell=1, source=""), "The kernel was killed (signal 9)."),
+    (explain("KeyError", "k" * 5000), "KeyError: " + "k" * 290 + "…"),
+]
+
+
+@pytest.mark.parametrize(("failure", "line"), FAILURES, ids=[f.kind for f, _ in FAILURES])
+def test_a_failure_says_its_error_in_the_open_and_leads_to_its_page(failure, line):
+    failed = chapter("01", status="failed", failure=failure.as_dict())
+    document = {"cells": []}
+    for made, link in (
+        (page.index(record(failed)), 'href="html/01_a.html"'),
+        (page.single(record(failed), {"01_a": document}), 'href="#01_a"'),
+        (page.chapter(document, failed), ""),
+    ):
+        box = re.search(r'<section class="failure".*?</section>', made, re.DOTALL)[0]
+        in_the_open = box.split("<details>")[0]
+        assert f"<p><code>{escape(line)}</code></p>" in in_the_open
+        assert "<b>" not in in_the_open and link in in_the_open
+
+
+def test_an_error_of_ours_is_not_said_twice():
+    failure = explain("WorkbookError", "No weights.\nExpected: a folder.\nWhat to do: Run 05.")
+    made = page.index(record(chapter("01", status="failed", failure=failure.as_dict())))
+    assert text(made).split("The error and the cell")[0].count("No weights.") == 1
