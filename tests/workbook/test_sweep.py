@@ -372,6 +372,34 @@ def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, mo
 
 
 @pytest.mark.notebook
+def test_stopped_between_two_results_it_ends_what_still_runs(notebooks, tmp_path):
+    """Ctrl-C while the leaderboard is written, say: the interrupt does not come to where the processes are awaited."""
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0], matrix={"SLEEP": [0.0, 40.0]})
+
+    def stop(result, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(
+        KeyboardInterrupt
+    ) as _held:  # whose traceback keeps the frames alive, as in the command line
+        sweep(grid, jobs=2, progress=stop)
+    started = [run for run in grid.runs if (grid.folder / run.name / "run.json").exists()]
+    states = [json.loads((grid.folder / run.name / "run.json").read_text())["status"] for run in started]
+    assert set(states) <= {"ok", "interrupted"} and states != ["ok", "ok"]
+    assert sweep_is_free(grid)
+
+
+def sweep_is_free(grid):
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(grid.folder / ".lock").acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+@pytest.mark.notebook
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_it_says_that_the_same_command_continues(notebooks, tmp_path, ending, code):
     file = tmp_path / "toy.yaml"
