@@ -73,10 +73,14 @@ def write_tables(board: Scoreboard, folder: str | Path) -> list[Path]:
     table = board_table(board).to_html(index=False, escape=True, border=0)
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Scoreboard</title>\n'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff}"
-        "table{border-collapse:collapse}th,td{padding:.35rem .7rem;text-align:left;border-bottom:1px solid #ddd}"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff;overflow-wrap:anywhere}"
+        "table{border-collapse:collapse}th,td{padding:.35rem .7rem;text-align:left;border-bottom:1px solid #ddd;"
+        "overflow-wrap:normal}.scroll{overflow-x:auto}"
+        "@media print{body{margin:0}.scroll{overflow:visible}th,td{font-size:.6rem;padding:.2rem;overflow-wrap:anywhere}}"
         "</style></head>\n"
-        f"<body><h1>Scoreboard</h1>\n<p>{_escape(caption)}</p>\n{table}\n</body></html>\n"
+        f"<body><h1>Scoreboard</h1>\n<p>{_escape(caption)}</p>\n"
+        f'<div class="scroll" role="region" aria-label="Scoreboard" tabindex="0">{table}</div>\n</body></html>\n'
     )
     return [
         write_text(folder / "scoreboard.csv", plain_table(board).to_csv(index=False, lineterminator="\n")),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.run_folder import RunFolder
+from exaone_nb.score import tables
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.runner import run
 from exaone_nb.workbook.sweep import grid as grids
@@ -170,16 +173,16 @@ BROKEN = """
 def test_paper_loses_no_column_and_breaks_no_number(page, report, side_pages):
     page.set_viewport_size({"width": 718, "height": 1000})  # A4 less its margins
     page.emulate_media(media="print")
-    tables = 0
+    count = 0
     for path in [*pages(report), *side_pages]:
         page.goto(path.as_uri())
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        tables += page.locator("table").count()
+        count += page.locator("table").count()
         assert page.evaluate(CUT) == [], path.name
         assert page.evaluate(BROKEN) == [], path.name
         heads = "Array.from(document.querySelectorAll('thead'), e => getComputedStyle(e).display)"
         assert set(page.evaluate(heads)) <= {"table-header-group"}
-    assert tables > 20
+    assert count > 20
 
 
 def test_model_output_never_runs(page, report):
@@ -258,6 +261,20 @@ def test_theme_button_narrow_screen_and_paper(page, report):
     assert not page.locator(".toc").is_visible() and not page.locator(".bar").is_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open]):not(.code):not(.messages)").count() == 0
+
+
+def test_the_scoreboard_scrolls_in_its_own_box(page, tmp_path, monkeypatch):
+    wide = pd.DataFrame({f"a measured thing {n}": ["1,234,567", "0.690 (0.434 to 0.830)"] for n in range(12)})
+    monkeypatch.setattr(tables, "board_table", lambda board: wide)
+    monkeypatch.setattr(tables, "plain_table", lambda board: wide)
+    board = SimpleNamespace(weights=SimpleNamespace(formula="a" * 90), tasks=["t"], items=1, baseline="b")
+    page.goto(tables.write_tables(board, tmp_path)[1].as_uri())
+    for width in (320, 400, 1200):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT) == [] and page.heard == []
 
 
 def test_keyboard_reaches_the_content_first(page, report):

@@ -157,6 +157,12 @@ def test_a_failure_says_its_error_in_the_open_and_leads_to_its_page(failure, lin
         assert "<b>" not in in_the_open and link in in_the_open
 
 
+def test_commands_in_a_remedy_are_code_and_nothing_else_is_markup():
+    failure = explain("WorkbookError", "No <i>weights</i>.\nWhat to do: Run `<b>05</b>` now.")
+    made = page.index(record(chapter("01", status="failed", failure=failure.as_dict())))
+    assert "Run <code>&lt;b&gt;05&lt;/b&gt;</code> now." in made and "<i>" not in made
+
+
 def test_an_error_of_ours_is_not_said_twice():
     failure = explain("WorkbookError", "No weights.\nExpected: a folder.\nWhat to do: Run 05.")
     made = page.index(record(chapter("01", status="failed", failure=failure.as_dict())))

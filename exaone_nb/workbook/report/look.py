@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def _environment() -> Any:
     environment.filters["gigabytes"] = gigabytes
     environment.filters["value"] = value
     environment.filters["breakable"] = breakable
+    environment.filters["commands"] = commands
     return environment
 
 
@@ -84,6 +86,13 @@ def breakable(name: str) -> Any:
     from markupsafe import Markup, escape
 
     return Markup(str(escape(name)).replace("_", "_<wbr>"))
+
+
+def commands(text: str) -> Any:
+    """A sentence in which `this` is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def value(item: Any) -> str:
