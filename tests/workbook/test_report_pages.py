@@ -134,6 +134,17 @@ def test_the_head_of_a_chapter_says_when_with_what_and_where():
         assert "on Testix z80, 3 cores, 7.0 GB memory, no GPU" in seen and "4 min 00 s" in seen
 
 
+def test_the_one_file_stays_the_same_when_everything_is_kept():
+    documents = {"01_a": {"cells": []}}
+    first, again = (
+        page.single(
+            record(chapter("01"), began=f"2026-03-0{day}T12:00:00+00:00", seconds=day / 10), documents
+        )
+        for day in (3, 4)
+    )
+    assert first == again
+
+
 FAILURES = [
     (explain("ModuleNotFoundError", "No module named 'vllm'"), "ModuleNotFoundError: No module named 'vllm'"),
     (explain("ValueError", "<b>7</b> is odd\nmore"), "ValueError: <b>7</b> is odd"),
