@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -532,6 +533,25 @@ def test_ray_collects_through_an_address(notebooks, tmp_path):
     assert report.exit_code == 0
     assert (tmp_path / "store" / "w8a8-seed0" / "run.json").is_file()
     assert values_of(grid) == [("w8a8-seed0", 4)]
+    assert survey(grid) == {"w8a8-seed0": ""}
+
+
+def test_what_an_earlier_version_left_is_not_among_what_is_fetched(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec", reason="fsspec comes with Ray: make install-ray")
+    store, here = tmp_path / "store", tmp_path / "toy" / "a"
+    for old in (store / "a" / "results" / "old.json", here / "results" / "old.json"):
+        old.parent.mkdir(parents=True)
+        old.write_text("{}")
+
+    def fake(folder, **_):
+        (Path(folder) / "results").mkdir(parents=True)
+        (Path(folder) / "results" / "new.json").write_text("{}")
+        return {"name": "a", "status": "ok"}
+
+    monkeypatch.setattr("exaone_nb.workbook.sweep.task.execute", fake)
+    engines._execute_on_worker({"name": "a", "folder": str(here)}, f"file://{store}")
+    engines._fetch(f"file://{store}", here)
+    assert [p.name for p in (here / "results").iterdir()] == ["new.json"]
 
 
 def test_no_cluster_is_said_plainly(notebooks, tmp_path):
@@ -539,3 +559,13 @@ def test_no_cluster_is_said_plainly(notebooks, tmp_path):
     grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
     with pytest.raises(WorkbookError, match="No Ray cluster"):
         sweep(grid, "ray", address="127.0.0.1:1")
+
+
+def test_a_recipe_given_as_a_file_is_found_by_its_checkpoint(tmp_path):
+    """Chapter 05 names the checkpoint after the file; chapter 07 gets the same RECIPES in a sweep."""
+    (chapter,) = select(discover(), ["07"])
+    source = next(c["source"] for c in chapter.document["cells"] if "recipes = [" in c["source"])
+    lines = source[source.index("recipes = [") : source.index("models = ")]
+    names = {"RECIPES": [str(tmp_path / "mine.yaml"), "w8a8"]}
+    exec(lines, names)
+    assert names["recipes"] == ["mine", "w8a8"]

@@ -6,6 +6,7 @@ Ray is the cluster engine because vLLM's own multi-node mode uses it; it is an o
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 import threading
@@ -104,8 +105,11 @@ def _execute_on_worker(call: dict[str, Any], store: str) -> dict[str, Any]:
         folder = Path(own) / call["name"]
         result = execute(**(call | {"folder": str(folder)}))
         files, root = fsspec.core.url_to_fs(store)
+        place = f"{root}/{call['name']}"
+        if files.exists(place):  # what an earlier version of the run left must not lie among the new
+            files.rm(place, recursive=True)
         files.makedirs(root, exist_ok=True)
-        files.put(f"{folder}/", f"{root}/{call['name']}/", recursive=True)
+        files.put(f"{folder}/", f"{place}/", recursive=True)
         return result
 
 
@@ -124,10 +128,13 @@ def _check_store(store: str) -> None:
 
 
 def _fetch(store: str, folder: Path) -> None:
+    """Bring a finished run here, in place of what an earlier version of it left."""
     import fsspec
 
     files, root = fsspec.core.url_to_fs(store)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     files.get(f"{root}/{folder.name}/", f"{folder}/", recursive=True)
 
 
