@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from exaone_nb.serve.bench import Bench
@@ -33,12 +36,24 @@ def bench(
     max_gen_toks: Annotated[
         int, typer.Option(help="Longest answer; the hackathon's server allows 16384.")
     ] = 16384,
-    max_model_len: Annotated[int, typer.Option(help="Prompt and answer together; 0 chooses 2048.")] = 0,
+    max_model_len: Annotated[
+        int, typer.Option(help="Prompt and answer together; 0: what the longest answer needs and the cache holds.")
+    ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
     kv_cache_gib: Annotated[float, typer.Option(help="KV cache on a CPU, in GiB.")] = 1.0,
     tensor_parallel_size: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compiled/--eager", help="Compile graphs; default: on a GPU, not on a CPU (start takes longer)."),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Any other argument of vllm.LLM, as gpu_memory_utilization=0.8."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write the results into.")] = None,
-    recipe: Annotated[str, typer.Option(help="Name of the checkpoint in the run folder.")] = "baseline",
+    recipe: Annotated[
+        str, typer.Option(help="Name in the run folder. Default: baseline; for dummy weights the shape and scheme.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure prefill, decode, time per token as the hackathon counts it, and the length tail."""
@@ -46,6 +61,11 @@ def bench(
     from exaone_nb.serve.bench import bench as measure
     from exaone_nb.serve.record import record
 
+    options = {"tensor_parallel_size": tensor_parallel_size, **_engine_options(engine or [])}
+    if compiled is not None:
+        options["eager"] = not compiled
+    if out is not None:
+        _require_folder(RunFolder.at(out).results)
     found = measure(
         model,
         scheme=scheme,
@@ -61,11 +81,39 @@ def bench(
         layers=layers,
         threads=threads,
         kv_cache_gib=kv_cache_gib,
-        options={"tensor_parallel_size": tensor_parallel_size},
+        options=options,
     )
     if out is not None:
-        record(RunFolder.at(out), recipe, found)
+        record(RunFolder.at(out), recipe or found.label, found)
     emit(as_json, found.document(), lambda console: _show(console, found))
+
+
+def _engine_options(words: list[str]) -> dict[str, Any]:
+    """NAME=VALUE words; a value that reads as JSON is what it reads as, else text. Raises UsageError."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(
+                f"--engine {word} names no value.", expected="--engine NAME=VALUE, as --engine max_num_seqs=64."
+            )
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _require_folder(folder: Path) -> None:
+    """Raise UsageError now when the results could not be written later, after minutes of measuring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"Results cannot be written to {folder}: {error.strerror}.", remedy="Choose another --out."
+        ) from error
 
 
 def _show(console: Console, found: Bench) -> None:
@@ -81,7 +129,7 @@ def _show(console: Console, found: Bench) -> None:
             f"{measured.per_token.mean * 1e3:,.2f} ms",
             f"{measured.tokens_per_second.mean:,.1f}",
             f"{interval[0]:,.1f} to {interval[1]:,.1f}" if interval else "one repeat",
-            f"{share:.0%}" if share else "not known",
+            f"{share:.0%} ({found.roof_bounds[row]})" if share else "not known",
         )
     console.print(table)
     if found.per_token is not None:
@@ -91,6 +139,12 @@ def _show(console: Console, found: Bench) -> None:
             f"({timed.output_tokens:,} tokens, {timed.seconds_per_token.n} repeats).",
             markup=False,
         )
+        if timed.longest_allowed < found.parameters["max_gen_toks"]:
+            console.print(
+                f"Answers were cut off at {timed.longest_allowed:,} tokens, not at {found.parameters['max_gen_toks']:,}: "
+                f"max_model_len is {found.parameters['max_model_len']:,}.",
+                markup=False,
+            )
         console.print(
             f"Answers: median {tail.median:g} tokens, longest {tail.longest}, {tail.cut_off} cut off, {tail.empty} "
             f"empty; the last 5 % took {tail.tail_seconds:.2f} of {tail.seconds:.2f} s.",

@@ -169,7 +169,7 @@ def make_scoreboard(
                 predicted_bytes=candidate.size["details"].get("predicted_bytes"),
                 accuracy=Estimate(values[name], *interval_of(accuracy[name])),
                 seconds_per_token=Estimate(candidate.speed["value"], *interval_of(seconds[name])),
-                roofline_fraction=candidate.speed["details"].get("roofline_fraction"),
+                roofline_fraction=candidate.speed["details"].get("decode_roofline_fraction"),
                 perf_norm=Estimate(part["perf"], *interval_of(perf_norm(accuracy[name], accuracy[baseline]))),
                 speed_norm=Estimate(
                     part["speed"], *interval_of(speed_norm(seconds[name], seconds[baseline]))

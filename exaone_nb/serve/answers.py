@@ -54,6 +54,8 @@ class ToolCall:
 class Answer:
     """One answer. Times are seconds from the start of the request; None where the engine does not say.
 
+    `queued_seconds` is when the request was queued, after the first one of its batch.
+
     `text` is what the reader sees, `thought` what stood in the think block, `raw` both as they came.
     `finish_reason` is "stop" (the model ended its turn), "length" (it was cut off) or "tool_calls".
     `top_logprobs` holds per output token a dict of token text -> log-probability, the chosen token first.
@@ -68,6 +70,7 @@ class Answer:
     output_tokens: int = 0
     first_token_seconds: float | None = None
     seconds: float | None = None
+    queued_seconds: float | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     top_logprobs: tuple[dict[str, float], ...] = field(default=(), repr=False)
 

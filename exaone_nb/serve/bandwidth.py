@@ -7,30 +7,37 @@ write) over arrays much larger than the caches. The result stands in for the car
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from exaone_nb.anatomy.gpus import Gpu
-from exaone_nb.anatomy.kernels import Support, on_cpu, on_gpu
+from exaone_nb.anatomy.kernels import Support, on_capability, on_cpu
+from exaone_nb.anatomy.roofline import Pass
 
 ARRAY_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Roof:
-    """Bytes and 16-bit operations per second that this machine reached; `how` names the winning measurement."""
+    """Bytes and operations per second that this machine reached; `how` names the winning measurement of the bytes.
+
+    `operations` is by kind of arithmetic ("16-bit", "int8", "fp8"): those that torch multiplies matrices in here. A
+    scheme that computes in another kind has no roof, since nobody measured it.
+    """
 
     bandwidth: float
-    operations: float
+    operations: Mapping[str, float]
     how: str
     device: str
 
     def as_gpu(self) -> Gpu:
-        """The machine as the roofline wants it. Peaks of other arithmetic count as the 16-bit one."""
-        peaks = dict.fromkeys(("16-bit", "fp8", "int8", "fp4"), self.operations)
-        return Gpu("this machine", "", 0.0, 0, self.bandwidth, peaks, True, True, "measured here")
+        """The machine as the roofline wants it."""
+        return Gpu(
+            "this machine", "", 0.0, 0, self.bandwidth, dict(self.operations), True, True, "measured here"
+        )
 
     def of(self, gpus: int) -> Roof:
         """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
@@ -39,19 +46,23 @@ class Roof:
         return replace(
             self,
             bandwidth=gpus * self.bandwidth,
-            operations=gpus * self.operations,
+            operations={kind: gpus * rate for kind, rate in self.operations.items()},
             how=f"{self.how}, times {gpus} GPUs",
         )
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""
-        if self.device == "cpu":
-            return on_cpu(scheme)
-        import torch
+        return on_cpu(scheme) if self.device == "cpu" else support_here(scheme)
 
-        major, minor = torch.cuda.get_device_capability()
-        card = self.as_gpu()
-        return on_gpu(scheme, Gpu(**{**card.__dict__, "compute_capability": float(f"{major}.{minor}")}))
+
+def support_here(scheme: str) -> Support:
+    """What vLLM does with a scheme on this machine: on its first GPU, or on its CPU when it has none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return on_cpu(scheme)
+    major, minor = torch.cuda.get_device_capability()
+    return on_capability(scheme, float(f"{major}.{minor}"))
 
 
 def measure_roof() -> Roof:
@@ -80,10 +91,31 @@ def _measure(threads: int, repeats: int) -> Roof:
     }
     reached = {name: moved / _best(call, device, repeats) for name, (call, moved) in trials.items()}
     how = max(reached, key=reached.__getitem__)
-    side = 8192 if device == "cuda" else 1024
-    x = torch.ones(side, side, dtype=torch.bfloat16, device=device)
-    operations = 2 * side**3 / _best(lambda: x @ x, device, repeats)
-    return Roof(reached[how], operations, how, device)
+    return Roof(reached[how], _operations(device, repeats), how, device)
+
+
+def _operations(device: str, repeats: int) -> dict[str, float]:
+    """Operations per second of a large square product, by arithmetic; the better of two sizes."""
+    import torch
+
+    def products(side: int) -> dict[str, Callable[[], Any]]:
+        ones = torch.ones(side, side, dtype=torch.bfloat16, device=device)
+        whole = ones.to(torch.int8)
+        # Kernels want the second matrix column by column, as weights lie.
+        found = {"16-bit": lambda: ones @ ones, "int8": lambda: torch._int_mm(whole, whole.t())}
+        if device == "cuda":
+            small, one = ones.to(torch.float8_e4m3fn), torch.ones((), device=device)
+            found["fp8"] = lambda: torch._scaled_mm(small, small.t(), one, one, out_dtype=torch.bfloat16)
+        return found
+
+    reached: dict[str, float] = {}
+    for side in (4096, 8192) if device == "cuda" else (1024, 2048):
+        for kind, call in products(side).items():
+            # An old card or a torch without this product: no figure for this arithmetic.
+            with suppress(RuntimeError, NotImplementedError, AttributeError):
+                rate = 2 * side**3 / _best(call, device, repeats)
+                reached[kind] = max(reached.get(kind, 0.0), rate)
+    return reached
 
 
 def _best(call: Callable[[], Any], device: str, repeats: int) -> float:
@@ -101,11 +133,11 @@ def _best(call: Callable[[], Any], device: str, repeats: int) -> float:
     return min(run() for _ in range(repeats))
 
 
-def roof_tokens_per_second(
+def roof_of(
     config: dict[str, Any], scheme: str, roof: Roof, *, batch: int = 1, context: int = 1024
-) -> float | None:
-    """Decoded tokens per second over all requests at best; None where the scheme has no kernel here."""
+) -> Pass | None:
+    """One decode step at best on this machine; None where the scheme has no kernel or no measured arithmetic here."""
     from exaone_nb.anatomy.roofline import decode
 
     found = decode(config, scheme, roof.as_gpu(), batch=batch, context=context, support=roof.support(scheme))
-    return found.tokens_per_second
+    return found if found.runs else None

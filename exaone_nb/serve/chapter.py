@@ -204,6 +204,7 @@ def speed_rows(found: Sequence[Bench]) -> list[dict[str, Any]]:
                     "tokens/s": round(decode.tokens_per_second.mean, 1),
                     "95 % interval": f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "",
                     "of the roof": f"{share:.1%}" if share else "",
+                    "roof bound by": bench_.roof_bounds[number] if bench_.roof_bounds else "",
                     "kernel": bench_.kernel,
                 }
             )

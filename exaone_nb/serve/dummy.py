@@ -56,10 +56,15 @@ def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 
 
 
 @contextmanager
-def shape_folder(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 0) -> Iterator[Path]:
-    """A temporary folder that holds the config and nothing else; gone when the block ends."""
-    with tempfile.TemporaryDirectory(prefix="exaone-nb-shape-") as name:
-        folder = Path(name)
+def shape_folder(
+    config: dict[str, Any], scheme: str = "BF16", *, layers: int = 0, name: str = "shape"
+) -> Iterator[Path]:
+    """A temporary folder that holds the config and nothing else; gone when the block ends.
+
+    It is called after the model and the scheme, since messages about a failure name it.
+    """
+    with tempfile.TemporaryDirectory(prefix="exaone-nb-") as parent:
+        folder = Path(parent, f"{Path(name).name}-{scheme}")
         write_json(folder / "config.json", shape_config(config, scheme, layers=layers))
         yield folder
 

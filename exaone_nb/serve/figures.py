@@ -23,7 +23,10 @@ LOOK = [
 
 
 def speed_bars(found: Sequence[Bench], title: str = "") -> Figure:
-    """Decode tokens/s per scheme, one group per batch size; a black line marks the roof where it is known."""
+    """Decode tokens/s per scheme, one group per batch size; a black line marks the roof where it is known.
+
+    The line is solid where bandwidth binds and dotted where arithmetic does.
+    """
     import matplotlib.pyplot as plt
 
     batches = [decode.batch for decode in found[0].decodes]
@@ -45,7 +48,14 @@ def speed_bars(found: Sequence[Bench], title: str = "") -> Figure:
             )
             roof = bench.roof_rates[column]
             if roof:
-                axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5)
+                by_arithmetic = bool(bench.roof_bounds) and bench.roof_bounds[column] == "compute"
+                axes.plot(
+                    [place - 0.4, place + 0.4],
+                    [roof, roof],
+                    color="black",
+                    linewidth=2.5,
+                    linestyle=":" if by_arithmetic else "-",
+                )
                 axes.text(place, roof, f"{rate.mean / roof:.0%}\n", ha="center", va="center", fontsize=9)
         axes.set_xticks(range(len(found)), [_name(bench) for bench in found], rotation=20, ha="right")
         axes.set_title(f"batch {batch}")

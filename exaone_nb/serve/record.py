@@ -19,6 +19,8 @@ def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
         "device": document["machine_in_words"],
         "scheme": found.scheme,
         "weights": found.weights,
+        "layers": found.layers,
+        "versions": document["versions"],
         "start_seconds": found.start_seconds,
         "bandwidth_bytes_per_second": found.roof.bandwidth,
     }
@@ -50,7 +52,9 @@ def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
         details = {
             "batch": timed.questions,
             "tokens_per_second": 1 / timed.seconds_per_token.mean,
-            "roofline_fraction": found.fraction(0) if found.decodes else None,
+            # Of the first fixed-length row: this measurement mixes reading and writing and has no roof of its own.
+            "decode_batch": found.decodes[0].batch if found.decodes else None,
+            "decode_roofline_fraction": found.fraction(0) if found.decodes else None,
             "prefill_seconds": found.decodes[0].first_token.mean if found.decodes else None,
         }
         paths.append(write("per_token", timed.seconds_per_token, timed.details() | details))

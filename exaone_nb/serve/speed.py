@@ -67,10 +67,10 @@ def over_rounds(rounds: Sequence[Estimate]) -> Estimate:
 
 @dataclass(frozen=True)
 class Decode:
-    """One batch size. `first_token` and `per_token` are seconds: until the first token, and for each one after it.
+    """One batch size. `first_token` is seconds until every request has its first token, `per_token` for each one after.
 
-    `tokens_per_second` counts generated tokens of all requests over the decode phase; `throughput` over the whole
-    run, reading the prompts included.
+    `tokens_per_second` counts generated tokens of all requests while nothing is read any more; `throughput` over the
+    whole run, reading the prompts included.
     """
 
     batch: int
@@ -130,13 +130,10 @@ def measure_decode(
             raise WorkbookError(
                 f"An answer has {short[0]} tokens.", expected=f"{output_tokens}, ends ignored."
             )
-        slowest_first = max(a.first_token_seconds for a in answers)
-        last = max(a.seconds for a in answers)
-        first.append(slowest_first)
-        each.append(
-            statistics.fmean((a.seconds - a.first_token_seconds) / (output_tokens - 1) for a in answers)
-        )
-        rate.append(batch * (output_tokens - 1) / (last - min(a.first_token_seconds for a in answers)))
+        all_read, step = _decode_step(answers)
+        first.append(all_read)
+        each.append(step)
+        rate.append(batch / step)
         overall.append(batch * output_tokens / seconds)
     return Decode(
         batch,
@@ -149,20 +146,50 @@ def measure_decode(
     )
 
 
+def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
+    """(seconds until every request has its first token, seconds per decode step from then on).
+
+    Until the last prompt is read, the steps of those that write already contain the reading of others. So the step is
+    taken from the requests whose prompts were read last: nothing was read any more while they wrote. Raises
+    WorkbookError when the first answer was complete before the last prompt was read: then they never wrote together.
+    """
+    firsts = [(a.queued_seconds or 0.0) + a.first_token_seconds for a in answers]
+    ends = [(a.queued_seconds or 0.0) + a.seconds for a in answers]
+    all_read = max(firsts)
+    if min(ends) <= all_read:
+        raise WorkbookError(
+            f"Some of the {len(answers)} answers were complete before the last prompt was read: they never ran together.",
+            expected="room for all at once.",
+            remedy="Measure a smaller batch or longer answers, or give the engine a larger KV cache, max_num_seqs (at least "
+            "the batch) and max_num_batched_tokens (at least batch times prompt tokens).",
+        )
+    late = [
+        (end - first) / (answer.output_tokens - 1)
+        for answer, first, end in zip(answers, firsts, ends, strict=True)
+        if first >= all_read - 1e-6
+    ]
+    return all_read, statistics.fmean(late)
+
+
 @dataclass(frozen=True)
 class PerToken:
-    """The hackathon's figure: inference seconds over generated tokens, on `questions` questions, all at once."""
+    """The hackathon's figure: inference seconds over generated tokens, on `questions` questions, all at once.
+
+    `longest_allowed` is where an answer was cut off: max_gen_toks, or less where max_model_len left less.
+    """
 
     seconds_per_token: Estimate
     lengths: Lengths
     questions: int
     output_tokens: int
+    longest_allowed: int = 0
     answers: tuple[Answer, ...] = field(default=(), repr=False)
 
     def details(self) -> dict[str, Any]:
         return {
             "questions": self.questions,
             "output_tokens": self.output_tokens,
+            "longest_allowed": self.longest_allowed,
             "lengths": asdict(self.lengths),
         }
 
@@ -183,6 +210,8 @@ def measure_per_token(
     prompts = [engine.prompt_tokens(messages, mode) for messages in conversations]
     if not prompts:
         raise UsageError("There are no questions.", expected="at least one conversation.")
+    if max_gen_toks < 1:
+        raise UsageError(f"max_gen_toks is {max_gen_toks}.", expected="a whole number of at least 1.")
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
     sampling = Sampling(max_tokens=max(min(max_gen_toks, room), 1))
     ratios: list[float] = []
@@ -195,7 +224,9 @@ def measure_per_token(
         if turn >= warm_up:
             ratios.append(seconds / sum(a.output_tokens for a in answers))
     total = sum(answer.output_tokens for answer in answers)
-    return PerToken(estimate(ratios), lengths(answers), len(prompts), total, tuple(answers))
+    return PerToken(
+        estimate(ratios), lengths(answers), len(prompts), total, sampling.max_tokens, tuple(answers)
+    )
 
 
 def speed_norm(candidate: float, base: float) -> float:

@@ -204,7 +204,8 @@ class VllmEngine(Engine):
             self.close()
             self._closed = "The engine was interrupted, and closed with what was half done in it."
             raise
-        return [_answer(output, opened) for output in outputs]
+        queued = min((o.metrics.queued_ts for o in outputs if o.metrics is not None), default=0.0)
+        return [_answer(output, opened, queued) for output in outputs]
 
 
 def _parameters(sampling: Sampling, engine: VllmEngine) -> Any:
@@ -226,7 +227,7 @@ def _parameters(sampling: Sampling, engine: VllmEngine) -> Any:
     )
 
 
-def _answer(output: Any, opened: bool) -> Answer:
+def _answer(output: Any, opened: bool, batch_queued: float) -> Answer:
     made, times = output.outputs[0], output.metrics
     thought, text = split_thought(made.text, opened=opened)
     first = last = None
@@ -242,6 +243,7 @@ def _answer(output: Any, opened: bool) -> Answer:
         output_tokens=len(made.token_ids),
         first_token_seconds=first,
         seconds=last,
+        queued_seconds=times.queued_ts - batch_queued if times is not None else None,
         top_logprobs=tuple(
             _top(step, token) for step, token in zip(made.logprobs or (), made.token_ids, strict=False)
         ),

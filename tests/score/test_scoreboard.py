@@ -40,7 +40,7 @@ def write_run(path, candidates=CANDIDATES, n=400, items=True, **details) -> RunF
             value=seconds,
             unit="s/token",
             interval=(0.99 * seconds, 1.01 * seconds),
-            details={"engine": "vllm", "device": "cpu", "batch": 8, "roofline_fraction": 0.3},
+            details={"engine": "vllm", "device": "cpu", "batch": 8, "decode_roofline_fraction": 0.3},
         )
         for task, limits in hard.items():
             right = (limits < solved).astype(float)

@@ -205,7 +205,8 @@ def test_bench_and_its_record(tmp_path):
     assert (
         timed["parameters"]["gpu_memory_utilization"] == 0.85 and timed["parameters"]["max_gen_toks"] == 16384
     )
-    assert 0 < timed["details"]["roofline_fraction"] < 1 and timed["details"]["lengths"]["n"] == 8
+    assert timed["details"]["longest_allowed"] == 16384 and timed["parameters"]["enforce_eager"] is True
+    assert 0 < timed["details"]["decode_roofline_fraction"] < 1 and timed["details"]["lengths"]["n"] == 8
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,18 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.answers import Answer
-from exaone_nb.serve.bandwidth import Roof, roof_tokens_per_second
+from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, bench, pooled, questions, scheme_of
 from exaone_nb.serve.dummy import quantization_config, shape_config, shape_folder
 from exaone_nb.serve.engines import choose_engine
 from exaone_nb.serve.failures import explain
 from exaone_nb.serve.kernels import Log
 from exaone_nb.serve.lengths import lengths
+from exaone_nb.serve.record import record
 from exaone_nb.serve.speed import Decode, PerToken, estimate, measure_decode, measure_per_token, speed_norm
+
+# The module, which the function of the same name hides in its package.
+benches = sys.modules[bench.__module__]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ def one_round(seconds: tuple[float, ...], roof: float | None, bandwidth: float =
     timed = PerToken(each, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
         "m", "BF16", "real", "", seconds[0], (Decode(1, 8, 8, each, each, rate, rate),), (roof,),
-        Roof(bandwidth, 1e9, "", ""), timed, {"repeats": len(seconds)}, 4,
+        Roof(bandwidth, {"16-bit": 1e9}, "", ""), timed, {"repeats": len(seconds)}, 4,
     )  # fmt: skip
 
 
@@ -191,12 +197,22 @@ def test_speed_norm_is_the_hackathons():
 
 def test_the_roof_follows_bandwidth_and_bytes():
     config = catalog.resolve("EXAONE-4.0-1.2B").config()
-    roof = Roof(bandwidth=20e9, operations=1e15, how="given", device="cpu")
-    bf16 = roof_tokens_per_second(config, "BF16", roof, context=1)
+    roof = Roof(bandwidth=20e9, operations={"16-bit": 1e15, "int8": 4e15}, how="given", device="cpu")
+    bf16 = roof_of(config, "BF16", roof, context=1).tokens_per_second
     # 2,558,782,976 bytes of weights and one token's cache of 61,440 bytes at 20 GB/s.
     assert bf16 == pytest.approx(20e9 / (2_558_782_976 + 61_440), rel=1e-6)
-    assert roof_tokens_per_second(config, "W4A16", roof, context=1) > 2.5 * bf16
-    assert roof_tokens_per_second(config, "W8A16", roof) is None  # no CPU kernel: no number
+    assert roof_of(config, "W4A16", roof, context=1).tokens_per_second > 2.5 * bf16
+    assert roof_of(config, "W8A16", roof) is None  # no CPU kernel: no number
+
+
+def test_int8_has_its_own_arithmetic_and_what_was_not_measured_has_no_roof():
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()
+    slow = Roof(bandwidth=1e15, operations={"16-bit": 1e11, "int8": 4e11}, how="given", device="cpu")
+    bf16, int8 = (roof_of(config, scheme, slow, batch=64, context=1) for scheme in ("BF16", "W8A8"))
+    assert bf16.bound == int8.bound == "compute"
+    assert 1.5 < int8.tokens_per_second / bf16.tokens_per_second < 4  # the head stays in 16 bits
+    assert roof_of(config, "W8A8", Roof(1e15, {"16-bit": 1e11}, "given", "cpu")) is None
+    assert {"16-bit", "int8"} <= measure_roof().operations.keys()
 
 
 class Timed:
@@ -215,6 +231,32 @@ class Timed:
             Answer("x", output_tokens=made, first_token_seconds=0.5, seconds=0.5 + 0.1 * (made - 1))
             for _ in prompts
         ]
+
+
+def answers_of(*times):
+    """Answers of 11 tokens, each from (queued, first token, last token) on the clock of the batch."""
+    return [
+        Answer("x", output_tokens=11, queued_seconds=q, first_token_seconds=f - q, seconds=e - q)
+        for q, f, e in times
+    ]
+
+
+def test_reading_the_last_prompts_is_not_counted_as_writing():
+    class InTwoSteps(Timed):
+        def generate(self, prompts, sampling):
+            # The second prompt is read while the first writes; from 2.0 s on both write, 0.1 s a step.
+            return answers_of((0.0, 1.0, 2.9), (0.25, 2.0, 3.0))
+
+    found = measure_decode(InTwoSteps(), batch=2, prompt_tokens=8, output_tokens=11, repeats=2)
+    assert found.per_token.mean == pytest.approx(0.1) and found.tokens_per_second.mean == pytest.approx(20)
+    assert found.first_token.mean == pytest.approx(2.0)
+
+    class OneAfterTheOther(Timed):
+        def generate(self, prompts, sampling):
+            return answers_of((0.0, 1.0, 2.0), (0.0, 2.1, 3.1))
+
+    with pytest.raises(WorkbookError, match="never ran together"):
+        measure_decode(OneAfterTheOther(), batch=2, prompt_tokens=8, output_tokens=11, repeats=2)
 
 
 def test_prefill_and_decode_are_kept_apart():
@@ -239,6 +281,61 @@ def test_per_token_cuts_the_limit_to_the_room_and_counts_all_questions():
     found = measure_per_token(engine, [[{"role": "user", "content": "x"}]] * 16, repeats=2)
     assert engine.batches == [(2, 246), (16, 246), (16, 246)]
     assert found.output_tokens == 16 * 7 and found.questions == 16 and found.lengths.n == 16
+    assert found.longest_allowed == found.details()["longest_allowed"] == 246
+    with pytest.raises(UsageError, match="max_gen_toks is 0"):
+        measure_per_token(engine, [[{"role": "user", "content": "x"}]], max_gen_toks=0)
+
+
+def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypatch):
+    monkeypatch.setattr(benches, "has_gpu", lambda: False)
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()  # 61,440 bytes of cache a token, 65,536 tokens at most
+    assert benches._room(config, 0, 17_000, 192, 4.0) == 17_000
+    assert benches._room(config, 0, 17_000, 192, 0.5) == 2**29 // 61_440 // 16 * 16
+    assert benches._room(config, 3000, 17_000, 192, 1.0) == 3000
+    assert benches._room(config, 0, 90_000, 192, 64.0) == 65_536
+    with pytest.raises(UsageError, match=r"what kv_cache_gib=0\.01 holds"):
+        benches._room(config, 0, 17_000, 192, 0.01)
+    with pytest.raises(UsageError, match="max_model_len"):
+        benches._room(config, 100, 17_000, 192, 1.0)
+    monkeypatch.setattr(benches, "has_gpu", lambda: True)
+    assert benches._room(config, 0, 17_000, 192, 1.0) == 17_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"batches": (1, 0)}, "batch is 0"), ({"batches": ()}, "batch is 0"), ({"prompt_tokens": 0}, "prompt_tokens"),
+        ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "questions"),
+        ({"max_gen_toks": -5}, "max_gen_toks"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
+        ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"),
+        ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
+    ],
+)  # fmt: skip
+def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
+    monkeypatch.setattr(benches, "VllmEngine", None)
+    with pytest.raises(UsageError, match=said):
+        bench("nano", **wrong)
+
+
+def test_a_scheme_without_a_kernel_is_refused_with_the_reason(monkeypatch):
+    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(WorkbookError, match="cannot run FP8 on this device: the CPU build lacks"):
+        bench("nano", weights="dummy", scheme="FP8")
+
+
+def test_random_weights_are_recorded_apart_from_checkpoints(tmp_path):
+    real = one_round((1.0, 1.1), 2.0)
+    run = RunFolder.at(tmp_path)
+    for found in (real, replace(real, weights="dummy"), replace(real, weights="dummy", scheme="W4A16")):
+        record(run, found.label, found)
+    assert {r["recipe"] for r in run.read_results("speed")} == {
+        "baseline",
+        "dummy m BF16 4 layers",
+        "dummy m W4A16 4 layers",
+    }
+    details = run.read_results("speed")[0]["details"]
+    assert details["layers"] == 4 and "torch" in details["versions"]
 
 
 def test_arguments_that_contradict_each_other():

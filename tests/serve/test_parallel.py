@@ -130,7 +130,7 @@ def test_the_number_of_copies_is_no_other_way_of_asking():
 
 
 def test_the_roof_of_shared_gpus_is_their_sum():
-    card = Roof(3e11, 1e14, "copying", "cuda")
+    card = Roof(3e11, {"16-bit": 1e14}, "copying", "cuda")
     assert card.of(1) is card
     assert card.of(2).bandwidth == 6e11 and "2 GPUs" in card.of(2).how
-    assert Roof(3e10, 1e12, "copying", "cpu").of(2).bandwidth == 3e10
+    assert Roof(3e10, {"16-bit": 1e12}, "copying", "cpu").of(2).bandwidth == 3e10
