@@ -133,6 +133,9 @@ def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
             "SLEEP is set by `matrix` and by `parameters`",
         ),
         ({"recipes": ["w8a9"]}, "Did you mean w8a8"),
+        ({"tensor_parallel_size": 2}, "no chapter of this sweep has TENSOR_PARALLEL_SIZE"),
+        ({"tasks": ["nano_gsm"]}, "no chapter of this sweep has TASKS"),
+        ({"parameters": {5: 3}}, "No parameter is named '5'"),
         ({"models": ["nanoo"]}, "Did you mean nano"),
     ],
 )

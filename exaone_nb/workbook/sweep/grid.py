@@ -22,7 +22,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.parallel import check_sizes
 from exaone_nb.paths import NOTEBOOKS, RUNS
-from exaone_nb.workbook.chapters import discover, in_order, select
+from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.names import CHECKS, check_chapter
 from exaone_nb.workbook.runner import folder_for, values_for
 
@@ -123,6 +123,7 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, s
     chosen = in_order(select(discover(notebooks), _chapters(document)))
     axes = _axes(document)
     fixed = _fixed(document, axes)
+    _heard(document, chosen)
     runs: list[SweepRun] = []
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
@@ -305,6 +306,18 @@ def _fixed(document: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, An
     return fixed
 
 
+def _heard(document: Mapping[str, Any], chapters: Sequence[Chapter]) -> None:
+    """Refuse a key that is short for a parameter which none of the chapters has."""
+    short = {key: parameter for key, (parameter, _) in AXES.items()} | PARALLEL
+    for key in (key for key in short if key in document):
+        if not any(p.name == short[key] for chapter in chapters for p in chapter.parameters):
+            raise UsageError(
+                f"{key} is given, and no chapter of this sweep has {short[key]}.",
+                expected=f"a chapter that has it; these are {', '.join(c.number for c in chapters)}.",
+                remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
+            )
+
+
 def _twice(parameter: str, one: str, other: str) -> UsageError:
     return UsageError(
         f"{parameter} is set by `{one}` and by `{other}`.",
@@ -385,7 +398,7 @@ def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         raise UsageError(
             f"{key}: {found!r}", expected="names with values.", remedy=f"For instance {key}: {{LIMIT: 64}}."
         )
-    return found
+    return {str(name): value for name, value in found.items()}
 
 
 def _number(document: Mapping[str, Any], key: str, default: float, *, above: bool = False) -> float:
