@@ -136,11 +136,15 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
     """Hold what a person typed into the parameters cell of an open notebook to the same schema as `-p`.
 
     `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
-    Raises UsageError for a value that does not fit.
+    Raises UsageError for a value that does not fit and for a name of nothing, WorkbookError for a model nobody knows.
     """
+    from exaone_nb.workbook.names import check_chapter  # which itself needs Chapter
+
     (chapter,) = select(discover(), [number])
     typed = {p.name: namespace[p.name] for p in chapter.parameters if p.name in namespace}
-    namespace.update(validate(chapter.parameters, typed))
+    values = validate(chapter.parameters, typed)
+    check_chapter(chapter, values)
+    namespace.update(values)
 
 
 def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:

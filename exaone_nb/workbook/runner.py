@@ -27,6 +27,7 @@ from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.explain import Failure, explain
+from exaone_nb.workbook.names import check_chapter
 from exaone_nb.workbook.parameters import RUN_DIR, coerce, unknown
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.report.pdf import require_browser
@@ -106,7 +107,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
     """Chapter number -> values that differ from nothing but were given, coerced.
 
     `NAME` goes to every chapter that has it, `05.NAME` or {"05": {NAME: …}} to one. Raises UsageError for a name
-    that no selected chapter has, and for a value that does not fit.
+    that no selected chapter has, for a value that does not fit, and for a model, recipe, task or card that nobody knows.
     """
     flat: dict[tuple[str, str], Any] = {}
     for name, value in given.items():
@@ -128,6 +129,8 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             raise unknown(name, known)
         for chapter, parameter in holders:
             values[chapter.number][name] = coerce(parameter, value)
+    for chapter in chapters:
+        check_chapter(chapter, values[chapter.number])
     return values
 
 

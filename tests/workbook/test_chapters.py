@@ -49,8 +49,8 @@ def test_a_circle_is_named(tmp_path):
 
 
 def test_values_go_to_all_or_to_one(chapters):
-    values = values_for(chapters, {"N": "5", "05.N": 3, "02": {"MODEL": "x"}})
-    assert values["00"] == {"N": 5} and values["05"] == {"N": 3} and values["02"] == {"N": 5, "MODEL": "x"}
+    values = values_for(chapters, {"N": "5", "05.N": 3, "02": {"MODEL": "org/x"}})
+    assert values["00"] == {"N": 5} and values["05"] == {"N": 3} and values["02"] == {"N": 5, "MODEL": "org/x"}
 
 
 @pytest.mark.parametrize("given", [{"07.N": 3}, {"05.M": 3}, {"RUN_DIR": "x"}, {"N": 4}])

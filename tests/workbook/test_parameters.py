@@ -73,6 +73,8 @@ def test_values_typed_in_a_notebook_meet_the_same_check():
     namespace = {"SAMPLES": "16", "RECIPES": ["w8a8"], "other": None}
     check_parameters("05", namespace)
     assert namespace == {"SAMPLES": 16, "RECIPES": ["w8a8"], "other": None}
+    with pytest.raises(UsageError, match="Did you mean w8a8"):
+        check_parameters("05", {"RECIPES": ["w8a9"]})
     with pytest.raises(UsageError, match="SAMPLES = 'many' is not of type int"):
         check_parameters("05", {"SAMPLES": "many"})
 

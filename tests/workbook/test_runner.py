@@ -235,7 +235,9 @@ def test_secrets_do_not_reach_what_is_shared(tmp_path, monkeypatch):
     write_notebook(
         folder, "02_b", [("code", "raise ValueError(__import__('os').environ['PLANTED_API_TOKEN'])")]
     )
-    run(out=out, folder=folder, parameters={"MODEL": str(tmp_path / "planted-secret-31415926")}, single=True)
+    model = tmp_path / "planted-secret-31415926"
+    model.mkdir()
+    run(out=out, folder=folder, parameters={"MODEL": str(model)}, single=True)
     written = [p for p in out.rglob("*") if p.is_file()]
     assert len(written) >= 6
     for path in written:
@@ -345,6 +347,7 @@ def test_a_pdf_without_a_browser_is_refused_before_anything_starts(chain, tmp_pa
         {"timeout_s": float("nan")},
         {"memory_gb": -5},
         {"parameters": {"05": {1: 2}}},
+        {"parameters": {"MODEL": "nanoo"}},
         {"out": ".."},
     ],
 )
