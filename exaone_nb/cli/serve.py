@@ -151,6 +151,11 @@ def _show(console: Console, found: Bench) -> None:
             markup=False,
         )
     document = found.document()
+    if found.parameters["enforce_eager"]:
+        console.print(
+            "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default.",
+            markup=False,
+        )
     console.print(
         f"Kernel: {found.kernel}. Started in {found.start_seconds:.1f} s. {document['machine_in_words']}; memory "
         f"{found.roof.bandwidth / 1e9:.1f} GB/s ({found.roof.how}).",
