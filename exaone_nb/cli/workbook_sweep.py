@@ -167,7 +167,8 @@ def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> Non
     for run in grid.runs:
         why = reasons[run.name]
         state = [("kept" if not why else why if why == NOT_YET else f"again: {why}")] if told else []
-        table.add_row(*(escape(str(value)) for value in (run.name, *run.varied.values(), *state)))
+        cells = (", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in run.varied.values())
+        table.add_row(*map(escape, (run.name, *cells, *state)))
     console.print(table)
     console.print(_estimate(grid, reasons), markup=False, highlight=False)
 

@@ -32,7 +32,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.parallel import check_sizes
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
-from exaone_nb.workbook.names import CHECKS, check_chapter
+from exaone_nb.workbook.names import CHECKS
 from exaone_nb.workbook.runner import folder_for, values_for
 
 DEFAULT_CHAPTERS = ("05", "06", "07", "08")
@@ -128,9 +128,8 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, s
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
         parameters = {**fixed, **varied}
-        for chapter, fitted in zip(chosen, values_for(chosen, parameters).values(), strict=True):
+        for fitted in values_for(chosen, parameters).values():  # refuses unfit values and names of nothing
             _check_sizes(fitted)
-            check_chapter(chapter, fitted)
         # A worker on a cluster stands in another folder: what is here is named in full.
         runs.append(
             SweepRun(_folder_name(varied), varied, {k: _in_full(k, v) for k, v in parameters.items()})
