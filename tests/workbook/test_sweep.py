@@ -262,6 +262,15 @@ def test_what_no_longer_holds_is_done_again_and_says_why(notebooks, tmp_path):
 
 
 @pytest.mark.notebook
+def test_force_runs_again_what_did_not_change(notebooks, tmp_path):
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
+    sweep(grid)
+    (result,) = sweep(grid, force=True).results
+    record = json.loads((grid.folder / "w8a8-seed0" / "run.json").read_text())
+    assert result.status == "ok" and record["chapters"]["01"]["stale_because"] == "--force"
+
+
+@pytest.mark.notebook
 def test_two_sweeps_in_one_folder_keep_out_of_each_others_way(notebooks, tmp_path):
     grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
 
