@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -269,6 +270,20 @@ def test_force_runs_again_what_did_not_change(notebooks, tmp_path):
     before = measured.stat().st_mtime_ns
     (result,) = sweep(grid, force=True).results
     assert result.status == "ok" and measured.stat().st_mtime_ns > before
+
+
+@pytest.mark.notebook
+def test_a_run_that_a_killed_sweep_left_behind_is_waited_for(notebooks, tmp_path):
+    """It ends within seconds, and holds its folder until then; the sweep started again at once must not fail by it."""
+    from filelock import FileLock
+
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
+    (grid.folder / "w8a8-seed0").mkdir(parents=True)
+    left_behind = FileLock(grid.folder / "w8a8-seed0" / ".lock", thread_local=False)
+    left_behind.acquire()
+    threading.Timer(2.5, left_behind.release).start()
+    (result,) = sweep(grid).results
+    assert (result.status, result.why) == ("ok", "")
 
 
 @pytest.mark.notebook

@@ -94,10 +94,9 @@ def _call(grid: Grid, run: SweepRun, force: bool = False) -> dict[str, Any]:
 
 def _execute_on_worker(call: dict[str, Any], store: str) -> dict[str, Any]:
     """Runs on the cluster. Installed there must be the same workbook, in the same place."""
-    from exaone_nb.workbook.sweep.task import execute, wait_for_lock
+    from exaone_nb.workbook.sweep.task import execute
 
     if not store:
-        wait_for_lock(Path(call["folder"]))
         return execute(**call)
     import fsspec
 

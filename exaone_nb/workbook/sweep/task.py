@@ -27,6 +27,7 @@ from exaone_nb.workbook.runner import values_for
 
 GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.2
+LEFT_BEHIND_SECONDS = 60.0
 NOT_YET = "not run yet"
 
 
@@ -107,6 +108,7 @@ def execute(
         except (OSError, WorkbookError) as error:
             return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
         since = log.tell()
+        wait_for_lock(target, should_stop)
         process = subprocess.Popen(
             command,
             stdout=log,
@@ -134,13 +136,18 @@ def execute(
     return TaskResult(name, "failed", seconds, reason(target, since, process.returncode)).as_dict()
 
 
-def wait_for_lock(folder: Path, seconds: float = 60.0) -> None:
-    """Wait until the run that a lost worker left behind has let go of `folder`; after `seconds` go on anyway."""
+def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Wait until the run that a killed sweep or a lost worker left behind has ended, which takes it some seconds.
+
+    After LEFT_BEHIND_SECONDS go on anyway: the run then says who holds the folder.
+    """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(Timeout), FileLock(folder / store.LOCK).acquire(timeout=seconds):
-        pass
+    deadline = time.monotonic() + LEFT_BEHIND_SECONDS
+    lock = FileLock(folder / store.LOCK)
+    while not should_stop() and time.monotonic() < deadline:
+        with contextlib.suppress(Timeout), lock.acquire(timeout=POLL_SECONDS):
+            return
 
 
 def stop(process: subprocess.Popen[Any]) -> None:
