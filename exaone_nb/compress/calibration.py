@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.compress.arguments import check_keys, is_number
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA, ROOT
 
 DEFAULT_SOURCE = "nano_calibration"
 # What a row may call its conversation; MANTA-1M says "conversations".
 MESSAGE_FIELDS = ("messages", "conversations")
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+# A name that ends so is a file that is missing, not a hub id.
+FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,17 @@ class Source:
 
     @property
     def path(self) -> Path | None:
-        """The file on this disk, or None for a hub data set."""
-        if self.name == self.name.removesuffix(".jsonl") and "/" not in self.name:
-            return DATA / "calibration" / f"{self.name}.jsonl"
-        path = Path(self.name)
-        if self.name.endswith((".jsonl", ".json")):
-            return path if path.is_absolute() or path.exists() else ROOT / path
-        return None
+        """The file on this disk (it may be missing), or None for a hub data set."""
+        typed = Path(self.name).expanduser()
+        if typed.is_absolute():
+            return typed
+        if (ours := DATA / "calibration" / f"{self.name}.jsonl").is_file():
+            return ours
+        # Paths of recipes that come with the workbook count from its folder.
+        if not typed.exists() and (ROOT / typed).is_file():
+            return ROOT / typed
+        hub = HUB_ID.fullmatch(self.name) and not typed.exists() and typed.suffix not in FILES
+        return None if hub else typed
 
 
 @dataclass(frozen=True)
@@ -54,29 +63,27 @@ class Calibration:
     @classmethod
     def parse(cls, document: dict[str, Any], recipe: str = "") -> Calibration:
         """From a recipe's `calibration` mapping. Raises UsageError, naming the key."""
-        allowed = {"source", "sources", "samples", "length", "seed", "template", "generation_prompt"}
-        if not isinstance(document, dict) or set(document) - allowed:
-            unknown = sorted(set(document) - allowed) if isinstance(document, dict) else document
+        what = f"Recipe {recipe}: calibration"
+        allowed = ("source", "sources", "samples", "length", "seed", "template", "generation_prompt")
+        check_keys(document, allowed, what)
+        if {"source", "sources"} <= set(document):
+            raise UsageError(f"{what} has both source and sources.", expected="one of them.")
+        sources = document.get("sources", [document.get("source", DEFAULT_SOURCE)])
+        if not isinstance(sources, list) or not sources:
             raise UsageError(
-                f"Recipe {recipe}: calibration has {unknown}.",
-                expected=f"keys among {', '.join(sorted(allowed))}.",
+                f"{what}: sources is {sources!r}.", expected="a list of names or {name, share, field}."
             )
-        document = dict(document)
-        sources = document.pop("sources", None) or [document.pop("source", DEFAULT_SOURCE)]
-        document.pop("source", None)
-        made = tuple(Source(**s) if isinstance(s, dict) else Source(str(s)) for s in sources)
-        calibration = cls(sources=made, **document)
-        for key in ("samples", "length"):
-            value = getattr(calibration, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(
-                    f"Recipe {recipe}: calibration {key} is {value!r}.", expected="a whole number above 0."
-                )
-        if any(s.share <= 0 for s in made):
-            raise UsageError(
-                f"Recipe {recipe}: a source has a share of 0 or less.", expected="shares above 0."
-            )
-        return calibration
+        made = tuple(_source(source, what) for source in sources)
+        rest = {key: value for key, value in document.items() if key not in ("source", "sources")}
+        for key, value in rest.items():
+            number = isinstance(value, int) and not isinstance(value, bool)
+            if key in ("template", "generation_prompt") and not isinstance(value, bool):
+                raise UsageError(f"{what}: {key} is {value!r}.", expected="true or false, without quotes.")
+            if key in ("samples", "length") and not (number and value > 0):
+                raise UsageError(f"{what}: {key} is {value!r}.", expected="a whole number above 0.")
+            if key == "seed" and not number:
+                raise UsageError(f"{what}: seed is {value!r}.", expected="a whole number.")
+        return cls(sources=made, **rest)
 
     def counts(self) -> list[int]:
         """Samples per source: shares by largest remainder, summing to `samples`."""
@@ -103,8 +110,26 @@ class Calibration:
         for source in self.sources:
             digest.update(json.dumps([source.name, source.share, source.field]).encode())
             if source.path is not None:
-                digest.update(_read_bytes(source.path))
+                digest.update(_read_bytes(source))
         return digest.hexdigest()
+
+
+def _source(document: Any, what: str) -> Source:
+    if isinstance(document, str):
+        document = {"name": document}
+    what = f"{what}: source"
+    check_keys(document, ("name", "share", "field"), what)
+    for key in ("name", "field"):
+        value = document.get(key, "" if key == "field" else None)
+        if not isinstance(value, str) or (key == "name" and not value):
+            raise UsageError(
+                f"{what}: {key} is {value!r}.",
+                expected="a JSONL file or a hub id ORG/NAME." if key == "name" else "a name.",
+            )
+    share = document.get("share", 1.0)
+    if not (is_number(share) and share > 0):
+        raise UsageError(f"{what}: share is {share!r}.", expected="a number above 0.")
+    return Source(**document)
 
 
 def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
@@ -127,8 +152,8 @@ def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] 
     if source.path is None:
         return _read_hub(source, at_least)
     found = []
-    text = _read_bytes(source.path).decode("utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: it also splits at characters that are allowed inside a JSON string, such as U+2028.
+    for number, line in enumerate(_text(source).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -141,7 +166,7 @@ def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] 
             ) from error
         found.append(_content(row, source, number))
     if not found:
-        raise WorkbookError(f"The calibration file {source.path.name} is empty.", remedy="Name another file.")
+        raise WorkbookError(f"The calibration file {source.name} is empty.", remedy="Name another file.")
     if len(found) < at_least:
         raise WorkbookError(
             f"{source.path.name} has {len(found)} samples, but {at_least} are asked of it.",
@@ -156,11 +181,15 @@ def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | st
     value = row[key] if key else None
     if isinstance(value, str) and value:
         return value
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(m, dict) and {"role", "content"} <= set(m) for m in value)
-    ):
+    messages = isinstance(value, list) and value and all(isinstance(m, dict) for m in value)
+    if messages and all({"role", "content"} <= set(m) for m in value):
+        for message in value:
+            if not isinstance(message["content"], str):
+                raise WorkbookError(
+                    f"{source.name}, line {number}: a message's content is {_kind(message['content'])}.",
+                    expected='text, such as {"role": "user", "content": "…"}.',
+                    remedy="Write the message's text as one string, or leave the line out.",
+                )
         return value
     keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
     raise WorkbookError(
@@ -168,6 +197,10 @@ def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | st
         expected="a list of {role, content} messages, or a text.",
         remedy="Name the field that holds the text (calibration: sources: [{name: …, field: …}]).",
     )
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
 
 
 def _read_hub(source: Source, at_least: int) -> list[Any]:
@@ -186,14 +219,52 @@ def _read_hub(source: Source, at_least: int) -> list[Any]:
     return [_content(row, source, number) for number, row in enumerate(data, 1)]
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(source: Source) -> bytes:
     try:
-        return path.read_bytes()
+        if source.path.exists() and not source.path.is_file():
+            raise OSError(0, "it is not a file")
+        return source.path.read_bytes()
     except OSError as error:
         raise WorkbookError(
-            f"The calibration file {path} cannot be read ({error.strerror}).",
-            expected="a JSONL file.",
-            remedy="Check the path; the files of the workbook are in data/calibration/.",
+            f"The calibration file {source.name} cannot be read ({error.strerror}).",
+            expected="a JSONL file, a file of data/calibration/ by its name, or a hub data set ORG/NAME.",
+            remedy=f"Check the path; it counts from {Path.cwd()}.",
+        ) from error
+
+
+def _text(source: Source) -> str:
+    """The file's text. A byte order mark at its beginning, as Windows editors write it, is dropped."""
+    content = _read_bytes(source)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise WorkbookError(
+            f"{source.name}, line {number} is not UTF-8 (byte {content[error.start]:#04x}).",
+            expected="a JSONL file in UTF-8.",
+            remedy="Save it as UTF-8; Korean text from Windows is often CP949: iconv -f CP949 -t UTF-8 OLD > NEW.",
+        ) from error
+
+
+def render(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
+    """A conversation in the tokenizer's chat template, as text.
+
+    Raises WorkbookError when there is no template, or when it does not take these messages.
+    """
+    if not getattr(tokenizer, "chat_template", True):
+        raise WorkbookError(
+            "The model has no chat template, and the calibration text is conversations.",
+            expected="a chat_template.jinja beside the weights.",
+            remedy="Copy the original model's, or set `template: false` in the recipe's calibration.",
+        )
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except Exception as error:  # a template is a program: it may raise anything
+        roles = ", ".join(dict.fromkeys(repr(m["role"]) for m in messages))
+        raise WorkbookError(
+            f"The model's chat template refuses a conversation with the roles {roles} ({error}).",
+            expected="roles that the template knows, as a rule system, user and assistant.",
+            remedy="Rename the roles in the calibration file, or set `template: false` in the recipe's calibration.",
         ) from error
 
 
@@ -202,11 +273,10 @@ def tokenize(calibration: Calibration, tokenizer: Any) -> list[list[int]]:
     ids = []
     for row in rows(calibration):
         if isinstance(row, str) or not calibration.template:
-            text = row if isinstance(row, str) else "\n".join(str(m["content"]) for m in row)
+            text = row if isinstance(row, str) else "\n".join(m["content"] for m in row)
             tokens = tokenizer(text)["input_ids"]
         else:
-            prompt = calibration.generation_prompt
-            text = tokenizer.apply_chat_template(row, tokenize=False, add_generation_prompt=prompt)
+            text = render(tokenizer, row, add_generation_prompt=calibration.generation_prompt)
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         if not tokens:
             raise WorkbookError("A calibration sample has no tokens.", remedy="Remove empty samples.")

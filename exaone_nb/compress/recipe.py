@@ -22,18 +22,17 @@ from typing import Any
 
 import yaml
 
+from exaone_nb.compress import arguments
+from exaone_nb.compress.arguments import OBSERVERS, is_number, is_whole, one_of
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 
 FOLDER = DATA / "recipes"
 METHODS = ("rtn", "gptq")
-TRANSFORMS = ("awq", "smoothquant")
 GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
 # Also understood, so that a plan can say why they do nothing where people put them.
 OTHER_SETTINGS = ("observer", "group_size", "max_position_embeddings")
-# How llm-compressor finds the range of the weights; memoryless_minmax is its default.
-OBSERVERS = ("memoryless_minmax", "static_minmax", "minmax", "memoryless_mse", "mse", "imatrix_mse")
 KEYS = (
     "title",
     "purpose",
@@ -116,9 +115,13 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
             )
         path = FOLDER / f"{recipe}.yaml"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise WorkbookError(f"There is no recipe file {path}.", remedy="Check the path.") from error
+    except OSError as error:
+        raise WorkbookError(
+            f"{path} cannot be read ({error.strerror}).", expected="a YAML file.", remedy="Check the path."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise WorkbookError(
             f"{path.name} is not YAML: {error}", remedy="See data/recipes/ for examples."
@@ -133,44 +136,39 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
 def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     """Check a recipe document and build the Recipe. Raises UsageError, naming the key."""
     document = {k: v for k, v in document.items() if k != "name"}
-    for key in document:
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            raise UsageError(
-                f"Recipe {name}: unknown key {key!r}.",
-                expected=f"keys among {', '.join(KEYS)}.",
-                remedy=f"Did you mean {near[0]}?" if near else "",
-            )
-    method = _one_of(document.get("method", "rtn"), METHODS, f"Recipe {name}: method")
-    transform = document.get("transform")
-    if transform is not None:
-        transform = {"type": transform} if isinstance(transform, str) else dict(transform)
-        _one_of(transform.get("type"), TRANSFORMS, f"Recipe {name}: transform")
-    settings = dict(document.get("settings") or {})
+    arguments.check_keys(document, KEYS, f"Recipe {name}")
+    method = one_of(document.get("method", "rtn"), METHODS, f"Recipe {name}: method")
+    settings = _given(document, "settings", {})
     _check_settings(settings, name)
     return Recipe(
         name=name,
         groups=_groups(document, name),
         method=method,
-        ignore=_patterns(document.get("ignore", []), f"Recipe {name}: ignore"),
-        settings=settings,
-        transform=transform,
-        kv_cache=_kv_cache(document.get("kv_cache"), name),
-        calibration=Calibration.parse(document.get("calibration") or {}, name),
+        ignore=_patterns(_given(document, "ignore", []), f"Recipe {name}: ignore"),
+        settings=dict(settings),
+        transform=arguments.check_transform(document.get("transform"), name),
+        kv_cache=arguments.check_kv_cache(document.get("kv_cache"), name),
+        calibration=Calibration.parse(_given(document, "calibration", {}), name),
         **{key: str(document.get(key) or "") for key in ("title", "purpose", "served", "known")},
     )
 
 
-def _check_settings(settings: dict[str, Any], name: str) -> None:
+def _given(document: dict[str, Any], key: str, default: Any) -> Any:
+    """The value of a key; the default when it is missing or left blank."""
+    value = document.get(key)
+    return default if value is None else value
+
+
+def _check_settings(settings: Any, name: str) -> None:
+    arguments.check_keys(settings, (*GPTQ_SETTINGS, *OTHER_SETTINGS), f"Recipe {name}: settings")
     for key, value in settings.items():
-        _one_of(key, (*GPTQ_SETTINGS, *OTHER_SETTINGS), f"Recipe {name}: setting")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if key == "dampening_frac" and not (number and 0 < value <= 1):
+        if key == "dampening_frac" and not (is_number(value) and 0 < value <= 1):
             raise UsageError(f"Recipe {name}: dampening_frac is {value!r}.", expected="a number in (0, 1].")
-        if key in ("block_size", "group_size") and not (number and value == int(value) > 0):
+        whole = key in ("block_size", "group_size", "max_position_embeddings")
+        if whole and not (is_whole(value) and value > 0):
             raise UsageError(f"Recipe {name}: {key} is {value!r}.", expected="a whole number above 0.")
         if key == "observer":
-            _one_of(value, OBSERVERS, f"Recipe {name}: observer")
+            one_of(value, OBSERVERS, f"Recipe {name}: observer")
 
 
 def _groups(document: dict[str, Any], name: str) -> tuple[Group, ...]:
@@ -198,7 +196,9 @@ def _group(document: Any, name: str) -> Group:
     scheme = document["scheme"]
     if isinstance(scheme, str):
         scheme = check_scheme(scheme, name)
-    elif not isinstance(scheme, dict) or set(scheme) - {"weights", "input_activations"}:
+    elif isinstance(scheme, dict):
+        arguments.check_scheme(scheme, name)
+    else:
         raise UsageError(
             f"Recipe {name}: scheme {scheme!r}.",
             expected="a preset name, or {weights: {num_bits, type, strategy, …}, input_activations: {…}}.",
@@ -228,24 +228,14 @@ def _patterns(value: Any, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _kv_cache(value: Any, name: str) -> dict[str, Any] | None:
-    if value in (None, False, "none"):
-        return None
-    if value == "fp8":
-        return {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
-    if isinstance(value, dict) and "num_bits" in value:
-        return dict(value)
-    raise UsageError(
-        f"Recipe {name}: kv_cache is {value!r}.", expected="fp8, or {num_bits, type, strategy, …}."
-    )
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key written twice is an error; plain YAML silently takes the last one."""
 
-
-def _one_of(value: Any, allowed: tuple[str, ...], what: str) -> Any:
-    if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        raise UsageError(
-            f"{what} is {value!r}.",
-            expected=f"one of {', '.join(allowed)}.",
-            remedy=f"Did you mean {near[0]}?" if near else "",
-        )
-    return value
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for key in seen if seen.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                problem=f"the key {twice!r} is written twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)

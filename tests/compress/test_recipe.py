@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from exaone_nb.compress import modifiers
+from exaone_nb.compress import arguments, modifiers
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.errors import UsageError, WorkbookError
+
+INF, NAN = float("inf"), float("nan")
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -40,6 +42,68 @@ def test_name_and_prose_are_no_part_of_the_recipes_digest():
         ({"scheme": "W4A16", "calibration": {"sample": 3}}, ["sample", "samples"]),
         ({"scheme": "W4A16", "calibration": {"samples": 0}}, ["0", "above 0"]),
         ({"scheme": "W4A16", "calibration": {"length": "long"}}, ["long"]),
+        ({"scheme": "W4A16", "calibration": {"sources": 5}}, ["sources", "list"]),
+        ({"scheme": "W4A16", "calibration": {"sources": "abc.jsonl"}}, ["sources", "list"]),
+        ({"scheme": "W4A16", "calibration": {"sources": [{"nme": "x"}]}}, ["nme", "name"]),
+        (
+            {"scheme": "W4A16", "calibration": {"sources": [{"name": "x", "share": "a"}]}},
+            ["share", "above 0"],
+        ),
+        (
+            {"scheme": "W4A16", "calibration": {"sources": [{"name": "x", "share": INF}]}},
+            ["share", "above 0"],
+        ),
+        ({"scheme": "W4A16", "calibration": {"source": "a", "sources": ["b"]}}, ["both source and sources"]),
+        ({"scheme": "W4A16", "calibration": {"seed": 1.5}}, ["seed", "whole"]),
+        ({"scheme": "W4A16", "calibration": {"seed": "abc"}}, ["seed", "whole"]),
+        ({"scheme": "W4A16", "calibration": {"template": "no"}}, ["template", "true or false"]),
+        ({"scheme": "W4A16", "calibration": 5}, ["calibration is 5"]),
+        ({"scheme": "W4A16", "settings": 5}, ["settings is 5"]),
+        ({"scheme": "W4A16", "settings": "abc"}, ["settings is 'abc'"]),
+        ({"scheme": "W4A16", "settings": ["a"]}, ["settings is ['a']"]),
+        ({"scheme": "W4A16", "settings": {"block_size": INF}}, ["block_size", "whole"]),
+        ({"scheme": "W4A16", "settings": {"block_size": NAN}}, ["block_size", "whole"]),
+        ({"scheme": "W4A16", "transform": 5}, ["transform is 5", "awq"]),
+        ({"scheme": "W4A16", "transform": [1]}, ["transform is [1]", "awq"]),
+        ({"scheme": "W4A16", "transform": {"type": "awq", "junk": 1}}, ["junk", "n_grid"]),
+        *(
+            ({"scheme": "W4A16", "transform": {"type": kind, "mappings": m}}, ["mapping", "balance"])
+            for kind in ("awq", "smoothquant")
+            for m in (["a"], 5, "ab", [{"foo": 1}], [])
+        ),
+        ({"scheme": "W4A16", "kv_cache": {"num_bits": 99}}, ["kv_cache", "99", "1 to 16"]),
+        ({"scheme": "W4A16", "kv_cache": {"num_bits": 8}}, ["kv_cache", "int8", "type: float"]),
+        ({"scheme": "W4A16", "kv_cache": {"num_bits": 8, "tpye": "float"}}, ["tpye", "type"]),
+        ({"scheme": {"weights": 5}}, ["weights is 5"]),
+        ({"scheme": {"input_activations": {}}}, ["no weights"]),
+        *(
+            ({"scheme": {"weights": weights}}, words)
+            for weights, words in [
+                ({"num_bits": 4, "block_size": 64}, ["block_size", "Did you mean group_size"]),
+                ({"num_bits": 4, "groupsize": 64}, ["groupsize", "Did you mean group_size"]),
+                ({"num_bits": 4, "strategy": "channel", "group_size": 64}, ["contradict", "strategy: group"]),
+                (
+                    {"num_bits": 4, "dynamic": True, "strategy": "group", "group_size": 64},
+                    ["dynamic", "false"],
+                ),
+                ({"num_bits": 3, "type": "float"}, ["num_bits is 3", "4 or 8"]),
+                ({"num_bits": 16}, ["num_bits is 16", "2 to 8"]),
+                ({"num_bits": 4, "type": "float"}, ["4-bit floats", "NVFP4"]),
+                ({"num_bits": 8, "strategy": "token", "dynamic": True}, ["token", "channel"]),
+                ({"num_bits": 8, "block_structure": [128, 128]}, ["block_structure", "strategy: block"]),
+                ({"num_bits": 4, "group_size": 64, "actorder": "group"}, ["actorder", "static"]),
+                ({"num_bits": 4, "group_size": 64, "observer": "mean"}, ["observer", "minmax"]),
+            ]
+        ),
+        *(
+            ({"scheme": {"weights": {"num_bits": 8}, "input_activations": given}}, words)
+            for given, words in [
+                ({"num_bits": 8, "strategy": "token"}, ["token", "dynamic: true"]),
+                ({"num_bits": 8, "strategy": "channel"}, ["channel", "token"]),
+                ({"num_bits": 8, "actorder": "static"}, ["actorder", "weights only"]),
+                ({"num_bits": 8, "dynamic": "locally"}, ["dynamic", "local"]),
+            ]
+        ),
     ],
 )
 def test_a_wrong_recipe_is_refused_with_the_key_named(document, words):
@@ -54,7 +118,9 @@ def test_unknown_recipe_names_the_nearest():
         recipes.load("w4a16_gptk")
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "scheme: [unclosed", ""])
+@pytest.mark.parametrize(
+    "text", ["- a\n- b\n", "scheme: [unclosed", "", "scheme: W4A16\nscheme: W8A8\n", "a: {b: 1, b: 2}"]
+)
 def test_a_file_that_is_no_recipe(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
@@ -62,6 +128,20 @@ def test_a_file_that_is_no_recipe(tmp_path, text):
         recipes.load(path)
     with pytest.raises(WorkbookError, match="no recipe file"):
         recipes.load(tmp_path / "missing.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(WorkbookError, match="cannot be read"):
+        recipes.load(tmp_path / "folder.yaml")
+
+
+@pytest.mark.heavy
+def test_the_keys_of_explicit_arguments_are_those_of_the_library():
+    from compressed_tensors.quantization import QuantizationArgs
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    assert set(arguments.KEYS) == set(QuantizationArgs.model_fields)
+    assert set(arguments.TRANSFORMS["awq"]) <= set(AWQModifier.model_fields)
+    assert set(arguments.TRANSFORMS["smoothquant"]) <= set(SmoothQuantModifier.model_fields)
 
 
 def test_modifiers_of_the_slides_recipe():
