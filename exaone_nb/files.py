@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,43 +61,79 @@ def staged_file(destination: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def staged_directory(destination: str | Path) -> Iterator[Path]:
-    """Yield an empty directory beside `destination`; swap it into place only if the block succeeds.
+    """Yield an empty directory near `destination`; swap it into place only if the block succeeds.
 
-    Raises WorkbookError when the disk is full.
+    What earlier processes left behind when they were killed is cleared away first. Raises WorkbookError when the disk
+    is full.
     """
     destination = Path(destination)
     with _said_plainly(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(
-            tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent)
-        )
-        try:
+        _clear_leftovers(destination)
+        with _room(destination) as room:
+            staging = room / "new"
+            staging.mkdir()
             yield staging
             os.chmod(staging, 0o755)
-            _swap(staging, destination)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            _swap(staging, destination, room / "old")
 
 
-def _swap(staging: Path, destination: Path) -> None:
+@contextmanager
+def _room(destination: Path) -> Iterator[Path]:
+    """A temporary directory beside `destination`, locked for as long as this process uses it."""
+    from filelock import FileLock
+
+    made = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".new", dir=destination.parent))
+    room = made.with_suffix(".part")
+    lock = FileLock(made / "lock")
+    lock.acquire()
+    try:
+        made.rename(room)  # under this name others may clear it away, and by now it is locked
+        yield room
+    finally:
+        _clear(room, destination)
+        lock.release()
+
+
+def _clear_leftovers(destination: Path) -> None:
+    """Remove the rooms of processes that were killed; one that is still at work holds its lock."""
+    from filelock import FileLock, Timeout
+
+    ours = re.compile(rf"\.{re.escape(destination.name)}\.[^.]+\.part")
+    for room in list(destination.parent.iterdir()):
+        if not (ours.fullmatch(room.name) and room.is_dir()):
+            continue
+        lock = FileLock(room / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            continue
+        _clear(room, destination)
+        lock.release()
+
+
+def _clear(room: Path, destination: Path) -> None:
+    """Remove a room. If it holds the only copy of what stood at `destination`, that goes back first."""
+    if (room / "old").exists() and not destination.exists():
+        os.replace(room / "old", destination)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def _swap(staging: Path, destination: Path, old: Path) -> None:
     """Put one directory in another's place, in two renames, so that at every moment either the old or the new is whole.
 
     The old one is put back if the second rename fails.
     """
     if destination.is_symlink():
         destination.unlink()
-    if not destination.exists():
-        os.replace(staging, destination)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".old", dir=destination.parent))
-    os.replace(destination, old / "was")
     try:
+        if destination.exists():
+            os.replace(destination, old)
         os.replace(staging, destination)
     except BaseException:
-        os.replace(old / "was", destination)
+        if old.exists() and not destination.exists():
+            os.replace(old, destination)
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(destination: str | Path, text: str) -> Path:

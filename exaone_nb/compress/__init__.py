@@ -5,6 +5,7 @@
     modules.py      which module a pattern matches, and which scheme wins
     plan.py         the dry run: module -> scheme, findings, predicted bytes, where it can be served
     quantize.py     runs llm-compressor, atomically, and writes the manifest
+    output.py       where a checkpoint may be put: nothing that is not ours is replaced
     serving.py      where a plan can be served; differences.py compares two recipes in effect
     formats.py      number grids, round-to-nearest by hand, unpacking what is stored
     gptq.py         GPTQ on one layer, small enough to read

@@ -28,24 +28,37 @@ def read(folder: str | Path) -> dict[str, Any] | None:
 
 
 def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
-    """True when every weight file the manifest lists is there with the recorded SHA-256."""
-    return all(
+    """True when every file the manifest lists is there with the recorded size and SHA-256."""
+    return "beside" in document and all(
         (path := Path(folder) / name).is_file()
         and path.stat().st_size == entry["bytes"]
         and sha256_of(path) == entry["sha256"]
-        for name, entry in document["files"].items()
+        for name, entry in (document["files"] | document["beside"]).items()
     )
+
+
+def listed(document: dict[str, Any]) -> set[str]:
+    """Names of all files of the checkpoint, the manifest's own included."""
+    return {NAME, *document["files"], *document.get("beside", ())}
+
+
+def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """{files: weight files, beside: all others}, each name -> {bytes, sha256}."""
+    entries = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != NAME
+    }
+    weights = {name: entry for name, entry in entries.items() if name.endswith(".safetensors")}
+    return {"files": weights, "beside": {k: v for k, v in entries.items() if k not in weights}}
 
 
 def make(
     folder: Path, *, plan: Any, recipe: Recipe, seconds: float, fallback: list[str], **facts: Any
 ) -> dict[str, Any]:
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(folder.glob("*.safetensors"))
-    }
-    actual = sum(entry["bytes"] for entry in files.values())
+    entries = file_entries(folder)
+    actual = sum(entry["bytes"] for entry in entries["files"].values())
     duplicates = find_duplicates(folder)
     names = {path.name for path in folder.iterdir()}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -71,7 +84,7 @@ def make(
         "predicted_bytes": plan.predicted_bytes,
         "actual_bytes": actual,
         "unquantized_bytes": plan.unquantized_bytes,
-        "files": files,
+        **entries,
         "tied": bool(config.get("tie_word_embeddings")),
         "quantization_config": config.get("quantization_config"),
         "duplicates": duplicates,

@@ -19,6 +19,7 @@ from exaone_nb import catalog
 from exaone_nb.compress import engine, manifest, modifiers
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.memory import check_memory
+from exaone_nb.compress.output import check_out
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.compress.usage import Meter
@@ -51,13 +52,14 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
 
-    Raises WorkbookError when the plan has errors, when disk or memory will not do, or when llm-compressor refuses;
-    `out` is then as it was. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
+    `out` must be new, empty, or a checkpoint made here (see `output.py`). Raises WorkbookError when it is not, when the
+    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
     short answer in both thinking modes from the saved files.
     """
     recipe, out = recipes.load(recipe), Path(out)
     source = catalog.weights_folder(model)
-    weights = _weights(source)
+    check_out(out, source)
+    inputs = _inputs(source)
     # All inputs are looked at before anything heavy is loaded.
     calibration = ""
     if modifiers.needs_data(recipe):
@@ -65,7 +67,7 @@ def quantize(
         calibration = recipe.calibration.fingerprint()
     plan = make_plan(model, recipe)
     plan.raise_if_errors()
-    mark = fingerprint(weights, recipe, calibration)
+    mark = fingerprint(inputs, recipe, calibration)
     if (
         reuse
         and (found := manifest.read(out))
@@ -82,6 +84,8 @@ def quantize(
             facts = engine.compress(source, recipe, staging, say=say, trust_remote_code=trust_remote_code)
         for path in _companions(source):
             shutil.copy2(path, staging / path.name)
+        for path in staging.iterdir():
+            path.chmod(0o644)  # safetensors writes files that only their owner can read
         write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
         say("checking what was written")
         document = manifest.make(
@@ -90,7 +94,7 @@ def quantize(
             recipe=recipe,
             fingerprint=mark,
             model=catalog.resolve(model).name,
-            source_files={path.name: sha for path, sha in weights.items()},
+            source_files=inputs,
             calibration={
                 "fingerprint": calibration,
                 "samples": facts["samples"],
@@ -121,6 +125,7 @@ def quantize(
 def copy_baseline(model: str | Path, out: str | Path) -> Path:
     """Put the unquantized model beside the checkpoints: weights as links, so that it costs no disk, if possible."""
     source, out = catalog.weights_folder(model), Path(out)
+    check_out(out, source, baseline=True)
     with staged_directory(out) as staging:
         for path in [*_weights(source), source / "config.json", *_companions(source)]:
             try:
@@ -130,12 +135,15 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
         index = source / "model.safetensors.index.json"
         if index.exists():
             shutil.copy2(index, staging / index.name)
+        # Says that this folder is ours and may be replaced; no fingerprint, because nothing was made.
+        mark = {"schema": 1, "recipe_name": out.name, "baseline": True, "fingerprint": ""}
+        write_json(staging / manifest.NAME, mark | manifest.file_entries(staging))
     return out
 
 
-def fingerprint(weights: dict[Path, str], recipe: Recipe, calibration: str) -> str:
-    """SHA-256 over everything that decides the result: weights, recipe, calibration text, library versions."""
-    parts = [sorted(weights.values()), recipe.digest(), calibration, versions()]
+def fingerprint(inputs: dict[str, str], recipe: Recipe, calibration: str) -> str:
+    """SHA-256 over everything that decides the result: the model's files, recipe, calibration text, versions."""
+    parts = [sorted(inputs.items()), recipe.digest(), calibration, versions()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -150,8 +158,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _weights(source: Path) -> dict[Path, str]:
-    """Weight files -> SHA-256. Raises WorkbookError when there are none."""
+def _weights(source: Path) -> list[Path]:
+    """The weight files. Raises WorkbookError when there are none."""
     files = sorted(source.glob("*.safetensors"))
     if not files:
         raise WorkbookError(
@@ -159,7 +167,13 @@ def _weights(source: Path) -> dict[Path, str]:
             expected="a model folder with weights.",
             remedy="A catalog entry is only a config; name a local folder or a hub id, or use nano.",
         )
-    return {path: sha256_of(path) for path in files}
+    return files
+
+
+def _inputs(source: Path) -> dict[str, str]:
+    """Name -> SHA-256 of every file of the model that reaches the checkpoint: weights, config, companions, code."""
+    files = [*_weights(source), *source.glob("config.json"), *_companions(source), *source.glob("*.py")]
+    return {path.name: sha256_of(path) for path in files}
 
 
 def _companions(source: Path) -> list[Path]:
