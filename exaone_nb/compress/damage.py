@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exaone_nb.compress.calibration import Source, read_source
+from exaone_nb.compress.calibration import Source, read_source, render
 from exaone_nb.errors import WorkbookError
 
 if TYPE_CHECKING:
@@ -86,11 +86,9 @@ def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> tuple[list[
     The template cannot be asked for the whole: like EXAONE's, it drops the thoughts of answers already given. So
     the prompt is rendered, with thinking on where the answer thinks, and the answer is put behind it.
     """
-    answer = str(messages[-1]["content"])
+    answer = messages[-1]["content"]
     thinking = "</think>" in answer
-    prompt = tokenizer.apply_chat_template(
-        messages[:-1], tokenize=False, add_generation_prompt=True, enable_thinking=thinking
-    )
+    prompt = render(tokenizer, messages[:-1], add_generation_prompt=True, enable_thinking=thinking)
     before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     text = answer.removeprefix("<think>\n") + (tokenizer.eos_token or "")
     return before + tokenizer(text, add_special_tokens=False)["input_ids"], len(before)

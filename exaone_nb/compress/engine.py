@@ -37,43 +37,39 @@ def compress(
         from llmcompressor import oneshot
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        say("loading the model")
         seed_everything(recipe.calibration.seed)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype="auto", trust_remote_code=trust_remote_code
-        )
         tokenizer = _tokenizer(AutoTokenizer, source, trust_remote_code)
-        data, facts = None, {"samples": 0, "tokens": 0}
-        if modifiers.needs_data(recipe):
-            data, facts = _data_set(recipe, tokenizer)
-            say(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
-        else:
-            say("no calibration text needed")
-        try:
-            with _pin_memory_without_accelerator(torch):
-                oneshot(
-                    model=model,
-                    processor=tokenizer,
-                    recipe=modifiers.build(recipe),
-                    dataset=data,
-                    max_seq_length=recipe.calibration.length,
-                    num_calibration_samples=max(facts["samples"], 1),
-                    # Always the same order (longest first), so that one seed gives one result.
-                    shuffle_calibration_samples=False,
-                    trust_remote_code_model=trust_remote_code,
-                )
-            say("saving")
-            model.save_pretrained(out, save_compressed=True)
-        except MemoryError as error:
-            raise WorkbookError(
-                f"The memory ran out while running {recipe.name}.",
-                remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
-            ) from error
-        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-            raise WorkbookError(
-                f"llm-compressor refused the recipe {recipe.name}: {type(error).__name__}: {error}",
-                remedy="Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
-            ) from error
+        with _memory_said_plainly(recipe):
+            data, facts = None, {"samples": 0, "tokens": 0}
+            if modifiers.needs_data(recipe):
+                data, facts = _data_set(recipe, tokenizer)
+                say(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
+            else:
+                say("no calibration text needed")
+            say("loading the model")
+            model = _model(AutoModelForCausalLM, source, trust_remote_code)
+            try:
+                with _pin_memory_without_accelerator(torch):
+                    oneshot(
+                        model=model,
+                        processor=tokenizer,
+                        recipe=modifiers.build(recipe),
+                        dataset=data,
+                        max_seq_length=recipe.calibration.length,
+                        num_calibration_samples=max(facts["samples"], 1),
+                        # Always the same order (longest first), so that one seed gives one result.
+                        shuffle_calibration_samples=False,
+                        trust_remote_code_model=trust_remote_code,
+                    )
+                say("saving")
+                model.save_pretrained(out, save_compressed=True)
+            except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+                if _out_of_memory(error):
+                    raise
+                raise WorkbookError(
+                    f"llm-compressor refused the recipe {recipe.name}: {type(error).__name__}: {error}",
+                    remedy="Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
+                ) from error
         fallback = [line for line in log if "Hessian inversion failed" in line]
     return facts | {"threads": torch.get_num_threads(), "round_to_nearest_fallback": fallback}
 
@@ -86,6 +82,38 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out. torch says it with a RuntimeError, for a GPU and for a CPU in different words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
+
+
+@contextlib.contextmanager
+def _memory_said_plainly(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise WorkbookError(
+            f"The memory ran out while running {recipe.name}.",
+            remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
+        ) from error
+
+
+def _model(auto: Any, source: Path, trust_remote_code: bool) -> Any:
+    try:
+        return auto.from_pretrained(source, dtype="auto", trust_remote_code=trust_remote_code)
+    except Exception as error:  # transformers, safetensors and a model's own code each raise their own kinds
+        if _out_of_memory(error):
+            raise
+        raise WorkbookError(
+            f"The model {source.name} cannot be loaded ({type(error).__name__}: {error}).",
+            expected="whole weight files, and a config.json that belongs to them.",
+            remedy=f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+        ) from error
 
 
 def _tokenizer(auto: Any, source: Path, trust_remote_code: bool) -> Any:

@@ -24,6 +24,11 @@ def of(path, **more) -> Calibration:
         ('{"messages": []}\n', ["no usable field"]),
         ('{"messages": [{"content": "no role"}]}\n', ["no usable field"]),
         ('"just a string"\n', ["no usable field", "str"]),
+        ('{"messages": [{"role": "user", "content": null}]}\n', ["line 1", "content is null"]),
+        (
+            '{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}\n',
+            ["content is a list"],
+        ),
         ('{"text": "a"}\n{"text": "b"}\n', ["has 2 samples", "4 are asked", "at most 2"]),
     ],
 )
@@ -41,6 +46,54 @@ def test_a_missing_file_is_refused_also_by_the_fingerprint(tmp_path):
         calibration.rows(of(tmp_path / "none.jsonl"))
     with pytest.raises(WorkbookError, match=r"cannot be read"):
         of(tmp_path / "none.jsonl").fingerprint()
+
+
+def test_only_line_ends_end_a_line_and_a_byte_order_mark_is_dropped(tmp_path):
+    path = tmp_path / "text.jsonl"
+    lines = ["one\u2028two", "three\u0085four\u2029", "five"]
+    content = "\r\n".join(json.dumps({"text": line}, ensure_ascii=False) for line in lines)
+    path.write_bytes(content.encode("utf-8-sig"))
+    assert calibration.read_source(Source(str(path))) == lines
+
+
+def test_another_encoding_is_refused_with_the_way_out(tmp_path):
+    path = tmp_path / "text.jsonl"
+    path.write_bytes(b'{"text": "a"}\n' + '{"text": "한국어"}\n'.encode("cp949"))
+    with pytest.raises(WorkbookError, match=r"text\.jsonl, line 2 is not UTF-8[\s\S]*iconv -f CP949"):
+        calibration.read_source(Source(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nope.jsonl", "No such file"),
+        ("./foo.txt", "No such file"),
+        ("texts/foo.txt", "No such file"),
+        ("~/nowhere/foo", "No such file"),
+        ("nano_calibratio", "No such file"),
+        ("/tmp", "not a file"),
+        ("some/folder", "not a file"),
+    ],
+)
+def test_a_path_is_never_taken_for_a_hub_data_set(tmp_path, monkeypatch, name, why):
+    import datasets
+
+    (tmp_path / "some" / "folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("asked the hub"))
+    with pytest.raises(WorkbookError, match=f"file {name} cannot be read .*{why}") as caught:
+        Calibration(sources=(Source(name),), samples=1).check_files()
+    assert str(calibration.ROOT) not in str(caught.value)
+
+
+def test_a_file_beside_the_user_comes_before_the_hub_and_the_workbooks_own_are_known_by_name(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "texts").write_text('{"text": "a"}\n')
+    assert calibration.read_source(Source("my/texts")) == ["a"]
+    assert Source("nano_calibration").path == Source("data/calibration/nano_calibration.jsonl").path
 
 
 def test_a_named_field_and_plain_text(tmp_path):
@@ -97,6 +150,30 @@ def test_tokens_are_cut_and_the_template_is_a_choice(texts):
     asked = calibration.tokenize(of(path, length=999, generation_prompt=True), Tokenizer())
     assert templated[0][0] == len("<user>") and plain[0][0] == 0
     assert len(templated[0]) == len(plain[0]) + 1 and len(asked[0]) == len(templated[0]) + 1
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (None, ["no chat template", "template: false"]),
+        ("{{ raise_exception('only user') }}", ["refuses", "'human'", "only user"]),
+        ("{{ {'user': 1}[messages[0].role] + 1 }}", ["refuses", "'human'"]),
+    ],
+)
+def test_a_template_that_is_missing_or_refuses_is_said(tmp_path, template, words):
+    from transformers import AutoTokenizer
+
+    from exaone_nb.paths import NANO
+
+    path = tmp_path / "text.jsonl"
+    path.write_text('{"messages": [{"role": "human", "content": "hello"}]}\n')
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    tokenizer.chat_template = template
+    with pytest.raises(WorkbookError) as caught:
+        calibration.tokenize(of(path, samples=1), tokenizer)
+    for word in words:
+        assert word in str(caught.value)
+    assert calibration.tokenize(of(path, samples=1, template=False), tokenizer)[0]
 
 
 def test_the_workbooks_own_text_is_enough_for_every_recipe():

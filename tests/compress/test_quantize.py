@@ -66,6 +66,58 @@ def test_a_second_call_finds_the_finished_checkpoint_and_a_changed_file_is_made_
 
 
 @pytest.mark.heavy
+def test_a_changed_template_or_config_of_the_model_is_another_model(tmp_path):
+    source = shutil.copytree(NANO, tmp_path / "m2")
+    out = tmp_path / "out"
+    maker.quantize(source, "w4a16_rtn", out, sanity=False)
+    for name, more in (("chat_template.jinja", "\n"), ("config.json", " "), ("tokenizer_config.json", " ")):
+        (source / name).write_text((source / name).read_text() + more)
+        assert not maker.quantize(source, "w4a16_rtn", out, sanity=False)["reused"], name
+        assert maker.quantize(source, "w4a16_rtn", out, sanity=False)["reused"], name
+    assert (out / "chat_template.jinja").read_text() == (source / "chat_template.jinja").read_text()
+    # So is a checkpoint that lost a file, or whose template somebody changed.
+    for name in ("tokenizer.json", "config.json"):
+        (out / name).unlink()
+        assert not maker.quantize(source, "w4a16_rtn", out, sanity=False)["reused"], name
+        assert (out / name).is_file()
+    assert {oct(path.stat().st_mode & 0o777) for path in out.iterdir()} == {"0o644"}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("truncated", r"m2 cannot be loaded \(SafetensorError"),
+        ("no tokenizer", "no usable tokenizer"),
+        ("no template", "no chat template"),
+    ],
+)
+def test_a_broken_model_is_said_plainly(tmp_path, trouble, words):
+    source = shutil.copytree(NANO, tmp_path / "m2")
+    if trouble == "truncated":
+        weights = (source / "model.safetensors").read_bytes()
+        (source / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    elif trouble == "no template":
+        (source / "chat_template.jinja").unlink()
+    else:
+        (source / "tokenizer.json").unlink()
+    recipe = recipes.load("w4a16_gptq").with_calibration(**FEW)
+    with pytest.raises(WorkbookError, match=words):
+        maker.quantize(source, recipe, tmp_path / "out", sanity=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["m2"]
+
+
+@pytest.mark.heavy
+def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
+    def full(recipe):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(engine.modifiers, "build", full)
+    with pytest.raises(WorkbookError, match="memory ran out while running w8a8"):
+        maker.quantize("nano", "w8a8", tmp_path / "out")
+
+
+@pytest.mark.heavy
 def test_rounding_equals_the_five_lines(rounded):
     import torch
 
@@ -121,6 +173,7 @@ def test_an_interruption_or_a_full_disk_leaves_the_old_state(tmp_path, monkeypat
     out = tmp_path / "w8a8"
     out.mkdir()
     (out / "config.json").write_text("old")
+    (out / manifest.NAME).write_text('{"fingerprint": "old", "files": {}}')
 
     def half(source, recipe, staging, **more):
         (staging / "model.safetensors").write_text("half")
