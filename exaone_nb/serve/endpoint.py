@@ -1,16 +1,19 @@
 """Any OpenAI-compatible server by address, through the `openai` client: ours, or one that runs already.
 
-Mode is passed as `chat_template_kwargs`, which vLLM and SGLang understand. What goes wrong on the way (no server, a
-wrong key, too many requests, a web page instead of JSON) is said in one sentence.
+Mode is passed as `chat_template_kwargs`, which vLLM and SGLang understand. A server started by somebody else may split
+thought from answer wrongly, or not at all: what came is set right by the mode that was asked for. What goes wrong on the
+way (no server, a wrong key, too many requests, a web page instead of JSON) is said in one sentence.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.answers import (
@@ -23,6 +26,10 @@ from exaone_nb.serve.answers import (
     check_mode,
     split_thought,
 )
+from exaone_nb.serve.tool_text import with_tool_calls
+
+# Prompts of one `generate` that are under way together; a server holds about as many in a batch.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,7 @@ class EndpointEngine(Engine):
     def __init__(
         self, address: str, key: str = "", *, model: str = "", timeout: float = 120.0, retries: int = 0
     ) -> None:
-        if not address.startswith(("http://", "https://")):
-            raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
+        _require_address(address)
         from openai import OpenAI
 
         self.address = address
@@ -67,7 +73,7 @@ class EndpointEngine(Engine):
         started = time.perf_counter()
         with self._explained():
             reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
-            return self._answer(reply, thinking, time.perf_counter() - started)
+            return self._answer(reply, thinking, time.perf_counter() - started, bool(tools))
 
     def stream(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
@@ -86,41 +92,80 @@ class EndpointEngine(Engine):
                         yield Piece(time.perf_counter() - started, delta.content or "", thought)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
-        """Continue token ids through /v1/completions, one request holding all prompts."""
+        """Continue token ids through /v1/completions, many at once; the server makes them a batch.
+
+        Every prompt is a request of its own, because a server counts the tokens of a whole request only. A thought that
+        the prompt opened is not told apart: a token id does not say what it stands for here. Raises UsageError for
+        log-probabilities and a schema, which are only asked for in `chat`.
+        """
         sampling = sampling or Sampling()
+        if sampling.logprobs is not None or sampling.json_schema:
+            raise UsageError(
+                "generate() of an endpoint has no log-probabilities and no JSON schema.",
+                expected="chat(), which has both.",
+            )
+        model = self.model
+        waiting = iter(enumerate(prompts))
+        taking = threading.Lock()
+        found: dict[int, Answer] = {}
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            while not failed:
+                with taking:
+                    number, prompt = next(waiting, (-1, ()))
+                if number < 0:
+                    return
+                try:
+                    found[number] = self._complete(model, prompt, sampling)
+                except Exception as error:  # raised again where generate() was called
+                    failed.append(error)
+
+        # Daemons: Ctrl-C ends the waiting here, and no request in flight keeps the program from ending.
+        workers = [threading.Thread(target=work, daemon=True) for _ in prompts[:AT_ONCE]]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except KeyboardInterrupt as error:
+            failed.append(error)
+            raise
+        if failed:
+            raise failed[0]
+        return [found[number] for number in range(len(prompts))]
+
+    def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:
         started = time.perf_counter()
         with self._explained():
             reply = self._client.completions.create(
-                model=self.model,
-                prompt=[list(prompt) for prompt in prompts],
+                model=model,
+                prompt=list(prompt),
                 max_tokens=sampling.max_tokens,
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
+                presence_penalty=sampling.presence_penalty,
                 seed=sampling.seed,
-                extra_body={"ignore_eos": True} if sampling.ignore_eos else {},
+                extra_body=_vllm_options(sampling),
             )
             seconds = time.perf_counter() - started
-            choices = sorted(reply.choices, key=lambda choice: choice.index)
-            # The server counts tokens of the whole request only; with one prompt that is the answer's own count.
-            count = reply.usage.completion_tokens if reply.usage and len(choices) == 1 else 0
-            return [
-                Answer(
-                    c.text.strip(),
-                    raw=c.text,
-                    finish_reason=c.finish_reason or "",
-                    output_tokens=count,
-                    seconds=seconds,
-                )
-                for c in choices
-            ]
+            (choice,) = reply.choices
+            thought, text = split_thought(choice.text, opened=False)
+            return Answer(
+                text,
+                thought=thought,
+                raw=choice.text,
+                finish_reason=choice.finish_reason or "",
+                prompt_tokens=reply.usage.prompt_tokens if reply.usage else 0,
+                output_tokens=reply.usage.completion_tokens if reply.usage else 0,
+                seconds=seconds,
+            )
 
     def close(self) -> None:
         self._client.close()
 
     def _request(self, messages: Any, thinking: bool, sampling: Sampling, tools: Any) -> dict[str, Any]:
-        extra: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": thinking}}
-        if sampling.top_k:
-            extra["top_k"] = sampling.top_k
+        extra = {"chat_template_kwargs": {"enable_thinking": thinking}, **_vllm_options(sampling)}
         request: dict[str, Any] = {
             "model": self.model,
             "messages": list(messages),
@@ -131,6 +176,8 @@ class EndpointEngine(Engine):
             "seed": sampling.seed,
             "extra_body": extra,
         }
+        if sampling.logprobs is not None:
+            request |= {"logprobs": True, "top_logprobs": sampling.logprobs}
         if tools:
             request["tools"] = list(tools)
         if sampling.json_schema:
@@ -138,7 +185,7 @@ class EndpointEngine(Engine):
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         return request
 
-    def _answer(self, reply: Any, thinking: bool, seconds: float) -> Answer:
+    def _answer(self, reply: Any, thinking: bool, seconds: float, tools: bool) -> Answer:
         if not getattr(reply, "choices", None):
             raise WorkbookError(
                 f"{self.address} answered with something that is not a chat completion: {str(reply)[:120]!r}",
@@ -147,24 +194,32 @@ class EndpointEngine(Engine):
         choice = reply.choices[0]
         message = choice.message
         thought = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
-        text = message.content or ""
+        content = message.content or ""
+        raw, swallowed = content or thought, False
         if not thought:
-            thought, text = split_thought(text, opened=False)
+            # Without a parser the thought comes as content, and one that was cut off has no closing tag.
+            thought, content = split_thought(content, opened=thinking and choice.finish_reason == "length")
+        elif not thinking and not content.strip() and not message.tool_calls:
+            # The parser trap: an answer without a think block was taken for thought, and a tool call in it unread.
+            thought, content = split_thought(thought, opened=False)
+            swallowed = True
         calls = tuple(
             ToolCall(call.function.name, call.function.arguments, call.id)
             for call in message.tool_calls or ()
         )
         usage = reply.usage
-        return Answer(
-            text=text.strip(),
+        answer = Answer(
+            text=content.strip(),
             thought=thought.strip(),
-            raw=message.content or "",
+            raw=raw,
             finish_reason=choice.finish_reason or "",
             prompt_tokens=usage.prompt_tokens if usage else 0,
             output_tokens=usage.completion_tokens if usage else 0,
             seconds=seconds,
             tool_calls=calls,
+            text_logprobs=_named(choice.logprobs),
         )
+        return with_tool_calls(answer) if swallowed and tools else answer
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -205,3 +260,31 @@ class EndpointEngine(Engine):
         page = "<html" in str(getattr(error.response, "text", ""))[:500].lower()
         detail = f": {reason}" if reason else " and sent a web page" if page else ""
         return WorkbookError(f"{self.address} {what} (HTTP {code}){detail}.", remedy=remedy)
+
+
+def _require_address(address: str) -> None:
+    try:
+        parts = urlsplit(str(address))
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        good = False
+    if not good:
+        raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
+
+
+def _vllm_options(sampling: Sampling) -> dict[str, Any]:
+    """What OpenAI's interface has no field for, as vLLM and SGLang call it."""
+    found: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
+    return found | ({"ignore_eos": True} if sampling.ignore_eos else {})
+
+
+def _named(logprobs: Any) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Per token the chosen one and its alternatives as (text, log-probability): a server gives no token ids."""
+    steps = []
+    for entry in getattr(logprobs, "content", None) or ():
+        chosen = (entry.token, entry.logprob)
+        others = [(other.token, other.logprob) for other in entry.top_logprobs or ()]
+        if chosen in others:
+            others.remove(chosen)
+        steps.append((chosen, *others))
+    return tuple(steps)

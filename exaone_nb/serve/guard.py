@@ -1,8 +1,9 @@
-"""python -m exaone_nb.serve.guard COMMAND...: run a server that cannot outlive whoever asked for it.
+"""python -m exaone_nb.serve.guard PARENT COMMAND...: run a server that cannot outlive whoever asked for it.
 
-The guard starts the command in a session of its own and looks twice a second whether its own parent is still there
-(a notebook kernel that is killed says no goodbye). When the parent is gone, or the guard is told to stop, it ends
-everything that was started, politely first, and by force after ten seconds.
+The guard starts the command in a session of its own and looks twice a second whether its own parent, the process PARENT,
+is still there (a notebook kernel that is killed says no goodbye; it may be gone before the guard's Python has started).
+When the parent is gone, or the guard is told to stop, it ends everything that was started, politely first, and by force
+after ten seconds.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import time
 PATIENCE = 10.0
 
 
-def main(command: list[str]) -> int:
-    parent = os.getppid()
+def main(parent: int, command: list[str]) -> int:
+    if os.getppid() != parent:
+        return 1
     stopping = False
 
     def stop(*_: object) -> None:
@@ -60,4 +62,4 @@ def _group_lives(group: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -122,7 +122,7 @@ class Server:
         self.started = time.monotonic()
         self.ready_seconds: float | None = None
         self._process: subprocess.Popen | None = subprocess.Popen(
-            [sys.executable, "-m", "exaone_nb.serve.guard", *self.command],
+            [sys.executable, "-m", "exaone_nb.serve.guard", str(os.getpid()), *self.command],
             env=inherited | settings | (environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=self._log,

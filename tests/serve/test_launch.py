@@ -8,7 +8,7 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
 from exaone_nb.serve.launch import Check, check_of, flags_of, launch_rows
-from exaone_nb.serve.server import server_command
+from exaone_nb.serve.server import REASONING_PARSER, server_command
 
 COMMANDS = sorted(
     {
@@ -39,6 +39,12 @@ def test_the_main_models_table_has_all_five_engines():
     for row in rows:
         assert row["from"] and re.search(r"\(20\d\d-\d\d-\d\d\)", row["flags looked up in"])
         assert "{" not in row["command"] + row["remark"]
+
+
+def test_the_printed_command_does_not_step_into_the_parser_trap():
+    (row,) = [row for row in launch_rows("EXAONE-4.0-1.2B") if row["engine"] == "vllm"]
+    assert f"--reasoning-parser {REASONING_PARSER}" in row["command"]
+    assert "deepseek_r1" in row["remark"] and "but for the reasoning parser" in row["from"]
 
 
 def test_what_is_not_covered_is_named():
