@@ -58,7 +58,9 @@ class Answer:
 
     `text` is what the reader sees, `thought` what stood in the think block, `raw` both as they came.
     `finish_reason` is "stop" (the model ended its turn), "length" (it was cut off) or "tool_calls".
-    `top_logprobs` holds per output token a dict of token text -> log-probability, the chosen token first.
+    `top_logprobs` holds per output token a dict of token id -> log-probability, the chosen token first: several tokens can
+    have the same text (parts of a Korean letter have none of their own), never the same id. A server names tokens by their
+    text only; its pairs of text and log-probability stand in `text_logprobs`.
     """
 
     text: str
@@ -72,7 +74,8 @@ class Answer:
     seconds: float | None = None
     queued_seconds: float | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    top_logprobs: tuple[dict[str, float], ...] = field(default=(), repr=False)
+    top_logprobs: tuple[dict[int, float], ...] = field(default=(), repr=False)
+    text_logprobs: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
 
 
 class Engine(ABC):

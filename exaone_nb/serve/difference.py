@@ -40,21 +40,28 @@ def first_difference(base: Answer, other: Answer, tokenizer: Any) -> Difference 
         theirs = other.token_ids[position] if position < len(other.token_ids) else None
         if mine == theirs:
             continue
-        names = [tokenizer.decode([token]) if token is not None else "(end)" for token in (mine, theirs)]
+        names = [_name(tokenizer, token) for token in (mine, theirs)]
         return Difference(
             position,
             tokenizer.decode(list(base.token_ids[:position])),
             names[0],
             names[1],
-            _gap(base, position, names[1]),
-            _gap(other, position, names[0]),
+            _gap(base, position, theirs),
+            _gap(other, position, mine),
         )
     return None
 
 
-def _gap(answer: Answer, position: int, rival: str) -> float | None:
-    if position >= len(answer.top_logprobs):
+def _name(tokenizer: Any, token: int | None) -> str:
+    """A token as a reader sees it; a part of a letter has no text of its own, and two of them would look the same."""
+    if token is None:
+        return "(end)"
+    text = tokenizer.decode([token])
+    return text if text and "\ufffd" not in text else f"(part of a letter, token {token})"
+
+
+def _gap(answer: Answer, position: int, rival: int | None) -> float | None:
+    if rival is None or position >= len(answer.top_logprobs):
         return None
     step = answer.top_logprobs[position]
-    chosen = next(iter(step.values()))
-    return chosen - step[rival] if rival in step else None
+    return step[answer.token_ids[position]] - step[rival] if rival in step else None

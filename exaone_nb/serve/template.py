@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from exaone_nb.serve.answers import Message
+from exaone_nb.serve.answers import THINK_OPEN, Message
 
 
 def prompt_text(tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None) -> str:
@@ -19,6 +19,12 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message], thinking: bool, tool
         list(messages), tokenize=True, return_dict=True, **_options(thinking, tools)
     )
     return list(found["input_ids"])
+
+
+def opens_thought(tokenizer: Any, prompt: Sequence[int]) -> bool:
+    """True when the prompt ends in an open think block: what follows is thought until the block is closed."""
+    # The tag and the line break after it are two tokens of EXAONE's, and eight bytes for a tokenizer of bytes.
+    return tokenizer is not None and tokenizer.decode(list(prompt[-12:])).rstrip().endswith(THINK_OPEN)
 
 
 def _options(thinking: bool, tools: Any) -> dict[str, Any]:

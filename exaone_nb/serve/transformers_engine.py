@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.answers import Answer, Engine, Message, Sampling, split_thought
-from exaone_nb.serve.template import prompt_ids
+from exaone_nb.serve.template import opens_thought, prompt_ids
 from exaone_nb.serve.tool_text import with_tool_calls
 
 
@@ -53,12 +53,12 @@ class TransformersEngine(Engine):
     def _chat(
         self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
-        answer = self._one(prompt_ids(self._tokenizer, messages, thinking, tools), sampling, thinking)
+        answer = self._one(prompt_ids(self._tokenizer, messages, thinking, tools), sampling)
         return with_tool_calls(answer) if tools else answer
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids, one prompt after the other."""
-        return [self._one(prompt, sampling or Sampling(), False) for prompt in prompts]
+        return [self._one(prompt, sampling or Sampling()) for prompt in prompts]
 
     def close(self) -> None:
         """Give back the memory. Closing twice is fine."""
@@ -69,8 +69,9 @@ class TransformersEngine(Engine):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _one(self, prompt: Sequence[int], sampling: Sampling, opened: bool) -> Answer:
+    def _one(self, prompt: Sequence[int], sampling: Sampling) -> Answer:
         import torch
+        from transformers import LogitsProcessorList
 
         if self._model is None:
             raise UsageError("The engine is closed.", remedy="Open it again.")
@@ -92,6 +93,9 @@ class TransformersEngine(Engine):
             }
         if sampling.ignore_eos:
             options["min_new_tokens"] = sampling.max_tokens
+        if sampling.presence_penalty:
+            penalty = _presence_penalty(sampling.presence_penalty, len(prompt))
+            options["logits_processor"] = LogitsProcessorList([penalty])
         ids = torch.tensor([list(prompt)], device=self._model.device)
         started = time.perf_counter()
         with torch.no_grad():
@@ -106,7 +110,7 @@ class TransformersEngine(Engine):
         ends = self._model.generation_config.eos_token_id
         stopped = bool(made) and made[-1] in (ends if isinstance(ends, list) else [ends])
         raw = self._tokenizer.decode(made[:-1] if stopped else made, skip_special_tokens=True)
-        thought, text = split_thought(raw, opened=opened)
+        thought, text = split_thought(raw, opened=opens_thought(self._tokenizer, prompt))
         return Answer(
             text=text,
             thought=thought,
@@ -117,3 +121,14 @@ class TransformersEngine(Engine):
             output_tokens=len(made),
             seconds=seconds,
         )
+
+
+def _presence_penalty(penalty: float, prompt_tokens: int) -> Callable[[Any, Any], Any]:
+    """Take `penalty` from the logit of every token written so far, as vLLM does; Transformers has no such option."""
+
+    def processor(ids: Any, scores: Any) -> Any:
+        """ids: [batch, tokens], scores: [batch, vocabulary]"""
+        written = scores.new_zeros(scores.shape).scatter_(1, ids[:, prompt_tokens:], 1.0)
+        return scores - penalty * written
+
+    return processor

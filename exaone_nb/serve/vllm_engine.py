@@ -21,7 +21,7 @@ from exaone_nb.serve.environment import has_gpu, prepare_process, require_vllm
 from exaone_nb.serve.failures import explain, messages_of
 from exaone_nb.serve.kernels import Log, captured_log
 from exaone_nb.serve.quiet import quiet
-from exaone_nb.serve.template import prompt_ids
+from exaone_nb.serve.template import opens_thought, prompt_ids
 from exaone_nb.serve.tool_text import with_tool_calls
 
 _open: list[VllmEngine] = []
@@ -146,12 +146,12 @@ class VllmEngine(Engine):
             raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
         tokenizer = self.tokenizer()
         prompts = [prompt_ids(tokenizer, messages, thinking, tools) for messages in conversations]
-        answers = self._run(prompts, sampling, opened=thinking)
+        answers = self._run(prompts, sampling)
         return [with_tool_calls(answer) for answer in answers] if tools else answers
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids, all as one batch. Ctrl-C while it runs closes the engine."""
-        return self._run(prompts, sampling or Sampling(), opened=False)
+        return self._run(prompts, sampling or Sampling())
 
     def prompt_tokens(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", tools: Any = None
@@ -180,7 +180,7 @@ class VllmEngine(Engine):
             _open.remove(self)
         _release()
 
-    def _run(self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, opened: bool) -> list[Answer]:
+    def _run(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Answer]:
         if self._llm is None:
             raise UsageError(self._closed, remedy="Open it again.")
         limit = self.arguments["max_model_len"]
@@ -205,7 +205,8 @@ class VllmEngine(Engine):
             self._closed = "The engine was interrupted, and closed with what was half done in it."
             raise
         queued = min((o.metrics.queued_ts for o in outputs if o.metrics is not None), default=0.0)
-        return [_answer(output, opened, queued) for output in outputs]
+        words = self._llm.get_tokenizer() if self.has_tokenizer else None
+        return [_answer(output, opens_thought(words, output.prompt_token_ids), queued) for output in outputs]
 
 
 def _parameters(sampling: Sampling, engine: VllmEngine) -> Any:
@@ -250,9 +251,9 @@ def _answer(output: Any, opened: bool, batch_queued: float) -> Answer:
     )
 
 
-def _top(step: dict[int, Any], chosen: int) -> dict[str, float]:
+def _top(step: dict[int, Any], chosen: int) -> dict[int, float]:
     ordered = sorted(step.items(), key=lambda item: (item[0] != chosen, -item[1].logprob))
-    return {str(entry.decoded_token): float(entry.logprob) for _, entry in ordered}
+    return {token: float(entry.logprob) for token, entry in ordered}
 
 
 def _release() -> None:

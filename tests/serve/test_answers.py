@@ -154,13 +154,16 @@ def test_length_tail():
 
 
 class Letters:
+    """Tokens are letters; those from 1000 on are parts of one, without a text of their own."""
+
     def decode(self, ids):
-        return "".join(chr(i) for i in ids)
+        return "".join(chr(i) if i < 1000 else "\ufffd" for i in ids)
 
 
 def spoken(text: str, **tops: dict) -> Answer:
     steps = [tops.get(f"t{i}", {c: -0.1}) for i, c in enumerate(text)]
-    return Answer(text, token_ids=[ord(c) for c in text], top_logprobs=tuple(steps))
+    by_id = tuple({ord(c): value for c, value in step.items()} for step in steps)
+    return Answer(text, token_ids=[ord(c) for c in text], top_logprobs=by_id)
 
 
 def test_first_difference_and_its_gap():
@@ -172,3 +175,11 @@ def test_first_difference_and_its_gap():
     assert first_difference(spoken("ab"), spoken("abc"), Letters()).base_token == "(end)"
     with pytest.raises(UsageError):
         first_difference(Answer("a", token_ids=[1]), base, Letters())
+
+
+def test_the_gap_is_that_of_the_token_and_not_of_another_with_the_same_text():
+    base = Answer("", token_ids=[1001], top_logprobs=({1001: -0.2, 1002: -0.5, 1003: -4.0},))
+    other = Answer("", token_ids=[1002], top_logprobs=({1002: -0.3, 1001: -0.4, 1004: -5.0},))
+    found = first_difference(base, other, Letters())
+    assert found.base_gap == pytest.approx(0.3) and found.other_gap == pytest.approx(0.1)
+    assert "1001" in found.base_token and "1002" in found.other_token

@@ -15,6 +15,7 @@ from exaone_nb.run_folder import RunFolder
 from exaone_nb.serve.answers import Sampling
 from exaone_nb.serve.bench import bench
 from exaone_nb.serve.chapter import parser_rows
+from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.preview import preview
 from exaone_nb.serve.record import record
 from exaone_nb.serve.tools import CALCULATOR, ROLL_DICE, run_tools
@@ -54,6 +55,11 @@ def test_same_answers_as_transformers(engine):
     ask = [{"role": "user", "content": "Who are you?"}]
     with TransformersEngine(NANO) as other:
         theirs = other.chat(ask, sampling=sampling)
+        thoughtful = other.generate([engine.prompt_tokens(ask, "reasoning")], Sampling(max_tokens=4))[0]
+        assert thoughtful.thought and not thoughtful.text
+        loose, penalized = (other.generate([[20] * 8], Sampling(12, presence_penalty=p))[0] for p in (0, 2))
+    assert penalized.token_ids != loose.token_ids
+    assert penalized.token_ids == engine.generate([[20] * 8], Sampling(12, presence_penalty=2))[0].token_ids
     ours = engine.chat(ask, sampling=sampling)
     assert ours.text == theirs.text and ours.prompt_tokens == theirs.prompt_tokens
     assert ours.finish_reason == theirs.finish_reason
@@ -71,10 +77,21 @@ def test_length_and_schema_and_logprobs(engine):
     assert cut.finish_reason == "length" and cut.text == "" and cut.thought
     one_of = {"type": "string", "enum": ["yes", "no"]}
     assert json.loads(engine.chat(QUESTION, sampling=Sampling(json_schema=one_of)).text) in ("yes", "no")
-    found = engine.chat(QUESTION, sampling=Sampling(max_tokens=3, logprobs=4))
-    assert all(
-        len(step) >= 4 and max(step.values()) == next(iter(step.values())) for step in found.top_logprobs
-    )
+    # Tokens of Korean are parts of letters, and many have the same text.
+    korean = [{"role": "user", "content": "너는 누구야?"}]
+    for asked in (QUESTION, korean):
+        found = engine.chat(asked, sampling=Sampling(max_tokens=24, logprobs=4))
+        assert all(len(step) >= 4 for step in found.top_logprobs)
+        assert [next(iter(step)) for step in found.top_logprobs] == list(found.token_ids)
+        assert all(max(step.values()) == next(iter(step.values())) for step in found.top_logprobs)
+
+
+def test_a_prompt_that_opens_a_thought_makes_the_answer_a_thought(engine):
+    """As bench asks: token ids, and every answer cut off in the middle of its thought counts as empty."""
+    prompts = [engine.prompt_tokens(QUESTION, mode) for mode in ("reasoning", "non-reasoning")]
+    cut, plain = engine.generate(prompts, Sampling(max_tokens=4))
+    assert cut.thought and not cut.text and plain.text and not plain.thought
+    assert lengths([cut, cut]).empty == 2
 
 
 def test_what_the_engine_refuses(engine):
