@@ -32,7 +32,8 @@ KEYS = (
 # What people write, where the spelling alone would suggest something else.
 MEANT = {"block_size": "group_size", "bits": "num_bits", "dtype": "type", "granularity": "strategy"}
 # How llm-compressor finds a range of values; memoryless_minmax is its default.
-OBSERVERS = ("memoryless_minmax", "static_minmax", "minmax", "memoryless_mse", "mse", "imatrix_mse")
+MINMAX = ("memoryless_minmax", "static_minmax", "minmax")
+OBSERVERS = (*MINMAX, "memoryless_mse", "mse", "imatrix_mse")
 SCALE_DTYPES = ("torch.uint8", "torch.float8_e4m3fn", "torch.bfloat16", "torch.float32")
 ROLES = {
     "weights": ("tensor", "channel", "group", "block", "tensor_group"),

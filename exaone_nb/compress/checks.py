@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 
 from exaone_nb.anatomy.layouts import is_tied
-from exaone_nb.compress import setting_checks
+from exaone_nb.compress import loading, setting_checks
 from exaone_nb.compress.modules import Module, suggest
-from exaone_nb.compress.plan import Finding, Pattern, Plan
+from exaone_nb.compress.plan import Finding, Pattern, Plan, gptq_parts_the_table
+from exaone_nb.errors import WorkbookError
 
 
 def all_findings(plan: Plan) -> Iterator[Finding]:
     """Every finding of every check."""
+    found: list[Finding] = []
     for check in (
         already_quantized,
         unmatched_patterns,
@@ -28,10 +30,15 @@ def all_findings(plan: Plan) -> Iterator[Finding]:
         setting_checks.actorder_values,
         setting_checks.smoothing_steps,
         tied_head,
+        unloadable,
         setting_checks.calibration_without_use,
+        setting_checks.calibration_files,
         setting_checks.worth_knowing,
     ):
-        yield from check(plan)
+        found += check(plan)
+    yield from found
+    if not any(finding.level == "error" for finding in found):
+        yield from unpredictable(plan)
 
 
 def already_quantized(plan: Plan) -> Iterator[Finding]:
@@ -132,10 +139,11 @@ def group_sizes(plan: Plan) -> Iterator[Finding]:
         if weights is None or weights.strategy not in ("group", "tensor_group") or not weights.group_size:
             continue
         size = weights.group_size
-        bad = [m for m in _modules_of_group(plan, i) if m.shape[1] % size and m.shape[1] >= size]
+        members = _modules_of_group(plan, i)
+        bad = [m for m in members if m.shape[1] % size]
         if bad:
             inputs = sorted({m.shape[1] for m in bad})
-            fitting = [g for g in (128, 64, 32, 16, 8) if all(n % g == 0 for n in inputs)]
+            fitting = [g for g in (128, 64, 32, 16, 8) if all(m.shape[1] % g == 0 for m in members)]
             yield Finding(
                 "error",
                 "group-size",
@@ -155,7 +163,15 @@ def tied_head(plan: Plan) -> Iterator[Finding]:
     embedding, head = plan.assigned[table], plan.assigned["lm_head"]
     if embedding == head is None:
         return
-    if embedding == head:
+    if embedding == head and gptq_parts_the_table(plan):
+        yield Finding(
+            "warning",
+            "tied-split",
+            f"{table} and lm_head share one table, but GPTQ corrects the head and rounds the embedding to nearest: they come "
+            "out different, are untied and both stored, so the file grows.",
+            "Set method: rtn, or leave the table out.",
+        )
+    elif embedding == head:
         yield Finding(
             "note",
             "tied-both",
@@ -170,6 +186,24 @@ def tied_head(plan: Plan) -> Iterator[Finding]:
             "stored, so the file grows.",
             "Add lm_head to ignore, or give both the same scheme.",
         )
+
+
+def unloadable(plan: Plan) -> Iterator[Finding]:
+    """What vLLM cannot load, although it can be made."""
+    for obstacle in loading.obstacles(plan):
+        if obstacle.certain:
+            yield Finding(
+                "warning", obstacle.code, f"vLLM cannot load this: {obstacle.text}", obstacle.remedy
+            )
+
+
+def unpredictable(plan: Plan) -> Iterator[Finding]:
+    """A checkpoint that nothing else objects to, but whose tensors cannot be said."""
+    try:
+        _ = plan.prediction
+    except WorkbookError as error:
+        words = f"{error.got} Expected: {error.expected}" if error.expected else error.got
+        yield Finding("error", "unpredictable", f"The checkpoint cannot be predicted: {words}", error.remedy)
 
 
 def _modules_of_group(plan: Plan, index: int) -> list[Module]:

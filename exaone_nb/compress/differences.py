@@ -7,9 +7,16 @@ block size taken for a group size. `compare(a, b).identical` says so before an h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from exaone_nb.compress import modifiers
+from exaone_nb.anatomy.schemes import QuantArgs
+from exaone_nb.compress import modifiers, smoothing
+from exaone_nb.compress.arguments import MINMAX
+from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
+
+# Arguments written out by hand that a scheme's sentence does not say.
+UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,19 @@ def compare(first: Plan, second: Plan) -> list[Difference]:
 
 def _sentence(plan: Plan, module: str) -> str:
     index = plan.assigned[module]
-    return "kept" if index is None else plan.schemes[index].sentence()
+    if index is None:
+        return "kept"
+    scheme, observer = plan.recipe.groups[index].scheme, plan.recipe.settings.get("observer")
+    words = [plan.schemes[index].sentence()]
+    for role, args in scheme.items() if isinstance(scheme, dict) else ():
+        if role == "weights":
+            observer = observer or args.get("observer")
+        elif args and args.get("observer"):
+            words.append(f"{role}: observer {args['observer']}")
+        words += [f"{role}: {key} {args[key]}" for key in UNSAID if args and args.get(key)]
+    if observer and observer not in MINMAX:
+        words.append(f"ranges of the weights by {observer}")
+    return "; ".join(words)
 
 
 def _read_settings(plan: Plan) -> dict[str, str]:
@@ -53,8 +72,30 @@ def _read_settings(plan: Plan) -> dict[str, str]:
         "method": {"rtn": "round to nearest", "gptq": "GPTQ"}[recipe.method],
         "dampening_frac": str(float(recipe.settings.get("dampening_frac", 0.01))) if gptq else "not read",
         "actorder": str("static" if order == "weight" else order) if gptq else "not read",
-        "observer": str(recipe.settings.get("observer", "memoryless_minmax")),
-        "transform": str(recipe.transform or "none"),
-        "KV cache": str(recipe.kv_cache or "unquantized"),
-        "calibration": str(recipe.calibration) if modifiers.needs_data(recipe) else "not read",
+        "transform": _transform(recipe.transform),
+        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else "unquantized",
+        "calibration": _calibration(recipe.calibration) if modifiers.needs_data(recipe) else "not read",
     }
+
+
+def _transform(transform: dict[str, Any] | None) -> str:
+    if not transform:
+        return "none"
+    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
+    words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
+    for mapping in transform.get("mappings") or ():
+        smooth, balance = smoothing.read_mapping(mapping)
+        words.append(f"{smooth} -> {', '.join(balance)}")
+    return "; ".join(words)
+
+
+def _calibration(calibration: Calibration) -> str:
+    sources = [
+        f"{count} from {source.name}" + (f" (field {source.field})" if source.field else "")
+        for source, count in zip(calibration.sources, calibration.counts(), strict=True)
+    ]
+    template = "with the chat template" if calibration.template else "without the chat template"
+    prompt = " and a generation prompt" if calibration.generation_prompt else ""
+    return (
+        f"{', '.join(sources)}, {calibration.length} tokens each, seed {calibration.seed}, {template}{prompt}"
+    )

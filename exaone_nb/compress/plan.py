@@ -6,6 +6,7 @@ on this disk.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +101,7 @@ class Plan:
             config_groups=groups,
             ignore=(),
             kv_cache=kept[0] if kept else None,
+            untied_head=gptq_parts_the_table(self),
             dtype=dtype_of(self.config),
         )
 
@@ -119,6 +121,10 @@ class Plan:
         changed = tuple(f"{name}." for name, index in self.assigned.items() if index is not None)
         return sum(t.bytes for t in self.prediction.tensors if not t.name.startswith(changed or ("\0",)))
 
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.level == "error" for finding in self.findings)
+
     def raise_if_errors(self) -> None:
         """Raise WorkbookError with every error of the plan."""
         errors = [finding for finding in self.findings if finding.level == "error"]
@@ -134,16 +140,23 @@ class Plan:
         return dict(Counter(self.label_of(name) for name in self.assigned))
 
     def by_part(self) -> list[dict[str, str]]:
-        """Rows {module, scheme, layers}: the same part of consecutive layers with one scheme is one row."""
+        """Rows {module, scheme, layers}: a part with one scheme is one row for all layers and experts."""
         rows: dict[tuple[str, str], list[int]] = {}
+        experts: dict[tuple[str, str], list[int]] = {}
         outside = []
         for module in self.quantizable:
             if module.layer is None:
                 outside.append({"module": module.name, "scheme": self.label_of(module.name), "layers": ""})
             else:
                 part = module.name.split(f".{module.layer}.", 1)[-1]
-                rows.setdefault((part, self.label_of(module.name)), []).append(module.layer)
-        inside = [{"module": p, "scheme": label, "layers": _ranges(n)} for (p, label), n in rows.items()]
+                expert = re.search(r"(?<=experts\.)\d+", part)
+                key = (re.sub(r"(?<=experts\.)\d+", "{}", part), self.label_of(module.name))
+                rows.setdefault(key, []).append(module.layer)
+                experts.setdefault(key, []).extend([int(expert.group())] if expert else [])
+        inside = [
+            {"module": key[0].format(_ranges(experts[key])), "scheme": key[1], "layers": _ranges(layers)}
+            for key, layers in rows.items()
+        ]
         return inside + outside
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,6 +240,11 @@ def dtype_of(config: dict[str, Any]) -> str:
     """The model's stored dtype in the names of safetensors; BF16 when the config does not say."""
     text = str(config.get("dtype") or config.get("torch_dtype") or "bfloat16")
     return TORCH_DTYPES.get(text.removeprefix("torch."), "BF16")
+
+
+def gptq_parts_the_table(plan: Plan) -> bool:
+    """True when GPTQ quantizes a tied head: it corrects the head's errors only, and the two copies part."""
+    return plan.recipe.method == "gptq" and is_tied(plan.config) and plan.assigned["lm_head"] is not None
 
 
 def stays_tied(plan: Plan) -> bool:

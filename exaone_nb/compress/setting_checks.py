@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exaone_nb.compress import modifiers, smoothing
-from exaone_nb.compress.calibration import Calibration
+from exaone_nb.compress.arguments import MINMAX
+from exaone_nb.compress.calibration import Calibration, read_source
 from exaone_nb.compress.plan import Finding, Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
+from exaone_nb.errors import WorkbookError
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:
@@ -37,6 +39,15 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
             "For another group size write an explicit scheme: weights: {num_bits, type, strategy: group, group_size}."
             if level == "no-op"
             else "",
+        )
+    observer = recipe.settings.get("observer")
+    if observer in MINMAX:
+        yield Finding(
+            "no-op",
+            "setting-observer",
+            f"observer {observer} finds the same ranges as the default: {', '.join(MINMAX)} differ only in how they join "
+            "several looks, and weights are looked at once.",
+            "Leave it out, or try mse.",
         )
     if "group_size" in recipe.settings:
         yield Finding(
@@ -104,7 +115,7 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
             )
         return
     for mapping in given or []:
-        smooth, balance = _mapping(mapping)
+        smooth, balance = smoothing.read_mapping(mapping)
         reason = smoothing.why_not(plan.config, smooth, balance)
         if reason:
             yield Finding(
@@ -130,13 +141,6 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _mapping(mapping: object) -> tuple[str, list[str]]:
-    if isinstance(mapping, dict):
-        return str(mapping.get("smooth_layer")), [str(name) for name in mapping.get("balance_layers", [])]
-    balance, smooth = mapping  # SmoothQuant's own order: [balance layers], smooth layer
-    return str(smooth), [balance] if isinstance(balance, str) else list(balance)
-
-
 def calibration_without_use(plan: Plan) -> Iterator[Finding]:
     if plan.recipe.calibration != Calibration() and not modifiers.needs_data(plan.recipe):
         yield Finding(
@@ -145,6 +149,19 @@ def calibration_without_use(plan: Plan) -> Iterator[Finding]:
             "No step of this recipe looks at calibration text: weights are rounded as they are, activation scales are "
             "made at run time.",
         )
+
+
+def calibration_files(plan: Plan) -> Iterator[Finding]:
+    """Local sources that cannot give what is asked of them; data sets of the hub are not looked at."""
+    calibration = plan.recipe.calibration
+    if not modifiers.needs_data(plan.recipe):
+        return
+    for source, count in zip(calibration.sources, calibration.counts(), strict=True):
+        try:
+            if source.path is not None:
+                read_source(source, at_least=count)
+        except WorkbookError as error:
+            yield Finding("error", "calibration-source", error.got, error.remedy or error.expected)
 
 
 def worth_knowing(plan: Plan) -> Iterator[Finding]:

@@ -54,3 +54,11 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     if first == "v_proj":
         return "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
     return f"{first} does not feed {', '.join(sorted(wanted))} directly"
+
+
+def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
+    """(smoothed layer, the layers that undo it) of a checked mapping in either spelling, AWQ's or SmoothQuant's."""
+    if isinstance(mapping, dict):
+        return mapping["smooth_layer"], list(mapping["balance_layers"])
+    balance, smooth = mapping
+    return smooth, [balance] if isinstance(balance, str) else list(balance)
