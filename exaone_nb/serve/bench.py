@@ -16,7 +16,8 @@ from exaone_nb.paths import DATA
 from exaone_nb.serve.answers import Message, Mode, check_mode
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of, support_here
 from exaone_nb.serve.dummy import shape_folder
-from exaone_nb.serve.environment import core_count, has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.serve.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.serve.sizes import threads_for
 from exaone_nb.serve.speed import (
     INTERVAL_KIND,
     Decode,
@@ -31,8 +32,6 @@ from exaone_nb.serve.vllm_engine import VllmEngine
 HACKATHON = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.85}
 HACKATHON_MAX_GEN_TOKS = 16384
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
-# Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
-ONE_THREAD_BELOW = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ def bench(
             longest = max(len(str(conversation).encode()) for conversation in asked)
             wanted = max(wanted, longest + 256 + max_gen_toks)
         room = _room(text_config, max_model_len, wanted, prompt_tokens + output_tokens, kv_cache_gib)
-        threads = threads or (1 if _parameters(config) < ONE_THREAD_BELOW else core_count())
+        threads = threads_for(config, threads)
         settings = {
             "max_model_len": room,
             "threads": threads,
@@ -373,10 +372,3 @@ def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_
             remedy="Shorten the prompt or the output." if room == held else "Shorten them, or raise that limit.",
         )
     return room
-
-
-def _parameters(config: dict[str, Any]) -> int:
-    from exaone_nb.anatomy.layouts import expected_tensors
-
-    plain = {name: value for name, value in config.items() if name != "quantization_config"}
-    return sum(spec.elements for spec in expected_tensors(plain))
