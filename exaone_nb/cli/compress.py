@@ -37,13 +37,13 @@ def plan(
 ) -> None:
     """Dry run of a recipe: module to scheme, patterns, settings without effect, predicted bytes. Loads no weights.
 
-    Exit code 1 when the plan has errors.
+    Exit code 1 when the plan, or the one it is compared with, has errors.
     """
     from exaone_nb.compress.differences import compare
     from exaone_nb.compress.plan import make_plan
     from exaone_nb.compress.serving import verdicts
 
-    first = make_plan(model, recipe)
+    first = second = make_plan(model, recipe)
     document = first.to_dict() | {"serving": [vars(v) for v in verdicts(first, gpu)]}
     differences = None
     if against:
@@ -52,10 +52,11 @@ def plan(
         document["against"] = second.recipe.name
         document["differences"] = [vars(d) for d in differences]
         document["identical_in_effect"] = not differences
+        document["against_findings"] = [vars(finding) for finding in second.findings]
     if picture is not None:
         _draw(first, picture)
     emit(as_json, document, lambda console: _show_plan(console, document, first.by_part()))
-    if any(finding.level == "error" for finding in first.findings):
+    if first.has_errors or second.has_errors:
         raise typer.Exit(1)
 
 
@@ -121,9 +122,15 @@ def _draw(plan: Any, picture: Path) -> None:
     matplotlib.use("agg")
     from exaone_nb.compress.pictures import scheme_map
 
-    with staged_file(picture) as staging:
-        figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
-        figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+    figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
+    try:
+        with staged_file(picture) as staging:
+            figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+    except OSError as error:
+        raise UsageError(
+            f"The picture {picture} cannot be written ({error.strerror}).",
+            expected="a file in a folder that can be written.",
+        ) from error
 
 
 def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, str]]) -> None:
@@ -143,13 +150,14 @@ def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, 
         numbers = [str(pattern[key]) for key in ("modules", "parents", "effective")]
         table.add_row(pattern["pattern"].replace("[", r"\["), pattern["role"], *numbers)
     console.print(table)
-    for finding in document["findings"]:
-        remedy = f" {finding['remedy']}" if finding["remedy"] else ""
-        console.print(f"[{finding['level']}] {finding['text']}{remedy}", markup=False)
+    _show_findings(console, document["findings"])
     for verdict in document["serving"]:
         source = " (reported by participants, 2026-02)" if verdict["recorded"] else ""
         console.print(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}", markup=False)
     if "differences" in document:
+        if document["against_findings"]:
+            console.print(f"About {document['against']}:", markup=False)
+            _show_findings(console, document["against_findings"])
         if document["identical_in_effect"]:
             console.print(f"Identical in effect to {document['against']}.", markup=False)
         for difference in document["differences"]:
@@ -157,6 +165,12 @@ def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, 
                 f"  {difference['what']}: {difference['first']} | {document['against']}: {difference['second']}",
                 markup=False,
             )
+
+
+def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
+    for finding in findings:
+        remedy = f" {finding['remedy']}" if finding["remedy"] else ""
+        console.print(f"[{finding['level']}] {finding['text']}{remedy}", markup=False)
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:

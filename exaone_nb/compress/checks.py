@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from exaone_nb.anatomy.layouts import is_tied
 from exaone_nb.compress import loading, setting_checks
 from exaone_nb.compress.modules import Module, suggest
-from exaone_nb.compress.plan import Finding, Pattern, Plan, gptq_parts_the_table
+from exaone_nb.compress.plan import Finding, Pattern, Plan, parts_the_table
 from exaone_nb.errors import WorkbookError
 
 
@@ -163,13 +163,13 @@ def tied_head(plan: Plan) -> Iterator[Finding]:
     embedding, head = plan.assigned[table], plan.assigned["lm_head"]
     if embedding == head is None:
         return
-    if embedding == head and gptq_parts_the_table(plan):
+    if embedding == head and parts_the_table(plan):
         yield Finding(
             "warning",
             "tied-split",
-            f"{table} and lm_head share one table, but GPTQ corrects the head and rounds the embedding to nearest: they come "
-            "out different, are untied and both stored, so the file grows.",
-            "Set method: rtn, or leave the table out.",
+            f"{table} and lm_head share one table, but the head is rounded by the inputs it sees, which the embedding does not "
+            "see: they come out different, are untied and both stored, so the file grows.",
+            "Set method: rtn without observer imatrix_mse, or leave the table out.",
         )
     elif embedding == head:
         yield Finding(

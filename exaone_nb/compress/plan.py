@@ -101,7 +101,7 @@ class Plan:
             config_groups=groups,
             ignore=(),
             kv_cache=kept[0] if kept else None,
-            untied_head=gptq_parts_the_table(self),
+            untied_head=parts_the_table(self),
             dtype=dtype_of(self.config),
         )
 
@@ -242,9 +242,10 @@ def dtype_of(config: dict[str, Any]) -> str:
     return TORCH_DTYPES.get(text.removeprefix("torch."), "BF16")
 
 
-def gptq_parts_the_table(plan: Plan) -> bool:
-    """True when GPTQ quantizes a tied head: it corrects the head's errors only, and the two copies part."""
-    return plan.recipe.method == "gptq" and is_tied(plan.config) and plan.assigned["lm_head"] is not None
+def parts_the_table(plan: Plan) -> bool:
+    """True when a tied head is quantized by what it sees (GPTQ, imatrix_mse): the embedding sees something else."""
+    by_sight = plan.recipe.method == "gptq" or plan.recipe.settings.get("observer") == "imatrix_mse"
+    return by_sight and is_tied(plan.config) and plan.assigned["lm_head"] is not None
 
 
 def stays_tied(plan: Plan) -> bool:

@@ -35,6 +35,23 @@ def test_plan_lists_modules_by_layer_and_draws_them(capsys, tmp_path):
     assert picture.read_text().startswith("<?xml") and [p.name for p in tmp_path.iterdir()] == ["map.svg"]
 
 
+def test_a_picture_onto_a_folder_is_refused(capsys, tmp_path):
+    (tmp_path / "map.svg").mkdir()
+    code, out, err = run(capsys, "plan", "nano", "--recipe", "w8a8", "--picture", str(tmp_path / "map.svg"))
+    assert (code, out) == (2, "") and "cannot be written" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["map.svg"]
+
+
+def test_findings_of_the_other_recipe_are_shown(capsys, tmp_path):
+    path = tmp_path / "other.yaml"
+    path.write_text("scheme: W4A16\nignore: [lm_head, nothing]\n")
+    arguments = ("plan", "nano", "--recipe", "w4a16_rtn", "--against", str(path))
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1 and "About other:" in out and "`nothing` in ignore matches no module" in out
+    code, out, _ = run(capsys, *arguments, "--json")
+    assert code == 1 and json.loads(out)["against_findings"][0]["code"] == "unmatched"
+
+
 def test_identical_in_effect(capsys, tmp_path):
     path = tmp_path / "same.yaml"
     path.write_text("scheme: w4a16\nignore: [lm_head, model.embed_tokens]\nsettings: {block_size: 64}\n")
@@ -58,6 +75,7 @@ def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path)
         (("plan", "no-such-model", "--recipe", "w8a8"), 2, "no-such-model"),
         (("plan", "nano", "--recipe", "w8a8", "--gpu", "Z9"), 2, "Z9"),
         (("plan", "nano", "--recipe", "w8a8", "--picture", "map.gif"), 2, "map.gif"),
+        (("plan", "nano", "--recipe", "w8a8", "--picture", "/dev/null/map.svg"), 2, "cannot be written"),
         (
             ("quantize", "nano", "--recipe", "w4a16_gptq", "--out", "x", "--calibration", "gone.jsonl"),
             1,

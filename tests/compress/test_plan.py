@@ -237,3 +237,117 @@ def test_norms_cannot_be_quantized_and_nothing_left_is_an_error(plan_of):
 def test_an_already_quantized_model_is_refused(plan_of, config):
     plan = plan_of(on=config | {"quantization_config": {"quant_method": "gptq"}})
     assert "already-quantized" in codes(plan, "error")
+
+
+# --- what an audit of the plan itself found ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "bad"), [(1024, 28), (512, 28), (96, 24)])
+def test_a_group_larger_than_the_inputs_is_named_and_the_remedy_works(plan_of, size, bad):
+    from exaone_nb import catalog
+
+    nano = catalog.resolve("nano").config()
+
+    def grouped(group_size):
+        weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": group_size}
+        return plan_of(on=nano, scheme={"weights": weights})
+
+    plan = grouped(size)
+    finding = next(f for f in plan.findings if f.code == "group-size")
+    assert finding.level == "error" and f"of {bad} modules" in finding.text
+    assert plan.to_dict()["predicted_bytes"] is None
+    advised = int(finding.remedy.removeprefix("Use a group size of ").partition(",")[0])
+    assert not grouped(advised).has_errors and grouped(advised).predicted_bytes
+
+
+def test_bytes_that_cannot_be_predicted_are_an_error(plan_of):
+    """Static activations per group: llm-compressor's storage of them is not known here."""
+    static = {"num_bits": 8, "type": "int", "strategy": "group", "group_size": 128}
+    plan = plan_of(scheme={"weights": {"num_bits": 8, "type": "int"}, "input_activations": static})
+    assert codes(plan, "error") == {"unpredictable"} and plan.to_dict()["predicted_bytes"] is None
+
+
+@pytest.mark.parametrize("observer", ["memoryless_minmax", "static_minmax", "minmax"])
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
+def test_observers_that_find_the_same_ranges_of_weights_are_no_ops(plan_of, method, observer):
+    plan = plan_of(method=method, settings={"observer": observer})
+    assert "setting-observer" in codes(plan, "no-op") and compare(plan, plan_of(method=method)) == []
+
+
+def test_other_observers_differ_wherever_they_are_written(plan_of):
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
+    setting = plan_of(settings={"observer": "mse"})
+    inside = plan_of(scheme={"weights": weights | {"observer": "mse"}})
+    assert "setting-observer" not in codes(setting) and compare(setting, inside) == []
+    (difference,) = compare(setting, plan_of())
+    assert "by mse" in difference.first and "mse" not in difference.second
+
+
+def test_gptq_on_the_shared_table_unties_it(plan_of):
+    from exaone_nb import catalog
+
+    groups = [
+        {"scheme": "W8A16", "targets": ["lm_head", "model.embed_tokens"]},
+        {"scheme": "W4A16", "targets": ["Linear"]},
+    ]
+    nano = catalog.resolve("nano").config()
+    by_method = {
+        method: plan_of(on=nano, method=method, groups=groups, ignore=[]) for method in ("rtn", "gptq")
+    }
+    assert by_method["rtn"].predicted_bytes == 1_905_496 and "tied-both" in codes(by_method["rtn"])
+    assert by_method["gptq"].predicted_bytes == 2_172_016  # as written on 2026-11
+    assert "tied-split" in codes(by_method["gptq"], "warning") and "tied-both" not in codes(by_method["gptq"])
+    seen = plan_of(on=nano, groups=groups, ignore=[], settings={"observer": "imatrix_mse"})
+    assert seen.predicted_bytes == 2_172_016
+
+
+def test_calibration_files_are_looked_at_when_something_reads_them(plan_of, texts):
+    few = str(texts(4))
+    for calibration, words in (
+        ({"source": "nope.jsonl"}, "nope.jsonl"),
+        ({"source": few, "samples": 5}, "has 4 samples, but 5"),
+    ):
+        finding = next(
+            f
+            for f in plan_of(method="gptq", calibration=calibration).findings
+            if f.code == "calibration-source"
+        )
+        assert finding.level == "error" and words in finding.text and finding.remedy
+        assert "calibration-source" not in codes(plan_of(calibration=calibration))
+    assert not codes(plan_of(method="gptq", calibration={"source": few, "samples": 4}), "error")
+    assert not codes(plan_of(method="gptq", calibration={"source": "LGAI-EXAONE/MANTA-1M"}), "error")
+
+
+def test_differences_are_words(plan_of):
+    mapping = {"smooth_layer": "re:.*up_proj$", "balance_layers": ["re:.*down_proj$"]}
+    first = plan_of(
+        method="gptq",
+        transform={"type": "awq", "n_grid": 5, "mappings": [mapping]},
+        kv_cache="fp8",
+        calibration={
+            "sources": ["nano_calibration", {"name": "A/B", "share": 3, "field": "x"}],
+            "template": False,
+        },
+    )
+    found = {difference.what: difference for difference in compare(first, plan_of(method="gptq"))}
+    assert found["transform"].first == "AWQ; n_grid 5; re:.*up_proj$ -> re:.*down_proj$"
+    assert found["KV cache"].first.startswith("fp8, one scale per tensor")
+    assert found["calibration"].first == (
+        "32 from nano_calibration, 96 from A/B (field x), 256 tokens each, seed 0, without the chat template"
+    )
+    assert not [d for d in found.values() if set("{}") & set(d.first + d.second)]
+
+
+@pytest.mark.parametrize("model", ["K-EXAONE-236B-A23B", "Kimi-K2-Instruct"])
+def test_experts_share_rows(model):
+    rows = make_plan(model, "w8a8").by_part()
+    assert len(rows) < 30 and "mlp.experts.0-" in " ".join(row["module"] for row in rows)
+
+
+def test_experts_treated_differently_are_told_apart(plan_of):
+    from exaone_nb import catalog
+
+    config = catalog.resolve("K-EXAONE-236B-A23B").config()
+    rows = plan_of(on=config, ignore=["lm_head", r"re:.*experts\.[01]\.up_proj"]).by_part()
+    found = {row["module"]: row["scheme"] for row in rows if row["module"].endswith("up_proj")}
+    assert found["mlp.experts.0-1.up_proj"] == "-" and found["mlp.experts.2-127.up_proj"] == "W4A16"
