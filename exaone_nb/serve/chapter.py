@@ -17,7 +17,7 @@ from exaone_nb.run_folder import BASELINE, RunFolder
 from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
 from exaone_nb.serve.bench import Bench, bench, pooled, questions
 from exaone_nb.serve.difference import first_difference
-from exaone_nb.serve.modes import recommended
+from exaone_nb.serve.modes import against_repetition, goes_round, in_words, is_korean, recommended
 from exaone_nb.serve.record import record
 from exaone_nb.serve.vllm_engine import VllmEngine
 
@@ -34,18 +34,27 @@ def ask(text: str) -> list[Message]:
     return [{"role": "user", "content": text}]
 
 
-def chat_rows(
-    engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int = 160
-) -> list[dict[str, Any]]:
-    """Every prompt in both modes, sampled as the model's makers recommend."""
+def chat_rows(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int) -> list[dict[str, Any]]:
+    """Every prompt in both modes, sampled as the model's makers recommend.
+
+    A prompt in Korean takes the temperature they give for it. An answer that was cut off going round in circles is asked
+    for again with the presence penalty they name, where they name one.
+    """
     rows = []
     for prompt in prompts:
         for mode in MODES:
-            answer = engine.chat(ask(prompt), mode, recommended(model, mode, max_tokens=max_tokens).sampling)
+            advice = recommended(model, mode, max_tokens=max_tokens, korean=is_korean(prompt))
+            answer, again = engine.chat(ask(prompt), mode, advice.sampling), ""
+            if answer.finish_reason == "length" and goes_round(answer.raw):
+                firmer = against_repetition(advice)
+                if firmer != advice:
+                    advice, again = firmer, ", second try: the first went round in circles"
+                    answer = engine.chat(ask(prompt), mode, advice.sampling)
             rows.append(
                 {
                     "prompt": prompt,
                     "mode": mode,
+                    "sampled": in_words(advice.sampling) + again,
                     "thought": answer.thought,
                     "answer": answer.text,
                     "tokens": answer.output_tokens,
@@ -226,6 +235,7 @@ def per_token_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
                 "ms per token": round(1e3 * mean, 3),
                 "95 % interval": f"{1e3 * interval[0]:.3f} to {1e3 * interval[1]:.3f}" if interval else "",
                 "SpeedNorm": round(speed_norm(mean, base), 3),
+                "its interval": _norm_interval(candidate, candidates[0]),
                 "tokens, median": tail.median,
                 "longest": tail.longest,
                 "cut off": tail.cut_off,
@@ -233,6 +243,55 @@ def per_token_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _norm_interval(candidate: Candidate, base: Candidate) -> str:
+    """95 % interval of a SpeedNorm over the rounds, each round's candidate against the same round's baseline."""
+    from exaone_nb.serve.speed import estimate
+
+    mine, theirs = (one.found.per_token.seconds_per_token.values for one in (candidate, base))
+    if candidate is base or len(mine) != len(theirs):
+        return ""
+    interval = estimate([a / b for a, b in zip(mine, theirs, strict=True)]).interval
+    return f"{1 - interval[1]:.3f} to {1 - interval[0]:.3f}" if interval else ""
+
+
+def recorded_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Recorded decode rows (data/measured/speed_*.json) under the heads of `speed_rows`."""
+    found = []
+    for row in rows:
+        interval, roof = row.get("tokens_per_second_interval"), row.get("roofline_tokens_per_second")
+        found.append(
+            {
+                "scheme": row["scheme"],
+                "batch": row["batch"],
+                "first token, ms": round(1e3 * row["first_token_seconds"], 1),
+                "per token, ms": round(1e3 * row["seconds_per_token"], 1),
+                "tokens/s": round(row["tokens_per_second"], 1),
+                "95 % interval": f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "",
+                "roof, tokens/s": round(roof, 1) if roof else "",
+                "of the roof": f"{row['tokens_per_second'] / roof:.1%}" if roof else "",
+                "kernel": row["kernel"],
+            }
+        )
+    return found
+
+
+def recorded_words(rows: Sequence[dict[str, Any]]) -> str:
+    """What recorded rows say against their first, and whether their intervals are apart."""
+    base, said = rows[0], []
+    for row in rows[1:]:
+        mine, theirs = row["tokens_per_second_interval"], base["tokens_per_second_interval"]
+        touch = mine[0] <= theirs[1] and theirs[0] <= mine[1]
+        decided = (
+            "the intervals touch, so these repeats do not decide it" if touch else "the intervals are apart"
+        )
+        said.append(
+            f"{row['scheme']} writes {row['tokens_per_second'] / base['tokens_per_second']:.1f} times as fast as "
+            f"{base['scheme']} in the mean ({decided}), and its first token takes "
+            f"{row['first_token_seconds']:.2f} s against {base['first_token_seconds']:.2f} s."
+        )
+    return " ".join(said)
 
 
 def kernel_rows(

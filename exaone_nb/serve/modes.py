@@ -58,3 +58,27 @@ def against_repetition(advice: Advice) -> Advice:
     if not found:
         return advice
     return replace(advice, sampling=replace(advice.sampling, presence_penalty=float(found[1])))
+
+
+def in_words(sampling: Sampling) -> str:
+    """How the next token is drawn, for a table."""
+    parts = [f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"]
+    if sampling.temperature:
+        parts += [f"top_p {sampling.top_p:g}"] if sampling.top_p < 1 else []
+        parts += [f"top_k {sampling.top_k}"] if sampling.top_k else []
+    if sampling.presence_penalty:
+        parts.append(f"presence penalty {sampling.presence_penalty:g}")
+    return ", ".join(parts)
+
+
+def is_korean(text: str) -> bool:
+    """True for a text with Korean letters in it."""
+    return any("가" <= letter <= "힣" for letter in text)
+
+
+def goes_round(text: str, longest: int = 200) -> bool:
+    """True for a text whose end says the same again and again: at least four times, and for 40 letters."""
+    return any(
+        text.endswith(text[-length:] * max(4, -(-40 // length)))
+        for length in range(1, min(longest, len(text) // 4) + 1)
+    )

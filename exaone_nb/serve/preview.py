@@ -26,6 +26,14 @@ class Preview:
     pieces: tuple[str, ...]
     problems: tuple[str, ...]
 
+    @property
+    def shown(self) -> str:
+        """The tokens one by one, `id:text`; a part of a letter has an id only."""
+        return " ".join(
+            f"{token}" if "\ufffd" in piece or not piece else f"{token}:{piece!r}"
+            for token, piece in zip(self.token_ids, self.pieces, strict=True)
+        )
+
 
 def preview(
     tokenizer: Any,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.environment import core_count, has_gpu
 
 # Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
@@ -18,11 +18,14 @@ PROMPT_ROOM = 1024
 
 
 def is_tiny(config: dict[str, Any]) -> bool:
-    """Whether a model is one whose steps wait for Python rather than for memory."""
+    """Whether a model is one whose steps wait for Python rather than for memory; False where its layers are unknown."""
     from exaone_nb.anatomy.layouts import expected_tensors
 
     plain = {name: value for name, value in config.items() if name != "quantization_config"}
-    return sum(spec.elements for spec in expected_tensors(plain)) < TINY_BELOW
+    try:
+        return sum(spec.elements for spec in expected_tensors(plain)) < TINY_BELOW
+    except WorkbookError:
+        return False
 
 
 def threads_for(config: dict[str, Any], threads: int = 0) -> int:

@@ -12,6 +12,7 @@ from exaone_nb.score.settings import Settings
 from exaone_nb.serve import chapter, server, vllm_engine
 from exaone_nb.serve.bandwidth import Roof
 from exaone_nb.serve.kernels import Log
+from exaone_nb.serve.sizes import Sizes
 from exaone_nb.workbook.chapters import discover, has_tag
 
 
@@ -55,7 +56,8 @@ def test_chapter_06_hands_its_parameters_on(monkeypatch):
     names = {
         "catalog": types.SimpleNamespace(weights_folder=lambda model: model),
         "Server": lambda folder, **options: started.update(options),
-        **{"MODEL": "nano", "SERVER": True, "THREADS": 0, "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3},
+        **{"MODEL": "nano", "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3},
+        **{"with_server": True, "sizes": Sizes(1, 160, 2048), "has_gpu": lambda: False},
     }
     exec(cell("06", "Server("), names)
     assert (started["tensor_parallel_size"], started["data_parallel_size"]) == (2, 3)

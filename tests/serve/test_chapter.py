@@ -1,0 +1,199 @@
+"""What chapter 06 says and asks: sampling, sizes, tables, and the whole chapter where there is no vLLM."""
+
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+from exaone_nb import catalog
+from exaone_nb.errors import UsageError
+from exaone_nb.serve import chapter, sizes
+from exaone_nb.serve.answers import Answer, Sampling
+from exaone_nb.serve.modes import goes_round, in_words, is_korean
+from exaone_nb.serve.preview import Preview
+from exaone_nb.serve.speed import estimate
+from exaone_nb.workbook.chapters import discover, has_tag
+
+(CHAPTER,) = [one for one in discover() if one.number == "06"]
+
+
+class Recorder:
+    """Keeps how it was asked; answers with `answers` by turns."""
+
+    def __init__(self, *answers):
+        self.answers, self.samplings = list(answers), []
+
+    def chat(self, messages, mode, sampling):
+        self.samplings.append(sampling)
+        return self.answers.pop(0) if self.answers else Answer("fine", raw="fine", finish_reason="stop")
+
+
+def test_a_korean_prompt_takes_the_temperature_for_korean():
+    engine = Recorder()
+    rows = chapter.chat_rows(
+        engine, ["너가 얼마나 대단한지 설명해 봐", "Explain"], "EXAONE-4.0-1.2B", max_tokens=9
+    )
+    assert [s.temperature for s in engine.samplings] == [0.1, 0.6, 0.0, 0.6]
+    assert {s.max_tokens for s in engine.samplings} == {9}
+    assert [row["sampled"] for row in rows[:3]] == [
+        "temperature 0.1",
+        "temperature 0.6, top_p 0.95",
+        "greedy",
+    ]
+
+
+def test_an_answer_that_goes_round_is_asked_for_again_with_the_penalty():
+    circle = Answer("", raw="I think so, and so I think. " * 9, finish_reason="length")
+    plain = Answer("fine", raw="fine", finish_reason="stop")
+    engine = Recorder(plain, circle)
+    rows = chapter.chat_rows(engine, ["Explain"], "EXAONE-4.0-1.2B", max_tokens=9)
+    assert [s.presence_penalty for s in engine.samplings] == [0, 0, 1.5]
+    assert "presence penalty 1.5" in rows[1]["sampled"] and "second try" in rows[1]["sampled"]
+    engine = Recorder(circle, circle)  # nano's makers name no penalty: a second try would be the first again
+    assert len(chapter.chat_rows(engine, ["Explain"], "nano", max_tokens=9)) == len(engine.samplings) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "round_"),
+    [
+        ("well " * 20, True),
+        ("x" * 40, True),
+        ("Once. " + "one two three four five six seven eight nine ten " * 4, True),
+        ("one two three four five six seven eight nine ten " * 2, False),
+        ("1 + 1 = 2, 2 + 2 = 4, 3 + 3 = 6, 4 + 4 = 8, 5 + 5 = 10", False),
+        ("....", False),
+        ("", False),
+    ],
+)
+def test_going_round(text, round_):
+    assert goes_round(text) is round_
+
+
+def test_words_for_sampling_and_korean():
+    assert in_words(Sampling(temperature=0.6, top_p=0.8, top_k=20)) == "temperature 0.6, top_p 0.8, top_k 20"
+    assert is_korean("nano는") and not is_korean("nano é")
+
+
+def test_preview_shows_every_token():
+    seen = Preview("<b>é\n", (7, 8, 9), ("<b>", "\ufffd", "\n"), ())
+    assert seen.shown == "7:'<b>' 8 9:'\\n'"
+
+
+def test_sizes_follow_the_model_and_the_machine(monkeypatch):
+    nano, real = (catalog.resolve(name).config() for name in ("nano", "EXAONE-4.0-1.2B"))
+    monkeypatch.setattr(sizes, "core_count", lambda: 16)
+    assert [sizes.threads_for(c) for c in (nano, real)] == [1, 16] and sizes.threads_for(nano, 3) == 3
+    assert not sizes.is_tiny({"model_type": "nobody knows it"})
+    monkeypatch.setattr(sizes.catalog, "weights_folder", lambda model: catalog.Path(model))
+    monkeypatch.setattr(
+        sizes.catalog, "read_config", lambda path: nano if path.parent.name == "nano" else real
+    )
+    for gpu, longest in ((True, 4096), (False, 512)):
+        monkeypatch.setattr(sizes, "has_gpu", lambda gpu=gpu: gpu)
+        assert sizes.sizes_for("nano").answer_tokens == 160
+        found = sizes.sizes_for("real")
+        assert found.answer_tokens == longest and found.max_model_len >= longest + 1024
+    assert sizes.sizes_for("real", answer_tokens=8000).max_model_len == 9024
+    short = sizes.sizes_for("real", answer_tokens=8000, max_model_len=2048)
+    assert (short.max_model_len, short.answer_tokens) == (2048, 1024)  # the server refuses a longer wish
+    with pytest.raises(UsageError, match="answer_tokens"):
+        sizes.sizes_for("real", answer_tokens=-1)
+
+
+def candidate(name, *seconds):
+    timed = types.SimpleNamespace(
+        seconds_per_token=estimate(seconds),
+        lengths=types.SimpleNamespace(median=1, longest=1, cut_off=0, tail_share=0.1),
+    )
+    return chapter.Candidate(name, types.SimpleNamespace(per_token=timed), ())
+
+
+def test_speed_norm_has_an_interval_over_the_rounds():
+    rows = chapter.per_token_rows(
+        [candidate("baseline", 1.0, 2.0, 4.0), candidate("half", 0.5, 1.0, 2.0), candidate("one", 0.5)]
+    )
+    assert [row["its interval"] for row in rows] == ["", "0.500 to 0.500", ""]  # slow rounds slow both
+    apart = chapter.per_token_rows([candidate("baseline", 1.0, 1.0), candidate("other", 0.9, 1.1)])[1]
+    low, high = map(float, apart["its interval"].split(" to "))
+    assert low < apart["SpeedNorm"] < high
+
+
+def test_recorded_rows_read_as_the_measured_ones_do():
+    rows = chapter.recorded("speed_1.2B_cpu")["rows"]
+    shown = chapter.recorded_rows(rows)
+    assert [row["scheme"] for row in shown] == [row["scheme"] for row in rows]
+    assert not any("_" in head for head in shown[0])
+    assert all(len(str(value)) < 30 and not isinstance(value, list) for value in shown[0].values())
+    row = {"scheme": "A", "tokens_per_second": 4.0, "first_token_seconds": 1.0}
+    near = row | {"scheme": "B", "tokens_per_second": 5.0, "tokens_per_second_interval": [3.5, 7.0]}
+    far = row | {"scheme": "C", "tokens_per_second": 8.0, "tokens_per_second_interval": [7.5, 9.0]}
+    words = chapter.recorded_words([row | {"tokens_per_second_interval": [3.6, 4.4]}, near, far])
+    assert "B writes 1.2 times as fast as A in the mean (the intervals touch" in words
+    assert "C writes 2.0 times as fast as A in the mean (the intervals are apart)" in words
+
+
+def test_on_a_gpu_the_server_waits_until_the_other_engine_is_closed():
+    """The first cell that may start one does not there; the one that uses it comes after the engine's block."""
+    sources = [c["source"] for c in CHAPTER.document["cells"] if c["cell_type"] == "code"]
+    (place,) = [n for n, source in enumerate(sources) if "def start_server" in source]
+    started = []
+    names = {
+        "catalog": types.SimpleNamespace(weights_folder=lambda model: model),
+        "Server": lambda folder, **options: started.append(options) or "server",
+        **{
+            "MODEL": "nano",
+            "TENSOR_PARALLEL_SIZE": 1,
+            "DATA_PARALLEL_SIZE": 1,
+            "GPU_MEMORY_UTILIZATION": 0.5,
+        },
+        **{"with_server": True, "sizes": sizes.Sizes(1, 160, 2048), "has_gpu": lambda: True},
+    }
+    exec(sources[place], names)
+    assert names["server"] is None and started == []
+    names["start_server"]()
+    assert started[0]["extra"] == ["--gpu-memory-utilization", "0.5"]
+    engine = next(n for n, source in enumerate(sources) if "with open_engine(MODEL" in source)
+    used = next(n for n, source in enumerate(sources) if "server or start_server()" in source)
+    measured = next(n for n, source in enumerate(sources) if "measure_checkpoints(" in source)
+    stopped = next(n for n, source in enumerate(sources) if "server.stop()" in source)
+    assert place < engine < used <= stopped < measured
+
+
+HIDDEN = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] == "vllm" else find(name, *a)
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "vllm":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hide())
+"""
+
+
+@pytest.mark.heavy
+def test_the_chapter_runs_without_vllm(tmp_path):
+    """Its cells one after the other in a process that has no vLLM; Transformers answers, the rest says what is missing."""
+    sources = [HIDDEN]
+    for cell in CHAPTER.document["cells"]:
+        if cell["cell_type"] == "code":
+            sources.append(cell["source"])
+            if has_tag(cell, "parameters"):
+                sources.append(f"RUN_DIR, ANSWER_TOKENS = {str(tmp_path)!r}, 8")
+    sources.append("import sys\nprint('the end', len(talk), 'vllm' in sys.modules)")
+    script = tmp_path / "chapter.py"
+    script.write_text("\n\n".join(sources), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"MPLBACKEND": "Agg"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "engine: transformers" in done.stdout and "the end 8 False" in done.stdout
