@@ -7,7 +7,6 @@ and does something else: `block_size: 64` for `group_size: 64` would give one sc
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,7 +40,7 @@ ROLES = {
     "kv_cache": ("tensor", "attn_head"),
 }
 TRANSFORMS = {
-    "awq": ("mappings", "offload_device", "duo_scaling", "n_grid"),
+    "awq": ("mappings", "duo_scaling", "n_grid"),
     "smoothquant": ("mappings", "smoothing_strength", "ignore", "num_calibration_steps", "algorithm"),
 }
 
@@ -80,25 +79,29 @@ def nearest(value: Any, allowed: Iterable[str]) -> list[str]:
 
 
 def is_number(value: Any) -> bool:
-    """True for a finite number; not for true, .inf or .nan."""
-    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
+    """True for a number that one can compute with; not for true, .inf or .nan."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def is_whole(value: Any) -> bool:
     """True for 64 and 64.0."""
-    return is_number(value) and (_is_int(value) or value.is_integer())
+    return is_number(value) and value == int(value)
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def is_names(value: Any) -> bool:
+    """True for a list of texts, none of them empty."""
+    return isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
 
 
 def check_scheme(scheme: dict[str, Any], recipe: str) -> None:
     """Raise UsageError unless {weights, input_activations} can be made, stored and predicted."""
     what = f"Recipe {recipe}: scheme"
     check_keys(scheme, ("weights", "input_activations"), what)
-    if not scheme.get("weights"):
-        raise UsageError(f"{what} has no weights.", expected="{weights: {num_bits, type, strategy, …}}.")
+    if not scheme.get("weights") or scheme.get("input_activations") == {}:
+        missing = "input_activations" if scheme.get("weights") else "weights"
+        raise UsageError(
+            f"{what} has no {missing}.", expected=f"{{{missing}: {{num_bits, type, strategy, …}}}}."
+        )
     check_arguments(scheme["weights"], "weights", f"{what}: weights")
     if scheme.get("input_activations") is not None:
         check_arguments(scheme["input_activations"], "input_activations", f"{what}: input_activations")
@@ -169,10 +172,9 @@ def _check_dynamic(args: QuantArgs, role: str, what: str) -> None:
 def _check_rest(document: dict[str, Any], role: str, what: str) -> None:
     if document.get("observer") is not None:
         one_of(document["observer"], OBSERVERS, f"{what}: observer")
-    if not isinstance(document.get("observer_kwargs", {}), dict):
-        raise UsageError(
-            f"{what}: observer_kwargs is {document['observer_kwargs']!r}.", expected="a mapping."
-        )
+    options = document.get("observer_kwargs", {})
+    if not isinstance(options, dict) or not all(isinstance(v, str) or is_number(v) for v in options.values()):
+        raise UsageError(f"{what}: observer_kwargs is {options!r}.", expected="names with numbers or texts.")
     for key in ("scale_dtype", "zp_dtype"):
         if document.get(key) is not None:
             one_of(document[key], SCALE_DTYPES, f"{what}: {key}")
@@ -222,6 +224,8 @@ def check_transform(value: Any, recipe: str) -> dict[str, Any] | None:
         strength = document["smoothing_strength"]
         if not (is_number(strength) and 0 <= strength <= 1):
             raise UsageError(f"{what}: smoothing_strength is {strength!r}.", expected="a number from 0 to 1.")
+    if document.get("ignore") is not None and not is_names(document["ignore"]):
+        raise UsageError(f"{what}: ignore is {document['ignore']!r}.", expected="a list of patterns.")
     if "algorithm" in document:
         one_of(document["algorithm"], ("smoothquant", "log_equalization"), f"{what}: algorithm")
     return dict(document)
@@ -247,6 +251,6 @@ def _check_mappings(mappings: Any, kind: str, what: str) -> None:
             balance = [balance] if isinstance(balance, str) else balance
         else:
             raise UsageError(f"{what}: mapping {mapping!r}.", expected=expected)
-        names = balance if isinstance(balance, list) and balance else [None]
-        if not all(isinstance(name, str) and name for name in (smooth, *names)):
+        hook = mapping.get("activation_hook_target") if kind == "awq" else None
+        if not (balance and is_names(balance) and is_names([smooth]) and (hook is None or is_names([hook]))):
             raise UsageError(f"{what}: mapping {mapping!r}.", expected=expected)

@@ -76,7 +76,7 @@ class Calibration:
         made = tuple(_source(source, what) for source in sources)
         rest = {key: value for key, value in document.items() if key not in ("source", "sources")}
         for key, value in rest.items():
-            number = isinstance(value, int) and not isinstance(value, bool)
+            number = isinstance(value, int) and is_number(value)
             if key in ("template", "generation_prompt") and not isinstance(value, bool):
                 raise UsageError(f"{what}: {key} is {value!r}.", expected="true or false, without quotes.")
             if key in ("samples", "length") and not (number and value > 0):

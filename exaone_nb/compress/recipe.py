@@ -167,6 +167,10 @@ def _check_settings(settings: Any, name: str) -> None:
         whole = key in ("block_size", "group_size", "max_position_embeddings")
         if whole and not (is_whole(value) and value > 0):
             raise UsageError(f"Recipe {name}: {key} is {value!r}.", expected="a whole number above 0.")
+        if key == "actorder" and not (value is None or isinstance(value, str | bool)):
+            raise UsageError(
+                f"Recipe {name}: actorder is {value!r}.", expected="static, its alias weight, or null."
+            )
         if key == "observer":
             one_of(value, OBSERVERS, f"Recipe {name}: observer")
 
@@ -223,7 +227,7 @@ def check_scheme(scheme: str, name: str = "") -> str:
 
 def _patterns(value: Any, what: str) -> tuple[str, ...]:
     value = [value] if isinstance(value, str) else value
-    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
+    if not arguments.is_names(value):
         raise UsageError(f"{what} is {value!r}.", expected="a list of patterns.")
     return tuple(value)
 

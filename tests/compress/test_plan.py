@@ -260,6 +260,13 @@ def test_a_group_larger_than_the_inputs_is_named_and_the_remedy_works(plan_of, s
     assert not grouped(advised).has_errors and grouped(advised).predicted_bytes
 
 
+def test_the_advised_group_size_divides_the_inputs_that_were_right_too(plan_of, config):
+    """4128 = 43 x 96 is no multiple of 128."""
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 96}
+    plan = plan_of(on=config | {"intermediate_size": 4128}, scheme={"weights": weights})
+    assert "of 32," in next(f for f in plan.findings if f.code == "group-size").remedy
+
+
 def test_bytes_that_cannot_be_predicted_are_an_error(plan_of):
     """Static activations per group: llm-compressor's storage of them is not known here."""
     static = {"num_bits": 8, "type": "int", "strategy": "group", "group_size": 128}

@@ -76,6 +76,10 @@ def test_name_and_prose_are_no_part_of_the_recipes_digest():
         ({"scheme": "W4A16", "kv_cache": {"num_bits": 8, "tpye": "float"}}, ["tpye", "type"]),
         ({"scheme": {"weights": 5}}, ["weights is 5"]),
         ({"scheme": {"input_activations": {}}}, ["no weights"]),
+        ({"scheme": {"weights": {"num_bits": 8}, "input_activations": {}}}, ["no input_activations"]),
+        ({"scheme": "W4A16", "calibration": {"samples": 10**400}}, ["samples", "above 0"]),
+        ({"scheme": "W4A16", "settings": {"actorder": ["static"]}}, ["actorder", "static"]),
+        ({"scheme": "W8A8", "transform": {"type": "smoothquant", "ignore": 5}}, ["ignore is 5"]),
         *(
             ({"scheme": {"weights": weights}}, words)
             for weights, words in [

@@ -45,9 +45,10 @@ def test_a_joined_layer_needs_one_scheme(plan_of, recipe, joined):
     assert answers(plan) == ["no"] * 3
 
 
-def test_two_schemes_inside_joined_layers_are_both_named(plan_of):
+@pytest.mark.parametrize("other", ["W8A8", "W8A16", "W4A8"])
+def test_two_schemes_inside_joined_layers_are_both_named(plan_of, other):
     groups = [
-        {"scheme": "W8A8", "targets": [r"re:.*\.(v_proj|gate_proj)$"]},
+        {"scheme": other, "targets": [r"re:.*\.(v_proj|gate_proj)$"]},
         {"scheme": "W4A16", "targets": ["Linear"]},
     ]
     plan = plan_of(groups=groups)
