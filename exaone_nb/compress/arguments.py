@@ -155,7 +155,8 @@ def _check_groups(args: QuantArgs, document: dict[str, Any], what: str) -> None:
 
 
 def _check_dynamic(args: QuantArgs, role: str, what: str) -> None:
-    one_of(args.dynamic, (True, False, "local"), f"{what}: dynamic")
+    if not isinstance(args.dynamic, bool) and args.dynamic != "local":
+        raise UsageError(f"{what}: dynamic is {args.dynamic!r}.", expected="true, false or local.")
     if args.dynamic is not False and role != "input_activations":
         raise UsageError(
             f"{what}: dynamic is {args.dynamic!r}.",

@@ -207,7 +207,12 @@ def _group(document: Any, name: str) -> Group:
             f"Recipe {name}: scheme {scheme!r}.",
             expected="a preset name, or {weights: {num_bits, type, strategy, …}, input_activations: {…}}.",
         )
-    return Group(scheme, _patterns(document.get("targets", ["Linear"]), f"Recipe {name}: targets"))
+    targets = _patterns(_given(document, "targets", ["Linear"]), f"Recipe {name}: targets")
+    if not targets:
+        raise UsageError(
+            f"Recipe {name}: targets is empty.", expected="at least one pattern, such as Linear."
+        )
+    return Group(scheme, targets)
 
 
 def check_scheme(scheme: str, name: str = "") -> str:

@@ -76,6 +76,7 @@ def test_name_and_prose_are_no_part_of_the_recipes_digest():
         ({"scheme": "W4A16", "kv_cache": {"num_bits": 8, "tpye": "float"}}, ["tpye", "type"]),
         ({"scheme": {"weights": 5}}, ["weights is 5"]),
         ({"scheme": {"input_activations": {}}}, ["no weights"]),
+        ({"scheme": "W4A16", "targets": []}, ["targets is empty"]),
         ({"scheme": {"weights": {"num_bits": 8}, "input_activations": {}}}, ["no input_activations"]),
         ({"scheme": "W4A16", "calibration": {"samples": 10**400}}, ["samples", "above 0"]),
         ({"scheme": "W4A16", "settings": {"actorder": ["static"]}}, ["actorder", "static"]),
@@ -106,6 +107,7 @@ def test_name_and_prose_are_no_part_of_the_recipes_digest():
                 ({"num_bits": 8, "strategy": "channel"}, ["channel", "token"]),
                 ({"num_bits": 8, "actorder": "static"}, ["actorder", "weights only"]),
                 ({"num_bits": 8, "dynamic": "locally"}, ["dynamic", "local"]),
+                ({"num_bits": 8, "strategy": "token", "dynamic": 0}, ["dynamic is 0", "true"]),
             ]
         ),
     ],
