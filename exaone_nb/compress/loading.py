@@ -26,9 +26,13 @@ Numbers = tuple[QuantArgs | None, QuantArgs | None] | None
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something that keeps vLLM from loading. `certain` is False where it was not tried and the source is not clear."""
+    """Something that keeps vLLM from loading. `certain` is False where it was not tried and the source is not clear.
+
+    `text` explains it once, in the findings; `short` is the reason beside each place.
+    """
 
     code: str
+    short: str
     text: str
     remedy: str = ""
     certain: bool = True
@@ -70,6 +74,7 @@ def _split(plan: Plan) -> Iterator[Obstacle]:
         more = f", and so in {len(same) - 1} more layers" if len(same) > 1 else ""
         yield Obstacle(
             "fused-split",
+            f"parts of {part} have different schemes",
             f"vLLM joins these into one {part} and needs one scheme for them: {shown}{more}.",
             f"Give all parts of {part} the same scheme, or ignore all of them.",
         )
@@ -97,6 +102,7 @@ def _misread(plan: Plan) -> Iterator[Obstacle]:
                 told.add(target)
                 yield Obstacle(
                     "file-order",
+                    f"vLLM takes `{target}` for {asked}",
                     f"{asked} was made with {plan.labels[index]}, but vLLM takes the first target in the file that fits, "
                     f"`{target}` with {plan.labels[order[target]]}, and stops.",
                     "Make the expressions exclude each other, joined names such as qkv_proj included.",
@@ -118,21 +124,23 @@ def _head(module: Module, by_class: bool) -> Obstacle:
     if by_class:
         return Obstacle(
             "head-by-class",
+            f"no module or parameter named '{module.name}.weight_…'",
             f"vLLM's head is no Linear, so it looks for an unquantized {module.name} and stops at `no module or parameter "
             f"named '{module.name}.weight_…'`.",
             f"Add {module.name} to ignore.",
         )
-    text = f"a quantized {module.name} that is named in the recipe: vLLM 0.32 read W4A16 on a CPU (2026-11), nothing else was tried"
-    return Obstacle("head-by-name", text, certain=False)
+    text = f"a quantized {module.name}, named in the recipe: only nano's with W4A16 and W8A8 on a CPU was tried, and ran"
+    return Obstacle("head-by-name", text, text, certain=False)
 
 
 def _embedding(plan: Plan, module: Module, by_class: bool) -> Obstacle:
     if not by_class and plan.config.get("model_type") in NAMELESS_EMBEDDING:
         return Obstacle(
             "embedding-by-name",
+            f"no module or parameter named '{module.name}.weight_packed'",
             f"vLLM makes this family's embedding without its name, finds no scheme for {module.name}, and stops at `no "
             f"module or parameter named '{module.name}.weight_packed'`.",
             "Leave the embedding out; what is saved cannot be served.",
         )
     text = "a quantized embedding: vLLM support depends on version and format, so try it before relying on it"
-    return Obstacle("embedding", text, certain=False)
+    return Obstacle("embedding", text, text, certain=False)

@@ -94,7 +94,7 @@ def _today(
     plan: Plan, where: str, found: list[Obstacle], ask: Ask, room: Callable[[], tuple[str, str]]
 ) -> Verdict:
     """The verdict on vLLM 0.32: what is certainly impossible, then what nobody knows, then yes with the kernels."""
-    doubts = [obstacle.text for obstacle in found if not obstacle.certain]
+    doubts = [obstacle.short for obstacle in found if not obstacle.certain]
     kernels_used = []
     for index, scheme in used_schemes(plan).items():
         label, name = plan.labels[index], nearest_preset(scheme)
@@ -109,7 +109,7 @@ def _today(
             reason = f" ({support.reason})" if support.reason else ""
             kernels_used.append(f"{label}: {kernel}{reason}")
     if found and found[0].certain:
-        return Verdict(where, "no", found[0].text)
+        return Verdict(where, "no", f"vLLM cannot load it: {found[0].short}")
     if any(".experts." in name and index is not None for name, index in plan.assigned.items()):
         doubts.append("experts have kernels of their own, which are not in the table")
     answer, size = room()
@@ -163,7 +163,7 @@ def _hackathon(plan: Plan, where: str, found: list[Obstacle]) -> Verdict:
     if plan.assigned.get("lm_head") is not None:
         return Verdict(where, "no", "reports: `no module or parameter named 'lm_head.weight_scale'`", True)
     if found and found[0].certain:
-        return Verdict(where, "no", found[0].text)
+        return Verdict(where, "no", f"vLLM cannot load it: {found[0].short}")
     for index, scheme in used_schemes(plan).items():
         label, name = plan.labels[index], nearest_preset(scheme)
         if name in REFUSED_ON_L4:
@@ -172,7 +172,7 @@ def _hackathon(plan: Plan, where: str, found: list[Obstacle]) -> Verdict:
         if name not in SERVED_ON_L4 or scheme.weights.group_size not in sizes:
             return Verdict(where, "unknown", f"nobody reported {label}", True)
     if found:
-        return Verdict(where, "unknown", found[0].text)
+        return Verdict(where, "unknown", found[0].short)
     if not _was_judged(plan.config):
         return Verdict(where, "unknown", "only EXAONE-4.0-1.2B was judged there", True)
     extra = "; FP8 cache scales are ignored" if plan.recipe.kv_cache else ""

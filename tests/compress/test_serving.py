@@ -81,6 +81,16 @@ def test_vllm_takes_the_first_target_in_the_file_not_in_the_alphabet(plan_of, ex
     assert broad in finding.text and "W8A8" in finding.text and answers(plan) == ["no"] * 3
 
 
+def test_an_order_in_the_file_that_happens_to_fit_is_no_obstacle(plan_of):
+    """q_proj comes first in the model, so its group comes first in the file; loaded by vLLM in test_vllm_loads."""
+    groups = [
+        {"scheme": "W4A16", "targets": ["re:.*proj"]},
+        {"scheme": "W8A8", "targets": ["re:.*(q|k|v)_proj"]},
+    ]
+    plan = plan_of(groups=groups)
+    assert "overlap" in {f.code for f in plan.findings} and answers(plan) == ["yes"] * 3
+
+
 def test_the_workbooks_mixed_recipe_is_read_as_it_was_made():
     plan = make_plan("EXAONE-4.0-1.2B", "mixed_w8a16_w4a16")
     assert {f.code for f in plan.findings} <= {"setting-dampening_frac"} and answers(plan) == [

@@ -1,6 +1,6 @@
 """Every recipe, made on nano and loaded by vLLM on this CPU: it answers where the plan says yes, and nowhere else.
 
-Some recipes that can be made and not loaded stand beside the workbook's own.
+Recipes that can be made and not loaded, or only just, stand beside the workbook's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 NAMES = sorted(path.stem for path in (DATA / "recipes").glob("*.yaml"))
-NOT_LOADABLE = {
+MORE = {
     "split_qkv": {"scheme": "W4A16", "ignore": ["lm_head", "re:.*v_proj$"]},
     "head_by_class": {"scheme": "W4A16"},
     "file_order": {
@@ -35,7 +35,13 @@ NOT_LOADABLE = {
         ]
     },
 }
-NAMES += NOT_LOADABLE
+MORE["order_that_happens_to_fit"] = {
+    "groups": [
+        {"scheme": "W4A16", "targets": ["re:.*proj"]},
+        {"scheme": "W8A8", "targets": ["re:.*(q|k|v)_proj"]},
+    ]
+}
+NAMES += MORE
 LOAD_ALL = """
 import json, sys
 from pathlib import Path
@@ -55,7 +61,7 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
 
 
 def made_for_test(name):
-    recipe = recipes.parse(NOT_LOADABLE[name], name) if name in NOT_LOADABLE else recipes.load(name)
+    recipe = recipes.parse(MORE[name], name) if name in MORE else recipes.load(name)
     return recipe.with_calibration(samples=8, length=64)
 
 
