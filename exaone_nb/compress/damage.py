@@ -170,17 +170,23 @@ def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:
     from exaone_nb.compress.engine import quiet
 
     with quiet():
-        import torch
         from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
         config = _quantization_of(folder)
         more = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if config else {}
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **more)
-        return {
-            name: module.weight.detach()
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and name != "lm_head"
-        }
+        return linear_weights(model)
+
+
+def linear_weights(model: Any) -> dict[str, Tensor]:
+    """Module name -> weight [out, in] of every Linear of a loaded model, head excluded."""
+    import torch
+
+    return {
+        name: module.weight.detach()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name != "lm_head"
+    }
 
 
 def _quantization_of(folder: str | Path) -> dict[str, Any] | None:

@@ -54,6 +54,27 @@ def round_to_grid(values: np.ndarray, name: str, scale: float | np.ndarray) -> n
     return np.where(scaled - lower <= upper - scaled, lower, upper) * scale
 
 
+# The largest value of each format is put on the largest weight that shares a scale; for integers halfway beyond the
+# top code, as in `round_to_nearest`.
+TOPS = {"int4": 7.5, "int8": 127.5, "fp8_e4m3": 448.0, "fp4_e2m1": 6.0}
+
+
+def symmetric_scale(values: np.ndarray, name: str) -> np.ndarray:
+    """One scale per last axis, [..., 1], so that the largest magnitude reaches the end of the grid."""
+    return np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12) / TOPS[name]
+
+
+def asymmetric_int4(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point, each [..., 1], that lay int4's 16 values from the smallest to the largest of the last axis.
+
+    A weight is then (q - zero) * scale. Zero itself stays on the grid.
+    """
+    low = np.minimum(values.min(-1, keepdims=True), 0)
+    high = np.maximum(values.max(-1, keepdims=True), 0)
+    scale = np.maximum(high - low, 1e-12) / 15
+    return scale, np.round(-8 - low / scale)
+
+
 def grouped(weight: Tensor, group_size: int) -> Tensor:
     """[out, in] -> [out, in / group_size, group_size]. Raises WorkbookError when groups do not fit."""
     rows, columns = weight.shape

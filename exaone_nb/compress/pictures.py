@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exaone_nb.compress.formats import GRID_NAMES, grid, round_to_grid
+from exaone_nb.compress.formats import GRID_NAMES, asymmetric_int4, grid, symmetric_scale
 from exaone_nb.compress.plan import KEPT, Plan
 
 if TYPE_CHECKING:
@@ -79,21 +79,65 @@ def grids() -> Figure:
     return figure
 
 
-def rounded_weights(weights: np.ndarray, group_size: int = 128) -> Figure:
-    """Histogram of a module's weights, and where its first group lands on the int4 and fp4 grids."""
+def rounded_group(group: np.ndarray) -> Figure:
+    """One group of weights on each grid: a line from every weight down to the value that it becomes."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-    axes[0].hist(weights.ravel(), bins=120, color="#0b3c5d")
-    axes[0].set(title="all weights of the module", xlabel="weight", ylabel="count", yscale="log")
-    group = np.sort(weights[0, :group_size])
-    axes[1].plot(group, group, color="#999999", linewidth=1, label="exact")
-    for name, top, style in (("int4", 7.5, "-"), ("fp4_e2m1", 6.0, "--")):
-        rounded = round_to_grid(group, name, np.abs(group).max() / top)
-        axes[1].step(group, rounded, where="mid", linestyle=style, label=name, linewidth=1.4)
-    axes[1].set(title=f"first group of {group_size}", xlabel="weight", ylabel="rounded")
-    axes[1].legend(frameon=False)
-    figure.tight_layout()
+    figure, axes = plt.subplots(figsize=(8.5, 5.2))
+    labels = []
+    for y, (label, values) in enumerate(_grids_of(group)):
+        rounded = values[np.abs(group[:, None] - values).argmin(1)]
+        axes.plot(np.stack([group, rounded]), [[y - 0.3], [y + 0.1]], color="#e07a1f", linewidth=0.5)
+        axes.vlines(values, y + 0.1, y + 0.33, color="#0b3c5d", linewidth=1.6 if len(values) < 40 else 0.35)
+        error = np.linalg.norm(group - rounded) / np.linalg.norm(group)
+        labels.append(f"{label}\nerror {error:.4f}")
+    edge = 1.1 * np.abs(group).max()
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlim=(-edge, edge), xlabel="weight")
+    axes.invert_yaxis()
+    return figure
+
+
+def _grids_of(group: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Label -> the values a format offers for this group, scale included."""
+    found = [
+        (name, grid(name) * symmetric_scale(group, name)) for name in ("int4", "fp4_e2m1", "int8", "fp8_e4m3")
+    ]
+    scale, zero = asymmetric_int4(group)
+    found.insert(1, ("int4 asymmetric", (grid("int4") - zero) * scale))
+    return [("int4 symmetric" if name == "int4" else name, values) for name, values in found]
+
+
+def lopsided_group(weights: np.ndarray, group_size: int = 128) -> np.ndarray:
+    """The group whose largest and smallest weight differ most in size: there a zero point has something to gain."""
+    groups = weights.reshape(-1, group_size)
+    high, low = groups.max(1), groups.min(1)
+    return groups[np.argmax(np.abs(high + low) / (high - low))]
+
+
+def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128) -> Figure:
+    """The first channels' weights, and how far the grid reaches with one scale per tensor, channel or group."""
+    import matplotlib.pyplot as plt
+
+    rows = np.abs(weights[:channels])
+    columns = weights.shape[1]
+    figure, axes = plt.subplots(figsize=(8.5, 3.2))
+    axes.plot(rows.ravel(), ".", color="#999999", markersize=1.5, label="weights, magnitude")
+    reach = {
+        "one scale per tensor": np.full(rows.size, np.abs(weights).max()),
+        "per channel": rows.max(1).repeat(columns),
+        f"per group of {group_size}": rows.reshape(-1, group_size).max(1).repeat(group_size),
+    }
+    for (label, values), colour, style in zip(
+        reach.items(), ("#0b3c5d", "#e07a1f", "#4c9f70"), ("-", "--", "-"), strict=True
+    ):
+        axes.plot(values, style, color=colour, linewidth=1.6, label=label)
+    edges = np.arange(channels + 1) * columns
+    for edge in edges[1:-1]:
+        axes.axvline(edge, color="#cccccc", linewidth=0.8)
+    axes.set_xticks(edges[:-1] + columns / 2, [f"channel {i}" for i in range(channels)])
+    axes.set(xlim=(0, rows.size), ylim=(0, None), ylabel="largest weight the grid holds")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

@@ -1,18 +1,27 @@
 """Small experiments for the chapter: what each setting does to one layer, and how much calibration text matters.
 
-All of them measure the same thing, the relative error of one Linear's output on held-out inputs, so that the numbers
+Those on one Linear measure the same thing, the relative error of its output on held-out inputs, so that the numbers
 can be compared across tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exaone_nb.compress.formats import dequantize, round_to_grid, round_to_nearest
+from exaone_nb.compress.damage import Document, log_probabilities
+from exaone_nb.compress.formats import (
+    asymmetric_int4,
+    dequantize,
+    round_to_grid,
+    round_to_nearest,
+    symmetric_scale,
+)
 from exaone_nb.compress.gptq import gptq, hessian, output_error
+from exaone_nb.compress.plan import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +64,115 @@ def _row(
     }
 
 
+def library_study(weight: Tensor, calibration: Tensor) -> list[dict[str, Any]]:
+    """The settings that people take for one another, through llm-compressor's own GPTQ on one layer.
+
+    One row per setting: the share of codes unlike those of the same scheme with nothing set, and whether the layer is
+    the same bit by bit.
+    """
+    seen = hessian(calibration)
+    schemes = {"4 bits, groups of 128": (4, 128), "8 bits, one scale per channel": (8, weight.shape[1])}
+    changes = {
+        "nothing": {},
+        "actorder weight": {"actorder": "weight"},
+        "actorder null": {"actorder": None},
+        "block_size 64": {"block_size": 64},
+    }
+    rows = []
+    for scheme, (bits, group_size) in schemes.items():
+        made = {
+            name: library_codes(weight, seen, bits, group_size, **change) for name, change in changes.items()
+        }
+        rows += [
+            {
+                "scheme": scheme,
+                "set": name,
+                "codes that change": float((codes != made["nothing"]).float().mean()),
+            }
+            for name, codes in made.items()
+        ]
+    return rows
+
+
+def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document]) -> list[dict[str, Any]]:
+    """What `scheme`, `targets` and `ignore` choose, each plan's modules rounded to nearest in memory.
+
+    One row per plan: modules with a scheme, predicted bytes, and KL from the unrounded model in nats, [texts, 2] as in
+    `damage`. The model is as before afterwards.
+    """
+    exact = [log_probabilities(model, text) for text in texts]
+    rows = []
+    for label, plan in plans.items():
+        with rounded(model, plan):
+            apart = [
+                (float((first.exp() * (first - log_probabilities(model, text))).sum()), len(first))
+                for first, text in zip(exact, texts, strict=True)
+            ]
+        count = sum(index is not None for index in plan.assigned.values())
+        rows.append({"label": label, "modules": count, "bytes": plan.predicted_bytes, "kl": np.array(apart)})
+    return rows
+
+
+@contextmanager
+def rounded(model: Any, plan: Plan) -> Iterator[None]:
+    """The model with each module's weight rounded as the plan's integer scheme says, activations left alone.
+
+    A tied head gets a table of its own while it is rounded, as it would in the file.
+    """
+    import torch
+
+    kept = []
+    try:
+        for name, index in plan.assigned.items():
+            weights = plan.schemes[index].weights if index is not None else None
+            if weights is None:
+                continue
+            module = model.get_submodule(name)
+            kept.append((module, module.weight))
+            pair = round_to_nearest(
+                module.weight.detach(), weights.num_bits, weights.group_size or module.weight.shape[1]
+            )
+            module.weight = torch.nn.Parameter(dequantize(*pair), requires_grad=False)
+        yield
+    finally:
+        for module, weight in kept:
+            module.weight = weight
+
+
+def library_codes(
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int,
+    group_size: int,
+    actorder: str | None = "static",
+    block_size: int = 128,
+) -> Tensor:
+    """Codes int8 [out, in] of llm-compressor's GPTQ, with the scales of round-to-nearest; one group is a channel."""
+    import torch
+    from compressed_tensors.quantization import QuantizationArgs
+    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
+
+    _, scale = round_to_nearest(weight, bits, group_size)
+    scale = scale.float()
+    columns = weight.shape[1]
+    strategy = (
+        {"strategy": "channel"} if group_size == columns else {"strategy": "group", "group_size": group_size}
+    )
+    arguments = QuantizationArgs(num_bits=bits, type="int", symmetric=True, actorder=actorder, **strategy)
+    zero = torch.zeros_like(scale, dtype=torch.int8)
+    # It works on what it is given, so it is given copies; a leading dimension because it takes several layers at once.
+    made, *_ = quantize_weight(
+        weight.float()[None].clone(),
+        hessian[None].clone(),
+        scale[None],
+        zero[None],
+        None,
+        arguments,
+        block_size,
+    )
+    return (made[0] / scale.repeat_interleave(group_size, 1)).round().to(torch.int8)
+
+
 def calibration_study(
     weight: Tensor,
     texts: dict[str, Sequence[Tensor]],
@@ -88,22 +206,14 @@ def sharing_study(weight: Tensor) -> list[dict[str, Any]]:
     """Weight error by grid and by how many weights share a scale. `bits` counts 16-bit scales (and zero points)."""
     values = weight.float().numpy()
     rows = []
-    for name, bits, top in (
-        ("int4", 4, 7.5),
-        ("fp4_e2m1", 4, 6.0),
-        ("int8", 8, 127.5),
-        ("fp8_e4m3", 8, 448.0),
-    ):
+    for name, bits in (("int4", 4), ("fp4_e2m1", 4), ("int8", 8), ("fp8_e4m3", 8)):
         for sharing, shape in _sharings(values.shape):
             blocks = values.reshape(shape)
-            scale = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True), 1e-12) / top
-            rounded = round_to_grid(blocks, name, scale)
+            rounded = round_to_grid(blocks, name, symmetric_scale(blocks, name))
             rows.append(_sharing_row(name, sharing, blocks, rounded, bits + 16 / blocks.shape[-1]))
     for sharing, shape in _sharings(values.shape):
         blocks = values.reshape(shape)
-        low, high = np.minimum(blocks.min(-1, keepdims=True), 0), np.maximum(blocks.max(-1, keepdims=True), 0)
-        scale = np.maximum(high - low, 1e-12) / 15
-        zero = np.round(-8 - low / scale)
+        scale, zero = asymmetric_int4(blocks)
         rounded = (np.clip(np.round(blocks / scale + zero), -8, 7) - zero) * scale
         rows.append(_sharing_row("int4 asymmetric", sharing, blocks, rounded, 4 + 20 / blocks.shape[-1]))
     return rows

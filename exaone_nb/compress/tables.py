@@ -115,6 +115,34 @@ def damage_rows(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> list
     return rows
 
 
+def selection_rows(rows: Sequence[Row]) -> list[Row]:
+    """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
+    return [
+        {
+            "choice": row["label"],
+            "modules rounded": row["modules"],
+            "predicted bytes": f"{row['bytes']:,}",
+            "KL from the model, nats per token": words(damage.per_token(row["kl"])),
+        }
+        for row in rows
+    ]
+
+
+def part_rows(rows: Sequence[Row], errors: dict[str, float]) -> list[Row]:
+    """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
+    made = []
+    for row in sorted(rows, key=lambda row: -damage.per_token(row["kl"]).value):
+        mine = [error for name, error in errors.items() if name.endswith(f".{row['label']}")]
+        made.append(
+            {
+                "rounded alone": row["label"],
+                "error of its weights": f"{np.mean(mine):.4f}",
+                "KL from the model, nats per token": words(damage.per_token(row["kl"])),
+            }
+        )
+    return made
+
+
 def paired_rows(judged: dict[str, dict[str, np.ndarray]]) -> list[tuple[str, Interval]]:
     """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`."""
     rows = [(name, damage.paired_difference(m["baseline"], m["candidate"])) for name, m in judged.items()]

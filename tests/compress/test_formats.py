@@ -61,3 +61,35 @@ def test_groups_that_do_not_divide_are_refused():
 def test_a_missing_tensor_is_named(tmp_path):
     with pytest.raises(WorkbookError, match=r"model\.nothing"):
         formats.read_tensor(tmp_path, "model.nothing")
+
+
+def test_a_zero_point_lays_the_grid_where_the_weights_are():
+    values = np.linspace(-3, 1, 64)
+    scale, zero = formats.asymmetric_int4(values)
+    points = (formats.grid("int4") - zero) * scale
+    assert points.min() == pytest.approx(-3, abs=scale.item() / 2) and points.max() == pytest.approx(
+        1, abs=scale.item() / 2
+    )
+    assert 0 in points
+    symmetric = formats.grid("int4") * formats.symmetric_scale(values, "int4")
+    assert symmetric.max() > 2.5
+
+
+def test_the_pictures_show_every_grid_and_every_sharing():
+    import matplotlib
+
+    matplotlib.use("agg")
+    from exaone_nb.compress import pictures
+
+    weights = np.random.default_rng(0).normal(size=(8, 256))
+    weights[3, :128] = np.linspace(-3, 0.5, 128)
+    group = pictures.lopsided_group(weights)
+    assert np.array_equal(group, weights[3, :128])
+    figure = pictures.rounded_group(group)
+    labels = [label.get_text().split("\n") for label in figure.axes[0].get_yticklabels()]
+    errors = {name: float(error.removeprefix("error ")) for name, error in labels}
+    assert list(errors) == ["int4 symmetric", "int4 asymmetric", "fp4_e2m1", "int8", "fp8_e4m3"]
+    assert errors["int8"] < errors["fp8_e4m3"] < errors["int4 asymmetric"] < errors["int4 symmetric"]
+    names = [text.get_text() for text in pictures.shared_scales(weights).axes[0].get_legend().get_texts()]
+    assert names == ["weights, magnitude", "one scale per tensor", "per channel", "per group of 128"]
+    matplotlib.pyplot.close("all")

@@ -115,3 +115,50 @@ def test_fewer_weights_per_scale_mean_less_error(layer):
     for grid in ("int4", "int8", "int4 asymmetric", "fp4_e2m1"):
         assert rows[grid, "group 32"] < rows[grid, "group 128"] < rows[grid, "channel"] < rows[grid, "tensor"]
     assert rows["int4 asymmetric", "channel"] < rows["int4", "channel"]
+
+
+@pytest.mark.heavy
+def test_llm_compressors_own_settings_are_measured_no_ops_included(layer):
+    weight, seen, _ = layer
+    rows = {(r["scheme"], r["set"]): r["codes that change"] for r in study.library_study(weight, seen)}
+    for scheme in ("4 bits, groups of 128", "8 bits, one scale per channel"):
+        assert rows[scheme, "nothing"] == rows[scheme, "actorder weight"] == 0
+        assert rows[scheme, "actorder null"] > 0.01 > 0.002 > rows[scheme, "block_size 64"]
+    ours, _ = gptq(weight, hessian(seen))
+    assert (study.library_codes(weight, hessian(seen), 4, 128) == ours).float().mean() > 0.999
+
+
+@pytest.mark.heavy
+def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
+    from exaone_nb.compress import damage, tables
+    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.plan import make_plan
+    from exaone_nb.paths import NANO
+
+    model = damage.load_model(NANO)
+    texts = damage.documents(NANO, Source("nano_heldout"), 4)
+    head = {"scheme": "W4A16", "ignore": ["lm_head"]}
+    plans = {
+        "all": head,
+        "by name": head | {"ignore": ["lm_head", "model.layers.3"]},
+        "by pattern": head | {"ignore": ["lm_head", r"re:.*\.layers\.3\..*"]},
+        "8 bits": head | {"scheme": "W8A16"},
+        "head": head | {"ignore": []},
+    }
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    plans = {name: make_plan("nano", document) for name, document in plans.items()}
+    rows = {row["label"]: row for row in study.selection_study(model, plans, texts)}
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    cost = {name: row["kl"][:, 0].sum() for name, row in rows.items()}
+    assert cost["all"] == cost["by name"] > 10 * cost["8 bits"] > 0
+    assert rows["by pattern"]["modules"] < rows["by name"]["modules"] == rows["all"]["modules"]
+    assert rows["head"]["bytes"] > rows["all"]["bytes"] and cost["head"] != cost["all"]
+    with study.rounded(model, plans["all"]):
+        made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
+        assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"])))
+    (row, _) = tables.part_rows(
+        [rows["8 bits"], rows["all"] | {"label": "up_proj"}], {"a.up_proj": 0.5, "a.gate_proj": 1}
+    )
+    assert row["rounded alone"] == "up_proj" and row["error of its weights"] == "0.5000"
+    assert tables.selection_rows([rows["all"]])[0]["modules rounded"] == 28
