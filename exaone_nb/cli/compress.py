@@ -12,7 +12,7 @@ from rich.table import Table
 
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError
-from exaone_nb.files import staged_file
+from exaone_nb.files import staged_file, write_text
 
 RecipeOption = Annotated[
     str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
@@ -32,6 +32,9 @@ def plan(
     gpu: Annotated[str, typer.Option(help="GPU to check for serving.")] = "L4",
     picture: Annotated[
         Path | None, typer.Option(help="Also draw layers x modules into this .svg or .png.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write llm-compressor's own recipe.yaml into this new file.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -55,6 +58,8 @@ def plan(
         document["against_findings"] = [vars(finding) for finding in second.findings]
     if picture is not None:
         _draw(first, picture)
+    if export is not None and not first.has_errors:
+        _export(first, export)
     emit(as_json, document, lambda console: _show_plan(console, document, first.by_part()))
     if first.has_errors or second.has_errors:
         raise typer.Exit(1)
@@ -112,6 +117,23 @@ def quantize(
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:
         raise typer.Exit(1)
+
+
+def _export(plan: Any, file: Path) -> None:
+    from exaone_nb.compress.modifiers import recipe_yaml
+
+    if file.suffix not in (".yaml", ".yml") or file.exists():
+        raise UsageError(
+            f"--export is {str(file)!r}{', which exists' if file.exists() else ''}.",
+            expected="a new file whose name ends in .yaml.",
+        )
+    try:
+        write_text(file, recipe_yaml(plan.recipe))
+    except OSError as error:
+        raise UsageError(
+            f"The recipe {file} cannot be written ({error.strerror}).",
+            expected="a file in a folder that can be written.",
+        ) from error
 
 
 def _draw(plan: Any, picture: Path) -> None:

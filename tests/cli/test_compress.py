@@ -105,3 +105,27 @@ def test_quantize_as_json_keeps_stdout_clean(capsys, tmp_path):
     assert code == 0 and document["actual_bytes"] == document["predicted_bytes"] and "saving" in err
     code, out, _ = run(capsys, "quantize", "nano", "--recipe", "w8a8", "--out", str(out_dir), "--no-sanity")
     assert code == 0 and "found finished" in out
+
+
+def test_plan_exports_llm_compressors_recipe_and_replaces_no_file(capsys, tmp_path):
+    import yaml
+
+    file = tmp_path / "recipe.yaml"
+    code, _, _ = run(capsys, "plan", "nano", "--recipe", "w8a8", "--export", str(file))
+    stage = yaml.safe_load(file.read_text())["default_stage"]["default_modifiers"]
+    assert code == 0 and stage["QuantizationModifier"]["scheme"] == "W8A8"
+    before = file.read_text()
+    for name in ("recipe.yaml", "recipe.txt"):
+        code, _, err = run(capsys, "plan", "nano", "--recipe", "w4a16_gptq", "--export", str(tmp_path / name))
+        assert code == 2 and "a new file" in err
+    below = ("plan", "nano", "--recipe", "w8a8", "--export", str(file / "below.yaml"))
+    code, _, err = run(capsys, *below)
+    assert code == 2 and "cannot be written" in err
+    assert file.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_quantize_does_not_replace_a_folder_of_the_user(capsys, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years")
+    code, out, err = run(capsys, "quantize", "nano", "--recipe", "w4a16_rtn", "--out", str(tmp_path))
+    assert code == 2 and out == "" and "holds thesis.txt" in err and "What to do" in err
+    assert (tmp_path / "thesis.txt").read_text() == "years"
