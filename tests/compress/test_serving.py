@@ -114,6 +114,11 @@ def test_the_packed_table_can_be_served_nowhere_as_its_recipe_says():
     assert answers(make_plan("nano", "w4a16_embedding")) == ["no"] * 3
 
 
+def test_an_embedding_that_a_class_hits_was_never_tried(plan_of):
+    groups = [{"scheme": "W8A16", "targets": ["Embedding"]}, {"scheme": "W4A16", "targets": ["Linear"]}]
+    assert answers(plan_of(groups=groups)) == ["no", "unknown", "unknown"]
+
+
 # --- strategy, groups, shapes -----------------------------------------------------------------------------------
 
 
