@@ -157,8 +157,7 @@ def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     with study.rounded(model, plans["all"]):
         made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
         assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"])))
-    (row, _) = tables.part_rows(
-        [rows["8 bits"], rows["all"] | {"label": "up_proj"}], {"a.up_proj": 0.5, "a.gate_proj": 1}
-    )
+    parts = [rows["8 bits"] | {"label": "gate_proj"}, rows["all"] | {"label": "up_proj"}]
+    row, _ = tables.part_rows(parts, {"a.up_proj": 0.5, "a.gate_proj": 1})
     assert row["rounded alone"] == "up_proj" and row["error of its weights"] == "0.5000"
     assert tables.selection_rows([rows["all"]])[0]["modules rounded"] == 28
