@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import itertools
 import os
 import statistics
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from exaone_nb.serve.environment import has_gpu, machine, machine_sentence, prepare_process
 
-PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS, ROUNDS, PAIRS = 8, 64, 64, 7, 5
+PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS, ROUNDS, SETS = 8, 64, 64, 15, 5
 LEAST = 0.98  # ours over bare vLLM, with the same setting of compilation
 SHAPE, SCHEMES = "EXAONE-4.0-1.2B", ("BF16", "W8A8", "W4A16")
 # A CPU without AMX unpacks FP8 to 16 bits anew for every token: minutes per answer, so it is measured on GPUs only.
@@ -30,7 +29,7 @@ ENGINES = ("ours", "ours, compiled", "bare vllm.LLM, eager", "bare vllm.LLM")
 
 
 def contestant(name: str) -> None:
-    """Child process: open one engine, warm up, print its start seconds and the tokens/s of every round.
+    """Child process: open one engine, warm up, print its start seconds, then tokens/s for every line on stdin.
 
     The bare engines are built here with nothing of ours but the memory for the cache, as a script would: vLLM's own
     defaults, and the same with enforce_eager, which is what ours chooses on a CPU because compiling takes longer than
@@ -61,50 +60,81 @@ def contestant(name: str) -> None:
         generate = lambda: llm.generate(asked, bare, use_tqdm=False)  # noqa: E731
     start = time.perf_counter() - began
     generate()
-    rates = []
-    for _ in range(ROUNDS):
+    print("measured", start, flush=True)
+    for _ in sys.stdin:
         started = time.perf_counter()
         generate()
-        rates.append(PROMPTS * OUTPUT_TOKENS / (time.perf_counter() - started))
-    print("measured", json.dumps({"start": start, "rates": rates}), flush=True)
+        print("measured", PROMPTS * OUTPUT_TOKENS / (time.perf_counter() - started), flush=True)
 
 
-def in_child(name: str) -> dict[str, Any]:
-    """What `contestant` measured in a process of its own, with the same environment for every one."""
-    quiet = dict(os.environ, OMP_NUM_THREADS="1", VLLM_LOGGING_LEVEL="ERROR")
-    done = subprocess.run(
-        [sys.executable, __file__, "--contestant", name], env=quiet, capture_output=True, text=True, check=False
-    )
-    for line in done.stdout.splitlines():
-        if line.startswith("measured "):
-            return json.loads(line.removeprefix("measured "))
-    raise SystemExit(f"{name} did not measure anything:\n{done.stderr[-2000:]}")
+class Child:
+    """A contestant in a process of its own that measures when it is asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--contestant", name],
+            env=dict(os.environ, OMP_NUM_THREADS="1", VLLM_LOGGING_LEVEL="ERROR"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.start_seconds = self._read()
+
+    def measure(self) -> float:
+        """Tokens per second of one round."""
+        print(file=self.process.stdin, flush=True)
+        return self._read()
+
+    def _read(self) -> float:
+        for line in self.process.stdout:
+            if line.startswith("measured "):
+                return float(line.split()[1])
+        raise SystemExit(f"{self.name} ended without a measurement.")
 
 
 def side_by_side() -> None:
-    """Tokens per second of the same prompts through our engine, bare vllm.LLM and Transformers."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ENGINES}
-    for number in range(PAIRS):
-        for name in ENGINES if number % 2 else reversed(ENGINES):
-            found[name].append(in_child(name))
+    """Tokens per second of the same prompts through our engine, bare vllm.LLM and Transformers.
+
+    All engines are open and asked in turns, since this machine changes its speed by the minute; and every set has fresh
+    processes, since one may lie better in memory than the next for as long as it lives.
+    """
+    rates: dict[str, list[list[float]]] = {name: [] for name in ENGINES}
+    starts: dict[str, list[float]] = {name: [] for name in ENGINES}
+    for number in range(SETS):
+        with contextlib.ExitStack() as stack:
+            children = {}
+            for name in ENGINES if number % 2 else reversed(ENGINES):
+                children[name] = Child(name)
+                stack.callback(children[name].process.kill)
+                starts[name].append(children[name].start_seconds)
+                rates[name].append([])
+            for turn in range(ROUNDS):
+                for name in ENGINES if turn % 2 else reversed(ENGINES):
+                    rates[name][-1].append(children[name].measure())
     print(
-        f"nano, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, {OUTPUT_TOKENS} written each, one thread; {PAIRS} processes each, "
-        f"in turns, {ROUNDS} rounds in each:"
+        f"nano, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, {OUTPUT_TOKENS} written each, one thread; {SETS} sets of "
+        f"processes, {ROUNDS} rounds in turns in each:"
     )
-    rates = {name: [statistics.median(run["rates"]) for run in runs] for name, runs in found.items()}
-    for name, values in rates.items():
-        start = statistics.median(run["start"] for run in found[name])
-        print(f"  {name:22} {statistics.median(values):9.1f} tokens/s, ready after {start:5.1f} s")
+    for name, sets in rates.items():
+        typical = statistics.median(itertools.chain.from_iterable(sets))
+        print(f"  {name:22} {typical:9.1f} tokens/s, ready after {statistics.median(starts[name]):5.1f} s")
     for ours, bare in (
         ("ours", "bare vllm.LLM, eager"), ("ours, compiled", "bare vllm.LLM"), ("ours", "bare vllm.LLM"),
     ):  # fmt: skip
-        pairs = sorted(a / b for a, b in zip(rates[ours], rates[bare], strict=True))
+        pairs = [
+            statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+            for mine, theirs in zip(rates[ours], rates[bare], strict=True)
+        ]
         ratio = statistics.median(pairs)
         judged = "the price of not compiling, which is our choice on a CPU"
         if ours != "ours" or "eager" in bare:
             judged = f"wanted: at least {LEAST}: {'held' if ratio >= LEAST else 'MISSED'}"
-        print(f"  {ours} over {bare}: paired median {ratio:.3f} ({pairs[0]:.3f} to {pairs[-1]:.3f}); {judged}")
-    transformers(statistics.median(rates["ours"]))
+        print(
+            f"  {ours} over {bare}: median of sets {ratio:.3f} ({min(pairs):.3f} to {max(pairs):.3f}); {judged}"
+        )
+    transformers(statistics.median(itertools.chain.from_iterable(rates["ours"])))
 
 
 def transformers(ours: float) -> None:
