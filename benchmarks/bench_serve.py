@@ -1,70 +1,85 @@
 """make bench-serve: our in-process engine beside bare vLLM and Transformers, and the 1.2B shape by scheme.
 
 One run, the contestants in turns, medians and ratios. `--record` writes the 1.2B part to data/measured/, from which
-chapter 06 shows it with its date. Takes about ten minutes on two free cores; `--no-shape` leaves out the 1.2B part.
+chapter 06 shows it with its date. Takes about twenty minutes on two free cores; `--only nano` runs one part.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from exaone_nb.serve.environment import has_gpu, machine, machine_sentence, prepare_process
 
-PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS, ROUNDS, SETS = 8, 64, 64, 15, 5
+PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS = 8, 64, 64
+SETS, ROUNDS = 9, 10
+SCRIPT_SETS = 3
+PARTS = ("script", "nano", "shape")
 LEAST = 0.98  # ours over bare vLLM, with the same setting of compilation
 SHAPE, SCHEMES = "EXAONE-4.0-1.2B", ("BF16", "W8A8", "W4A16")
 # A CPU without AMX unpacks FP8 to 16 bits anew for every token: minutes per answer, so it is measured on GPUs only.
 GPU_SCHEMES = (*SCHEMES, "FP8_DYNAMIC")
 
 
-ENGINES = ("ours", "ours, compiled", "bare vllm.LLM, eager", "bare vllm.LLM")
+TOKENS = [[10 + (i * 37 + j * 11) % 900 for j in range(PROMPT_TOKENS)] for i in range(PROMPTS)]
+WRITTEN = PROMPTS * OUTPUT_TOKENS
+
+
+def ours(**options: Any) -> tuple[Callable[[], object], Callable[[], None]]:
+    """Our engine: a function that answers the prompts once, and one that closes it."""
+    from exaone_nb import catalog
+    from exaone_nb.serve.answers import Sampling
+    from exaone_nb.serve.vllm_engine import VllmEngine
+
+    engine = VllmEngine(catalog.weights_folder("nano"), max_model_len=512, **options)
+    sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)
+    return lambda: engine.generate(TOKENS, sampling), engine.close
+
+
+def bare(**options: Any) -> tuple[Callable[[], object], Callable[[], None]]:
+    """vLLM's own class as a script would use it, with nothing of ours but the memory for the cache."""
+    from vllm import LLM, SamplingParams
+
+    from exaone_nb import catalog
+
+    if not has_gpu():
+        options["kv_cache_memory_bytes"] = 2**30
+    llm = LLM(
+        str(catalog.weights_folder("nano")), dtype="bfloat16", max_model_len=512, enable_prefix_caching=False, **options
+    )  # fmt: skip
+    sampling = SamplingParams(max_tokens=OUTPUT_TOKENS, ignore_eos=True, temperature=0)
+    asked = [{"prompt_token_ids": tokens} for tokens in TOKENS]
+    return lambda: llm.generate(asked, sampling, use_tqdm=False), llm.llm_engine.engine_core.shutdown
+
+
+def rate(generate: Callable[[], object]) -> float:
+    """Tokens per second of one round."""
+    started = time.perf_counter()
+    generate()
+    return WRITTEN / (time.perf_counter() - started)
 
 
 def contestant(name: str) -> None:
-    """Child process: open one engine, warm up, print its start seconds, then tokens/s for every line on stdin.
-
-    The bare engines are built here with nothing of ours but the memory for the cache, as a script would: vLLM's own
-    defaults, and the same with enforce_eager, which is what ours chooses on a CPU because compiling takes longer than
-    a short measurement.
-    """
-    from exaone_nb import catalog
-
-    folder = str(catalog.weights_folder("nano"))
-    prompts = [[10 + (i * 37 + j * 11) % 900 for j in range(PROMPT_TOKENS)] for i in range(PROMPTS)]
+    """Child process: one engine with everything at its defaults, asked once for every line on stdin."""
     began = time.perf_counter()
-    if name.startswith("ours"):
-        from exaone_nb.serve.answers import Sampling
-        from exaone_nb.serve.vllm_engine import VllmEngine
-
-        engine = VllmEngine(folder, max_model_len=512, threads=1, eager=None if name == "ours" else False)
-        sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)
-        generate = lambda: engine.generate(prompts, sampling)  # noqa: E731
+    if name == "ours":
+        generate, close = ours()
     else:
-        from vllm import LLM, SamplingParams
-
-        cache = {} if has_gpu() else {"kv_cache_memory_bytes": 2**30}
-        llm = LLM(
-            folder, dtype="bfloat16", max_model_len=512, enable_prefix_caching=False, enforce_eager="eager" in name,
-            **cache,
-        )  # fmt: skip
-        bare = SamplingParams(max_tokens=OUTPUT_TOKENS, ignore_eos=True, temperature=0)
-        asked = [{"prompt_token_ids": p} for p in prompts]
-        generate = lambda: llm.generate(asked, bare, use_tqdm=False)  # noqa: E731
+        generate, close = bare()
     start = time.perf_counter() - began
     generate()
     print("measured", start, flush=True)
     for _ in sys.stdin:
-        started = time.perf_counter()
-        generate()
-        print("measured", PROMPTS * OUTPUT_TOKENS / (time.perf_counter() - started), flush=True)
+        print("measured", rate(generate), flush=True)
+    close()
 
 
 class Child:
@@ -74,7 +89,6 @@ class Child:
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--contestant", name],
-            env=dict(os.environ, OMP_NUM_THREADS="1", VLLM_LOGGING_LEVEL="ERROR"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -87,6 +101,13 @@ class Child:
         print(file=self.process.stdin, flush=True)
         return self._read()
 
+    def end(self) -> None:
+        """Let it close its engine, which may have a process of its own."""
+        self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(60)
+        self.process.kill()
+
     def _read(self) -> float:
         for line in self.process.stdout:
             if line.startswith("measured "):
@@ -94,47 +115,76 @@ class Child:
         raise SystemExit(f"{self.name} ended without a measurement.")
 
 
-def side_by_side() -> None:
-    """Tokens per second of the same prompts through our engine, bare vllm.LLM and Transformers.
-
-    All engines are open and asked in turns, since this machine changes its speed by the minute; and every set has fresh
-    processes, since one may lie better in memory than the next for as long as it lives.
-    """
-    rates: dict[str, list[list[float]]] = {name: [] for name in ENGINES}
-    starts: dict[str, list[float]] = {name: [] for name in ENGINES}
-    for number in range(SETS):
+def as_a_script(sets: int = SCRIPT_SETS) -> None:
+    """Start and speed with everything at its defaults: bare vLLM compiles and takes a worker process, ours neither."""
+    rates: dict[str, list[float]] = {"ours": [], "bare vllm.LLM": []}
+    starts: dict[str, list[float]] = {name: [] for name in rates}
+    for number in range(sets):
         with contextlib.ExitStack() as stack:
-            children = {}
-            for name in ENGINES if number % 2 else reversed(ENGINES):
-                children[name] = Child(name)
-                stack.callback(children[name].process.kill)
-                starts[name].append(children[name].start_seconds)
-                rates[name].append([])
+            children = []
+            for name in list(rates)[:: 1 if number % 2 else -1]:
+                children.append(Child(name))
+                stack.callback(children[-1].end)
+                starts[name].append(children[-1].start_seconds)
             for turn in range(ROUNDS):
-                for name in ENGINES if turn % 2 else reversed(ENGINES):
-                    rates[name][-1].append(children[name].measure())
+                for child in children[:: 1 if turn % 2 else -1]:
+                    rates[child.name].append(child.measure())
     print(
-        f"nano, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, {OUTPUT_TOKENS} written each, one thread; {SETS} sets of "
-        f"processes, {ROUNDS} rounds in turns in each:"
+        f"nano, everything at its defaults, {sets} sets of fresh processes, {ROUNDS} rounds in turns in each:"
     )
-    for name, sets in rates.items():
-        typical = statistics.median(itertools.chain.from_iterable(sets))
-        print(f"  {name:22} {typical:9.1f} tokens/s, ready after {statistics.median(starts[name]):5.1f} s")
-    for ours, bare in (
-        ("ours", "bare vllm.LLM, eager"), ("ours, compiled", "bare vllm.LLM"), ("ours", "bare vllm.LLM"),
-    ):  # fmt: skip
-        pairs = [
-            statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
-            for mine, theirs in zip(rates[ours], rates[bare], strict=True)
-        ]
-        ratio = statistics.median(pairs)
-        judged = "the price of not compiling, which is our choice on a CPU"
-        if ours != "ours" or "eager" in bare:
-            judged = f"wanted: at least {LEAST}: {'held' if ratio >= LEAST else 'MISSED'}"
+    for name in rates:
         print(
-            f"  {ours} over {bare}: median of sets {ratio:.3f} ({min(pairs):.3f} to {max(pairs):.3f}); {judged}"
+            f"  {name:22} {statistics.median(rates[name]):9.1f} tokens/s, ready after "
+            f"{statistics.median(starts[name]):5.1f} s"
         )
-    transformers(statistics.median(itertools.chain.from_iterable(rates["ours"])))
+    print(
+        f"  ours over bare: {statistics.median(rates['ours']) / statistics.median(rates['bare vllm.LLM']):.2f} of the "
+        "speed (the price of not compiling, our choice on a CPU), "
+        f"{statistics.median(starts['ours']) / statistics.median(starts['bare vllm.LLM']):.2f} of the start"
+    )
+
+
+def side_by_side() -> None:
+    """Tokens per second of the same prompts through our engine and bare vllm.LLM, both in this process.
+
+    Both are open and asked in turns, since this machine changes its speed by the minute; and every set opens them anew,
+    since one may lie better in memory than the other for as long as it lives.
+    """
+    print(
+        f"nano, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, {OUTPUT_TOKENS} written each, one thread, in process; {SETS} "
+        f"sets of fresh engines, {ROUNDS} rounds in turns in each:"
+    )
+    typical = 0.0
+    for eager in (False, True):
+        openers = {
+            "ours": lambda eager=eager: ours(threads=1, eager=eager),
+            "bare": lambda eager=eager: bare(enforce_eager=eager),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in openers}
+        pairs = []
+        for number in range(SETS):
+            with contextlib.ExitStack() as stack:
+                engines = {}
+                for name in list(openers)[:: 1 if number % 2 else -1]:
+                    engines[name], close = openers[name]()
+                    stack.callback(close)
+                    engines[name]()  # warm
+                turns: dict[str, list[float]] = {name: [] for name in engines}
+                for turn in range(ROUNDS):
+                    for name in list(turns)[:: 1 if turn % 2 else -1]:
+                        turns[name].append(rate(engines[name]))
+            for name, found in turns.items():
+                rates[name] += found
+            pairs.append(statistics.median(a / b for a, b in zip(turns["ours"], turns["bare"], strict=True)))
+        ratio = statistics.median(pairs)
+        words = "eager" if eager else "compiled"
+        typical = statistics.median(rates["ours"])
+        print(
+            f"  {words:8} ours {typical:.0f}, bare vllm.LLM {statistics.median(rates['bare']):.0f} tokens/s; ours over "
+            f"bare: median of sets {ratio:.3f} ({min(pairs):.3f} to {max(pairs):.3f}); wanted: at least {LEAST}: "
+            f"{'held' if ratio >= LEAST else 'MISSED'}"
+        )
+    transformers(typical)
 
 
 def transformers(ours: float) -> None:
@@ -143,7 +193,7 @@ def transformers(ours: float) -> None:
     from exaone_nb.serve.answers import Sampling
     from exaone_nb.serve.transformers_engine import TransformersEngine
 
-    prompts = [[10 + (i * 37 + j * 11) % 900 for j in range(PROMPT_TOKENS)] for i in range(2)]
+    prompts = TOKENS[:2]
     sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)
     rates = []
     with TransformersEngine(catalog.weights_folder("nano")) as engine:
@@ -153,7 +203,9 @@ def transformers(ours: float) -> None:
             engine.generate(prompts, sampling)
             rates.append(2 * OUTPUT_TOKENS / (time.perf_counter() - started))
     median = statistics.median(rates)
-    print(f"  transformers           {median:9.1f} tokens/s; ours over it {ours / median:.1f} (n={len(rates)})")
+    print(
+        f"  transformers           {median:9.1f} tokens/s; ours over it {ours / median:.1f} (n={len(rates)})"
+    )
 
 
 def shape(record: bool) -> None:
@@ -204,22 +256,28 @@ def shape(record: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--no-shape", action="store_true", help="leave out the 1.2B shape")
-    parser.add_argument("--no-nano", action="store_true", help="leave out the comparison on nano")
-    parser.add_argument("--contestant", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=PARTS, help="one part instead of all three")
+    parser.add_argument("--contestant", choices=("ours", "bare vllm.LLM"), help=argparse.SUPPRESS)
     parser.add_argument("--record", action="store_true", help="write the 1.2B part to data/measured/")
     arguments = parser.parse_args()
-    prepare_process()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     if arguments.contestant:
         contestant(arguments.contestant)
-        return
-    print(f"machine: {machine_sentence()}")
-    with contextlib.suppress(OSError):
-        print(f"load average: {os.getloadavg()[0]:.1f}")
-    if not arguments.no_nano:
+    elif arguments.only == "script":
+        as_a_script()
+    elif arguments.only == "nano":
+        prepare_process(threads=1)
         side_by_side()
-    if not arguments.no_shape:
+    elif arguments.only == "shape":
+        prepare_process()
         shape(arguments.record)
+    else:
+        print(f"machine: {machine_sentence()}, load average {os.getloadavg()[0]:.1f}", flush=True)
+        for part in PARTS:  # each in a process of its own: threads are chosen once
+            subprocess.run(
+                [sys.executable, __file__, "--only", part, *(["--record"] if arguments.record else [])],
+                check=True,
+            )
 
 
 if __name__ == "__main__":
