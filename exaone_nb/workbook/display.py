@@ -50,6 +50,7 @@ def show_table(table: pd.DataFrame, caption: str = "", *, index: bool = False) -
     """Display a data frame as an HTML table; every cell is escaped, so model output stays text."""
     from IPython.display import HTML, display
 
+    table = table.rename_axis(columns=None)  # pivot() names the columns: an empty column, and every alignment shifted
     html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
     if caption:
         html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)

@@ -32,6 +32,13 @@ def test_words_stand_left_and_numbers_right(shown, index):
     assert "A &lt;b&gt;" in shown[0]
 
 
+def test_a_pivot_has_no_empty_column_and_keeps_its_alignment(shown):
+    long = pd.DataFrame({"task": ["a", "b"] * 2, "model": ["m", "m", "n", "n"], "score": ["1", "2", "3*", "4"]})
+    show_table(long.pivot(index="task", columns="model", values="score").reset_index())
+    assert re.findall(r"<th.*?>(.*?)</th>", shown[0]) == ["task", "m", "n"]
+    assert [bool(style) for style in re.findall(r"<td(.*?)>", shown[0])] == [True, False, True] * 2
+
+
 def test_a_prompt_shown_as_one_word_may_be_broken(shown):
     show_table(pd.DataFrame({"short": ["a b"], "long": ["[|user|]" * 9]}))
     assert shown[0].count("overflow-wrap: anywhere") == 1
