@@ -208,6 +208,8 @@ def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
                     "type": p.type,
                     "default": p.default,
                     "choices": list(p.choices),
+                    "low": p.low,
+                    "high": p.high,
                     "help": p.help,
                 }
                 for p in c.parameters
@@ -227,9 +229,9 @@ def _print_schema(console: Console, chapters: list[Chapter]) -> None:
         for head in ("parameter", "type", "default", "meaning"):
             table.add_column(head)
         for p in chapter.parameters:
-            choices = f" ({' | '.join(map(str, p.choices))})" if p.choices else ""
+            allowed = f" ({p.values})" if p.values else ""
             if p.name != RUN_DIR:  # set by --out
-                table.add_row(*map(escape, (p.name, p.type, repr(p.default), p.help + choices)))
+                table.add_row(*map(escape, (p.name, p.type, repr(p.default), p.help + allowed)))
         console.print(table)
 
 

@@ -2,6 +2,8 @@
 
     MODEL: str = "nano"  # catalog name, local folder, address or hub id
     BITS: int = 4  # bits per weight [choices: 4 | 8]
+    LIMIT: int = 512  # items per task [range: 1 ..]
+    SHARE: float = 0.85  # of the GPU's memory [range: 0 .. 1]
 
 The same record validates `-p`, YAML files, sweeps and values set by hand in a notebook (`chapters.check_parameters`).
 Nothing is evaluated: defaults must be literals.
@@ -16,7 +18,7 @@ import math
 import re
 import tokenize
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
@@ -31,18 +33,35 @@ RUN_DIR = "RUN_DIR"
 MOST_DIGITS = 18
 
 _CHOICES = re.compile(r"\s*\[choices:\s*(?P<choices>[^\]]*)\]\s*$")
+_BOUND = r"[+-]?\d+(?:\.\d+)?"
+_RANGE = re.compile(rf"\s*\[range:\s*(?P<low>{_BOUND})\s*\.\.\s*(?P<high>{_BOUND})?\s*\]\s*$")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the parameters cell. `choices` is empty when any value of the type will do."""
+    """One line of the parameters cell.
+
+    `choices` is empty when any value of the type will do. A number, or each number of a list, lies between `low` and
+    `high`, both included; None is no bound.
+    """
 
     name: str
     type: str
     default: Any
     help: str = ""
     choices: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def values(self) -> str:
+        """The allowed values in words; empty when any value of the type will do."""
+        if self.choices:
+            return " | ".join(map(str, self.choices))
+        if self.low is None:
+            return ""
+        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
 
 
 def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, ...]:
@@ -65,7 +84,7 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
     def wrong(what: str) -> WorkbookError:
         return WorkbookError(
             f"{where}, line {statement.lineno}: {what}.",
-            expected="NAME: type = literal  # help text [choices: a | b], with a type among "
+            expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..], with a type among "
             + ", ".join([*TYPES, *LIST_TYPES])
             + ".",
         )
@@ -83,24 +102,31 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         raise wrong(f"the default of {name} is not a literal") from error
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
     text = " ".join(comments[line] for line in lines if line in comments)
-    choices: tuple[Any, ...] = ()
+    element = kind[5:-1] if kind in LIST_TYPES else kind
+    parameter = Parameter(name, kind, None, text)
     if match := _CHOICES.search(text):
-        element = kind[5:-1] if kind in LIST_TYPES else kind
         words = [word.strip().strip("\"'") for word in match["choices"].split("|")]
         choices = tuple(_scalar(Parameter(name, element, None), word) for word in words if word)
-        text = text[: match.start()]
-    parameter = Parameter(name, kind, None, text, choices)
+        parameter = replace(parameter, help=text[: match.start()], choices=choices)
+    elif "[range:" in text:
+        if element not in ("int", "float"):
+            raise wrong(f"{name} has a range and the type {kind}")
+        match = _RANGE.search(text)
+        if match is None:
+            raise wrong(f"the range of {name} is not written as [range: 1 ..] or [range: 0 .. 1]")
+        low, high = float(match["low"]), float(match["high"]) if match["high"] else None
+        parameter = replace(parameter, help=text[: match.start()], low=low, high=high)
     try:
         value = coerce(parameter, default)
     except UsageError as error:
         raise wrong(f"the default of {name} does not fit its own declaration ({error.got})") from error
-    return Parameter(name, kind, value, text, choices)
+    return replace(parameter, default=value)
 
 
 def coerce(parameter: Parameter, value: Any) -> Any:
     """The value in the parameter's type, from text (`-p`) or from a YAML or Python value. Raises UsageError."""
     if parameter.type in LIST_TYPES:
-        element = Parameter(parameter.name, parameter.type[5:-1], None, choices=parameter.choices)
+        element = replace(parameter, type=parameter.type[5:-1])
         return [_allowed(element, _scalar(element, item)) for item in _items(parameter, value)]
     return _allowed(parameter, _scalar(parameter, value))
 
@@ -159,8 +185,16 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
         near = difflib.get_close_matches(str(value), [str(choice) for choice in parameter.choices], n=1)
         raise UsageError(
             f"{parameter.name} = {value!r} is not one of its values.",
-            expected=" | ".join(str(choice) for choice in parameter.choices),
+            expected=parameter.values,
             remedy=f"Did you mean {near[0]}?" if near else "Choose one of those.",
+        )
+    if (parameter.low is not None and value < parameter.low) or (
+        parameter.high is not None and value > parameter.high
+    ):
+        raise UsageError(
+            f"{parameter.name} = {value!r} is out of range.",
+            expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
+            remedy=f"Give a value of {parameter.values}.",
         )
     return value
 

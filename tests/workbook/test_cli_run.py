@@ -57,6 +57,8 @@ def test_help_notebook_prints_the_schema(tmp_path, capsys):
         "type": "int",
         "default": 3,
         "choices": [3, 5],
+        "low": None,
+        "high": None,
         "help": "how many",
     }
 

@@ -62,6 +62,23 @@ def test_a_value_that_does_not_fit_is_refused(name, bad):
     assert name in error.value.got and error.value.expected
 
 
+@pytest.mark.parametrize(
+    ("declared", "good", "bad", "words"),
+    [
+        ("N: int = 3  # how many [range: 1 ..]", 1, 0, "at least 1"),
+        ("N: float = 0.5  # share [range: 0 .. 1]", "1.0", 1.01, "0 to 1"),
+        ("N: list[int] = [3]  # [range: -2 .. 4]", [-2, 4], "1,-3", "-2 to 4"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(declared, good, bad, words):
+    (parameter,) = parse(declared)
+    assert parameter.values == words and "range" not in parameter.help
+    coerce(parameter, good)
+    with pytest.raises(UsageError, match="is out of range") as error:
+        coerce(parameter, bad)
+    assert words in error.value.expected
+
+
 def test_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="Did you mean MODEL"):
         validate(parse(SOURCE), {"MODLE": "nano"})
@@ -75,6 +92,8 @@ def test_values_typed_in_a_notebook_meet_the_same_check():
     assert namespace == {"SAMPLES": 16, "RECIPES": ["w8a8"], "other": None}
     with pytest.raises(UsageError, match="Did you mean w8a8"):
         check_parameters("05", {"RECIPES": ["w8a9"]})
+    with pytest.raises(UsageError, match="TENSOR_PARALLEL_SIZE = 0 is out of range"):
+        check_parameters("06", {"TENSOR_PARALLEL_SIZE": 0})
     with pytest.raises(UsageError, match="SAMPLES = 'many' is not of type int"):
         check_parameters("05", {"SAMPLES": "many"})
 
@@ -89,6 +108,9 @@ def test_values_typed_in_a_notebook_meet_the_same_check():
         "X: int = 'a'",
         "X: int = 1  # [choices: 2 | 3]",
         "X: int =",
+        "X: int = 0  # [range: 1 ..]",
+        "X: str = 'a'  # [range: 1 ..]",
+        "X: int = 2  # [range: one ..]",
     ],
 )
 def test_a_cell_that_is_no_schema_is_an_error_with_its_line(source):
