@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+
+ABANDONED_AFTER = 24 * 3600  # seconds; whoever still writes a file touches it far more often
 
 
 def _is_disk_full(error: BaseException) -> bool:
@@ -41,11 +45,15 @@ def _said_plainly(destination: Path) -> Iterator[None]:
 def staged_file(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `destination`; rename it into place only if the block succeeds.
 
-    Raises WorkbookError when the disk is full.
+    A temporary file that a killed process left there is removed once nobody has written to it for a day. Raises WorkbookError when the disk is full.
     """
     destination = Path(destination)
     with _said_plainly(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
+        for dead in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
+            with suppress(OSError):  # another process may be faster
+                if dead.is_file() and time.time() - dead.stat().st_mtime > ABANDONED_AFTER:
+                    dead.unlink()
         handle, name = tempfile.mkstemp(
             prefix=f".{destination.name}.", suffix=".part", dir=destination.parent
         )

@@ -6,12 +6,13 @@ import functools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.files import staged_directory, staged_file, write_text
+from exaone_nb.files import ABANDONED_AFTER, staged_directory, staged_file, write_text
 from exaone_nb.paths import ROOT
 
 needs_full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
@@ -47,6 +48,15 @@ def test_other_errors_pass_as_they_are(tmp_path):
 def test_text_is_replaced_whole(tmp_path):
     write_text(tmp_path / "out", "one")
     assert write_text(tmp_path / "out", "두").read_text(encoding="utf-8") == "두"
+
+
+def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path):
+    abandoned, fresh = tmp_path / ".out[1].aaaa.part", tmp_path / ".out[1].bbbb.part"
+    for path in (abandoned, fresh):
+        path.write_text("half")
+    os.utime(abandoned, (time.time() - ABANDONED_AFTER - 60,) * 2)
+    write_text(tmp_path / "out[1]", "whole")
+    assert sorted(os.listdir(tmp_path)) == [fresh.name, "out[1]"]
 
 
 def test_what_a_killed_process_left_is_cleared_at_the_next_call_and_what_a_living_one_holds_is_not(tmp_path):
