@@ -121,7 +121,8 @@ class VllmEngine(Engine):
             _release()
             raise explain(reason, self.folder.name) from error
         # The times stay with the answers; Prometheus counters that nobody reads take 1 % of a small model's step.
-        self._llm.llm_engine.logger_manager = None
+        with contextlib.suppress(AttributeError):
+            self._llm.llm_engine.logger_manager = None
         self.start_seconds = time.perf_counter() - started
         self.kernel = self.log.kernel()
         _open.append(self)

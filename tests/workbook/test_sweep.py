@@ -182,7 +182,7 @@ def test_parallel_sizes_reach_the_chapters_that_serve_and_score(tmp_path):
     for number in ("06", "07"):
         assert values[number] == {"TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 4}
     for size in (0, -1):
-        with pytest.raises(UsageError, match="tensor_parallel_size"):
+        with pytest.raises(UsageError, match=f"TENSOR_PARALLEL_SIZE = {size} is out of range"):
             grids.expand(document | {"tensor_parallel_size": size}, "wide", tmp_path / "wide")
     with pytest.raises(UsageError, match="set by `tensor_parallel_size` and by `parameters`"):
         grids.expand(document | {"parameters": {"TENSOR_PARALLEL_SIZE": 1}}, "wide", tmp_path / "wide")

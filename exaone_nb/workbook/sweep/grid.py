@@ -29,7 +29,6 @@ from typing import Any
 
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.parallel import check_sizes
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.names import CHECKS
@@ -128,8 +127,7 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, s
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
         parameters = {**fixed, **varied}
-        for fitted in values_for(chosen, parameters).values():  # refuses unfit values and names of nothing
-            _check_sizes(fitted)
+        values_for(chosen, parameters)  # refuses unfit values and names of nothing
         # A worker on a cluster stands in another folder: what is here is named in full.
         runs.append(
             SweepRun(_folder_name(varied), varied, {k: _in_full(k, v) for k, v in parameters.items()})
@@ -323,10 +321,6 @@ def _twice(parameter: str, one: str, other: str) -> UsageError:
         expected="one place that says what a run gets.",
         remedy=f"Remove it from one of them: `{one}` or `{other}`.",
     )
-
-
-def _check_sizes(values: Mapping[str, Any]) -> None:
-    check_sizes(*(values.get(parameter, 1) for parameter in PARALLEL.values()))
 
 
 def _in_full(parameter: str, value: Any) -> Any:
