@@ -19,6 +19,7 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
 from exaone_nb.cli import main, workbook_sweep
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import RUNS
+from exaone_nb.run_folder import RunFolder
 from exaone_nb.workbook.chapters import discover, select
 from exaone_nb.workbook.runner import values_for
 from exaone_nb.workbook.sweep import engines, leaderboard
@@ -339,6 +340,20 @@ def test_a_damaged_result_or_record_is_not_the_end_of_the_sweep(notebooks, tmp_p
     assert "x.json" in row["why"]
     (folder / "run.json").write_text("{")
     assert survey(grid)["w8a8-seed0"] == "its run.json is damaged"
+
+
+def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(notebooks, tmp_path):
+    grid = make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0])
+    folder = RunFolder.at(grid.folder / "w8a8-seed0")
+    folder.write_result(
+        "accuracy", recipe="w8a8", value=0.123456789012, unit="fraction", n=64, interval=(0.1, 0.2), label="t"
+    )
+    folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
+    page = leaderboard.write(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
+    for cell in (">0.123457<", ">64<", ">0.1 to 0.2<", ">6,826,344<", 'data-sort="0.123456789012"'):
+        assert cell in page, cell
+    kept = (grid.folder / "leaderboard.csv").read_text()
+    assert "0.123456789012,64,0.1 to 0.2,6826344" in kept
 
 
 def run_cli(capsys, *words):

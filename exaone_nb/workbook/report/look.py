@@ -48,6 +48,7 @@ def _environment() -> Any:
     environment.filters["duration"] = duration
     environment.filters["gigabytes"] = gigabytes
     environment.filters["value"] = value
+    environment.filters["measured"] = measured
     environment.filters["breakable"] = breakable
     environment.filters["commands"] = commands
     return environment
@@ -79,6 +80,13 @@ def duration(seconds: float | None) -> str:
 def gigabytes(count: float | None) -> str:
     """Bytes as GB (10^9)."""
     return f"{count / 1e9:.2f} GB" if count else ""
+
+
+def measured(item: Any) -> str:
+    """A result as a person reads it: six digits of a fraction, thousands apart in a count, nothing for None."""
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return "" if item is None else str(item)
+    return f"{item:,}" if isinstance(item, int) else f"{item:.6g}"
 
 
 def breakable(name: str) -> Any:

@@ -46,7 +46,7 @@ def rows(
 
 
 def _measured(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """Checkpoint -> column -> value. An interval stands beside its value, as LOW to HIGH."""
+    """Checkpoint -> column -> value. Beside a value stand its n and its interval, as LOW to HIGH."""
     found: dict[str, dict[str, Any]] = {}
     for result in folder.read_results():
         if result["kind"] == "machine":
@@ -54,6 +54,8 @@ def _measured(folder: RunFolder) -> dict[str, dict[str, Any]]:
         cells = found.setdefault(result["recipe"], {})
         column = " ".join(part for part in (result["kind"], result["label"]) if part)
         cells[f"{column} [{result['unit']}]"] = result["value"]
+        if result["n"]:
+            cells[f"{column} n"] = result["n"]
         if result["interval"]:
             low, high = result["interval"]
             cells[f"{column} interval"] = f"{low:.6g} to {high:.6g}"
