@@ -91,9 +91,7 @@ def random_model(folder: Path, layers: int | None = None) -> Path:
     block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0)).mul(0.02).to(torch.bfloat16)
     tensors = {}
     for number, spec in enumerate(expected_tensors(config)):
-        begin = (
-            number * 1009
-        )  # elsewhere in the block each time: equal tensors would be reported as stored twice
+        begin = number * 1009  # elsewhere in the block each time: equal tensors would be reported as stored twice
         repeats = -(-(begin + spec.elements) // len(block))
         tensors[spec.name] = block.repeat(repeats)[begin : begin + spec.elements].reshape(spec.shape).clone()
         if spec.kind == "norm":
@@ -196,9 +194,7 @@ def show(console: Console, results: dict) -> None:
             f"{min(paired):.3f} to {max(paired):.3f} (n = {len(paired)})"
         )
         for name, text in part["limits"].items():
-            console.print(
-                f"Limit, {name.replace('_bytes', ' memory')}, ours / plain: {text}", highlight=False
-            )
+            console.print(f"Limit, {name.replace('_bytes', ' memory')}, ours / plain: {text}", highlight=False)
     for name, value in results.get("full", {}).items():
         console.print(
             f"1.2B shape, {name}: {value['seconds']:.1f} s ({value['seconds_without_imports_and_checks']:.1f} s of it "

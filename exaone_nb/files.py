@@ -45,7 +45,8 @@ def _said_plainly(destination: Path) -> Iterator[None]:
 def staged_file(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `destination`; rename it into place only if the block succeeds.
 
-    A temporary file that a killed process left there is removed once nobody has written to it for a day. Raises WorkbookError when the disk is full.
+    A temporary file that a killed process left there is removed once nobody has written to it for a day.
+    Raises WorkbookError when the disk is full.
     """
     destination = Path(destination)
     with _said_plainly(destination):

@@ -262,9 +262,10 @@ def test_the_server_end_to_end():
         )
         assert done.steps[0].call.name == "roll_dice" and len(json.loads(done.steps[0].result)) == 3
         assert done.answer.text and not done.answer.tool_calls
-        pieces = list(client.stream(QUESTION, "reasoning"))
-        # On a busy machine the server joins tokens that it could not send in time: how many pieces says nothing.
-        assert len(pieces) > 1 and pieces[0].thought and pieces[-1].text
+        # Long enough for many pieces: on a busy machine the server joins tokens that it could not send in time.
+        long = Sampling(max_tokens=400, ignore_eos=True)
+        pieces = list(client.stream(QUESTION, "reasoning", long))
+        assert len(pieces) > 5 and pieces[0].thought and pieces[-1].text
         assert pieces[0].seconds < pieces[-1].seconds
         assert client.chat(QUESTION).text  # not swallowed as reasoning
         with pytest.raises(WorkbookError, match="refused the key"):
