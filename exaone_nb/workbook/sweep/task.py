@@ -23,7 +23,7 @@ from exaone_nb.files import write_json
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.parameters import RUN_DIR
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.values import values_for
 
 GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.2
