@@ -1,6 +1,6 @@
 """Executing notebooks, rendering reports, and showing things in both. Knows no chapter by name."""
 
-from exaone_nb.workbook.display import note, show, show_table
+from exaone_nb.show.notebook import note, show, show_table
 from exaone_nb.workbook.passport import passport
 from exaone_nb.workbook.values import check_parameters
 
