@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 
@@ -112,7 +111,7 @@ def quantize(
         sanity=sanity,
         ignore_memory=ignore_memory,
         trust_remote_code=trust_remote_code,
-        say=lambda message: print(message, file=sys.stderr, flush=True),
+        say=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def sweep(
                 progress=show,
             )
     except KeyboardInterrupt as stop:
-        print("Stopped. Finished runs are kept; the same command continues.", file=sys.stderr)
+        tell("Stopped. Finished runs are kept; the same command continues.")
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
     raise typer.Exit(report.exit_code)
