@@ -36,6 +36,8 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the whole process)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # It is about this terminal. Kernels and what they start write into pipes and logs, which are UTF-8.
+    os.environ.pop("PYTHONIOENCODING", None)
 
 
 def tell(text: str, stream: TextIO | None = None) -> None:

@@ -118,6 +118,38 @@ def test_an_argument_that_is_not_utf8_is_refused_before_anything_runs(locale, tm
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.notebook
+@in_every_locale
+def test_a_chapter_and_what_it_starts_print_korean_in_every_locale(locale, tmp_path):
+    schema = 'MODEL: str = "nano"  # m [model]\nRUN_DIR: str = ""  # r\nTAG: str = ""  # t'
+    work = (
+        "import subprocess, sys\nfrom pathlib import Path\nprint(TAG)\n(Path(RUN_DIR) / '가.txt').write_text(TAG)\n"
+        "subprocess.run([sys.executable, '-c', 'print(\"한글\")'], check=True)"
+    )
+    cells = [(schema, {"tags": ["parameters"]}), (work, {})]
+    document = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"c{n}",
+                "metadata": tags,
+                "source": code,
+                "execution_count": None,
+                "outputs": [],
+            }
+            for n, (code, tags) in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (tmp_path / "01_toy.ipynb").write_text(json.dumps(document), encoding="utf-8")
+    out = tmp_path / "실행"
+    done = call(locale, "run", "--notebooks", str(tmp_path), "-p", "TAG", "한글", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / "가.txt").read_text(encoding="utf-8") == "한글"
+
+
 def test_a_closed_stdout_ends_nothing():
     done = subprocess.run(
         f"{sys.executable} -m exaone_nb size nano >&-", shell=True, capture_output=True, text=True, timeout=60
