@@ -1,10 +1,16 @@
-"""Why a chapter failed, in plain words, and what to do: the part of a traceback that a reader needs first."""
+"""Why a chapter failed, in plain words, and what to do: the part of a traceback that a reader needs first.
+
+Decided by the number that the operating system gave the error, else by the exception's class. Some libraries raise a
+plain OSError or ValueError for something particular: their words stand in WORDS, each with the file that holds them.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+
+from exaone_nb.messages import say
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -24,115 +30,138 @@ class Failure:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Rule:
-    kind: str
-    matches: Callable[[str, str], bool]
-    why: str
-    remedy: str
-
-
-def _names(*names: str) -> Callable[[str, str], bool]:
-    return lambda name, message: name in names
-
-
-def _says(pattern: str) -> Callable[[str, str], bool]:
-    compiled = re.compile(pattern, re.IGNORECASE)
-    return lambda name, message: bool(compiled.search(f"{name}: {message}"))
-
-
-def _either(*rules: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
-    return lambda name, message: any(rule(name, message) for rule in rules)
-
-
-# Order matters: the first that fits wins, so the specific stand before the general.
-_RULES = (
-    _Rule(
-        "gated model",
-        _either(_names("GatedRepoError"), _says(r"gated repo|403 .*(access|gated)|awaiting a review")),
-        "The hub holds this model back until its licence is accepted.",
-        "Accept the licence on the model's page, log in with `hf auth login`, and run again. MODEL=nano needs neither.",
-    ),
-    _Rule(
-        "no such model",
-        _either(
-            _names("RepositoryNotFoundError", "RevisionNotFoundError"),
-            _says(r"401 .*unauthorized.*huggingface"),
+# Kind -> why, and what to do.
+_KINDS = {
+    "gated model": (
+        say("The hub holds this model back until its licence is accepted."),
+        say(
+            "Accept the licence on the model's page, log in with `hf auth login`, and run again. MODEL=nano needs neither."
         ),
-        "The hub knows no such model, or it is private.",
-        "Check the spelling of MODEL (ORG/NAME), or log in with `hf auth login`.",
     ),
-    _Rule(
-        "no kernel memory",
-        _says(r"kv cache|max seq len.*larger than the maximum number of tokens"),
-        "The engine has too little memory left for its key/value cache.",
-        "Give it a shorter context, fewer requests at once, or a larger VLLM_CPU_KVCACHE_SPACE (GiB).",
+    "no such model": (
+        say("The hub knows no such model, or it is private."),
+        say("Check the spelling of MODEL (ORG/NAME), or log in with `hf auth login`."),
     ),
-    _Rule(
-        "out of memory",
-        _either(
-            _names("OutOfMemoryError", "MemoryError", "torch.OutOfMemoryError"),
-            _says(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|std::bad_alloc"),
+    "no kernel memory": (
+        say("The engine has too little memory left for its key/value cache."),
+        say("Give it a shorter context, fewer requests at once, or a larger VLLM_CPU_KVCACHE_SPACE (GiB)."),
+    ),
+    "out of memory": (
+        say("The model, its activations or its cache did not fit into memory."),
+        say(
+            "Take a smaller model or batch, a shorter context, or a machine with more memory; "
+            "`exaone-nb memory MODEL` predicts what fits."
         ),
-        "The model, its activations or its cache did not fit into memory.",
-        "Take a smaller model or batch, a shorter context, or a machine with more memory; "
-        "`exaone-nb memory MODEL` predicts what fits.",
     ),
-    _Rule(
-        "disk full",
-        _says(r"no space left on device|not enough disk space"),
-        "The disk is full.",
-        "Free some space, or put the run elsewhere with --out.",
+    "disk full": (say("The disk is full."), say("Free some space, or put the run elsewhere with --out.")),
+    "network": (
+        say("Something had to be fetched and the network did not give it."),
+        say(
+            "Check the network or proxy and run again: finished chapters are kept. "
+            "Offline, use MODEL=nano or a local folder."
+        ),
     ),
-    _Rule(
-        "network",
-        _either(
-            _names(
-                "ConnectionError",
-                "ConnectTimeout",
-                "ReadTimeout",
-                "LocalEntryNotFoundError",
-                "OfflineModeIsEnabled",
+    "missing package": (
+        say("A Python package is not installed in the environment that runs the notebooks."),
+        say(
+            "Run `make install`, or start the workbook with the Python of its own environment; `exaone-nb doctor` lists "
+            "what is missing."
+        ),
+    ),
+    "import problem": (
+        say("A package is installed, but it does not work with the others."),
+        say("`exaone-nb doctor` compares the packages with the lock; `make install` restores them."),
+    ),
+    "missing file": (
+        say("A file that this chapter reads is not there."),
+        say("Check the paths among the parameters, and run the chapters that come before."),
+    ),
+    "interrupted": (
+        say("The chapter was interrupted."),
+        say("Run the same command again; finished chapters are kept."),
+    ),
+    "error": (
+        say("The code of this cell raised an error."),
+        say(
+            "Open the chapter in JupyterLab (`make lab`), run it up to this cell, and look at the values it uses."
+        ),
+    ),
+}
+
+# Name of the exception's class, all that a kernel reports of it -> kind.
+_CLASSES = {
+    "GatedRepoError": "gated model",
+    **dict.fromkeys(("RepositoryNotFoundError", "RevisionNotFoundError"), "no such model"),
+    **dict.fromkeys(("OutOfMemoryError", "MemoryError", "_ArrayMemoryError"), "out of memory"),
+    **dict.fromkeys(
+        (
+            # Python, requests and urllib3, httpx, the hub's client
+            *("ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "gaierror", "SSLError"),
+            *(
                 "ProxyError",
-                "SSLError",
                 "MaxRetryError",
                 "NameResolutionError",
+                "ConnectTimeout",
+                "ReadTimeout",
                 "ConnectError",
-                "gaierror",
             ),
-            _says(
-                r"name or service not known|temporary failure in name resolution|network is unreachable|"
-                r"couldn't connect to|offline mode|connection (refused|reset)"
-            ),
+            *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError"),
         ),
-        "Something had to be fetched and the network did not give it.",
-        "Check the network or proxy and run again: finished chapters are kept. Offline, use MODEL=nano or a local folder.",
+        "network",
     ),
-    _Rule(
-        "missing package",
-        _names("ModuleNotFoundError", "PackageNotFoundError"),
-        "A Python package is not installed in the environment that runs the notebooks.",
-        "Run `make install`, or start the workbook with the Python of its own environment; `exaone-nb doctor` lists "
-        "what is missing.",
+    **dict.fromkeys(("ModuleNotFoundError", "PackageNotFoundError"), "missing package"),
+    "ImportError": "import problem",
+    "FileNotFoundError": "missing file",
+    "KeyboardInterrupt": "interrupted",
+}
+# The operating system's number, as Python, Rust ("os error 28") and PyTorch's allocator ("Error code 12 (") write it.
+_NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)|\bError code (\d+) \(")
+_NUMBERS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "disk full"),
+    errno.ENOMEM: "out of memory",
+    **dict.fromkeys(
+        (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT),
+        "network",
     ),
-    _Rule(
-        "import problem",
-        _names("ImportError"),
-        "A package is installed, but it does not work with the others.",
-        "`exaone-nb doctor` compares the packages with the lock; `make install` restores them.",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A piece of a library's message. `seen` is the version it was read in, `file` where it stands in the package."""
+
+    text: str
+    kind: str
+    seen: str
+    file: str
+
+
+WORDS = (
+    Words(
+        "You are trying to access a gated repo",
+        "gated model",
+        "transformers 5.17",
+        "transformers/utils/hub.py",
     ),
-    _Rule(
-        "missing file",
-        _names("FileNotFoundError"),
-        "A file that this chapter reads is not there.",
-        "Check the paths among the parameters, and run the chapters that come before.",
+    Words("is a gated repository", "gated model", "transformers 5.17", "transformers/utils/hub.py"),
+    Words(
+        "is not a valid model identifier", "no such model", "transformers 5.17", "transformers/utils/hub.py"
     ),
-    _Rule(
-        "interrupted",
-        _names("KeyboardInterrupt"),
-        "The chapter was interrupted.",
-        "Run the same command again; finished chapters are kept.",
+    Words("We couldn't connect to", "network", "transformers 5.17", "transformers/utils/hub.py"),
+    Words(
+        "No available memory for the cache blocks",
+        "no kernel memory",
+        "vLLM 0.32",
+        "vllm/v1/core/kv_cache_utils.py",
     ),
+    Words(
+        "is larger than the available KV cache",
+        "no kernel memory",
+        "vLLM 0.32",
+        "vllm/v1/core/kv_cache_utils.py",
+    ),
+    # torch.AcceleratorError has the driver's words alone; they are compiled in, in no file that could be searched.
+    Words("CUDA error: out of memory", "out of memory", "PyTorch 2.13", ""),
 )
 
 
@@ -140,28 +169,27 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
     """Turn an exception's name and message into a Failure. `cell` counts code cells from 1."""
     message = _ANSI.sub("", message).strip()
     head = f"{name}: {message}" if message else name
-    if name in ("WorkbookError", "UsageError"):
+    if name in ("WorkbookError", "UsageError", "DiskFull"):
         got, _, rest = message.partition("\nWhat to do: ")
         got, _, expected = got.partition("\nExpected: ")
         why = f"{got} Expected: {expected}" if expected else got
-        kind = "disk full" if re.search("disk (space|became full)", got) else "refused"
-        return Failure(kind, head, why, rest or "See the message.", cell, source)
-    for rule in _RULES:
-        if rule.matches(name, message):
-            why = rule.why
-            if rule.kind == "missing package" and (
-                module := re.search(r"No module named '([\w.]+)'", message)
-            ):
-                why = why.replace("A Python package", f"The Python package {module[1].split('.')[0]}")
-            return Failure(rule.kind, head, why, rule.remedy, cell, source)
-    return Failure(
-        "error",
-        head,
-        "The code of this cell raised an error.",
-        "Open the chapter in JupyterLab (`make lab`), run it up to this cell, and look at the values it uses.",
-        cell,
-        source,
-    )
+        kind = "disk full" if name == "DiskFull" else "refused"
+        return Failure(kind, head, why, rest or say("See the message."), cell, source)
+    kind = _kind_of(name, message)
+    why, remedy = _KINDS[kind]
+    if kind == "missing package" and (module := re.search(r"No module named '([\w.]+)'", message)):
+        why = say(
+            "The Python package {package} is not installed in the environment that runs the notebooks.",
+            package=module[1].split(".")[0],
+        )
+    return Failure(kind, head, why, remedy, cell, source)
+
+
+def _kind_of(name: str, message: str) -> str:
+    number = _NUMBER.search(message)
+    by_number = _NUMBERS.get(int(next(filter(None, number.groups())))) if number else None
+    by_words = next((words.kind for words in WORDS if words.text in message), None)
+    return by_number or by_words or _CLASSES.get(name.rpartition(".")[2], "error")
 
 
 def explain_dead_kernel(

@@ -2,34 +2,94 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from pathlib import Path
+
 import pytest
 
-from exaone_nb.errors import WorkbookError
-from exaone_nb.workbook.explain import explain, explain_dead_kernel, explain_timeout
+from exaone_nb.errors import DiskFull, WorkbookError
+from exaone_nb.workbook.explain import WORDS, explain, explain_dead_kernel, explain_timeout
 
 
 @pytest.mark.parametrize(
     ("name", "message", "kind"),
     [
         ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2 GiB", "out of memory"),
-        (
-            "RuntimeError",
-            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
-            "out of memory",
-        ),
+        ("AcceleratorError", "CUDA error: out of memory", "out of memory"),
         ("GatedRepoError", "403 Client Error", "gated model"),
-        ("OSError", "You are trying to access a gated repo.", "gated model"),
         ("RepositoryNotFoundError", "404", "no such model"),
         ("LocalEntryNotFoundError", "offline", "network"),
-        ("OSError", "[Errno 28] No space left on device", "disk full"),
+        ("gaierror", "[Errno -2] Name or service not known", "network"),
+        ("OSError", "[Errno 28] No space left on device: 'x'", "disk full"),
+        ("SafetensorError", "Error while serializing: I/O error: (os error 28)", "disk full"),
+        ("OSError", "[Errno 2] No such file or directory: 'Error code 12'", "error"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'x'", "missing file"),
         ("ModuleNotFoundError", "No module named 'vllm'", "missing package"),
-        ("ValueError", "No available memory for the KV cache blocks", "no kernel memory"),
+        ("KeyError", "'kv cache'", "error"),
+        ("AssertionError", "the answer talks about a gated repo and is out of memory", "error"),
         ("ZeroDivisionError", "division by zero", "error"),
     ],
 )
 def test_kinds(name, message, kind):
     failure = explain(name, message, cell=3, source="x")
     assert failure.kind == kind and failure.why and failure.remedy and failure.cell == 3
+
+
+def raised(call):
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__, str(error)
+    raise AssertionError("nothing was raised")
+
+
+def test_errors_that_libraries_really_raise(tmp_path):
+    """Not their words copied by hand: a library that words it differently fails here."""
+    import socket
+
+    import numpy
+    import requests
+    import safetensors.numpy
+    import torch
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    cases = {
+        "out of memory": [lambda: torch.empty(2**50), lambda: numpy.empty(2**50), lambda: bytearray(2**60)],
+        "network": [
+            lambda: requests.get(address, timeout=5),
+            lambda: socket.getaddrinfo("no.such.invalid", 80),
+        ],
+        "missing package": [lambda: importlib.import_module("no_such_package_at_all")],
+        "missing file": [(tmp_path / "absent").read_text],
+    }
+    for kind, calls in cases.items():
+        for call in calls:
+            error = raised(call)
+            assert explain(*error).kind == kind, error
+    if Path("/dev/full").exists():
+        assert explain(*raised(lambda: write_all("/dev/full"))).kind == "disk full"
+    (tmp_path / "file").touch()
+    array = {"a": numpy.zeros(3)}
+    not_a_folder = raised(lambda: safetensors.numpy.save_file(array, tmp_path / "file" / "x"))
+    assert "(os error " in not_a_folder[1], "how Rust writes the number of the operating system"
+
+
+def write_all(path):
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize("words", [words for words in WORDS if words.file], ids=lambda words: words.text[:20])
+def test_the_words_are_still_the_librarys(words):
+    """A contract: an upgrade that words the message differently fails here first."""
+    package, _, inner = words.file.partition("/")
+    if (found := importlib.util.find_spec(package)) is None:
+        pytest.skip(f"{package} is not installed: make install")
+    source = Path(found.origin).parent / inner
+    assert words.text in source.read_text(encoding="utf-8"), f"seen in {words.seen}"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +112,13 @@ def test_our_own_errors_keep_their_remedy():
         "No weights. Expected: a folder.",
         "Run 05.",
     )
+
+
+def test_a_full_disk_is_told_by_its_class():
+    full = explain("DiskFull", str(DiskFull("The disk became full.", remedy="Free some space.")))
+    assert (full.kind, full.why, full.remedy) == ("disk full", "The disk became full.", "Free some space.")
+    said = explain("WorkbookError", "A recipe for disk space.")
+    assert said.kind == "refused"
 
 
 def test_a_killed_kernel_is_told_from_a_crashed_one():
