@@ -30,139 +30,99 @@ class Failure:
         return asdict(self)
 
 
-# Kind -> why, and what to do.
+@dataclass(frozen=True)
+class _Kind:
+    """`classes` are names of exception classes, which is all that a kernel says of them; `numbers` are errnos."""
+
+    why: str
+    remedy: str
+    classes: str = ""
+    numbers: tuple[int, ...] = ()
+
+
 _KINDS = {
-    "gated model": (
+    "gated model": _Kind(
         say("The hub holds this model back until its licence is accepted."),
         say(
-            "Accept the licence on the model's page, log in with `hf auth login`, and run again. MODEL=nano needs neither."
+            "Accept the licence on the model's page, log in with `hf auth login`, and run again. Nano needs neither."
         ),
+        "GatedRepoError",
     ),
-    "no such model": (
+    "no such model": _Kind(
         say("The hub knows no such model, or it is private."),
         say("Check the spelling of MODEL (ORG/NAME), or log in with `hf auth login`."),
+        "RepositoryNotFoundError RevisionNotFoundError",
     ),
-    "no kernel memory": (
+    "no kernel memory": _Kind(
         say("The engine has too little memory left for its key/value cache."),
         say("Give it a shorter context, fewer requests at once, or a larger VLLM_CPU_KVCACHE_SPACE (GiB)."),
     ),
-    "out of memory": (
+    "out of memory": _Kind(
         say("The model, its activations or its cache did not fit into memory."),
         say(
-            "Take a smaller model or batch, a shorter context, or a machine with more memory; "
-            "`exaone-nb memory MODEL` predicts what fits."
+            "Take a smaller model, batch or context, or more memory; `exaone-nb memory MODEL` predicts what fits."
         ),
+        "OutOfMemoryError MemoryError _ArrayMemoryError",
+        (errno.ENOMEM,),
     ),
-    "disk full": (say("The disk is full."), say("Free some space, or put the run elsewhere with --out.")),
-    "network": (
+    "disk full": _Kind(
+        say("The disk is full."),
+        say("Free some space, or put the run elsewhere with --out."),
+        numbers=(errno.ENOSPC, errno.EDQUOT),
+    ),
+    "network": _Kind(
         say("Something had to be fetched and the network did not give it."),
         say(
-            "Check the network or proxy and run again: finished chapters are kept. "
-            "Offline, use MODEL=nano or a local folder."
+            "Check the network or proxy and run again: finished chapters are kept. Offline, use a local folder or nano."
         ),
+        # of Python, requests and urllib3, httpx, the hub's client
+        "ConnectionError ConnectionRefusedError ConnectionResetError gaierror SSLError ProxyError MaxRetryError "
+        "NameResolutionError ConnectTimeout ReadTimeout ConnectError LocalEntryNotFoundError OfflineModeIsEnabled "
+        "HfHubHTTPError",
+        (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT),
     ),
-    "missing package": (
+    "missing package": _Kind(
         say("A Python package is not installed in the environment that runs the notebooks."),
         say(
-            "Run `make install`, or start the workbook with the Python of its own environment; `exaone-nb doctor` lists "
-            "what is missing."
+            "Run `make install`, or use the Python of the workbook's environment; `exaone-nb doctor` lists what is missing."
         ),
+        "ModuleNotFoundError PackageNotFoundError",
     ),
-    "import problem": (
+    "import problem": _Kind(
         say("A package is installed, but it does not work with the others."),
         say("`exaone-nb doctor` compares the packages with the lock; `make install` restores them."),
+        "ImportError",
     ),
-    "missing file": (
+    "missing file": _Kind(
         say("A file that this chapter reads is not there."),
         say("Check the paths among the parameters, and run the chapters that come before."),
+        "FileNotFoundError",
     ),
-    "interrupted": (
+    "interrupted": _Kind(
         say("The chapter was interrupted."),
         say("Run the same command again; finished chapters are kept."),
+        "KeyboardInterrupt",
     ),
-    "error": (
+    "error": _Kind(
         say("The code of this cell raised an error."),
         say(
             "Open the chapter in JupyterLab (`make lab`), run it up to this cell, and look at the values it uses."
         ),
     ),
 }
-
-# Name of the exception's class, all that a kernel reports of it -> kind.
-_CLASSES = {
-    "GatedRepoError": "gated model",
-    **dict.fromkeys(("RepositoryNotFoundError", "RevisionNotFoundError"), "no such model"),
-    **dict.fromkeys(("OutOfMemoryError", "MemoryError", "_ArrayMemoryError"), "out of memory"),
-    **dict.fromkeys(
-        (
-            # Python, requests and urllib3, httpx, the hub's client
-            *("ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "gaierror", "SSLError"),
-            *(
-                "ProxyError",
-                "MaxRetryError",
-                "NameResolutionError",
-                "ConnectTimeout",
-                "ReadTimeout",
-                "ConnectError",
-            ),
-            *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "HfHubHTTPError"),
-        ),
-        "network",
-    ),
-    **dict.fromkeys(("ModuleNotFoundError", "PackageNotFoundError"), "missing package"),
-    "ImportError": "import problem",
-    "FileNotFoundError": "missing file",
-    "KeyboardInterrupt": "interrupted",
-}
-# The operating system's number, as Python, Rust ("os error 28") and PyTorch's allocator ("Error code 12 (") write it.
+# The number as Python, Rust ("os error 28") and PyTorch's allocator ("Error code 12 (") write it.
 _NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)|\bError code (\d+) \(")
-_NUMBERS = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "disk full"),
-    errno.ENOMEM: "out of memory",
-    **dict.fromkeys(
-        (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT),
-        "network",
-    ),
+# Words of a message -> kind, and the file that holds them in transformers 5.17, vLLM 0.32 and PyTorch 2.13.
+WORDS = {
+    "You are trying to access a gated repo": ("gated model", "transformers/utils/hub.py"),
+    "is a gated repository": ("gated model", "transformers/utils/hub.py"),
+    "is not a valid model identifier": ("no such model", "transformers/utils/hub.py"),
+    "We couldn't connect to": ("network", "transformers/utils/hub.py"),
+    "No available memory for the cache blocks": ("no kernel memory", "vllm/v1/core/kv_cache_utils.py"),
+    "is larger than the available KV cache": ("no kernel memory", "vllm/v1/core/kv_cache_utils.py"),
+    # torch.AcceleratorError repeats the driver's words; they are compiled in, in no file that could be searched.
+    "CUDA error: out of memory": ("out of memory", ""),
 }
-
-
-@dataclass(frozen=True)
-class Words:
-    """A piece of a library's message. `seen` is the version it was read in, `file` where it stands in the package."""
-
-    text: str
-    kind: str
-    seen: str
-    file: str
-
-
-WORDS = (
-    Words(
-        "You are trying to access a gated repo",
-        "gated model",
-        "transformers 5.17",
-        "transformers/utils/hub.py",
-    ),
-    Words("is a gated repository", "gated model", "transformers 5.17", "transformers/utils/hub.py"),
-    Words(
-        "is not a valid model identifier", "no such model", "transformers 5.17", "transformers/utils/hub.py"
-    ),
-    Words("We couldn't connect to", "network", "transformers 5.17", "transformers/utils/hub.py"),
-    Words(
-        "No available memory for the cache blocks",
-        "no kernel memory",
-        "vLLM 0.32",
-        "vllm/v1/core/kv_cache_utils.py",
-    ),
-    Words(
-        "is larger than the available KV cache",
-        "no kernel memory",
-        "vLLM 0.32",
-        "vllm/v1/core/kv_cache_utils.py",
-    ),
-    # torch.AcceleratorError has the driver's words alone; they are compiled in, in no file that could be searched.
-    Words("CUDA error: out of memory", "out of memory", "PyTorch 2.13", ""),
-)
 
 
 def explain(name: str, message: str, *, cell: int | None = None, source: str = "") -> Failure:
@@ -175,21 +135,23 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
         why = f"{got} Expected: {expected}" if expected else got
         kind = "disk full" if name == "DiskFull" else "refused"
         return Failure(kind, head, why, rest or say("See the message."), cell, source)
-    kind = _kind_of(name, message)
-    why, remedy = _KINDS[kind]
+    kind = _kind_of(name.rpartition(".")[2], message)
+    why = _KINDS[kind].why
     if kind == "missing package" and (module := re.search(r"No module named '([\w.]+)'", message)):
         why = say(
             "The Python package {package} is not installed in the environment that runs the notebooks.",
             package=module[1].split(".")[0],
         )
-    return Failure(kind, head, why, remedy, cell, source)
+    return Failure(kind, head, why, _KINDS[kind].remedy, cell, source)
 
 
 def _kind_of(name: str, message: str) -> str:
-    number = _NUMBER.search(message)
-    by_number = _NUMBERS.get(int(next(filter(None, number.groups())))) if number else None
-    by_words = next((words.kind for words in WORDS if words.text in message), None)
-    return by_number or by_words or _CLASSES.get(name.rpartition(".")[2], "error")
+    found = _NUMBER.search(message)
+    number = int(next(filter(None, found.groups()))) if found else 0
+    by_number = next((kind for kind, known in _KINDS.items() if number in known.numbers), "")
+    by_words = next((kind for words, (kind, _) in WORDS.items() if words in message), "")
+    by_class = next((kind for kind, known in _KINDS.items() if name in known.classes.split()), "error")
+    return by_number or by_words or by_class
 
 
 def explain_dead_kernel(
