@@ -88,7 +88,7 @@ def make(notebooks, tmp_path, **changes):
 
 def values_of(grid):
     table = json.loads((grid.folder / "leaderboard.json").read_text())
-    return sorted((row["run"], row.get("accuracy toy [points]")) for row in table)
+    return sorted((row["run"], (row.get("accuracy toy [points]") or {}).get("value")) for row in table)
 
 
 def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
@@ -387,10 +387,12 @@ def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(noteboo
     )
     folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
     page = leaderboard.write(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
-    for cell in (">0.123457<", ">64<", ">0.1 to 0.2<", ">6,826,344<", 'data-sort="0.123456789012"'):
+    for cell in (">0.123457 (0.1 to 0.2)<", ">64<", ">6,826,344<", 'data-sort="0.123456789012"', ">0<"):
         assert cell in page, cell
-    kept = (grid.folder / "leaderboard.csv").read_text()
-    assert "0.123456789012,64,0.1 to 0.2,6826344" in kept
+    assert "0.123456789012,0.1,0.2,64,6826344" in (grid.folder / "leaderboard.csv").read_text()
+    (row,) = json.loads((grid.folder / "leaderboard.json").read_text())
+    assert row["accuracy t [fraction]"] == {"value": 0.123456789012, "low": 0.1, "high": 0.2}
+    assert (row["SEED"], row["RECIPES"], row["bytes [B]"]) == (0, ["w8a8"], 6826344)
 
 
 def run_cli(capsys, *words):
@@ -407,9 +409,9 @@ def test_calls_that_cannot_work_end_with_one_message(notebooks, tmp_path, capsys
     for words, says in (
         (["--jobs", "0"], "--jobs 0"),
         (["--jobs", "-3"], "--jobs -3"),
-        (["--store", "s3://x"], "--store says nothing with --on local"),
-        (["--address", "h:1"], "--address says nothing with --on local"),
-        (["--on", "ray", "--jobs", "2"], "--jobs says nothing with --on ray"),
+        (["--store", "s3://x"], "--store has no effect with --on local"),
+        (["--address", "h:1"], "--address has no effect with --on local"),
+        (["--on", "ray", "--jobs", "2"], "--jobs has no effect with --on ray"),
         (["--out", str(file)], "is a file"),
         (["--out", "/proc/nowhere/x"], "cannot be written"),
     ):
