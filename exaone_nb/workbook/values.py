@@ -111,10 +111,8 @@ def _read(parameter: Parameter, value: Any) -> Any:
 
 def _unknown(name: str, chapters: Iterable[Chapter]) -> UsageError:
     known = sorted({p.name for c in chapters for p in c.parameters} - {RUN_DIR})
-    near = [
-        *difflib.get_close_matches(name, known, n=1, cutoff=0.5),
-        *difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5),
-    ]
+    capitals = {one.upper(): one for one in known}
+    near = [capitals[one] for one in difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.5)]
     return UsageError(
         f"No parameter is named {name!r}.",
         expected=", ".join(known) or "no parameters at all.",
