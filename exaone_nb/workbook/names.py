@@ -30,9 +30,9 @@ _WORD = re.compile(r"[^\s,\[\]\"'#]+")
 
 
 def check_names(parameter: Parameter, value: Any) -> None:
-    """Refuse a value that names nothing of the parameter's kind; without a kind, or where names are free, pass.
+    """Look a value up among the names of the parameter's kind; `value` is one name or a list of them.
 
-    `value` is one name or a list of them. Raises UsageError with the nearest name.
+    Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
     check = CHECKS.get(parameter.kind)
     if check is None:
@@ -84,7 +84,7 @@ def _text(name: str) -> None:
         _file_or_own(name, "text", "calibration", endings, "a JSONL file, a hub id ORG/NAME, or one of ")
 
 
-# The other kinds of `parameters.KINDS` name nothing that could be looked up here.
+# The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], None]] = {
     "model": _model,
     "recipe": _recipe,

@@ -97,7 +97,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
     """Hold what a person typed into the parameters cell of an open notebook to the same schema as `-p`.
 
     `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
-    Raises UsageError for a value that does not fit and for a name of nothing, WorkbookError for a model nobody knows.
+    Raises UsageError for a value that does not fit its type, choices or range, and for an unknown name.
     """
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
