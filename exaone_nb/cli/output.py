@@ -89,4 +89,4 @@ def _json(document: Any) -> str:
     else:
         if all(map(str.isprintable, text.split("\n"))) or visible(text) == text:
             return text
-    return json.dumps(document, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(document, indent=2, allow_nan=False)
