@@ -7,6 +7,7 @@ is bad, 2 the call is wrong.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -67,6 +68,11 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        tell("error: The disk that the output goes to is full. Files that were written before are whole.")
+        raise SystemExit(1) from None
 
 
 def _start_again_in_utf8() -> None:

@@ -37,8 +37,9 @@ _SECRET_NAME = re.compile(
 _TOKENS = re.compile("|".join(shape.pattern for shape in (*SHAPES.values(), IN_PLACE)))
 _SVG = re.compile(r"(data:image/svg\+xml;base64,)([A-Za-z0-9+/=]+)")
 _SHORTEST_SECRET = 6
-# One word of letters in one case is what a setting says (REGISTRY_AUTH=enabled) and what texts are made of.
-_PLAIN_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[가-힣]+")
+# What settings say (REGISTRY_AUTH=enabled, CACHE_KEY=vllm-cpu, RUN_SESSION=2026-11-25) and what texts are made of: one or
+# two words of letters in one case; numbers, versions, dates.
+_PLAIN = re.compile(r"[A-Z]?[a-z]+([-_.][a-z]+)?|[A-Z]+([-_.][A-Z]+)?|[가-힣]+|[\d.,:/+-]+")
 
 
 class Scrubber:
@@ -111,14 +112,10 @@ def _place_pattern(place: str) -> re.Pattern[str]:
 
 
 def _harmless(value: str) -> bool:
-    """Numbers, plain words, paths to credential files and the workbook's own names are not secrets themselves."""
+    """Plain words and numbers, paths to credential files and the workbook's own names are not secrets themselves."""
     word = value.strip()
-    return (
-        word.isdigit()
-        or bool(_PLAIN_WORD.fullmatch(word))
-        or any(word in name for name in _own_names())
-        or os.path.exists(word)
-    )
+    own = any(word in name for name in _own_names())
+    return own or bool(_PLAIN.fullmatch(word)) or os.path.exists(word)
 
 
 @cache

@@ -157,6 +157,19 @@ def test_a_closed_stdout_ends_nothing():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_full_disk_under_stdout_is_said(form):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "exaone_nb", "size", "nano", *form]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (
+        done.returncode == 1
+        and done.stderr.startswith("error: The disk that the output goes to is full")
+        and "Traceback" not in done.stderr
+    )
+
+
 def test_a_strangers_tensor_name_steers_no_terminal(tmp_path):
     """The name is shown harmless on stdout, in JSON, and in the error about it on stderr."""
     name = "x\x1b[2J\x1b]0;title\x07y"

