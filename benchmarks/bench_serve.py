@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from exaone_nb.serve.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
 
 PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS = 8, 64, 64
 SETS, ROUNDS = 9, 10
@@ -36,8 +36,8 @@ WRITTEN = PROMPTS * OUTPUT_TOKENS
 def ours(**options: Any) -> tuple[Callable[[], object], Callable[[], None]]:
     """Our engine: a function that answers the prompts once, and one that closes it."""
     from exaone_nb import catalog
-    from exaone_nb.serve.answers import Sampling
-    from exaone_nb.serve.vllm_engine import VllmEngine
+    from exaone_nb.conversation.answers import Sampling
+    from exaone_nb.engines.vllm_engine import VllmEngine
 
     engine = VllmEngine(catalog.weights_folder("nano"), max_model_len=512, **options)
     sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)
@@ -190,8 +190,8 @@ def side_by_side() -> None:
 def transformers(ours: float) -> None:
     """The same model through Transformers, two prompts at a time: it is much slower."""
     from exaone_nb import catalog
-    from exaone_nb.serve.answers import Sampling
-    from exaone_nb.serve.transformers_engine import TransformersEngine
+    from exaone_nb.conversation.answers import Sampling
+    from exaone_nb.engines.transformers_engine import TransformersEngine
 
     prompts = TOKENS[:2]
     sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)

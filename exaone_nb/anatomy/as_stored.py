@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from exaone_nb.anatomy.foreign import Quantization, read_quantization, stored_tensors
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import write_plan
-from exaone_nb.anatomy.schemes import SCHEMES, QuantArgs
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
+from exaone_nb.quantization.schemes import SCHEMES, QuantArgs
 
 SHARD = 20_000_000_000
 

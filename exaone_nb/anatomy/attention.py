@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import WorkbookError
 

@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from exaone_nb.anatomy.tensors import DTYPE_BITS
 from exaone_nb.errors import WorkbookError
+from exaone_nb.tensors import DTYPE_BITS
 
 # The format's own limit (safetensors/src/tensor.rs): a longer header is an attack or not a safetensors file.
 LONGEST_HEADER = 100_000_000

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.duplicates import Duplicate, find_duplicates
-from exaone_nb.anatomy.foreign import read_quantization
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.logical import (
     Expectation,
@@ -27,6 +26,7 @@ from exaone_nb.anatomy.logical import (
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.config import read_quantization
 
 
 @dataclass(frozen=True, slots=True)

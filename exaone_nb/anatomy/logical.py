@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy.foreign import Quantization, read_quantization, stored_tensors
 from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
 from exaone_nb.anatomy.predict import cache_scales
-from exaone_nb.anatomy.stored import StoredTensor
-from exaone_nb.anatomy.tensors import TORCH_DTYPES, TensorSpec
+from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
+from exaone_nb.quantization.stored import StoredTensor
+from exaone_nb.tensors import TORCH_DTYPES, TensorSpec
 
 # Tensors that describe other tensors and hold no parameters themselves.
 OVERHEAD = re.compile(

@@ -13,13 +13,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy import fields
-from exaone_nb.anatomy.gpus import Gpu, find_gpu
-from exaone_nb.anatomy.kernels import Support, on_gpu
+from exaone_nb import fields
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.errors import UsageError
+from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.quantization.kernels import Support, on_gpu
 
 MIB = 2**20
 SPLIT = (

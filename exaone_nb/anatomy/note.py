@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from exaone_nb import catalog, published
-from exaone_nb.anatomy import fields
+from exaone_nb import catalog, fields, published
 from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.kv import kv_cache

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
-from exaone_nb.anatomy.matching import Groups
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
-from exaone_nb.anatomy.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
-from exaone_nb.anatomy.stored import StoredTensor, check_fits, stored_linear
-from exaone_nb.anatomy.tensors import TensorSpec
 from exaone_nb.errors import UsageError
+from exaone_nb.quantization.matching import Groups
+from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
+from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
+from exaone_nb.tensors import TensorSpec
 
 
 @dataclass(frozen=True)

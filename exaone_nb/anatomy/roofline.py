@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy.gpus import Gpu, find_gpu
-from exaone_nb.anatomy.kernels import Support, on_gpu
 from exaone_nb.anatomy.work import Work, work_of
 from exaone_nb.errors import UsageError
+from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.quantization.kernels import Support, on_gpu
 
 LARGEST_BATCH = 1 << 16
 

@@ -14,8 +14,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exaone_nb.anatomy.stored import StoredTensor
-from exaone_nb.anatomy.tensors import DTYPE_BITS
+from exaone_nb.quantization.stored import StoredTensor
+from exaone_nb.tensors import DTYPE_BITS
 
 _RANK = {dtype: rank for rank, dtype in enumerate(DTYPE_BITS)}
 METADATA = {"format": "pt"}

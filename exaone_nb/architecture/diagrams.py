@@ -1,11 +1,11 @@
-"""Drawings of the arrangements, made from the same descriptions that the modules run (`arrangements.py`)."""
+"""Drawings of the arrangements, made from the same descriptions that the modules run (`anatomy.arrangements`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from exaone_nb.architecture.arrangements import ARRANGEMENTS, Arrangement
+from exaone_nb.anatomy.arrangements import ARRANGEMENTS, Arrangement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from exaone_nb.architecture.arrangements import Arrangement
+from exaone_nb.anatomy.arrangements import Arrangement
 from exaone_nb.architecture.rope import rotate
 from exaone_nb.architecture.shape import Shape
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from exaone_nb.anatomy.arrangements import PRE_LN, QK_REORDER_LN, Arrangement
 from exaone_nb.architecture import masks
-from exaone_nb.architecture.arrangements import PRE_LN, QK_REORDER_LN, Arrangement
 from exaone_nb.architecture.layers import DecoderLayer, LayerCache, RMSNorm
 from exaone_nb.architecture.shape import Shape
 from exaone_nb.errors import WorkbookError

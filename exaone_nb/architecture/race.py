@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from exaone_nb.architecture.arrangements import Arrangement
+from exaone_nb.anatomy.arrangements import Arrangement
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import Shape, require_some, whole
 from exaone_nb.errors import UsageError

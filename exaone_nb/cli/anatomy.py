@@ -87,8 +87,8 @@ def size(
 ) -> None:
     """The exact bytes of a checkpoint per quantization scheme, before anything is quantized."""
     from exaone_nb.anatomy.predict import predict_checkpoint
-    from exaone_nb.anatomy.schemes import SCHEMES
     from exaone_nb.errors import WorkbookError
+    from exaone_nb.quantization.schemes import SCHEMES
 
     config = catalog.resolve(model).config()
     found: dict[str, Prediction] = {}

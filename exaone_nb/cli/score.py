@@ -15,7 +15,7 @@ from rich.text import Text
 from exaone_nb.cli import submission
 from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 
 if TYPE_CHECKING:
     from exaone_nb.score.compare import Comparison
@@ -262,7 +262,7 @@ def _object(text: str, option: str) -> dict[str, Any]:
 
 
 def _plan(drop: float, differing: float, items: int, alpha: float, as_json: bool) -> None:
-    from exaone_nb.score import planner
+    from exaone_nb.statistics import planning as planner
 
     needed = planner.items_needed(drop, differing, alpha=alpha)
     smallest = planner.smallest_drop(items, differing, alpha=alpha)

@@ -57,7 +57,7 @@ def bench(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure prefill, decode, time per token as the hackathon counts it, and the length tail."""
-    from exaone_nb.run_folder import RunFolder
+    from exaone_nb.results import RunFolder
     from exaone_nb.serve.bench import bench as measure
     from exaone_nb.serve.record import record
 

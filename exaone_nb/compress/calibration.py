@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.compress.arguments import check_keys, is_number
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA, ROOT
+from exaone_nb.quantization.arguments import check_keys, is_number
 
 DEFAULT_SOURCE = "nano_calibration"
 # What a row may call its conversation; MANTA-1M says "conversations".

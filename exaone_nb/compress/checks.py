@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 
 from exaone_nb.anatomy.layouts import is_tied
+from exaone_nb.anatomy.modules import Module, suggest
 from exaone_nb.compress import loading, setting_checks
-from exaone_nb.compress.modules import Module, suggest
 from exaone_nb.compress.plan import Finding, Pattern, Plan, parts_the_table
 from exaone_nb.errors import WorkbookError
 

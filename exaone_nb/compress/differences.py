@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy.schemes import QuantArgs
 from exaone_nb.compress import modifiers, smoothing
-from exaone_nb.compress.arguments import MINMAX
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
+from exaone_nb.quantization.arguments import MINMAX
+from exaone_nb.quantization.schemes import QuantArgs
 
 # Arguments written out by hand that a scheme's sentence does not say.
 UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from exaone_nb.anatomy.matching import matches
-from exaone_nb.anatomy.schemes import QuantArgs
-from exaone_nb.compress.modules import Module, winning_target
+from exaone_nb.anatomy.modules import Module, winning_target
 from exaone_nb.compress.plan import Plan
+from exaone_nb.quantization.matching import matches
+from exaone_nb.quantization.schemes import QuantArgs
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}

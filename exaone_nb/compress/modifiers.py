@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from exaone_nb.anatomy.schemes import find_scheme
 from exaone_nb.compress.recipe import GPTQ_SETTINGS, Recipe
+from exaone_nb.quantization.schemes import find_scheme
 
 
 def arguments(recipe: Recipe) -> list[tuple[str, dict[str, Any]]]:

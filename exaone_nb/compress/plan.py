@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import is_tied
+from exaone_nb.anatomy.modules import Module, modules_of, winning_target
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
-from exaone_nb.anatomy.schemes import Scheme, find_scheme
-from exaone_nb.anatomy.tensors import TORCH_DTYPES
 from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress.modules import Module, modules_of, winning_target
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.schemes import Scheme, find_scheme
+from exaone_nb.tensors import TORCH_DTYPES
 
 Level = Literal["error", "no-op", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "no-op", "warning", "note")
@@ -191,8 +191,8 @@ def make_plan(model: str | Path, recipe: str | Path | dict[str, Any] | Recipe) -
 
 def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Plan:
     """The same, from a config that is already read."""
+    from exaone_nb.anatomy.modules import check_pattern
     from exaone_nb.compress.checks import all_findings
-    from exaone_nb.compress.modules import check_pattern
 
     for pattern in (*recipe.ignore, *(t for group in recipe.groups for t in group.targets)):
         check_pattern(pattern)

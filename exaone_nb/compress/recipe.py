@@ -22,11 +22,11 @@ from typing import Any
 
 import yaml
 
-from exaone_nb.compress import arguments
-from exaone_nb.compress.arguments import OBSERVERS, is_number, is_whole, one_of
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.quantization import arguments
+from exaone_nb.quantization.arguments import OBSERVERS, is_number, is_whole, one_of
 
 FOLDER = DATA / "recipes"
 METHODS = ("rtn", "gptq")
@@ -217,7 +217,7 @@ def _group(document: Any, name: str) -> Group:
 
 def check_scheme(scheme: str, name: str = "") -> str:
     """The preset's canonical name. Raises UsageError with the nearest names when there is none."""
-    from exaone_nb.anatomy.schemes import SCHEMES
+    from exaone_nb.quantization.schemes import SCHEMES
 
     known = [s for s in SCHEMES if s not in ("BF16", "F16", "F32", "UNQUANTIZED")]
     if scheme.upper() in known:

@@ -1,6 +1,6 @@
 """Where a planned checkpoint can be served: a GPU with the vLLM of today, this CPU, the hackathon's server.
 
-Kernel facts come from `exaone_nb.anatomy.kernels`, what keeps vLLM from loading from `loading.py`, the room on the card
+Kernel facts come from `exaone_nb.quantization.kernels`, what keeps vLLM from loading from `loading.py`, the room on the card
 from `exaone_nb.anatomy.memory`. What none of them knows is "unknown", never "yes". The hackathon judged on an L4 with vLLM 0.14.1; what is known of
 that version beyond the kernels are its participants' reports, collected 2026-02, and marked as such.
 """
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exaone_nb import catalog
-from exaone_nb.anatomy import kernels
-from exaone_nb.anatomy.gpus import Gpu, find_gpu
-from exaone_nb.anatomy.kernels import Support
 from exaone_nb.anatomy.memory import plan_memory
-from exaone_nb.anatomy.schemes import SCHEMES, Scheme
 from exaone_nb.compress.loading import Obstacle, obstacles
 from exaone_nb.compress.plan import Plan
 from exaone_nb.errors import WorkbookError
+from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.quantization import kernels
+from exaone_nb.quantization.kernels import Support
+from exaone_nb.quantization.schemes import SCHEMES, Scheme
 
 # Schemes that participants saw the judging server load, and those it refused.
 SERVED_ON_L4 = ("W4A16", "W4A16_ASYM", "W8A16", "W8A8", "INT8", "FP8", "FP8_DYNAMIC")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exaone_nb.compress import modifiers, smoothing
-from exaone_nb.compress.arguments import MINMAX
 from exaone_nb.compress.calibration import Calibration, read_source
 from exaone_nb.compress.plan import Finding, Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.arguments import MINMAX
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.run_folder import BASELINE, RunFolder
+from exaone_nb.results import BASELINE, RunFolder
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}

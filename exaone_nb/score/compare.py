@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.run_folder import RunFolder
-from exaone_nb.score import planner, statistics
+from exaone_nb.results import RunFolder
 from exaone_nb.score.samples import ItemScores, perplexity_of, read_samples
+from exaone_nb.statistics import paired as statistics
+from exaone_nb.statistics import planning as planner
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02

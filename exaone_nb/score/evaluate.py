@@ -19,7 +19,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
 from exaone_nb.event_loop import outside_event_loop
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.score import backends
 from exaone_nb.score.outcomes import count_outcomes, main_metric
 from exaone_nb.score.samples import ItemScores, items_of
@@ -265,7 +265,7 @@ def interval_of(items: ItemScores) -> tuple[tuple[float, float], str]:
     if items.is_binary:
         low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
         return (float(low), float(high)), "95 % Wilson"
-    from exaone_nb.score.statistics import bootstrap_score
+    from exaone_nb.statistics.paired import bootstrap_score
 
     return bootstrap_score(items), "95 % bootstrap over items"
 

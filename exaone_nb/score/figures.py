@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from exaone_nb.score import planner
 from exaone_nb.score.compare import Comparison
+from exaone_nb.statistics import planning as planner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.paths import DATA
-from exaone_nb.run_folder import RunFolder
-from exaone_nb.score import statistics
+from exaone_nb.results import RunFolder
 from exaone_nb.score.compare import Comparison
 from exaone_nb.score.evaluate import Score
 from exaone_nb.score.samples import read_rows
+from exaone_nb.statistics import paired as statistics
 
 if TYPE_CHECKING:
     import pandas as pd

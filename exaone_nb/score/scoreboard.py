@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.run_folder import BASELINE, RunFolder
+from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import Candidate, Candidates, read_candidates
 from exaone_nb.score.hackathon import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.score.pareto import dominated_by, share_on_front
-from exaone_nb.score.uncertainty import DRAWS, drawn_from_interval, interval_of, resampled_means, share_best
+from exaone_nb.statistics.draws import DRAWS, drawn_from_interval, interval_of, resampled_means, share_best
 
 # accuracy up, bytes down, seconds per token down
 LARGER_IS_BETTER = (True, False, False)
@@ -252,8 +252,8 @@ def _norms(
 def _memory(run: RunFolder, candidate: Candidate, gpu: str) -> str:
     """How many requests of the full context fit on the GPU beside the weights, or why that is not known."""
     from exaone_nb.anatomy.memory import plan_memory
-    from exaone_nb.anatomy.schemes import SCHEMES
     from exaone_nb.catalog import read_config
+    from exaone_nb.quantization.schemes import SCHEMES
 
     scheme = candidate.scheme.split(",")[0].strip().upper()
     if scheme not in SCHEMES:

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from exaone_nb.engines.parallel import check_sizes
 from exaone_nb.errors import UsageError
-from exaone_nb.parallel import check_sizes
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = ("vllm", "hf", "server", "server-chat")

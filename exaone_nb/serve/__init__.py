@@ -5,7 +5,7 @@ units busy; writing the answer (decode) handles one token per request and step, 
 from memory. A number that mixes the two says nothing about either: measure time to the first token and time per
 output token apart, after a warm-up, more than once, and with prompts as long as those that matter.
 
-    from exaone_nb.serve.engines import open_engine
+    from exaone_nb.engines.choice import open_engine
     with open_engine("nano") as engine:
         print(engine.chat([{"role": "user", "content": "Who are you?"}]).text)
 """

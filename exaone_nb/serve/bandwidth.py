@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from exaone_nb.anatomy.gpus import Gpu
-from exaone_nb.anatomy.kernels import Support, on_capability, on_cpu
 from exaone_nb.anatomy.roofline import Pass
+from exaone_nb.gpus import Gpu
+from exaone_nb.quantization.kernels import Support, on_capability, on_cpu
 
 ARRAY_BYTES = 256 * 2**20
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.conversation.answers import Message, Mode, check_mode
+from exaone_nb.engines.dummy import shape_folder
+from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-from exaone_nb.serve.answers import Message, Mode, check_mode
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of, support_here
-from exaone_nb.serve.dummy import shape_folder
-from exaone_nb.serve.environment import has_gpu, machine, machine_sentence, prepare_process
 from exaone_nb.serve.sizes import threads_for
 from exaone_nb.serve.speed import (
     INTERVAL_KIND,
@@ -26,7 +27,6 @@ from exaone_nb.serve.speed import (
     measure_per_token,
     over_rounds,
 )
-from exaone_nb.serve.vllm_engine import VllmEngine
 
 # The server of the hackathon's online round, as far as it was published (vLLM 0.14.1 on one L4).
 HACKATHON = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.85}
@@ -174,7 +174,7 @@ def scheme_of(config: dict[str, Any]) -> str:
     found = config.get("quantization_config")
     if not found:
         return "BF16"
-    from exaone_nb.anatomy.schemes import SCHEMES, find_scheme
+    from exaone_nb.quantization.schemes import SCHEMES, find_scheme
 
     groups = list((found.get("config_groups") or {}).values())
     if len(groups) != 1 or groups[0].get("targets") != ["Linear"]:
@@ -284,7 +284,7 @@ def bench(
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
     shape = dict(config)
     if layers:
-        from exaone_nb.serve.dummy import shape_config
+        from exaone_nb.engines.dummy import shape_config
 
         shape = shape_config(config, "BF16", layers=layers)
     shape.pop("quantization_config", None)

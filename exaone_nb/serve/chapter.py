@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.gpus import find_gpu
-from exaone_nb.anatomy.kernels import on_cpu, on_gpu
+from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Sampling
+from exaone_nb.conversation.modes import against_repetition, goes_round, in_words, is_korean, recommended
+from exaone_nb.engines.parallel import check_sizes
+from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError
-from exaone_nb.parallel import check_sizes
+from exaone_nb.gpus import find_gpu
 from exaone_nb.paths import DATA
-from exaone_nb.run_folder import BASELINE, RunFolder
-from exaone_nb.serve.answers import MODES, Answer, Engine, Message, Sampling
+from exaone_nb.quantization.kernels import on_cpu, on_gpu
+from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.serve.bench import Bench, bench, pooled, questions
 from exaone_nb.serve.difference import first_difference
-from exaone_nb.serve.modes import against_repetition, goes_round, in_words, is_korean, recommended
 from exaone_nb.serve.record import record
-from exaone_nb.serve.vllm_engine import VllmEngine
 
 # The README asks how wonderful the model is, in its three languages, and which of two decimals is bigger.
 README_PROMPTS = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from exaone_nb.conversation.answers import Answer
 from exaone_nb.errors import UsageError
-from exaone_nb.serve.answers import Answer
 
 
 @dataclass(frozen=True)

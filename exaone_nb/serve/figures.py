@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from exaone_nb.serve.answers import Answer
+from exaone_nb.conversation.answers import Answer
 from exaone_nb.serve.bench import Bench
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from exaone_nb.conversation.answers import Answer
 from exaone_nb.errors import UsageError
-from exaone_nb.serve.answers import Answer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.serve.bench import Bench
 from exaone_nb.serve.speed import INTERVAL_KIND, Estimate
 

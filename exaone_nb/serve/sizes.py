@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.engines.environment import core_count, has_gpu
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.environment import core_count, has_gpu
 
 # Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
 TINY_BELOW = 50_000_000

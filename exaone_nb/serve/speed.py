@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
+from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.answers import Answer, Message, Mode, Sampling
 from exaone_nb.serve.lengths import Lengths, lengths
-from exaone_nb.serve.vllm_engine import VllmEngine
 
 INTERVAL_KIND = "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 
 SECTIONS = ("parameters", "versions", "machine", "chapters", "results")

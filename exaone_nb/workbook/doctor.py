@@ -250,7 +250,7 @@ def _browser() -> Check:
 
 def _schemes(capability: float) -> list[SchemeCheck]:
     """Making needs llm-compressor alone; serving needs a kernel for this device (capability 0: the CPU)."""
-    from exaone_nb.anatomy import kernels
+    from exaone_nb.quantization import kernels
 
     can_make = find_spec("llmcompressor") is not None
     has_vllm = find_spec("vllm") is not None

@@ -60,7 +60,7 @@ def _model(name: str) -> None:
 
 
 def _gpu(name: str) -> None:
-    from exaone_nb.anatomy.gpus import GPUS, find_gpu
+    from exaone_nb.gpus import GPUS, find_gpu
 
     try:
         find_gpu(name)
@@ -71,7 +71,7 @@ def _gpu(name: str) -> None:
 
 
 def _scheme(name: str) -> None:
-    from exaone_nb.anatomy.schemes import find_scheme
+    from exaone_nb.quantization.schemes import find_scheme
 
     find_scheme(name)
 

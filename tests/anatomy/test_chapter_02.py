@@ -8,8 +8,11 @@ import struct
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy import against, explorer, grids, pictures
+from exaone_nb.anatomy import against
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.show import explorer
+from exaone_nb.show import memory as grids
+from exaone_nb.show import memory_figures as pictures
 
 SCHEMES = ["BF16", "W8A8", "W4A16", "W4AFP8"]
 GPUS = ["V100-16GB", "L4", "H100-SXM", "B200-SXM"]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from exaone_nb.anatomy.header import LONGEST_HEADER, header_length, parse_header
 from exaone_nb.anatomy.safetensors_layout import header_json
-from exaone_nb.anatomy.stored import StoredTensor
-from exaone_nb.anatomy.tensors import DTYPE_BITS
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.stored import StoredTensor
+from exaone_nb.tensors import DTYPE_BITS
 
 
 def header(**tensors: dict) -> bytes:

@@ -7,11 +7,11 @@ import math
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.gpus import find_gpu
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.memory import plan_memory, weights_per_gpu
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.errors import UsageError
+from exaone_nb.gpus import find_gpu
 
 
 def config_of(name: str) -> dict:

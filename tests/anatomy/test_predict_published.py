@@ -7,11 +7,11 @@ import importlib
 import pytest
 
 from exaone_nb.anatomy import predict
-from exaone_nb.anatomy.matching import matches
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.anatomy.schemes import SCHEMES, QuantArgs, find_scheme
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.quantization.matching import matches
+from exaone_nb.quantization.schemes import SCHEMES, QuantArgs, find_scheme
 
 SMALL, LARGE = resolve("EXAONE-4.0-1.2B").config(), resolve("EXAONE-4.0-32B").config()
 

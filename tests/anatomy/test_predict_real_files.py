@@ -11,8 +11,8 @@ import pytest
 
 from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.anatomy.schemes import SCHEMES
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.schemes import SCHEMES
 
 pytestmark = pytest.mark.heavy
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.gpus import GPUS, find_gpu
-from exaone_nb.anatomy.kernels import on_gpu
 from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.errors import UsageError
+from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.quantization.kernels import on_gpu
 
 
 def config_of(name: str) -> dict:
@@ -126,7 +126,7 @@ def test_weight_only_kernels_compute_in_16_bit() -> None:
 
 
 def test_every_scheme_that_runs_has_a_rate() -> None:
-    from exaone_nb.anatomy.schemes import SCHEMES
+    from exaone_nb.quantization.schemes import SCHEMES
 
     for gpu in GPUS.values():
         for scheme in SCHEMES:

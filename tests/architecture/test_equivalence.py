@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+from exaone_nb.anatomy.arrangements import POST_LN, PRE_LN, QK_REORDER_LN, REORDER_LN
 from exaone_nb.architecture import masks
-from exaone_nb.architecture.arrangements import POST_LN, PRE_LN, QK_REORDER_LN, REORDER_LN
 from exaone_nb.architecture.layers import DecoderLayer
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import FULL, SLIDING, Shape

@@ -6,8 +6,7 @@ import math
 import pytest
 import torch
 
-from exaone_nb.architecture import diagrams, outliers, probes, race, receptive, rope, smoothing
-from exaone_nb.architecture.arrangements import (
+from exaone_nb.anatomy.arrangements import (
     ARRANGEMENTS,
     POST_LN,
     PRE_LN,
@@ -15,6 +14,7 @@ from exaone_nb.architecture.arrangements import (
     REORDER_LN,
     find_arrangement,
 )
+from exaone_nb.architecture import diagrams, outliers, probes, race, receptive, rope, smoothing
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import FULL, SLIDING, Shape, layer_pattern
 from exaone_nb.errors import UsageError

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from exaone_nb.paths import NOTEBOOKS, RUNS
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.score import tables
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.runner import run

@@ -91,7 +91,7 @@ def test_inspect_exits_with_one_when_file_and_config_disagree(capsys, tmp_path) 
 def test_names_with_markup_are_shown_as_text(capsys, tmp_path) -> None:
     """A tensor's name comes from a stranger: it must not colour or swallow the terminal's text."""
     from exaone_nb.anatomy.safetensors_layout import header_json
-    from exaone_nb.anatomy.stored import StoredTensor
+    from exaone_nb.quantization.stored import StoredTensor
 
     header = header_json([StoredTensor("[red]evil[/red]", "U8", (0,))])
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from exaone_nb.compress.modules import check_pattern, modules_of, suggest, winning_target
+from exaone_nb.anatomy.modules import check_pattern, modules_of, suggest, winning_target
 from exaone_nb.errors import UsageError
 
 PATTERNS = [

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from exaone_nb.compress import arguments, modifiers
+from exaone_nb.compress import modifiers
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.quantization import arguments
 
 INF, NAN = float("inf"), float("nan")
 

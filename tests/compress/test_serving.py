@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.schemes import SCHEMES
 from exaone_nb.compress import serving
 from exaone_nb.compress.loading import joined_name
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.serving import nearest_preset, verdicts
+from exaone_nb.quantization.schemes import SCHEMES
 
 TOKEN8 = {"num_bits": 8, "type": "int", "strategy": "token", "dynamic": True}
 

@@ -46,8 +46,8 @@ LOAD_ALL = """
 import json, sys
 from pathlib import Path
 from exaone_nb.errors import WorkbookError
-from exaone_nb.serve.answers import Sampling
-from exaone_nb.serve.vllm_engine import VllmEngine
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines.vllm_engine import VllmEngine
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     found = {"recipe": folder.name, "text": "", "reason": ""}
     try:

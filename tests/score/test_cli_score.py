@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exaone_nb.cli import main
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

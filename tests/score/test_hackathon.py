@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score import hackathon, pareto, uncertainty
+from exaone_nb.score import hackathon, pareto
+from exaone_nb.statistics import draws as uncertainty
 
 
 def test_the_base_scores_half_and_examples_by_hand():

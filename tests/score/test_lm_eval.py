@@ -15,7 +15,7 @@ import pytest
 from exaone_nb.catalog import weights_folder
 from exaone_nb.cli import main
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.score.compare import compare_all, scored_items
 from exaone_nb.score.evaluate import Score, score
 from exaone_nb.score.preview import expected_seconds, preview
@@ -179,7 +179,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_our_server_gives_the_same_answers(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from exaone_nb.serve.server import Server
+    from exaone_nb.engines.server import Server
 
     folder = weights_folder("nano")
     with Server(folder, eager=True) as server:

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from exaone_nb.anatomy.logical import expectations
-from exaone_nb.anatomy.stored import StoredTensor
 from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
+from exaone_nb.quantization.stored import StoredTensor
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.check import check
 from exaone_nb.score.submission.pack import pack

@@ -4,13 +4,20 @@ import dataclasses
 
 import pytest
 
+from exaone_nb.conversation.answers import (
+    Answer,
+    Sampling,
+    ToolCall,
+    check_mode,
+    split_thought,
+    with_soft_switch,
+)
+from exaone_nb.conversation.modes import against_repetition, recommended
+from exaone_nb.conversation.tool_text import read_tool_calls
+from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, Tool, calculator, run_call, run_tools
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.answers import Answer, Sampling, ToolCall, check_mode, split_thought, with_soft_switch
 from exaone_nb.serve.difference import first_difference
 from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.modes import against_repetition, recommended
-from exaone_nb.serve.tool_text import read_tool_calls
-from exaone_nb.serve.tools import CALCULATOR, ROLL_DICE, Tool, calculator, run_call, run_tools
 
 
 @pytest.mark.parametrize(

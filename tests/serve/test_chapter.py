@@ -8,11 +8,11 @@ import types
 import pytest
 
 from exaone_nb import catalog
+from exaone_nb.conversation.answers import Answer, Sampling
+from exaone_nb.conversation.modes import goes_round, in_words, is_korean
+from exaone_nb.conversation.preview import Preview
 from exaone_nb.errors import UsageError
 from exaone_nb.serve import chapter, sizes
-from exaone_nb.serve.answers import Answer, Sampling
-from exaone_nb.serve.modes import goes_round, in_words, is_korean
-from exaone_nb.serve.preview import Preview
 from exaone_nb.serve.speed import estimate
 from exaone_nb.workbook.chapters import discover, has_tag
 

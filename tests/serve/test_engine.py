@@ -10,15 +10,15 @@ import sys
 import pytest
 
 from exaone_nb import catalog
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.conversation.preview import preview
+from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_tools
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.run_folder import RunFolder
-from exaone_nb.serve.answers import Sampling
+from exaone_nb.results import RunFolder
 from exaone_nb.serve.bench import bench
 from exaone_nb.serve.chapter import parser_rows
 from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.preview import preview
 from exaone_nb.serve.record import record
-from exaone_nb.serve.tools import CALCULATOR, ROLL_DICE, run_tools
 
 NANO = catalog.resolve("nano").path
 needs_nano = pytest.mark.skipif(
@@ -32,7 +32,7 @@ QUESTION = [{"role": "user", "content": "Which one is bigger, 3.12 vs 3.9?"}]
 
 @pytest.fixture(scope="module")
 def engine():
-    from exaone_nb.serve.vllm_engine import VllmEngine
+    from exaone_nb.engines.vllm_engine import VllmEngine
 
     with VllmEngine(NANO, max_model_len=512, threads=1) as opened:
         yield opened
@@ -49,7 +49,7 @@ def test_both_modes_and_times(engine):
 
 
 def test_same_answers_as_transformers(engine):
-    from exaone_nb.serve.transformers_engine import TransformersEngine
+    from exaone_nb.engines.transformers_engine import TransformersEngine
 
     sampling = Sampling(max_tokens=24)
     ask = [{"role": "user", "content": "Who are you?"}]
@@ -95,7 +95,7 @@ def test_a_prompt_that_opens_a_thought_makes_the_answer_a_thought(engine):
 
 
 def test_what_the_engine_refuses(engine):
-    from exaone_nb.serve.vllm_engine import VllmEngine
+    from exaone_nb.engines.vllm_engine import VllmEngine
 
     with pytest.raises(UsageError, match="max_model_len"):
         engine.generate([[20] * 600])
@@ -161,7 +161,7 @@ def test_models_in_turn_give_their_memory_back(engine):
 MEASURE_WHEN_ASKED = """
 import sys
 from exaone_nb.serve.speed import measure_decode
-from exaone_nb.serve.vllm_engine import VllmEngine
+from exaone_nb.engines.vllm_engine import VllmEngine
 folder, weights = sys.argv[1:]
 with VllmEngine(folder, dummy_weights=weights == "dummy", max_model_len=256, threads=1, kv_cache_gib=0.25) as engine:
     for _ in sys.stdin:
@@ -175,7 +175,7 @@ def test_real_and_dummy_weights_are_equally_fast():
     import numpy
     from scipy.stats import ttest_1samp
 
-    from exaone_nb.serve.dummy import shape_folder
+    from exaone_nb.engines.dummy import shape_folder
 
     with contextlib.ExitStack() as stack:
         dummy = stack.enter_context(shape_folder(catalog.resolve("nano").config()))
@@ -235,7 +235,7 @@ def test_bench_and_its_record(tmp_path):
     ],
 )
 def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, options, said):
-    from exaone_nb.serve.vllm_engine import VllmEngine
+    from exaone_nb.engines.vllm_engine import VllmEngine
 
     monkeypatch.setenv(
         "VLLM_CPU_KVCACHE_SPACE", "1"
@@ -252,7 +252,7 @@ def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, opt
 
 
 def test_the_server_end_to_end():
-    from exaone_nb.serve.server import Server, require_free
+    from exaone_nb.engines.server import Server, require_free
 
     with Server(NANO, threads=1, eager=True).wait(540) as server:
         client = server.engine()
@@ -269,7 +269,7 @@ def test_the_server_end_to_end():
         assert pieces[0].seconds < pieces[-1].seconds
         assert client.chat(QUESTION).text  # not swallowed as reasoning
         with pytest.raises(WorkbookError, match="refused the key"):
-            from exaone_nb.serve.endpoint import EndpointEngine
+            from exaone_nb.engines.endpoint import EndpointEngine
 
             EndpointEngine(server.address, "wrong", model="model").chat(QUESTION)
         port = server.port

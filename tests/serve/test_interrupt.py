@@ -18,8 +18,8 @@ pytestmark = pytest.mark.heavy
 CHILD = """
 import sys
 from exaone_nb.errors import UsageError
-from exaone_nb.serve.answers import Sampling
-from exaone_nb.serve.vllm_engine import VllmEngine
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines.vllm_engine import VllmEngine
 
 long = Sampling(max_tokens=2000, ignore_eos=True)
 engine = VllmEngine(sys.argv[1], max_model_len=2048, kv_cache_gib=0.5)

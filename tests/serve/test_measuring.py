@@ -10,16 +10,16 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.conversation.answers import Answer
+from exaone_nb.engines.choice import choose_engine
+from exaone_nb.engines.dummy import quantization_config, shape_config, shape_folder
+from exaone_nb.engines.failures import explain
+from exaone_nb.engines.kernels import Log
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-from exaone_nb.run_folder import RunFolder
-from exaone_nb.serve.answers import Answer
+from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, bench, pooled, questions, scheme_of
-from exaone_nb.serve.dummy import quantization_config, shape_config, shape_folder
-from exaone_nb.serve.engines import choose_engine
-from exaone_nb.serve.failures import explain
-from exaone_nb.serve.kernels import Log
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.record import record
 from exaone_nb.serve.speed import Decode, PerToken, estimate, measure_decode, measure_per_token, speed_norm

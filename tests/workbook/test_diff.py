@@ -7,7 +7,7 @@ import json
 import pytest
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import compare_runs
 from exaone_nb.workbook.scrub import Scrubber

@@ -21,11 +21,11 @@ from exaone_nb.workbook.runner import run, values_for
 
 WRITES = (
     "code",
-    "from exaone_nb.run_folder import RunFolder\nRunFolder.at(RUN_DIR).write_result('x', recipe='r', value=N, unit='B')",
+    "from exaone_nb.results import RunFolder\nRunFolder.at(RUN_DIR).write_result('x', recipe='r', value=N, unit='B')",
 )
 READS = (
     "code",
-    "from exaone_nb.run_folder import RunFolder\nprint(RunFolder.at(RUN_DIR).read_results('x')[0]['value'])",
+    "from exaone_nb.results import RunFolder\nprint(RunFolder.at(RUN_DIR).read_results('x')[0]['value'])",
 )
 CELL = ("code", PARAMETERS, "parameters")
 

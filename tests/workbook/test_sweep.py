@@ -19,7 +19,7 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
 from exaone_nb.cli import main, workbook_sweep
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import RUNS
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook.chapters import discover, select
 from exaone_nb.workbook.runner import values_for
 from exaone_nb.workbook.sweep import engines, leaderboard
@@ -37,7 +37,7 @@ SLEEP: float = 0.0  # seconds
 # The value tells with how many threads a run computed: a checkpoint would, too.
 WORK = """\
 import os, time
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 time.sleep(SLEEP)
 if RECIPES == ["nvfp4"]:
     raise ValueError("this recipe is broken on purpose")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts import dense, experts
 from exaone_nb.anatomy.layouts.deepseek import deepseek_v3
 from exaone_nb.anatomy.layouts.vision import mistral3
-from exaone_nb.anatomy.tensors import TensorSpec
 from exaone_nb.errors import WorkbookError
+from exaone_nb.tensors import TensorSpec
 
 MOST_TENSORS = 500_000  # seven times Kimi-K2; a corrupt config must not fill the memory
 Layout = Callable[[dict[str, Any]], Iterator[TensorSpec]]

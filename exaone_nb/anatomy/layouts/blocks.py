@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from exaone_nb.anatomy import fields
-from exaone_nb.anatomy.tensors import Kind, TensorSpec
+from exaone_nb import fields
+from exaone_nb.tensors import Kind, TensorSpec
 
 
 def tensor(

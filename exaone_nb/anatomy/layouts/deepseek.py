@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import (
     embedding,
     gated_mlp,
@@ -21,7 +21,7 @@ from exaone_nb.anatomy.layouts.blocks import (
     tensor,
 )
 from exaone_nb.anatomy.layouts.dense import PRE_NORMS
-from exaone_nb.anatomy.tensors import TensorSpec
+from exaone_nb.tensors import TensorSpec
 
 
 def _latent_attention(at: str, layer: int, config: dict[str, Any]) -> Iterator[TensorSpec]:

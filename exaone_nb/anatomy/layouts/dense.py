@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import attention, embedding, gated_mlp, head, linear, norm
-from exaone_nb.anatomy.tensors import TensorSpec
+from exaone_nb.tensors import TensorSpec
 
 
 def _decoder(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from exaone_nb.anatomy import fields
+from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import gated_mlp, linear, norm, tensor
 from exaone_nb.anatomy.layouts.dense import llama
-from exaone_nb.anatomy.tensors import TensorSpec
+from exaone_nb.tensors import TensorSpec
 
 
 def _pixtral(config: dict[str, Any]) -> Iterator[TensorSpec]:

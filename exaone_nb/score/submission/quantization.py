@@ -1,6 +1,6 @@
 """The quantization_config, held against what the judging server can run: an L4 with vLLM 0.14.1.
 
-Kernel facts of today's vLLM come from `anatomy.kernels`; what the server's older version refused is known from
+Kernel facts of today's vLLM come from `quantization.kernels`; what the server's older version refused is known from
 participants' reports (2026-02) and is marked as such.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.foreign import read_quantization
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.logical import is_known
-from exaone_nb.anatomy.matching import matches
-from exaone_nb.anatomy.schemes import Scheme
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.matching import matches
+from exaone_nb.quantization.schemes import Scheme
 from exaone_nb.score.submission.files import read_object
 from exaone_nb.score.submission.findings import Finding, fail, ok, warn
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_text
-from exaone_nb.run_folder import RunFolder
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook.sweep.grid import Grid
 from exaone_nb.workbook.sweep.task import NOT_YET, TaskResult
 

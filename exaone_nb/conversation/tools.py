@@ -1,0 +1,172 @@
+"""Letting a model use Python functions: call, result, answer, with a limit on how often it may go round.
+
+Whatever the model gets wrong (a tool that does not exist, arguments that are not JSON or do not fit) goes back to it
+as the tool's result, so that it can correct itself; nothing it writes is ever evaluated as code.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import operator
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exaone_nb.conversation.answers import Answer, Engine, Message, Mode, Sampling, ToolCall
+from exaone_nb.errors import WorkbookError
+
+MAX_INTEGER_DIGITS = 40
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function and the JSON schema the model is shown."""
+
+    function: Callable[..., Any]
+    description: str
+    properties: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def schema(self) -> dict[str, Any]:
+        parameters = {"type": "object", "properties": self.properties, "required": list(self.properties)}
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": parameters},
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call and what came back; `failed` when it could not be run."""
+
+    call: ToolCall
+    result: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A finished tool conversation: every message, every step, the last answer."""
+
+    messages: tuple[Message, ...]
+    steps: tuple[Step, ...]
+    answer: Answer
+
+
+def run_tools(
+    engine: Engine,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    *,
+    mode: Mode = "non-reasoning",
+    sampling: Sampling | None = None,
+    limit: int = 5,
+) -> Conversation:
+    """Ask, run what the model calls, feed the results back, until it answers in words.
+
+    Raises WorkbookError after `limit` rounds that all ended in calls.
+    """
+    history: list[Message] = [dict(message) for message in messages]
+    schemas = [tool.schema() for tool in tools]
+    steps: list[Step] = []
+    for _ in range(limit):
+        answer = engine.chat(history, mode, sampling, schemas)
+        if not answer.tool_calls:
+            history.append({"role": "assistant", "content": answer.text})
+            return Conversation(tuple(history), tuple(steps), answer)
+        # Thoughts are not fed back: the model's makers drop them from the history.
+        calls = [
+            {
+                "id": call.id or f"call-{len(steps) + number}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments or "{}"},
+            }
+            for number, call in enumerate(answer.tool_calls)
+        ]
+        history.append({"role": "assistant", "content": answer.text, "tool_calls": calls})
+        for call, sent in zip(answer.tool_calls, calls, strict=True):
+            step = run_call(call, tools)
+            steps.append(step)
+            history.append({"role": "tool", "tool_call_id": sent["id"], "content": step.result})
+    raise WorkbookError(
+        f"The model called tools {limit} times in a row and never answered.",
+        expected="an answer in words once the results are there.",
+        remedy="Raise limit, or look at the last results: a tool that always fails is called again and again.",
+    )
+
+
+def run_call(call: ToolCall, tools: Sequence[Tool]) -> Step:
+    """Run one call; a mistake becomes a result that says what was wrong."""
+    known = {tool.name: tool for tool in tools}
+    tool = known.get(call.name)
+    if tool is None:
+        return _failure(call, f"no tool {call.name!r}; there are {', '.join(known) or 'none'}")
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError as error:
+        return _failure(call, f"the arguments are not JSON: {error}")
+    if not isinstance(arguments, dict):
+        return _failure(call, "the arguments are not an object")
+    missing, extra = set(tool.properties) - set(arguments), set(arguments) - set(tool.properties)
+    if missing or extra:
+        return _failure(call, f"arguments missing: {sorted(missing)}, unknown: {sorted(extra)}")
+    try:
+        return Step(call, json.dumps(tool.function(**arguments), ensure_ascii=False))
+    except Exception as error:  # a tool's own error is for the model to read
+        return _failure(call, f"{type(error).__name__}: {error}")
+
+
+def _failure(call: ToolCall, reason: str) -> Step:
+    return Step(call, json.dumps({"error": reason}, ensure_ascii=False), failed=True)
+
+
+_draw = random.Random(0)
+
+
+def roll_dice(sides: int, count: int) -> list[int]:
+    """`count` throws of a die with `sides` sides, from a seeded generator."""
+    if not (isinstance(sides, int) and isinstance(count, int) and 2 <= sides <= 1000 and 1 <= count <= 100):
+        raise ValueError("sides must be 2 to 1000 and count 1 to 100")
+    return [_draw.randint(1, sides) for _ in range(count)]
+
+
+_OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+}
+
+
+def calculator(expression: str) -> float | int:
+    """The value of an arithmetic expression (+ - * / and brackets), read as a syntax tree and never evaluated."""
+    if not isinstance(expression, str) or len(expression) > 200:
+        raise ValueError("the expression must be a text of at most 200 characters")
+
+    def value(node: ast.AST) -> float | int:
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            if len(str(node.value)) > MAX_INTEGER_DIGITS:
+                raise ValueError("a number is too long")
+            return node.value
+        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](value(node.left), value(node.right))
+        if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](value(node.operand))
+        raise ValueError("only numbers, + - * / and brackets are allowed")
+
+    return value(ast.parse(expression, mode="eval").body)
+
+
+# The schemas nano was trained with; the README's example has one roll_dice(max_num).
+ROLL_DICE = Tool(
+    roll_dice,
+    "Roll dice and return the numbers shown.",
+    {"sides": {"type": "integer"}, "count": {"type": "integer"}},
+)
+CALCULATOR = Tool(calculator, "Evaluate an arithmetic expression.", {"expression": {"type": "string"}})

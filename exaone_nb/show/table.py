@@ -1,0 +1,136 @@
+"""A table, described once: columns that say what they hold, and rows of numbers.
+
+    table = Table(
+        [Column("scheme", "scheme", code=True), Column("bytes", "file bytes", ","), Column("share", "of BF16", ".1%")],
+        [{"scheme": "W4A16", "bytes": 971_261_368, "share": 0.38}],
+        caption="Predicted sizes",
+    )
+    table.cells()      # [["W4A16", "971,261,368", "38.0%"]], what a person sees
+    table.records()    # what JSON and CSV get: the numbers themselves
+
+Terminal (`terminal.py`), notebook and report (`notebook.py`) draw the same description. A value is a number, text, a
+truth value, None, an `Estimate`, or a list of those; it is put into words here and nowhere earlier.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from exaone_nb.messages import say, visible
+from exaone_nb.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `name` is the key of its values in a row, in JSON and in CSV.
+
+    `heading` is what a person reads (default: the name), with the unit in it where there is one. `form` is a format
+    specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
+    the row keeps the unit it was computed in. `code` marks names, patterns and shapes, which are set like code.
+    `missing` stands where a row has None or no such value.
+    """
+
+    name: str
+    heading: str = ""
+    form: str = ""
+    scale: float = 1
+    code: bool = False
+    missing: str = ""
+
+    @property
+    def title(self) -> str:
+        """What stands above the column."""
+        return self.heading or self.name
+
+    def text(self, value: Any) -> str:
+        """The value as a person reads it."""
+        if value is None:
+            return self.missing
+        if isinstance(value, bool):
+            return say("yes") if value else say("no")
+        if isinstance(value, Estimate):
+            if value.low is None or value.high is None:
+                return self._number(value.value)
+            low, high = self._number(value.low), self._number(value.high)
+            return say("{value} ({low} to {high})", value=self._number(value.value), low=low, high=high)
+        if isinstance(value, int | float):
+            return self._number(value)
+        if isinstance(value, list | tuple):
+            return ", ".join(self.text(item) for item in value)
+        return visible(str(value))
+
+    def _number(self, value: float) -> str:
+        return format(value if self.scale == 1 else value * self.scale, self.form)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows. A row is a dict by the columns' names; what it holds beside them is not shown."""
+
+    columns: Sequence[Column]
+    rows: Sequence[dict[str, Any]] = field(default_factory=list)
+    caption: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def headings(self) -> list[str]:
+        """What stands above each column."""
+        return [column.title for column in self.columns]
+
+    def cells(self) -> list[list[str]]:
+        """Every value in words, row by row."""
+        return [[column.text(row.get(column.name)) for column in self.columns] for row in self.rows]
+
+    def is_number(self, column: Column) -> bool:
+        """True when every value of the column is a number or an estimate: such columns stand to the right."""
+        values = [row.get(column.name) for row in self.rows]
+        kinds = [isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None]
+        return bool(kinds) and all(kinds)
+
+    def without_empty(self) -> Table:
+        """The table without the columns in which no row has a value."""
+        used = [c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)]
+        return Table(used, self.rows, self.caption)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows for JSON: numbers as numbers, an estimate as {value, low, high}, keys as the columns' names."""
+        return [{c.name: _plain(row.get(c.name)) for c in self.columns} for row in self.rows]
+
+    def to_csv(self) -> str:
+        """The rows as CSV with plain numbers; an estimate takes three columns (NAME, NAME_low, NAME_high)."""
+        flat = [dict(_flat(row, self.columns)) for row in self.rows]
+        names = list(dict.fromkeys(name for row in flat for name in row))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+        return out.getvalue()
+
+
+def columns(names: Iterable[str], form: str = "", **options: Any) -> list[Column]:
+    """One column per name, all alike: for tables with a column per model or per card."""
+    return [Column(name, name, form, **options) for name in names]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return {"value": value.value, "low": value.low, "high": value.high}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _flat(row: dict[str, Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
+    for column in columns:
+        value = row.get(column.name)
+        if isinstance(value, Estimate):
+            yield from (
+                (column.name, value.value),
+                (f"{column.name}_low", value.low),
+                (f"{column.name}_high", value.high),
+            )
+        else:
+            yield column.name, " ".join(map(str, value)) if isinstance(value, list | tuple) else value

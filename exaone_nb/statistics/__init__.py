@@ -1,0 +1,1 @@
+"""Intervals, tests, bootstrap and planning, for scores, speeds and losses alike."""

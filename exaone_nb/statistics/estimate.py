@@ -1,0 +1,30 @@
+"""A measured value and its interval: the one record in which scores, speeds and losses are handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`value` with the bounds of its interval, in the unit of whoever measured it.
+
+    `low` and `high` are None where one measurement gives no interval; `n` is the number of measurements, 0 where it is
+    not known. What kind of interval it is (95 % of pairs, bootstrap, …) is said by the function that makes it.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True when the whole interval lies on one side of 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def __mul__(self, factor: float) -> Estimate:
+        """The same in another unit: `seconds * 1e3` is in milliseconds. A negative factor swaps the bounds."""
+        bounds = [None if bound is None else bound * factor for bound in (self.low, self.high)]
+        low, high = bounds if factor >= 0 else reversed(bounds)
+        return Estimate(self.value * factor, low, high, self.n)

@@ -1,0 +1,139 @@
+"""Sizes of tensor and data parallel: they reach vLLM from the chapters' parameters, and nothing below 1 does."""
+
+import contextlib
+import sys
+import types
+
+import pytest
+
+from exaone_nb.engines import server, vllm_engine
+from exaone_nb.engines.kernels import Log
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.score import backends
+from exaone_nb.score.settings import Settings
+from exaone_nb.serve import chapter
+from exaone_nb.serve.bandwidth import Roof
+from exaone_nb.serve.sizes import Sizes
+from exaone_nb.workbook.chapters import discover, has_tag
+
+
+@pytest.fixture
+def vllm_arguments(monkeypatch):
+    """What vllm.LLM would be called with; vLLM itself is not loaded."""
+    seen = []
+    fake = types.ModuleType("vllm")
+    fake.LLM = lambda **arguments: seen.append(arguments) or types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    monkeypatch.setattr(vllm_engine, "require_vllm", lambda: None)
+    monkeypatch.setattr(vllm_engine, "prepare_process", lambda *_, **__: [])
+    monkeypatch.setattr(vllm_engine, "_release", lambda: None)
+    monkeypatch.setattr(vllm_engine, "captured_log", lambda: contextlib.nullcontext(Log()))
+    return seen
+
+
+def cell(number, word):
+    """Source of the code cell of a chapter that holds `word`."""
+    (chosen,) = [c for c in discover() if c.number == number]
+    cells = [c for c in chosen.document["cells"] if c["cell_type"] == "code" and not has_tag(c, "parameters")]
+    return next(c["source"] for c in cells if word in c["source"])
+
+
+def test_the_engine_in_process_shares_a_model_and_holds_one_copy(vllm_arguments, tmp_path):
+    vllm_engine.VllmEngine(tmp_path, tensor_parallel_size=2).close()
+    assert vllm_arguments[0]["tensor_parallel_size"] == 2
+    with pytest.raises(WorkbookError, match="one copy") as caught:
+        vllm_engine.VllmEngine(tmp_path, data_parallel_size=2)
+    assert "server" in caught.value.remedy and len(vllm_arguments) == 1
+
+
+def test_the_server_is_told_both():
+    command = server.server_command("model", 8000, tensor_parallel_size=2, data_parallel_size=3)
+    assert command[command.index("--tensor-parallel-size") + 1] == "2"
+    assert command[command.index("--data-parallel-size") + 1] == "3"
+
+
+def test_chapter_06_hands_its_parameters_on(monkeypatch):
+    started = {}
+    names = {
+        "catalog": types.SimpleNamespace(weights_folder=lambda model: model),
+        "Server": lambda folder, **options: started.update(options),
+        **{"MODEL": "nano", "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3},
+        **{"with_server": True, "sizes": Sizes(1, 160, 2048), "has_gpu": lambda: False},
+    }
+    exec(cell("06", "Server("), names)
+    assert (started["tensor_parallel_size"], started["data_parallel_size"]) == (2, 3)
+    assert '"tensor_parallel_size": TENSOR_PARALLEL_SIZE' in cell("06", "gpu_options = ")
+    assert "options=gpu_options" in cell("06", "measure_checkpoints(")
+    assert "options=gpu_options" in cell("06", 'weights="dummy"')
+    assert "**engine_options" in cell("06", "open_engine(MODEL")
+
+
+def test_several_copies_need_the_server():
+    assert chapter.about_copies(2, 1, False) == ""
+    assert "3 copies" in chapter.about_copies(1, 3, True)
+    with pytest.raises(UsageError, match="SERVER is off"):
+        chapter.about_copies(1, 3, False)
+
+
+def test_scoring_hands_both_to_lm_eval(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(backends, "_vllm_class", lambda: lambda **arguments: seen.update(arguments))
+    monkeypatch.setattr(backends, "_require_gpus", lambda settings: None)
+    names = dict.fromkeys(("LIMIT", "MAX_MODEL_LEN"), 8) | {
+        **{"BACKEND": "vllm", "THINKING": False, "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3}
+    }
+    source = cell("07", "settings = Settings(")
+    exec(
+        source[source.index("settings = ") : source.index("if not recipes")],
+        names | {"Settings": Settings},
+        names,
+    )
+    with backends.opened("model", names["settings"]):
+        pass
+    assert (seen["tensor_parallel_size"], seen["data_parallel_size"]) == (2, 3)
+
+
+def test_copies_for_scoring_that_no_gpu_can_hold_are_refused_at_once(monkeypatch):
+    """lm-eval would wait for ever for GPUs that Ray does not have."""
+    pytest.importorskip("ray", reason="Ray is optional: make install-ray")
+    import torch
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(backends, "_vllm_class", lambda: pytest.fail("the engine was started"))
+    with (
+        pytest.raises(WorkbookError, match="need 4 GPUs; this machine has 1"),
+        backends.opened("model", Settings(tensor_parallel_size=2, data_parallel_size=2)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("sizes", [{"tensor_parallel_size": 0}, {"data_parallel_size": -1}])
+def test_sizes_below_one_are_refused_everywhere(sizes, tmp_path):
+    for call in (
+        lambda: vllm_engine.VllmEngine(tmp_path, **sizes),
+        lambda: server.server_command("model", 8000, **sizes),
+        lambda: Settings(**sizes),
+        lambda: chapter.about_copies(
+            **({"tensor_parallel_size": 1, "data_parallel_size": 1} | sizes), server=True
+        ),
+    ):
+        with pytest.raises(UsageError, match=next(iter(sizes))):
+            call()
+
+
+def test_other_backends_refuse_to_divide_a_model():
+    with pytest.raises(UsageError, match="hf"):
+        Settings(backend="hf", tensor_parallel_size=2)
+
+
+def test_the_number_of_copies_is_no_other_way_of_asking():
+    one, two = Settings(), Settings(data_parallel_size=2)
+    assert one.fingerprint() == two.fingerprint() != Settings(tensor_parallel_size=2).fingerprint()
+
+
+def test_the_roof_of_shared_gpus_is_their_sum():
+    card = Roof(3e11, {"16-bit": 1e14}, "copying", "cuda")
+    assert card.of(1) is card
+    assert card.of(2).bandwidth == 6e11 and "2 GPUs" in card.of(2).how
+    assert Roof(3e10, {"16-bit": 1e12}, "copying", "cpu").of(2).bandwidth == 3e10

@@ -1,0 +1,76 @@
+"""One description of a table gives words for people and numbers for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich.console import Console
+
+from exaone_nb.show.notebook import as_html
+from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.show.terminal import drawn
+from exaone_nb.statistics.estimate import Estimate
+
+SIZES = Table(
+    [
+        Column("scheme", code=True),
+        Column("bytes", "GB", ",.3f", scale=1e-9),
+        Column("loss", "loss", "+.2f"),
+        Column("runs", "runs on a T4"),
+    ],
+    [
+        {"scheme": "W4A16", "bytes": 971_261_368, "loss": Estimate(0.5, 0.25, 0.75), "runs": True},
+        {"scheme": "x\x1b[2J", "bytes": None, "loss": None, "runs": False},
+    ],
+)
+
+
+def test_people_read_words():
+    assert SIZES.headings() == ["scheme", "GB", "loss", "runs on a T4"]
+    assert SIZES.cells() == [
+        ["W4A16", "0.971", "+0.50 (+0.25 to +0.75)", "yes"],
+        [r"x\x1b[2J", "", "", "no"],
+    ]
+
+
+def test_programs_read_numbers():
+    assert SIZES.records()[0] == {
+        "scheme": "W4A16",
+        "bytes": 971_261_368,
+        "loss": {"value": 0.5, "low": 0.25, "high": 0.75},
+        "runs": True,
+    }
+    first = next(csv.DictReader(io.StringIO(SIZES.to_csv())))
+    assert first == {
+        "scheme": "W4A16",
+        "bytes": "971261368",
+        "loss": "0.5",
+        "loss_low": "0.25",
+        "loss_high": "0.75",
+        "runs": "True",
+    }
+
+
+def test_numbers_stand_to_the_right_and_truth_values_do_not():
+    assert [SIZES.is_number(column) for column in SIZES.columns] == [False, True, True, False]
+
+
+def test_a_column_that_no_row_fills_is_left_out():
+    table = Table(columns(["a", "b"], ","), [{"a": 1000}, {"a": None, "b": None}])
+    assert [column.name for column in table.without_empty().columns] == ["a"]
+    assert table.cells()[0] == ["1,000", ""]
+
+
+def test_a_terminal_gets_the_same_words_and_no_markup():
+    table = Table([Column("name")], [{"name": "[bold]layers[/bold]"}], caption="[red]tensors")
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(drawn(table))
+    text = console.export_text()
+    assert "[bold]layers[/bold]" in text and "[red]tensors" in text
+
+
+def test_html_escapes_names_and_sets_code_as_code():
+    html = as_html(Table([Column("name", code=True), Column("n", form=",")], [{"name": "<b>&", "n": 1000}]), "a < b")
+    assert '<td style="text-align: left"><code>&lt;b&gt;&amp;</code></td>' in html
+    assert '<td style="text-align: right">1,000</td>' in html and "<caption>a &lt; b</caption>" in html
