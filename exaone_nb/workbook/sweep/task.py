@@ -23,7 +23,7 @@ from exaone_nb.files import write_json
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.parameters import RUN_DIR
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.values import values_for
 
 POLL_SECONDS = 0.2
 LEFT_BEHIND_SECONDS = 60.0
