@@ -120,9 +120,11 @@ def test_a_full_disk_is_told_by_its_class():
     assert said.kind == "refused"
 
 
-def test_a_killed_kernel_is_told_from_a_crashed_one():
-    killed = explain_dead_kernel(-9, 5_000_000_000, 8_000_000_000, cell=1, source="")
-    crashed = explain_dead_kernel(-11, 1, 8_000_000_000, cell=1, source="")
-    assert killed.kind == "out of memory" and "5.0 GB of this machine's 8.0 GB" in killed.why
+def test_a_killed_kernel_is_told_from_a_crashed_one_and_memory_is_blamed_only_where_it_was_short():
+    short = explain_dead_kernel(-9, 5_000_000_000, 8_000_000_000, True, cell=1, source="")
+    killed = explain_dead_kernel(-9, 100_000_000, 25_300_000_000, False, cell=1, source="")
+    crashed = explain_dead_kernel(-11, 1, 8_000_000_000, True, cell=1, source="")
+    assert short.kind == "out of memory" and "5.0 GB of this machine's 8.0 GB" in short.why
+    assert killed.kind == "killed" and "it was not here" in killed.why and "memory" not in killed.remedy
     assert crashed.kind == "dead kernel" and "signal 11" in crashed.error
     assert explain_timeout(30, cell=1, source="").kind == "timeout"
