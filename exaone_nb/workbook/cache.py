@@ -19,7 +19,7 @@ from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.imports import imported
-from exaone_nb.workbook.parameters import RUN_DIR
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (
@@ -139,24 +139,30 @@ def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
     return [name for value in named for name in (value if isinstance(value, list) else [value]) if name]
 
 
+def _named_by(parameter: Parameter, value: Any) -> list[str]:
+    """Fingerprints of the models and files that the value of a parameter names."""
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
+    if parameter.kind == "model":
+        return [fingerprint_model(text) for text in texts]
+    files = [Path(text) for text in texts if "/" in text or "." in text]
+    return [fingerprint_path(path) for path in files if path.exists()]
+
+
 def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """Everything the chapter's result depends on, by name, so that a difference can be told in words.
 
     `values` are the resolved values of all its parameters.
     """
     own = {name: value for name, value in values.items() if name != RUN_DIR}
-    texts = {t for v in own.values() for t in (v if isinstance(v, list) else [v]) if isinstance(t, str) and t}
-    named = {
-        t: fingerprint_path(Path(t)) for t in sorted(texts) if ("/" in t or "." in t) and Path(t).exists()
-    }
-    named |= {name: fingerprint_model(name) for name in models_of(chapter, values)}
+    # By the parameter's name: a path or a model's name may tell more of a person than a record should.
+    named = {p.name: _named_by(p, own[p.name]) for p in chapter.parameters if p.name in own}
     return {
         "code": code_fingerprint(chapter),
         "parameters": own,
         "code it imports": code_it_imports(chapter),
         "data of the package": data_fingerprint(),
         "libraries": library_versions(),
-        "models and files": named,
+        "models and files": {name: digest(found) for name, found in named.items() if found},
         "what it reads": fingerprint_globs(run, chapter.reads),
     }
 
