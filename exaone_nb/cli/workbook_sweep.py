@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,12 +161,7 @@ def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> Non
 
     # Not as the table's title: that would be broken to the width of the table.
     numbers = ", ".join(grid.chapters)
-    title = say(
-        "Sweep {name}: {what} {numbers}",
-        name=grid.name,
-        what=_noun(grid.chapters, "chapter"),
-        numbers=numbers,
-    )
+    title = say("Sweep {name}, chapters: {numbers}", name=grid.name, numbers=numbers)
     console.print(title, soft_wrap=True, markup=False, highlight=False)
     columns = [Column("run", say("run")), *map(Column, grid.axes)]
     if any(why != NOT_YET for why in reasons.values()):
@@ -179,24 +174,18 @@ def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> Non
 def _estimate(grid: Grid, reasons: Mapping[str, str]) -> str:
     """How many runs there are, and how long those take that are not kept."""
     todo = sum(map(bool, reasons.values()))
-    kept = len(reasons) - todo
-    runs = f"{len(reasons)} {_noun(reasons, 'run')}"
+    counts = say(
+        "Runs: {runs}, kept: {kept}, to do: {todo}", runs=len(reasons), kept=len(reasons) - todo, todo=todo
+    )
     if not todo:
-        return say("{runs}, finished before; nothing is left to do.", runs=runs)
-    minutes = grid.minutes * todo
-    whole = max(1, round(minutes))
-    long = f"about {whole} {_noun(range(whole), 'minute')}" if minutes >= 0.75 else "less than a minute"
+        return counts
     return say(
-        "{runs}, {long} (the chapters' recorded minutes with default parameters on nano; other models take longer). "
-        "Threads per run (cpus_per_run): {threads}.",
-        runs=f"{runs}, {kept} of them kept; the other {todo}" if kept else runs,
-        long=f"{long} one after the other" if todo > 1 else long,
+        "{counts}, in about {minutes:,.1f} minutes one after the other (the chapters' recorded minutes with default "
+        "parameters on nano; other models take longer). Threads per run (cpus_per_run): {threads}.",
+        counts=counts,
+        minutes=grid.minutes * todo,
         threads=grid.threads,
     )
-
-
-def _noun(things: Sized, noun: str) -> str:
-    return noun if len(things) == 1 else f"{noun}s"
 
 
 def _print_summary(console: Console, report: SweepReport) -> None:

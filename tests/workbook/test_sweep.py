@@ -429,20 +429,17 @@ def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
         next(engines.on_ray(make(notebooks, tmp_path), [], store="nosuch://bucket"))
 
 
-def test_the_estimate_counts_what_is_left_in_words_that_fit(notebooks, tmp_path):
+def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
     def said(seeds, kept=0, minutes=0.1):
         grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
         return workbook_sweep._estimate(
             grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
         )
 
-    assert said([0]).startswith("1 run, less than a minute (")
-    assert said([0], minutes=1.1).startswith("1 run, about 1 minute (")
-    assert said([0, 1], minutes=2).startswith("2 runs, about 4 minutes one after the other")
-    assert said([0, 1, 2], kept=1, minutes=2).startswith(
-        "3 runs, 1 of them kept; the other 2, about 4 minutes"
-    )
-    assert said([0, 1], kept=2) == "2 runs, finished before; nothing is left to do."
+    assert said([0]).startswith("Runs: 1, kept: 0, to do: 1, in about 0.1 minutes ")
+    assert said([0, 1], minutes=2).startswith("Runs: 2, kept: 0, to do: 2, in about 4.0 minutes one after the other")
+    assert said([0, 1, 2], kept=1, minutes=6.6).startswith("Runs: 3, kept: 1, to do: 2, in about 13.2 minutes ")
+    assert said([0, 1], kept=2) == "Runs: 2, kept: 2, to do: 0"
 
 
 def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, monkeypatch):
@@ -451,7 +448,7 @@ def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, mo
     file.write_text(json.dumps({"chapters": ["01"], "seeds": [0, 1], "notebooks": str(notebooks)}))
     main_code, shown, _ = run_cli(capsys, file, "--out", f"{tmp_path}/o", "--dry-run")
     assert main_code in (0, None)
-    assert f"Sweep {file.stem}: chapter 01" in shown.splitlines()
+    assert f"Sweep {file.stem}, chapters: 01" in shown.splitlines()
 
 
 @pytest.mark.notebook
