@@ -113,6 +113,12 @@ def test_our_own_errors_keep_their_remedy():
     )
 
 
+def test_every_error_of_our_own_speaks_for_itself():
+    for error in (WorkbookError, *WorkbookError.__subclasses__()):
+        if error.__module__ == "exaone_nb.errors":
+            assert explain(error.__name__, "Got this.\nWhat to do: That.").remedy == "That.", error
+
+
 def test_a_full_disk_is_told_by_its_class():
     full = explain("DiskFull", str(DiskFull("The disk became full.", remedy="Free some space.")))
     assert (full.kind, full.why, full.remedy) == ("disk full", "The disk became full.", "Free some space.")
