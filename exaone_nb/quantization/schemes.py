@@ -153,15 +153,23 @@ class Scheme:
         """True when activation scales are fixed beforehand, so that calibration texts are needed."""
         return self.activations is not None and self.activations.dynamic in (False, "local")
 
-    def bits_per_weight(self) -> float:
-        """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
-        from exaone_nb.quantization.stored import stored_linear
+    def same_numbers(self, other: Scheme) -> bool:
+        """True when both round alike, whatever they are called."""
+        return (self.weights, self.activations) == (other.weights, other.activations)
 
-        if self.weights is None:
-            return 16.0
-        side = 1 << 14
-        total = sum(tensor.bytes for tensor in stored_linear("m", (side, side), self, "BF16"))
-        return total * 8 / side**2
+    @property
+    def label(self) -> str:
+        """A short name: the preset's, or widths with what sets it apart, such as "W4A16 g64" or "W4A16 per tensor"."""
+        if self.name in SCHEMES:
+            return self.name
+        for preset in SCHEMES.values():
+            if self.same_numbers(preset):
+                return preset.name
+        weights, activations = self.weights, self.activations
+        kind = "W" if weights.type == "int" else "FP"
+        name = f"{kind}{weights.num_bits}A{activations.num_bits if activations else 16}"
+        name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
+        return name if weights.symmetric else f"{name} asym"
 
     def sentence(self) -> str:
         """In plain words."""
