@@ -20,7 +20,7 @@ from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.nearest import nearest_preset
-from exaone_nb.quantization.schemes import SCHEMES, UNQUANTIZED_NAMES, Scheme, find_scheme
+from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme
 
 TODAY, JUDGE = "0.32", "0.14.1"
 
@@ -81,10 +81,7 @@ def support(
     """
     asked = find_scheme(scheme)
     label = asked.label if isinstance(scheme, Scheme) else scheme.upper()
-    if label in UNQUANTIZED_NAMES or asked.weights is None:
-        name = "BF16"
-    else:
-        name = nearest_preset(asked)
+    name = "BF16" if asked.weights is None else nearest_preset(asked)
     if not name:
         return _no_preset(label, asked, engine)
     rule = rules(engine)["schemes"][name]

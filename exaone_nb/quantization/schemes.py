@@ -7,18 +7,24 @@ test holds this table against the installed library.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
 
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
+# Names of the same order: compressed-tensors up to 0.18 took all of them.
+ACTORDER = {"weight": "static", "dynamic": "group", True: "group", "true": "group"}
 STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
 
 
 @dataclass(frozen=True, slots=True)
 class QuantArgs:
-    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time)."""
+    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time).
+
+    `actorder` says in which order GPTQ took the columns; it decides codes, not the number format, so two that differ
+    in it alone are equal.
+    """
 
     num_bits: int
     type: Literal["int", "float"]
@@ -28,6 +34,7 @@ class QuantArgs:
     dynamic: bool | str = False
     block_structure: tuple[int, int] | None = None
     scale_dtype: str = ""  # empty: the model's own dtype
+    actorder: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> QuantArgs:
@@ -86,6 +93,7 @@ class QuantArgs:
             dynamic=document.get("dynamic", False),
             block_structure=tuple(block) if block else None,
             scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
+            actorder=ACTORDER.get(document.get("actorder"), str(document.get("actorder") or "")),
         )
 
     def sentence(self) -> str:
