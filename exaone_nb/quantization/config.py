@@ -21,6 +21,12 @@ from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 from exaone_nb.tensors import TensorSpec
 
+# Fields of QuantizationScheme and QuantizationArgs in compressed-tensors 0.13 and 0.19, which refuse all others.
+GROUP_FIELDS = ("targets", "weights", "input_activations", "output_activations", "format")
+FIELDS = (
+    "num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder", "scale_dtype",
+    "zp_dtype", "observer", "observer_kwargs",
+)  # fmt: skip
 UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
 
 
@@ -37,6 +43,7 @@ class Quantization:
     block: tuple[int, int] = (128, 128)  # fp8
     version: str = ""  # of compressed-tensors, where the file names it
     sparse24: bool = False  # stored with two zeros in every four weights
+    unknown: tuple[str, ...] = ()  # fields that compressed-tensors does not know, and refuses
 
     @property
     def understood(self) -> bool:
@@ -136,17 +143,19 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
 
 
 def _compressed_tensors(document: dict[str, Any]) -> Quantization:
-    groups = []
+    groups, unknown = [], []
     sparsity = fields.table(document, "sparsity_config")
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
             raise WorkbookError(f"config_groups.{name} is a {type(group).__name__}.", expected="an object.")
+        unknown += [f"config_groups.{name}.{key}" for key in group if key not in GROUP_FIELDS]
         parts = {}
         for key in ("weights", "input_activations"):
             part = group.get(key)
             if part is not None and not isinstance(part, dict):
                 raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
             parts[key] = QuantArgs.read(part) if part else None
+            unknown += [f"config_groups.{name}.{key}.{field}" for field in part or () if field not in FIELDS]
         targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
         groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
     return Quantization(
@@ -154,6 +163,7 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
         groups=tuple(groups),
         ignore=_names(document.get("ignore"), "ignore"),
         kv_cache=fields.table(document, "kv_cache_scheme") or None,
+        unknown=tuple(unknown),
         version=str(document.get("version") or ""),
         sparse24=sparsity.get("sparsity_structure") == "2:4" or "24" in str(sparsity.get("format") or ""),
     )
