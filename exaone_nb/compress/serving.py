@@ -17,7 +17,7 @@ from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
-from exaone_nb.quantization.serving import Verdict, serve
+from exaone_nb.quantization.serving import ServingVerdict, serve
 
 JUDGES_CARD = "L4"
 # The models that were judged: what decides the shapes of their matrices.
@@ -32,7 +32,7 @@ SHAPE = (
 )
 
 
-def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verdict]:
+def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
     """This CPU, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
     cpu, card, judge = this_cpu(), find_gpu(gpu), find_gpu(JUDGES_CARD)
     here = say("this CPU (vLLM {engine})", engine=TODAY)
@@ -40,7 +40,7 @@ def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verd
     server = say("hackathon server ({card}, vLLM {engine})", card=judge.name, engine=JUDGE)
     if not makeable:
         why = say("no verdict on a plan with errors")
-        return [Verdict(where, "unknown", why) for where in (here, there, server)]
+        return [ServingVerdict(where, "unknown", why) for where in (here, there, server)]
     return [
         _with_room(plan, serve(plan.made, cpu, TODAY, here), cpu),
         _with_room(plan, serve(plan.made, card.machine, TODAY, there), card.machine, gpu),
@@ -48,7 +48,7 @@ def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verd
     ]
 
 
-def _with_room(plan: Plan, verdict: Verdict, machine: Machine, gpu: str = "") -> Verdict:
+def _with_room(plan: Plan, verdict: ServingVerdict, machine: Machine, gpu: str = "") -> ServingVerdict:
     """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
     if verdict.answer == "no":
         return verdict
@@ -86,7 +86,7 @@ def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
     return "yes", ""
 
 
-def _hackathon(plan: Plan, verdict: Verdict) -> Verdict:
+def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
     if verdict.answer != "yes":
         return verdict
     if not _was_judged(plan.config):
