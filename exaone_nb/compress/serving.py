@@ -23,13 +23,8 @@ JUDGES_CARD = "L4"
 # The models that were judged: what decides the shapes of their matrices.
 JUDGED = ("EXAONE-4.0-1.2B", "nano")
 SHAPE = (
-    "model_type",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "vocab_size",
-)
+    "model_type", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
+)  # fmt: skip
 
 
 def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
@@ -52,7 +47,7 @@ def _with_room(plan: Plan, verdict: ServingVerdict, machine: Machine, gpu: str =
     """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
     if verdict.answer == "no":
         return verdict
-    answer, size = _room_here(plan, machine) if machine.is_cpu else _room_on(plan, gpu)
+    answer, size = _room_on(plan, gpu) if gpu else _room_here(plan, machine)
     if answer == "no" or (answer == "unknown" and verdict.answer == "yes"):
         return replace(verdict, answer=answer, why=size, recorded=False)
     return replace(verdict, why=f"{verdict.why}; {size}") if size and verdict.answer == "yes" else verdict
@@ -66,44 +61,35 @@ def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
     except WorkbookError as error:
         return "unknown", say("its memory cannot be computed: {why}", why=error.got)
     if memory.left_for_cache <= 0 or memory.longest_for_one <= 0:
-        text = say(
+        return "no", say(
             "{weights:,.1f} GB of weights and {rest:,.1f} GB that vLLM needs itself do not fit into {budget:,.1f} GB",
             weights=memory.weights / 1e9, rest=memory.overhead / 1e9, budget=memory.budget / 1e9,
         )  # fmt: skip
-        return "no", text
     short = memory.longest_for_one < memory.context
     return "yes", say("contexts up to {n:,} tokens fit", n=memory.longest_for_one) if short else ""
 
 
 def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
-    weights = plan.prediction.data_bytes
-    if weights > cpu.memory_bytes:
-        text = say(
-            "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
-            weights=weights / 1e9, memory=cpu.memory_bytes / 1e9,
-        )  # fmt: skip
-        return "no", text
-    return "yes", ""
+    weights, memory = plan.prediction.data_bytes / 1e9, cpu.memory_bytes / 1e9
+    if weights <= memory:
+        return "yes", ""
+    return "no", say(
+        "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
+        weights=weights,
+        memory=memory,
+    )
 
 
 def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
+    """The verdict on the judging server, as far as this model was seen there."""
     if verdict.answer != "yes":
         return verdict
-    if not _was_judged(plan.config):
-        return replace(
-            verdict, answer="unknown", why=say("only EXAONE-4.0-1.2B was judged there"), recorded=True
-        )
+    judged = [catalog.resolve(model).config() for model in JUDGED]
+    if not any(all(plan.config.get(key) == config.get(key) for key in SHAPE) for config in judged):
+        why = say("only EXAONE-4.0-1.2B was judged there")
+        return replace(verdict, answer="unknown", why=why, recorded=True)
     if not plan.recipe.kv_cache:
         return verdict
     cache = cache_finding(plan.recipe.kv_cache, JUDGE)
-    return replace(
-        verdict, answer="no" if cache.level == "error" else "yes", why=f"{verdict.why}; {cache.text}"
-    )
-
-
-def _was_judged(config: dict[str, object]) -> bool:
-    shape = [config.get(key) for key in SHAPE]
-    return any(
-        shape == [judged.get(key) for key in SHAPE]
-        for judged in (catalog.resolve(model).config() for model in JUDGED)
-    )
+    answer = "no" if cache.level == "error" else "yes"
+    return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")

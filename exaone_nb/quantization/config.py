@@ -64,40 +64,36 @@ class Quantization:
 
     def sentences(self) -> list[str]:
         """What the config says, in plain words."""
-        if self.method == "compressed-tensors":
-            lines = [
-                say(
-                    "{targets}: {what} ({format}).",
-                    targets=", ".join(targets),
-                    what=scheme.sentence(),
-                    format=scheme.format,
-                )
-                for scheme, targets in self.groups
-            ]
-        elif self.method == "mxfp4":
-            lines = [
-                say(
-                    "Expert matrices: fp4 (E2M1), two weights per byte, one shared power-of-two exponent (E8M0, one byte) "
-                    "per 32 inputs: 4.25 bits a weight."
-                )
-            ]
+        lines = [
+            say(
+                "{targets}: {what} ({form}).",
+                targets=", ".join(names),
+                what=scheme.sentence(),
+                form=scheme.format,
+            )
+            for scheme, names in self.groups
+        ]
+        if self.method == "mxfp4":
+            text = say(
+                "Expert matrices: fp4 (E2M1), two weights per byte, one shared power-of-two exponent (E8M0, one byte) "
+                "per 32 inputs: 4.25 bits a weight."
+            )
+            lines.append(text)
         elif self.method == "fp8":
             share = f"{self.block[0]} x {self.block[1]} block" if self.block[0] else "tensor"
-            lines = [say("Linear: fp8 (E4M3), one float32 scale per {share}.", share=share)]
+            lines.append(say("Linear: fp8 (E4M3), one float32 scale per {share}.", share=share))
         elif self.method in ("awq", "gptq"):
-            lines = [
-                say(
-                    "Linear: int{bits} with zero points, one fp16 scale per {group} inputs, {packed} weights per int32.",
-                    bits=self.bits, group=self.group_size, packed=32 // self.bits,
-                )
-            ]  # fmt: skip
-        else:
-            lines = [
-                say(
-                    "The method {method!r} is not known here; its tensors are counted as they are stored.",
-                    method=self.method,
-                )
-            ]
+            text = say(
+                "Linear: int{bits} with zero points, one fp16 scale per {group} inputs, {packed} weights per int32.",
+                bits=self.bits, group=self.group_size, packed=32 // self.bits,
+            )  # fmt: skip
+            lines.append(text)
+        elif not self.understood:
+            text = say(
+                "The method {method!r} is not known here; its tensors are counted as they are stored.",
+                method=self.method,
+            )
+            lines.append(text)
         if self.ignore:
             names = ", ".join(_in_words(name) for name in self.ignore)
             lines.append(say("Left as they are: {names}.", names=names))
