@@ -26,6 +26,7 @@ from typing import Any, Literal
 from exaone_nb.anatomy.attention import CachedLayer, cached_layers
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
 
 Engine = Literal["vllm", "transformers", "sglang"]
 ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "sglang")
@@ -112,15 +113,14 @@ def kv_cache(
     if length is None:
         raise UsageError("config.json has no max_position_embeddings.", remedy="Give the context length.")
     for name, value in (
-        ("context length", length),
-        ("block size", block_size),
-        ("batched tokens", max_num_batched_tokens),
-        ("concurrent batches", concurrent_batches),
-        ("bytes per value", dtype_bytes),
-        ("tensor parallel size", tensor_parallel),
+        ("The context length", length),
+        ("The block size", block_size),
+        ("The number of batched tokens", max_num_batched_tokens),
+        ("The number of concurrent batches", concurrent_batches),
+        ("The number of bytes per value", dtype_bytes),
+        ("The tensor parallel size", tensor_parallel),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"The {name} is {value!r}.", expected="a whole number of at least 1.")
+        whole(name, value)
     layers = cached_layers(config)
     _check_tensor_parallel(layers[0], tensor_parallel)
     if engine not in ENGINES:
@@ -241,8 +241,7 @@ def longest_context(config: dict[str, Any], available: int, *, concurrency: int 
     `options` are those of `kv_cache`. 0 when not even one token fits. vLLM finds it by the same search
     (max_model_len = -1).
     """
-    if concurrency < 1:
-        raise UsageError(f"The concurrency is {concurrency!r}.", expected="at least 1.")
+    whole("The concurrency", concurrency)
     options.pop("max_model_len", None)
     highest = kv_cache(config, **options).max_model_len
 

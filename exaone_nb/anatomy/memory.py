@@ -134,7 +134,7 @@ def overheads(
     """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
     text = text_config(config)
     hidden, vocabulary = fields.size(text, "hidden_size"), fields.size(text, "vocab_size")
-    layers = fields.size(text, "num_layers" if "num_layers" in text else "num_hidden_layers")
+    layers = fields.layers(text)
     inner = max(
         fields.size(text, name) for name in ("intermediate_size", "intermediate_size_mlp") if text.get(name)
     )
@@ -190,8 +190,7 @@ def plan_memory(
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
         raise UsageError(f"The memory utilization is {utilization!r}.", expected="above 0 and at most 1.")
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise UsageError(f"The concurrency is {concurrency!r}.", expected="a whole number of at least 1.")
+    fields.whole("The concurrency", concurrency)
     limit = text_config(config).get("max_position_embeddings")
     if context is not None and isinstance(limit, int) and context > limit:
         raise UsageError(

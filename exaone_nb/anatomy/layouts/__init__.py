@@ -74,7 +74,7 @@ def expected_tensors(config: dict[str, Any]) -> list[TensorSpec]:
     """
     layout = LAYOUTS[model_type(config)]
     decoder = text_config(config)
-    layers = fields.size(decoder, "num_layers" if "num_layers" in decoder else "num_hidden_layers")
+    layers = fields.layers(decoder)
     fields.per_layer(decoder, "layer_types", layers)
     specs = list(islice(layout(config), MOST_TENSORS + 1))
     if len(specs) > MOST_TENSORS:
