@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from exaone_nb import catalog, published
-from exaone_nb.anatomy.logical import model_dtype
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.fields import model_dtype
 from exaone_nb.messages import say
 
 

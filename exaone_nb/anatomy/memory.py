@@ -10,13 +10,14 @@ overheads are estimates, and each says on what it rests: vLLM measures them when
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.anatomy.splits import unsplittable
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.messages import say
@@ -81,8 +82,8 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether all requests fit at once at full length (vLLM would otherwise let some wait)."""
-        return self.cache_needed <= self.left_for_cache
+        """Whether it runs at all, and all requests fit at once at full length (vLLM would otherwise let some wait)."""
+        return self.support.answer != "no" and self.cache_needed <= self.left_for_cache
 
     @property
     def largest_concurrency(self) -> int:
@@ -186,6 +187,12 @@ def overheads(
     return tuple(found)
 
 
+def _support(config: dict[str, Any], scheme: str, card: Gpu, tensor_parallel: int) -> Support:
+    problem = unsplittable(config, scheme, tensor_parallel)
+    found = on_gpu(scheme, card)
+    return replace(found, answer="no", reason=problem) if problem else found
+
+
 def plan_memory(
     config: dict[str, Any],
     scheme: str = "BF16",
@@ -248,7 +255,7 @@ def plan_memory(
     return MemoryPlan(
         gpu=card,
         engine=engine,
-        support=on_gpu(scheme, card),
+        support=_support(config, scheme, card, tensor_parallel),
         context=cache.max_model_len,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,

@@ -110,3 +110,19 @@ def test_impossible_arguments(options: dict) -> None:
     with pytest.raises(UsageError) as caught:
         plan_memory(config_of("EXAONE-4.0-1.2B"), **options)
     assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("model", "scheme", "parallel", "runs"),
+    [
+        ("EXAONE-4.0-32B", "W4A16", 4, False),  # 27,392 / 4 = 53.5 groups of 128
+        ("EXAONE-4.0-32B", "W4A16", 2, True),
+        ("EXAONE-4.0-32B", "FP8_BLOCK", 4, False),
+        ("EXAONE-4.0-32B", "W8A8", 4, True),  # one scale per row: nothing is cut
+        ("K-EXAONE-236B-A23B", "W4A16", 32, False),  # the experts' 2,048 inputs in 32 parts of half a group
+    ],
+)
+def test_what_shares_a_scale_stays_on_one_gpu(model, scheme, parallel, runs):
+    plan = plan_memory(catalog.resolve(model).config(), scheme, "L40S", tensor_parallel=parallel, context=4096)
+    assert plan.support.runs is runs and (runs or not plan.fits)
+    assert runs or "cannot be split" in plan.support.reason
