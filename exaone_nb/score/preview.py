@@ -16,7 +16,7 @@ from exaone_nb.conversation.preview import PromptCheck, check_prompt, check_room
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score import environment
+from exaone_nb.score import lm_eval_adapter
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
 
@@ -63,7 +63,7 @@ def preview_tasks(
 
     Raises WorkbookError when the template is wanted and the tokenizer has none.
     """
-    environment.prepare()
+    lm_eval_adapter.prepare()
     from transformers import AutoTokenizer
 
     folder = settings.tokenizer or catalog.weights_folder(model)
@@ -94,16 +94,17 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
     if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
         task.set_config(key="num_fewshot", value=settings.num_fewshot)
     task.set_fewshot_seed(seed=settings.seed)
-    task.build_all_requests(
-        limit=settings.limit,
-        rank=0,
-        world_size=1,
-        system_instruction=settings.system or None,
-        apply_chat_template=settings.chat_template,
-        fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
-        chat_template=render if settings.chat_template else None,
-        tokenizer_name="preview",
-    )
+    with lm_eval_adapter.quietly():
+        task.build_all_requests(
+            limit=settings.limit,
+            rank=0,
+            world_size=1,
+            system_instruction=settings.system or None,
+            apply_chat_template=settings.chat_template,
+            fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
+            chat_template=render if settings.chat_template else None,
+            tokenizer_name="preview",
+        )
     requests = task.instances
     first = requests[0]
     generates = first.request_type == "generate_until"

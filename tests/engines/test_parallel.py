@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,10 +78,19 @@ def test_several_copies_need_the_server():
 
 def test_scoring_hands_both_to_lm_eval(monkeypatch):
     seen = {}
-    monkeypatch.setattr(backends, "_vllm_class", lambda: lambda **arguments: seen.update(arguments))
+    made = SimpleNamespace(model=None)
+    monkeypatch.setattr(
+        backends.lm_eval_adapter, "vllm_class", lambda: lambda **arguments: seen.update(arguments) or made
+    )
     monkeypatch.setattr(backends, "_require_gpus", lambda settings: None)
     names = dict.fromkeys(("LIMIT", "MAX_MODEL_LEN"), 8) | {
-        **{"BACKEND": "vllm", "THINKING": False, "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3}
+        **{
+            "BACKEND": "vllm",
+            "DTYPE": "auto",
+            "THINKING": False,
+            "TENSOR_PARALLEL_SIZE": 2,
+            "DATA_PARALLEL_SIZE": 3,
+        }
     }
     source = cell("07", "settings = Settings(")
     exec(
@@ -100,7 +110,7 @@ def test_copies_for_scoring_that_no_gpu_can_hold_are_refused_at_once(monkeypatch
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(backends, "_vllm_class", lambda: pytest.fail("the engine was started"))
+    monkeypatch.setattr(backends.lm_eval_adapter, "vllm_class", lambda: pytest.fail("the engine was started"))
     with (
         pytest.raises(WorkbookError, match="need 4 GPUs; this machine has 1"),
         backends.opened("model", Settings(tensor_parallel_size=2, data_parallel_size=2)),

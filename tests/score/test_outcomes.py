@@ -7,13 +7,12 @@ import re
 import pytest
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score.backends import Answer
-from exaone_nb.score.outcomes import count_outcomes
+from exaone_nb.score.outcomes import EndedText, count_outcomes
 from exaone_nb.score.settings import Settings
 
 
 def sample(text: str, reason: str = "stop", extracted: str = "7") -> dict[str, object]:
-    return {"resps": [[Answer.of(text, reason)]], "filtered_resps": [extracted]}
+    return {"resps": [[EndedText.of(text, reason)]], "filtered_resps": [extracted]}
 
 
 def test_bad_answers_are_told_apart_from_wrong_ones() -> None:
