@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 
 from exaone_nb import catalog
+from exaone_nb.engines.environment import IN_PROCESS
 from exaone_nb.paths import DATA
 from exaone_nb.score.backends import CPU_CACHE_BYTES
-from exaone_nb.score.environment import IN_PROCESS
 from exaone_nb.score.samples import find_samples, read_rows
 from exaone_nb.score.settings import Settings
 

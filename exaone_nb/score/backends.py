@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
 
 # vLLM would take most of the memory of a machine without a GPU for its KV cache.
@@ -43,7 +43,7 @@ def import_vllm_backend() -> Any:
     vLLM's own version, for lm-eval's module alone: vLLM asks the same question to find out on which platform it
     runs, so it is imported, and its platform settled, before.
     """
-    environment.prepare()
+    prepare_process(log="errors")
     # Said once per model about vLLM's own code; nothing a reader could act on.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

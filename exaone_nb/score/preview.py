@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.results import RunFolder
-from exaone_nb.score import environment
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
 
@@ -55,7 +55,7 @@ def preview(
 
     Raises WorkbookError when the template is wanted and the tokenizer has none.
     """
-    environment.prepare()
+    prepare_process(log="errors")
     from transformers import AutoTokenizer
 
     folder = settings.tokenizer or catalog.weights_folder(model)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import Candidate, Candidates, read_candidates
-from exaone_nb.score.hackathon import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.score.pareto import dominated_by, share_on_front
 from exaone_nb.statistics.draws import DRAWS, drawn_from_interval, interval_of, resampled_means, share_best
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-from exaone_nb.score import environment
 
 TASKS = DATA / "tasks"
 
@@ -29,7 +29,7 @@ def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
     """
     if not names:
         raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
-    environment.prepare()
+    prepare_process(log="errors")
     import lm_eval.api.task as building
     from lm_eval.tasks import TaskManager
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.judging import weights_of
 from exaone_nb.results import RunFolder
 from exaone_nb.score import tables
-from exaone_nb.score.hackathon import weights_of
 from exaone_nb.score.pictures import alt_text, scoreboard_figure
 from exaone_nb.score.recommendation import recommend
 from exaone_nb.score.scoreboard import make_scoreboard

@@ -1,4 +1,7 @@
-"""What a chapter's 0 stands for: threads, the longest answer and the room for it, by the size of the model."""
+"""Defaults that depend on the model's size: threads, the longest answer, and the context that holds it.
+
+A chapter's parameter of 0 (THREADS, ANSWER_TOKENS, MAX_MODEL_LEN) asks for these.
+"""
 
 from __future__ import annotations
 
