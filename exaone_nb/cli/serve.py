@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +12,12 @@ import typer
 from rich.console import Console
 
 from exaone_nb.cli.output import JsonFlag, emit
-from exaone_nb.engines.environment import machine_sentence
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
-from exaone_nb.show.table import Table
 from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.serve.bench import Bench
-    from exaone_nb.serve.speed import PerToken
 
 
 def bench(
@@ -138,67 +135,19 @@ def _require_folder(folder: Path) -> None:
 
 
 def _show(console: Console, found: Bench) -> None:
-    from exaone_nb.serve.tables import eight_bit_words, speed_rows, speed_table
+    from exaone_nb.serve import tables
 
-    rows, parameters = speed_rows([found]), found.parameters
+    rows = tables.speed_rows([found])
     title = say(
-        "{model}, {scheme}, {weights} weights, {layers} layers, {dtype} ({reason})",
-        model=found.model,
-        scheme=found.scheme,
-        weights=found.weights,
-        layers=found.layers,
-        dtype=found.dtype,
-        reason=parameters["dtype_reason"],
+        "{bench.scheme}, {bench.weights} weights, {bench.layers} layers, {bench.dtype} ({why})",
+        bench=found,
+        why=found.parameters["dtype_reason"],
     )
-    table = speed_table(rows)
-    shown = [column for column in table.columns if column.name not in ("name", "kernel")]
-    console.print(drawn(Table(shown, table.rows, title)))
-    lines = [eight_bit_words(rows)]
+    console.print(drawn(replace(tables.speed_table(rows), caption=title)))
     if found.per_token is not None:
-        lines += _per_token_lines(found.per_token, parameters)
-    if parameters["enforce_eager"]:
-        lines.append(
-            say(
-                "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default."
-            )
-        )
-    lines.append(
-        say(
-            "Kernel: {kernel}. Started in {start:.1f} s. {machine}; memory {bandwidth:.1f} GB/s ({how}).",
-            kernel=found.kernel,
-            start=found.start_seconds,
-            machine=machine_sentence(),
-            bandwidth=found.roof.bandwidth / 1e9,
-            how=found.roof.how,
-        )
-    )
-    for line in filter(None, lines):
+        console.print(drawn(tables.per_token_table({found.model: found.per_token})))
+    for line in tables.bench_notes(found, rows):
         console.print(line, markup=False)
-
-
-def _per_token_lines(timed: PerToken, parameters: dict[str, Any]) -> Iterator[str]:
-    yield say(
-        "Hackathon time per token: {ms:.3f} ms over {questions} questions ({tokens:,} tokens, {repeats} repeats).",
-        ms=timed.seconds_per_token.value * 1e3,
-        questions=timed.questions,
-        tokens=timed.output_tokens,
-        repeats=len(timed.values),
-    )
-    if timed.longest_allowed < parameters["max_gen_toks"]:
-        yield say(
-            "Answers were cut off at {allowed:,} tokens, not at {asked:,}: max_model_len is {room:,}.",
-            allowed=timed.longest_allowed,
-            asked=parameters["max_gen_toks"],
-            room=parameters["max_model_len"],
-        )
-    yield say(
-        "Answers: median {median:g} tokens, longest {longest}, {cut_off} cut off, {empty} empty; the last 5 % took "
-        "{tail_seconds:.2f} of {seconds:.2f} s.",
-        **{name: getattr(timed.lengths, name) for name in TAIL},
-    )
-
-
-TAIL = ("median", "longest", "cut_off", "empty", "tail_seconds", "seconds")
 
 
 def register(app: typer.Typer) -> None:

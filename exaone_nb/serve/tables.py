@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.engines.commands import launch_commands
+from exaone_nb.engines.environment import machine_sentence
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -14,6 +16,7 @@ from exaone_nb.quantization.kernels import Support, on_cpu, on_gpu
 from exaone_nb.serve.bench import Bench
 from exaone_nb.serve.checkpoints import Candidate
 from exaone_nb.serve.difference import Difference, first_difference
+from exaone_nb.serve.speed import PerToken
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
@@ -118,32 +121,55 @@ def eight_bit_words(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def per_token_table(candidates: Sequence[Candidate]) -> Table:
-    """The hackathon's figures: milliseconds per token, SpeedNorm against the baseline, the length tail."""
+def per_token_table(timed: Mapping[str, PerToken]) -> Table:
+    """The hackathon's figures by name: milliseconds per token, SpeedNorm against the first, the length tail."""
     shown = [
         Column("checkpoint"),
-        Column("seconds_per_token", "ms per token (95 % interval)", ".3f", 1e3),
-        Column("speed_norm", "SpeedNorm (95 % interval)", ".3f"),
-        Column("median", "tokens, median", "g"),
-        Column("longest", "longest"),
-        Column("cut_off", "cut off"),
-        Column("tail_share", "time of the last 5 %", ".0%"),
+        Column("seconds_per_token", say("ms per token (95 % interval)"), ".3f", 1e3),
+        Column("speed_norm", say("SpeedNorm (95 % interval)"), ".3f"),
+        Column("n", say("questions")),
+        Column("median", say("tokens, median"), "g"),
+        *columns(("longest", "cut off", "empty")),
+        Column("tail_share", say("time of the last 5 %"), ".0%"),
     ]
-    base, rows = candidates[0].found.per_token, []
-    for candidate in candidates:
-        timed = candidate.found.per_token
-        rows.append(
-            {
-                "checkpoint": candidate.recipe,
-                "seconds_per_token": timed.seconds_per_token,
-                "speed_norm": timed.speed_norm(base),
-                **{
-                    name: getattr(timed.lengths, name)
-                    for name in ("median", "longest", "cut_off", "tail_share")
-                },
-            }
+    base = next(iter(timed.values()))
+    rows = [
+        {
+            "checkpoint": name,
+            "seconds_per_token": found.seconds_per_token,
+            "speed_norm": found.speed_norm(base) if len(timed) > 1 else None,
+            "cut off": found.lengths.cut_off,
+            "tail_share": found.lengths.tail_share,
+            **asdict(found.lengths),
+        }
+        for name, found in timed.items()
+    ]
+    return Table(shown, rows).without_empty()
+
+
+def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a reader of one measurement must know beside its numbers."""
+    asked = found.parameters
+    if words := eight_bit_words(rows):
+        yield words
+    if found.per_token is not None and found.per_token.longest_allowed < asked["max_gen_toks"]:
+        yield say(
+            "Answers were cut off at {allowed:,} tokens, not at {asked:,}: max_model_len is {room:,}.",
+            allowed=found.per_token.longest_allowed,
+            asked=asked["max_gen_toks"],
+            room=asked["max_model_len"],
         )
-    return Table(shown, rows)
+    if asked["enforce_eager"]:
+        yield say(
+            "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default."
+        )
+    yield say(
+        "Started in {seconds:.1f} s. {machine}; memory {bandwidth:.1f} GB/s ({how}).",
+        seconds=found.start_seconds,
+        machine=machine_sentence(),
+        bandwidth=found.roof.bandwidth / 1e9,
+        how=found.roof.how,
+    )
 
 
 def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[Difference | None]:

@@ -13,7 +13,6 @@ from exaone_nb.conversation.modes import goes_round, in_words, is_korean
 from exaone_nb.conversation.preview import Preview
 from exaone_nb.errors import UsageError
 from exaone_nb.serve import defaults, tables, talk
-from exaone_nb.serve.checkpoints import Candidate
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.speed import PerToken
 from exaone_nb.workbook.chapters import discover, has_tag
@@ -103,18 +102,17 @@ def test_sizes_follow_the_model_and_the_machine(monkeypatch):
         defaults.sizes_for("real", answer_tokens=-1)
 
 
-def candidate(name, *seconds):
-    tail = lengths([Answer("x", output_tokens=1, seconds=1.0)])
-    return Candidate(name, types.SimpleNamespace(per_token=PerToken(seconds, tail, 1, 1)), ())
+def timed(*seconds):
+    return PerToken(seconds, lengths([Answer("x", output_tokens=1, seconds=1.0)]), 1, 1)
 
 
 def test_speed_norm_has_an_interval_over_the_rounds():
     table = tables.per_token_table(
-        [candidate("baseline", 1.0, 2.0, 4.0), candidate("half", 0.5, 1.0, 2.0), candidate("one", 0.5)]
+        {"baseline": timed(1.0, 2.0, 4.0), "half": timed(0.5, 1.0, 2.0), "one": timed(0.5)}
     )
     norms = [row["speed_norm"] for row in table.rows]
     assert [norm.interval for norm in norms] == [None, (0.5, 0.5), None]  # slow rounds slow both
-    (_, apart) = tables.per_token_table([candidate("baseline", 1.0, 1.0), candidate("other", 0.9, 1.1)]).rows
+    (_, apart) = tables.per_token_table({"baseline": timed(1.0, 1.0), "other": timed(0.9, 1.1)}).rows
     # Ratios 0.9 and 1.1: mean 1, s = 0.1414, t(0.975, 1) = 12.7062, so a factor of exp(1.27062) around 1.
     assert apart["speed_norm"].interval == pytest.approx((1 - 3.56306, 1 - 1 / 3.56306), abs=1e-4)
 
