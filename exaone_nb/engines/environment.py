@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from typing import Literal
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.hardware import this_cpu
 from exaone_nb.messages import say
 from exaone_nb.threads import set_torch_threads
 
@@ -118,21 +120,13 @@ def capability() -> float | None:
 
 def machine() -> dict[str, object]:
     """The machine by what matters for speed: processor, cores, instruction sets, GPU. No host name."""
-    import platform
-
-    found: dict[str, object] = {"architecture": platform.machine(), "cores": os.cpu_count()}
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            lines = dict(
-                line.split(":", 1) for line in handle.read().split("\n\n")[0].splitlines() if ":" in line
-            )
-        facts = {key.strip(): value.strip() for key, value in lines.items()}
-        flags = set(facts.get("flags", "").split())
-        found["processor"] = facts.get("model name", "unknown")
-        wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-        found["instructions"] = [name for name in wanted if name in flags]
-    except OSError:
-        found["processor"] = platform.processor() or "unknown"
+    cpu = this_cpu()
+    found: dict[str, object] = {
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "processor": cpu.processor or "unknown",
+        "instructions": cpu.vector_flags,
+    }
     if "torch" in sys.modules and has_gpu():
         import torch
 

@@ -15,10 +15,13 @@ from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
 from exaone_nb.engines.options import CACHE_GIB, MEMORY_SHARE, require_name
+from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.nearest import MIXED, preset_name
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of, support_here
 from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
@@ -219,26 +222,6 @@ def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
     return found
 
 
-def scheme_of(config: dict[str, Any]) -> str:
-    """The preset's name of a checkpoint with one group of one preset, for the roofline; BF16 without a quantization.
-
-    "mixed" for anything else: there the roofline needs the recipe, and no fraction is given.
-    """
-    found = config.get("quantization_config")
-    if not found:
-        return "BF16"
-    from exaone_nb.quantization.schemes import SCHEMES, find_scheme
-
-    groups = list((found.get("config_groups") or {}).values())
-    if len(groups) != 1 or groups[0].get("targets") != ["Linear"]:
-        return "mixed"
-    held = find_scheme({**groups[0], "name": "held"})
-    for name, scheme in SCHEMES.items():
-        if scheme.weights == held.weights and scheme.activations == held.activations:
-            return name
-    return "mixed"
-
-
 @dataclass(frozen=True)
 class _Subject:
     """The opened folder, its config as it is measured, the scheme by name, and the questions to answer."""
@@ -258,7 +241,12 @@ def _subject(model: str, options: BenchOptions) -> Iterator[_Subject]:
     if options.weights == "real":
         folder = catalog.weights_folder(model)
         config = catalog.read_config(folder / "config.json")
-        yield _Subject(folder, config, scheme_of(config), questions(options.max_questions))
+        yield _Subject(
+            folder,
+            config,
+            preset_name(read_quantization(config)) or UNKNOWN,
+            questions(options.max_questions),
+        )
         return
     scheme = options.scheme or "BF16"
     _require_kernel(scheme)
@@ -294,7 +282,13 @@ def bench(
                 )
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
-    runs_as = subject.scheme.replace("A16", "A8") if engine.kernels.int8_activations else subject.scheme
+    runs_as = subject.scheme
+    if engine.kernels.int8_activations:
+        runs_as = (
+            say("{scheme} with 8-bit activations", scheme=runs_as)
+            if runs_as in (MIXED, UNKNOWN)
+            else runs_as.replace("A16", "A8")
+        )
     layers = int(subject.config.get("num_hidden_layers") or 0)
     parameters = {
         "mode": options.mode,
@@ -362,7 +356,7 @@ def _decode(engine: VllmEngine, batch: int, subject: _Subject, options: BenchOpt
 
 
 def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Limit | None:
-    if subject.scheme == "mixed":  # its roof needs the recipe
+    if subject.scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
         return None
     plain = {name: value for name, value in subject.config.items() if name != "quantization_config"}
     found = roof_of(plain, subject.scheme, roof, batch=decode.batch, context=decode.context)

@@ -215,17 +215,19 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H10
 
     def words(support: Support) -> str:
         if not support.runs:
-            return say("does not run")
+            return say("does not run") if support.answer == "no" else say("not known")
+        if support.runs_as:
+            return say("{kernel} (as {other})", kernel=support.kernel, other=support.runs_as)
         return say("{kernel} ({compute})", kernel=support.kernel, compute=support.compute)
 
     cards = [find_gpu(name) for name in gpus]
     rows = [
-        {"scheme": scheme, "x86 CPU": words(on_cpu(scheme))}
+        {"scheme": scheme, "this CPU": words(on_cpu(scheme))}
         | {c.name: words(on_gpu(scheme, c)) for c in cards}
         for scheme in schemes
     ]
     return Table(
-        [Column("scheme", code=True), *columns(["x86 CPU", *(card.name for card in cards)], code=True)], rows
+        [Column("scheme", code=True), *columns(["this CPU", *(card.name for card in cards)], code=True)], rows
     )
 
 

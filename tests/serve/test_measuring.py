@@ -16,9 +16,11 @@ from exaone_nb.engines.dummy import quantization_config, shape_config, shape_fol
 from exaone_nb.engines.failures import explain
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.nearest import preset_name
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
-from exaone_nb.serve.bench import Bench, BenchOptions, Limit, bench, pooled, questions, scheme_of
+from exaone_nb.serve.bench import Bench, BenchOptions, Limit, bench, pooled, questions
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.record import record
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
@@ -35,7 +37,7 @@ def test_a_shape_names_the_scheme_it_was_made_for(scheme):
     config = shape_config(catalog.resolve("EXAONE-4.0-1.2B").config(), scheme)
     assert config["quantization_config"]["quant_method"] == "compressed-tensors"
     json.dumps(config)
-    assert scheme_of(config) == scheme
+    assert preset_name(read_quantization(config)) == scheme
     # A checkpoint's own config must say the same; the predictor reads it and must agree.
     assert (
         predict_checkpoint(config, scheme).data_bytes
@@ -45,11 +47,12 @@ def test_a_shape_names_the_scheme_it_was_made_for(scheme):
 
 def test_unquantized_and_mixed():
     assert quantization_config("BF16") is None
-    assert scheme_of({}) == "BF16"
+    assert preset_name(read_quantization({})) == "BF16"
     config = shape_config(catalog.resolve("nano").config(), "W4A16")
     groups = config["quantization_config"]["config_groups"]
-    groups["group_1"] = groups["group_0"]
-    assert scheme_of(config) == "mixed"
+    eight = quantization_config("W8A16")["config_groups"]["group_0"]
+    groups["group_1"] = eight | {"targets": ["re:.*down_proj"]}
+    assert preset_name(read_quantization(config)) == "mixed"
     with pytest.raises(UsageError, match="W5A99"):
         quantization_config("W5A99")
 
