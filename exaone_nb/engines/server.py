@@ -6,7 +6,6 @@ version of a package called `vllm` and dies under the CPU wheel, whose package i
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import environment_of_child, has_gpu, require_vllm
 from exaone_nb.engines.failures import explain
@@ -120,14 +120,11 @@ class Server:
         self._log = tempfile.NamedTemporaryFile(prefix="exaone-nb-server-", suffix=".log")  # noqa: SIM115
         self.started = time.monotonic()
         self.ready_seconds: float | None = None
-        self._process: subprocess.Popen | None = subprocess.Popen(
-            [sys.executable, "-m", "exaone_nb.serve.guard", str(os.getpid()), *self.command],
+        self._process: subprocess.Popen | None = processes.start(
+            self.command,
             env=settings | (environment or {}),
-            stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C in a terminal reaches the guard's group only through us, so that it is stopped in order.
-            start_new_session=True,
         )
 
     @property
@@ -179,12 +176,7 @@ class Server:
         """End the server and its workers. Stopping twice is fine."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            processes.end(process)
         if not self._log.closed:
             self._log.close()
 
