@@ -62,6 +62,18 @@ def require_name(dtype: str) -> None:
         raise UsageError(say("dtype is {dtype!r}.", dtype=dtype), expected=", ".join(DTYPES) + ".")
 
 
+def context_limit(config: Mapping[str, Any], asked: int = 0) -> int:
+    """The longest context of a model, in tokens. Raises UsageError when more is asked for, which vLLM refuses too."""
+    text = config.get("text_config")
+    held = int((text if isinstance(text, Mapping) else config).get("max_position_embeddings") or 2048)
+    if asked > held:
+        raise UsageError(
+            say("max_model_len is {asked:,}.", asked=asked),
+            expected=say("at most {held:,}, the model's own limit (max_position_embeddings).", held=held),
+        )
+    return held
+
+
 def stored_dtype(config: Mapping[str, Any]) -> str:
     """The number format that config.json names, also inside `text_config`; empty when it names none."""
     text = config.get("text_config")

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from exaone_nb import catalog
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
-from exaone_nb.engines.options import CACHE_GIB, MEMORY_SHARE, require_name
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
@@ -207,19 +208,15 @@ def pooled(rounds: Sequence[Bench]) -> Bench:
 
 def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
     """The first `count` questions of a JSONL file with a `question` field, each as a conversation."""
-    found = []
     try:
         with open(path, encoding="utf-8") as handle:
-            for line in handle:
-                found.append([{"role": "user", "content": json.loads(line)["question"]}])
-                if len(found) == count:
-                    break
+            lines = islice(handle, count)
+            return [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
     except (OSError, ValueError, KeyError) as error:
         raise WorkbookError(
             f"{Path(path).name} holds no questions ({type(error).__name__}).",
             expected='JSON lines with a field "question".',
         ) from error
-    return found
 
 
 @dataclass(frozen=True)
@@ -241,12 +238,8 @@ def _subject(model: str, options: BenchOptions) -> Iterator[_Subject]:
     if options.weights == "real":
         folder = catalog.weights_folder(model)
         config = catalog.read_config(folder / "config.json")
-        yield _Subject(
-            folder,
-            config,
-            preset_name(read_quantization(config)) or UNKNOWN,
-            questions(options.max_questions),
-        )
+        scheme = preset_name(read_quantization(config)) or UNKNOWN
+        yield _Subject(folder, config, scheme, questions(options.max_questions))
         return
     scheme = options.scheme or "BF16"
     _require_kernel(scheme)
@@ -282,20 +275,11 @@ def bench(
                 )
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
-    runs_as = subject.scheme
-    if engine.kernels.int8_activations:
-        runs_as = (
-            say("{scheme} with 8-bit activations", scheme=runs_as)
-            if runs_as in (MIXED, UNKNOWN)
-            else runs_as.replace("A16", "A8")
-        )
     layers = int(subject.config.get("num_hidden_layers") or 0)
     parameters = {
-        "mode": options.mode,
-        "max_gen_toks": options.max_gen_toks,
+        **{name: getattr(options, name) for name in ("mode", "max_gen_toks", "repeats")},
         "questions": len(subject.asked),
         "questions_from": QUESTIONS.name if subject.asked else "",
-        "repeats": options.repeats,
         "warm_up": 1,
         "seed": 0,
         "layers": layers,
@@ -307,7 +291,7 @@ def bench(
     return Bench(
         model=model,
         scheme=subject.scheme,
-        runs_as=runs_as,
+        runs_as=_runs_as(subject.scheme) if engine.kernels.int8_activations else subject.scheme,
         weights=options.weights,
         dtype=engine.dtype,
         kernel=engine.kernel,
@@ -319,6 +303,13 @@ def bench(
         parameters=parameters,
         layers=layers,
     )
+
+
+def _runs_as(scheme: str) -> str:
+    """What a scheme is called whose 4-bit weights meet activations rounded to 8 bits."""
+    if "A16" in scheme:
+        return scheme.replace("A16", "A8")
+    return say("{scheme}, activations in 8 bits", scheme=scheme)
 
 
 def _engine_settings(subject: _Subject, options: BenchOptions) -> dict[str, Any]:
@@ -381,25 +372,27 @@ def _require_kernel(scheme: str) -> None:
 def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_gib: float) -> int:
     """max_model_len: as given, else as wanted, as far as the model and, on a CPU, the cache go.
 
-    Raises UsageError when not even `least` tokens, prompt and answer of the fixed lengths, fit.
+    Raises UsageError for more than the model has, and when not even `least` tokens, prompt and answer of the fixed
+    lengths, fit.
     """
-    held = int(config.get("max_position_embeddings", 2048))
-    room, why = (given, "max_model_len") if given else (wanted, "")
-    if room > held:
-        room, why = held, "the model's own limit"
+    held = context_limit(config, given)
+    room, why = (given, "max_model_len") if given else (min(wanted, held), say("the model's own limit"))
     if not given and not has_gpu():
         from exaone_nb.anatomy.kv import longest_context
 
         with suppress(WorkbookError):  # a kind of attention whose cache we cannot count: vLLM will say
-            fits = longest_context(config, int(kv_cache_gib * 2**30))
+            fits = longest_context(config, int(kv_cache_gib * GIB))
             if 0 < fits < room:
-                room, why = fits, f"what kv_cache_gib={kv_cache_gib:g} holds"
+                room, why = fits, say("what kv_cache_gib={gib:g} holds", gib=kv_cache_gib)
     if least > room:
         raise UsageError(
-            f"{least:,} prompt and output tokens exceed {why or 'the room'}, {room:,} tokens.",
-            expected="lengths that fit.",
-            remedy="Shorten the prompt or the output."
-            if room == held
-            else "Shorten them, or raise that limit.",
+            say(
+                "{least:,} prompt and output tokens exceed {why}, {room:,} tokens.",
+                least=least,
+                why=why,
+                room=room,
+            ),
+            expected=say("lengths that fit."),
+            remedy=say("Shorten the prompt or the output, or raise that limit where it is not the model's."),
         )
     return room

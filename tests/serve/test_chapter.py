@@ -98,6 +98,8 @@ def test_sizes_follow_the_model_and_the_machine(monkeypatch):
     assert defaults.sizes_for("real", answer_tokens=8000).max_model_len == 9024
     short = defaults.sizes_for("real", answer_tokens=8000, max_model_len=2048)
     assert (short.max_model_len, short.answer_tokens) == (2048, 1024)  # the server refuses a longer wish
+    with pytest.raises(UsageError, match="max_model_len is 200,000"):
+        defaults.sizes_for("real", max_model_len=200_000)
     with pytest.raises(UsageError, match="answer_tokens"):
         defaults.sizes_for("real", answer_tokens=-1)
 

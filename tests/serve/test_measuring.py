@@ -293,7 +293,7 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
         ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "max_questions"),
         ({"max_gen_toks": -5}, "max_gen_toks"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
         ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"), ({"dtype": "half"}, "dtype is 'half'"),
-        ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
+        ({"max_model_len": 200_000}, "max_model_len is 200,000"), ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
     ],
 )  # fmt: skip
 def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
@@ -336,7 +336,7 @@ def test_arguments_that_contradict_each_other():
 
 
 def test_questions_from_a_bad_file(tmp_path):
-    assert len(questions(5)) == 5
+    assert len(questions(5)) == 5 and questions(0) == []
     bad = tmp_path / "q.jsonl"
     bad.write_text('{"prompt": 1}\n', encoding="utf-8")
     with pytest.raises(WorkbookError, match="no questions"):

@@ -10,6 +10,7 @@ from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.apart import run_apart
 from exaone_nb.engines.environment import has_gpu, has_vllm
+from exaone_nb.engines.options import context_limit
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import WorkbookError
 from exaone_nb.judging import rules
@@ -159,7 +160,7 @@ def in_vllm(request: dict[str, Any]) -> dict[str, Any]:
     """The child's side of `boot_in_vllm`: the model's whole context on a GPU, as the server has it."""
     gpu = has_gpu()
     config = catalog.read_config(Path(request["folder"], "config.json"))
-    length = int(config.get("max_position_embeddings", 2048)) if gpu else 2048
+    length = context_limit(config) if gpu else 2048
     with VllmEngine(request["folder"], max_model_len=length, **request["options"]) as engine:
         answer = engine.chat(MESSAGES, sampling=Sampling(max_tokens=32))
         return {
