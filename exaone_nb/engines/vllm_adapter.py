@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.conversation.answers import Answer, Sampling, split_thought
@@ -79,27 +79,16 @@ def version() -> str:
     return str(vllm.__version__)
 
 
-@dataclass
-class Log:
-    """The lines that vLLM logged while a model was loaded."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def text(self) -> str:
-        """All of it."""
-        return "\n".join(self.lines)
-
-
 @contextlib.contextmanager
-def captured_log() -> Iterator[Log]:
+def captured_log() -> Iterator[list[str]]:
     """Collect what the logger `vllm` says inside the block; messages logged "once" are said again."""
     for forget in private("say once again"):
         forget()
-    log = Log()
+    log: list[str] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            log.lines.append(record.getMessage())
+            log.append(record.getMessage())
 
     logger, handler = logging.getLogger("vllm"), Keep(logging.INFO)
     level, spread = logger.level, logger.propagate

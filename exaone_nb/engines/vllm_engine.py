@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.conversation.answers import Answer, Engine, Message, Mode, Sampling, check_mode
+from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode, Sampling, check_mode
 from exaone_nb.conversation.template import prompt_ids
 from exaone_nb.conversation.tool_text import with_tool_calls
 from exaone_nb.engines import vllm_adapter
@@ -79,7 +79,7 @@ class VllmEngine(Engine):
     def _start(self, verbose: bool) -> None:
         with quiet(verbose):
             vllm_adapter.llm_class()  # the import takes long, and is no part of start_seconds
-        self.log = vllm_adapter.Log()
+        self.log: list[str] = []
         started = time.perf_counter()
         try:
             with quiet(verbose), vllm_adapter.captured_log() as self.log:
@@ -90,7 +90,7 @@ class VllmEngine(Engine):
             raise
         except (Exception, SystemExit) as error:
             # In process the exception carries the reason; the log holds harmless "not supported" remarks too.
-            reason = self.log.text() if isinstance(error, SystemExit) else messages_of(error)
+            reason = "\n".join(self.log) if isinstance(error, SystemExit) else messages_of(error)
             vllm_adapter.release()
             raise explain(reason, self.folder.name) from error
         self.start_seconds = time.perf_counter() - started
@@ -112,26 +112,39 @@ class VllmEngine(Engine):
         tools: Sequence[dict[str, Any]] | None = None,
     ) -> list[Answer]:
         """Answer many conversations as one batch, in order. Raises UsageError when one is empty."""
-        return self._chat_all(conversations, check_mode(mode), sampling or Sampling(), tools or ())
+        thinking, tokenizer = check_mode(mode), self.tokenizer()
+        if not conversations or not all(conversations):
+            raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
+        prompts = [prompt_ids(tokenizer, messages, thinking, tools) for messages in conversations]
+        answers = self.generate(prompts, sampling)
+        return [with_tool_calls(answer) for answer in answers] if tools else answers
 
     def _chat(
         self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
-        return self._chat_all([messages], thinking, sampling, tools)[0]
-
-    def _chat_all(
-        self, conversations: Sequence[Sequence[Message]], thinking: bool, sampling: Sampling, tools: Any
-    ) -> list[Answer]:
-        if not conversations or not all(conversations):
-            raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
-        tokenizer = self.tokenizer()
-        prompts = [prompt_ids(tokenizer, messages, thinking, tools) for messages in conversations]
-        answers = self._run(prompts, sampling)
-        return [with_tool_calls(answer) for answer in answers] if tools else answers
+        return self.chat_all([messages], MODES[thinking], sampling, tools)[0]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids, all as one batch. Ctrl-C while it runs closes the engine."""
-        return self._run(prompts, sampling or Sampling())
+        if self._llm is None:
+            raise UsageError(self._closed, remedy="Open it again.")
+        limit = self.arguments["max_model_len"]
+        longest = max((len(prompt) for prompt in prompts), default=0)
+        if longest == 0:
+            raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
+        if longest >= limit:
+            raise UsageError(
+                f"A prompt has {longest:,} tokens; max_model_len is {limit:,}.",
+                expected="room for the prompt and at least one token.",
+                remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
+            )
+        try:
+            return vllm_adapter.complete(self._llm, prompts, sampling or Sampling(), words=self.has_tokenizer)
+        except KeyboardInterrupt:
+            # vLLM would finish the interrupted requests in the next call and return their answers first.
+            self.close()
+            self._closed = "The engine was interrupted, and closed with what was half done in it."
+            raise
 
     def prompt_tokens(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", tools: Any = None
@@ -158,27 +171,6 @@ class VllmEngine(Engine):
         if self in _open:
             _open.remove(self)
         vllm_adapter.release()
-
-    def _run(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Answer]:
-        if self._llm is None:
-            raise UsageError(self._closed, remedy="Open it again.")
-        limit = self.arguments["max_model_len"]
-        longest = max((len(prompt) for prompt in prompts), default=0)
-        if longest == 0:
-            raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
-        if longest >= limit:
-            raise UsageError(
-                f"A prompt has {longest:,} tokens; max_model_len is {limit:,}.",
-                expected="room for the prompt and at least one token.",
-                remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
-            )
-        try:
-            return vllm_adapter.complete(self._llm, prompts, sampling, words=self.has_tokenizer)
-        except KeyboardInterrupt:
-            # vLLM would finish the interrupted requests in the next call and return their answers first.
-            self.close()
-            self._closed = "The engine was interrupted, and closed with what was half done in it."
-            raise
 
 
 def _arguments(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
@@ -87,19 +88,11 @@ LEAST = {
 
 
 @dataclass(frozen=True)
-class Limit:
-    """The best that the machine's roof allows one decode row; `bound` says what binds there: bandwidth or compute."""
-
-    tokens_per_second: float
-    bound: str
-
-
-@dataclass(frozen=True)
 class Bench:
     """Everything measured about one model in one scheme.
 
     `runs_as` is the scheme that the engine really computes in: W4A8 where vLLM rounds the activations of a W4A16 file to
-    8 bits. `limits` has one entry per decode row, None where the scheme has no roof here.
+    8 bits. `limits` has the best that the roof allows for each decode row, None where the scheme has no roof here.
     """
 
     model: str
@@ -110,7 +103,7 @@ class Bench:
     kernel: str
     start_seconds: float
     decodes: tuple[Decode, ...]
-    limits: tuple[Limit | None, ...]
+    limits: tuple[Pass | None, ...]
     roof: Roof
     per_token: PerToken | None
     parameters: dict[str, Any]
@@ -186,21 +179,12 @@ def versions() -> dict[str, str]:
 
 
 def pooled(rounds: Sequence[Bench]) -> Bench:
-    """Several measurements of one model as one, whose intervals are those of the rounds; the roofs are averaged."""
+    """Several measurements of one model in this process as one, whose intervals are those of the rounds."""
     last = rounds[-1]
-
-    def limit(row: int) -> Limit | None:
-        found = [one.limits[row] for one in rounds]
-        if None in found:
-            return None
-        return Limit(statistics.fmean(each.tokens_per_second for each in found), found[-1].bound)
-
     return replace(
         last,
         start_seconds=statistics.median(r.start_seconds for r in rounds),
-        decodes=tuple(Decode.pooled([r.decodes[row] for r in rounds]) for row in range(len(last.decodes))),
-        limits=tuple(limit(row) for row in range(len(last.limits))),
-        roof=replace(last.roof, bandwidth=statistics.fmean(r.roof.bandwidth for r in rounds)),
+        decodes=tuple(map(Decode.pooled, zip(*(r.decodes for r in rounds), strict=True))),
         per_token=last.per_token and PerToken.pooled([r.per_token for r in rounds]),
         parameters=last.parameters | {"rounds": len(rounds)},
     )
@@ -346,12 +330,11 @@ def _decode(engine: VllmEngine, batch: int, subject: _Subject, options: BenchOpt
     )
 
 
-def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Limit | None:
+def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
     if subject.scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
         return None
     plain = {name: value for name, value in subject.config.items() if name != "quantization_config"}
-    found = roof_of(plain, subject.scheme, roof, batch=decode.batch, context=decode.context)
-    return found and Limit(found.tokens_per_second, found.bound)
+    return roof_of(plain, subject.scheme, roof, batch=decode.batch, context=decode.context)
 
 
 def _require_kernel(scheme: str) -> None:

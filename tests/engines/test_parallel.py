@@ -27,7 +27,7 @@ def vllm_arguments(monkeypatch):
     )
     monkeypatch.setattr(vllm_adapter, "kernels_of", lambda llm: vllm_adapter.Kernels(()))
     monkeypatch.setattr(vllm_adapter, "release", lambda: None)
-    monkeypatch.setattr(vllm_adapter, "captured_log", lambda: contextlib.nullcontext(vllm_adapter.Log()))
+    monkeypatch.setattr(vllm_adapter, "captured_log", lambda: contextlib.nullcontext([]))
     return seen
 
 

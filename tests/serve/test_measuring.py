@@ -10,6 +10,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Answer
 from exaone_nb.engines.choice import choose_engine
 from exaone_nb.engines.dummy import quantization_config, shape_config, shape_folder
@@ -17,10 +18,11 @@ from exaone_nb.engines.failures import explain
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.kernels import Support
 from exaone_nb.quantization.nearest import preset_name
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
-from exaone_nb.serve.bench import Bench, BenchOptions, Limit, bench, pooled, questions
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.record import record
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
@@ -135,23 +137,23 @@ def test_intervals():
         over_repeats([])
 
 
-def one_round(seconds: tuple[float, ...], roof: float | None, bandwidth: float = 1e9) -> Bench:
+def one_round(seconds: tuple[float, ...], rate: float | None) -> Bench:
+    roof = rate and Pass("decode", "", Support("BF16", "yes"), 1, 8, memory_seconds=1 / rate)
     timed = PerToken(seconds, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
         "m", "BF16", "BF16", "real", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
-        (roof and Limit(roof, "bandwidth"),), Roof(bandwidth, {"16-bit": 1e9}, "", ""), timed,
+        (roof,), Roof(1e9, {"16-bit": 1e9}, "", ""), timed,
         {"repeats": len(seconds)}, 4,
     )  # fmt: skip
 
 
 def test_rounds_are_the_units_of_their_interval():
     """Three tight repeats in each of two rounds that differ: the interval is that of two values, not of six."""
-    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 5.0, 2e9)]
+    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 4.0)]
     whole = pooled(rounds)
     assert whole.per_token.values == pytest.approx((1.0, 1.4))
     assert whole.decodes[0].per_token.interval == pytest.approx(over_repeats([1.0, 1.4]).interval)
     assert whole.decodes[0].per_token.n == whole.decode_documents()[0]["repeats"] == 2
-    assert whole.limits == (Limit(4.5, "bandwidth"),) and whole.roof.bandwidth == 1.5e9
     assert whole.parameters == {"repeats": 3, "rounds": 2}
     assert pooled(rounds[:1]).decodes == rounds[0].decodes
     assert pooled([one_round((1.0, 1.1), None)] * 2).limits == (None,)
