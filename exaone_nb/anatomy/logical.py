@@ -14,9 +14,10 @@ from typing import Any
 
 from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
 from exaone_nb.anatomy.predict import cache_scales
+from exaone_nb.fields import model_dtype
 from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
 from exaone_nb.quantization.stored import StoredTensor
-from exaone_nb.tensors import TORCH_DTYPES, TensorSpec
+from exaone_nb.tensors import TensorSpec
 
 # Tensors that describe other tensors and hold no parameters themselves.
 OVERHEAD = re.compile(
@@ -82,17 +83,6 @@ def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
 def is_known(config: dict[str, Any] | None) -> bool:
     """True when there is a layout for the config's family."""
     return bool(config) and config.get("model_type") in LAYOUTS
-
-
-def model_dtype(config: dict[str, Any]) -> str:
-    """The dtype that the config names, BF16 when it names none."""
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
-    for place in (config, text):
-        for key in ("dtype", "torch_dtype"):
-            name = str(place.get(key, "")).removeprefix("torch.")
-            if name in TORCH_DTYPES:
-                return TORCH_DTYPES[name]
-    return "BF16"
 
 
 def logical_elements(

@@ -21,6 +21,9 @@ from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme,
 from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
 from exaone_nb.tensors import TensorSpec
 
+# LLM Compressor's own limit per file.
+SHARD = 20_000_000_000
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -74,7 +77,7 @@ def predict_checkpoint(
     kv_cache: dict[str, Any] | str | None = None,
     untied_head: bool = False,
     dtype: str = "",
-    max_shard_size: int = 20_000_000_000,
+    max_shard_size: int = SHARD,
 ) -> Prediction:
     """Predict the safetensors files of a checkpoint.
 

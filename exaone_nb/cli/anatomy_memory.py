@@ -44,7 +44,7 @@ def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
     from exaone_nb.anatomy.as_stored import predict_as_stored
     from exaone_nb.anatomy.predict import predict_checkpoint
 
-    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config)
+    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config, loaded=True)
 
 
 def _size(count: float) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.files import sha256_of
+from exaone_nb.findings import Finding
 
 NAME = "quantize.json"
 # Smaller tensors repeat by chance (norms of ones, shapes), so only larger ones are compared.
@@ -54,7 +56,14 @@ def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def make(
-    folder: Path, *, plan: Any, recipe: Recipe, seconds: float, fallback: list[str], **facts: Any
+    folder: Path,
+    *,
+    plan: Any,
+    recipe: Recipe,
+    seconds: float,
+    fallback: list[str],
+    findings: Sequence[Finding] = (),
+    **facts: Any,
 ) -> dict[str, Any]:
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
     entries = file_entries(folder)
@@ -74,6 +83,7 @@ def make(
     if not template:
         problems.append("no chat template: lm-eval and chat servers will fail or use a wrong one")
     problems += [f"GPTQ fell back to round-to-nearest: {line}" for line in fallback]
+    problems += [finding.text for finding in findings if finding.level == "error"]
     return {
         "schema": 1,
         "recipe_name": recipe.name,
@@ -90,7 +100,7 @@ def make(
         "duplicates": duplicates,
         "tokenizer": any(name.startswith("tokenizer") for name in names),
         "chat_template": template,
-        "findings": [finding.text for finding in plan.findings],
+        "findings": [finding.text for finding in findings],
         "problems": problems,
     }
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from exaone_nb import catalog
 from exaone_nb.compress import damage
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.damage import Interval
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import KEPT, Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
-from exaone_nb.compress.serving import verdicts
 
 Row = dict[str, Any]
 
@@ -42,7 +42,7 @@ def plan_rows(plans: Sequence[Plan]) -> list[Row]:
             "predicted bytes": f"{plan.predicted_bytes:,}",
             "of the unquantized": f"{plan.predicted_bytes / plan.unquantized_bytes:.1%}",
             "stays unquantized": f"{plan.kept_bytes / plan.predicted_bytes:.1%}",
-            **{verdict.where: verdict.answer for verdict in verdicts(plan)},
+            **{verdict.where: verdict.answer for verdict in analyse(plan).verdicts},
         }
         for plan in plans
     ]
@@ -53,7 +53,7 @@ def finding_rows(model: str | Path, trials: dict[str, Row]) -> list[Row]:
     return [
         {"trial": label, "": finding.level, "what the plan says": finding.text, "what to do": finding.remedy}
         for label, document in trials.items()
-        for finding in make_plan(model, document).findings
+        for finding in analyse(make_plan(model, document)).findings
     ]
 
 

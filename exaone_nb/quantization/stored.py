@@ -97,7 +97,17 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
     if layout == "pack-quantized":
         add("weight_packed", "I32", (rows, math.ceil(columns * args.num_bits / 32)))
         add("weight_shape", "I64", (2,))
+        if args.actorder == "group":  # which group each column belongs to; LLM Compressor up to 0.13
+            add("weight_g_idx", "I32", (columns,))
     elif packed:
         add("weight_packed", "U8", (rows, columns // 2))
         add("weight_scale", args.scale_dtype, scales)
     return found
+
+
+def bits_per_weight(scheme: Scheme) -> float:
+    """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
+    if scheme.weights is None:
+        return 16.0
+    side = 1 << 14
+    return sum(tensor.bytes for tensor in stored_linear("m", (side, side), scheme, "BF16")) * 8 / side**2

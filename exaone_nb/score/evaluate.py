@@ -191,6 +191,7 @@ def _score_one(
                 "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
                 "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
+                "runs_as": backends.runs_as(place, settings),
                 "seconds": seconds,
                 "loading_seconds": loading,
                 "scored_together": list(names),

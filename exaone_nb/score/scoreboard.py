@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import Candidate, Candidates, measured, read_candidates
-from exaone_nb.score.hackathon import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.score.pareto import dominated_by, share_on_front
 from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.processes import Watch
 from exaone_nb.workbook.chapters import Chapter, has_tag
 from exaone_nb.workbook.explain import Failure, explain, explain_dead_kernel, explain_timeout
-from exaone_nb.workbook.process_tree import ProcessTree
 
 START_SECONDS = 120
 _SILENT = logging.getLogger("exaone_nb.nbclient")
@@ -92,7 +92,7 @@ class Kernel:
         # A kernel that is ended while it works complains on its standard error, below what the notebook captures. That
         # is no news to the person who ended it; when a kernel cannot start, it is the reason.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
-        self.tree: ProcessTree | None = None
+        self.tree: Watch | None = None
         self.used = False
 
     async def start(self, folder: Path) -> Kernel:
@@ -120,7 +120,7 @@ class Kernel:
             stderr=self._errors,
             extra_arguments=["--HistoryManager.hist_file=:memory:"],
         )
-        self.tree = ProcessTree(self._manager.provisioner.pid)
+        self.tree = Watch(self._manager.provisioner.pid)
         self._client = self._manager.client()
         self._client.start_channels()
         await asyncio.to_thread(_import_nbclient)  # while the kernel's own process starts up
@@ -160,7 +160,7 @@ class Kernel:
         client.log = _SILENT  # what it would log is in the Execution
         client.kc = self._client
         client.reset_execution_trackers()
-        self.tree.restart_peak()
+        self.tree.peak_bytes = 0
         code = [
             i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()
         ]

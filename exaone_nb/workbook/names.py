@@ -1,6 +1,6 @@
 """Whether the names that a parameter holds are names of something: a model, a recipe, a task, a card, a scheme, a text.
 
-    check_names("RECIPES", ["w8a9"])      # UsageError: No recipe 'w8a9'. … Did you mean w8a8?
+    check_names(recipes, ["w8a9"])      # a parameter of kind "recipe": No recipe 'w8a9'. … Did you mean w8a8?
 
 Only lists on this disk are asked, never the network: a hub id ORG/NAME and a file that is there are let pass.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.parameters import Parameter
 
-CHECKPOINTS = "checkpoints/*"
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
 ALIKE = 0.8
 # Where lm-eval's task files say what they are called; the value, or the list on the lines below.
@@ -30,27 +29,17 @@ _TASK_NAMES = re.compile(
 _WORD = re.compile(r"[^\s,\[\]\"'#]+")
 
 
-def check_names(parameter: str, value: Any) -> None:
-    """Refuse a value of `parameter` that names nothing known; parameters that hold no names are let pass.
+def check_names(parameter: Parameter, value: Any) -> None:
+    """Refuse a value that names nothing of the parameter's kind; without a kind, or where names are free, pass.
 
     `value` is one name or a list of them. Raises UsageError with the nearest name.
     """
-    check = CHECKS.get(parameter)
+    check = CHECKS.get(parameter.kind)
     if check is None:
         return
-    for name in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(name, str) and name:  # empty means the default; other types are the schema's business
+    for name in value if isinstance(value, list) else [value]:
+        if name:  # empty means the default
             check(name)
-
-
-def check_chapter(chapter: Chapter, values: Mapping[str, Any]) -> None:
-    """`check_names` for what is given to one chapter.
-
-    Where a chapter reads checkpoints, RECIPES are folders in the run, which may be called anything.
-    """
-    for name, value in values.items():
-        if not (name == "RECIPES" and CHECKPOINTS in chapter.reads):
-            check_names(name, value)
 
 
 def _model(name: str) -> None:
@@ -100,15 +89,14 @@ def _text(name: str) -> None:
         raise _unknown("text", name, known, "a JSONL file, a hub id ORG/NAME, or one of ")
 
 
+# The other kinds of `parameters.KINDS` name nothing that could be looked up here.
 CHECKS: dict[str, Callable[[str], None]] = {
-    **dict.fromkeys(
-        ("MODEL", "MODELS", "COMPARE", "SUSPECT", "TRENDS", "STUDY", "ROOF_MODEL", "RIBBON", "SHAPE"), _model
-    ),
-    **dict.fromkeys(("RECIPE", "RECIPES"), _recipe),
-    **dict.fromkeys(("TASK", "TASKS"), _task),
-    **dict.fromkeys(("GPU", "GPUS", "ROOF_GPU"), _gpu),
-    **dict.fromkeys(("SCHEME", "SCHEMES", "SHAPE_SCHEMES"), _scheme),
-    **dict.fromkeys(("CALIBRATION", "HELD_OUT"), _text),
+    "model": _model,
+    "recipe": _recipe,
+    "task": _task,
+    "gpu": _gpu,
+    "scheme": _scheme,
+    "text": _text,
 }
 
 

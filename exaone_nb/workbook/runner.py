@@ -27,11 +27,11 @@ from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.explain import Failure, explain
-from exaone_nb.workbook.names import check_chapter
-from exaone_nb.workbook.parameters import RUN_DIR, coerce, unknown
+from exaone_nb.workbook.parameters import RUN_DIR
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.report.pdf import require_browser
 from exaone_nb.workbook.scrub import Scrubber
+from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8
 
@@ -101,37 +101,6 @@ class RunReport:
             "pages": [str(page) for page in self.pages],
             "chapters": chapters,
         }
-
-
-def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Chapter number -> values that differ from nothing but were given, coerced.
-
-    `NAME` goes to every chapter that has it, `05.NAME` or {"05": {NAME: …}} to one. Raises UsageError for a name
-    that no selected chapter has, for a value that does not fit, and for a model, recipe, task or card that nobody knows.
-    """
-    flat: dict[tuple[str, str], Any] = {}
-    for name, value in given.items():
-        if isinstance(value, Mapping):
-            flat |= {(str(name), str(inner)): v for inner, v in value.items()}
-        else:
-            number, dot, inner = str(name).rpartition(".")
-            flat[(number, inner) if dot else ("", name)] = value
-    values: dict[str, dict[str, Any]] = {chapter.number: {} for chapter in chapters}
-    for (number, name), value in sorted(flat.items(), key=lambda item: item[0][0] != ""):
-        if name == RUN_DIR:
-            raise UsageError("RUN_DIR is set by the runner.", remedy="Name the run folder with --out.")
-        targets = [c for c in chapters if not number or number in c.names]
-        holders = [(c, p) for c in targets for p in c.parameters if p.name == name]
-        if not holders:
-            known = [p.name for c in targets for p in c.parameters]
-            if not targets:
-                raise UsageError(f"{number}.{name} names no selected chapter.", expected=", ".join(values))
-            raise unknown(name, known)
-        for chapter, parameter in holders:
-            values[chapter.number][name] = coerce(parameter, value)
-    for chapter in chapters:
-        check_chapter(chapter, values[chapter.number])
-    return values
 
 
 def folder_for(out: str | Path, model: str) -> Path:

@@ -11,8 +11,8 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.judging import weights_of
 from exaone_nb.results import RunFolder
-from exaone_nb.score.hackathon import weights_of
 from exaone_nb.score.recommendation import recommend
 from exaone_nb.score.scoreboard import make_scoreboard
 from exaone_nb.score.scoreboard_views import (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.score.hackathon import rules
+from exaone_nb.judging import rules
 from exaone_nb.score.submission.findings import Finding, fail, ok, warn
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.parameters import RUN_DIR
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.values import values_for
 
-GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.2
 LEFT_BEHIND_SECONDS = 60.0
 NOT_YET = "not run yet"
@@ -109,15 +108,8 @@ def execute(
             return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
         since = log.tell()
         wait_for_lock(target, should_stop)
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},  # Ray sets its own otherwise, a shell none
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}  # Ray sets its own otherwise, a shell none
+        process = processes.start(command, stdout=log, stderr=log, env=environment)
         status = ""
         try:
             while process.poll() is None and not status:
@@ -127,7 +119,7 @@ def execute(
                 elif timeout_s is not None and time.monotonic() - started > timeout_s:
                     status = "timeout"
         finally:
-            stop(process)
+            processes.end(process)
     seconds = time.monotonic() - started
     if status:
         return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s").as_dict()
@@ -148,17 +140,6 @@ def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False)
     while not should_stop() and time.monotonic() < deadline:
         with contextlib.suppress(Timeout), lock.acquire(timeout=POLL_SECONDS):
             return
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    """End a run and everything it started: politely, so that it closes its kernels, then for good."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def reason(folder: Path, since: int = 0, code: int = 1) -> str:
@@ -185,11 +166,3 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
     except (OSError, ValueError, KeyError, AttributeError):
         pass
     return text.splitlines()[-1][:300] if text else "it left no message"
-
-
-def _end_with_parent() -> None:
-    """Linux: ask the kernel for SIGTERM when the parent dies (prctl, PR_SET_PDEATHSIG). Elsewhere nothing."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
