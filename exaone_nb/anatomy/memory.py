@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.as_stored import cache_dtype_bytes
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
@@ -202,7 +203,7 @@ def plan_memory(
     context: int | None = None,
     concurrency: int = 1,
     tensor_parallel: int = 1,
-    kv_dtype_bytes: int = 2,
+    kv_dtype_bytes: int | None = None,
     block_size: int = 16,
     batched_tokens: int | None = None,
     concurrent_batches: int = 2,
@@ -214,7 +215,8 @@ def plan_memory(
     """Weights, overheads, KV cache and what fits on `gpu`.
 
     `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
-    chooses on that card (offline use, async scheduling on). `utilization` counts for vLLM and SGLang; transformers
+    chooses on that card (offline use, async scheduling on). `kv_dtype_bytes` defaults to 2, or to what vLLM makes of the
+    config's kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers
     may use all of the memory. Raises UsageError for arguments out of range.
     """
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -234,7 +236,7 @@ def plan_memory(
         "block_size": block_size,
         "max_num_batched_tokens": tokens,
         "concurrent_batches": concurrent_batches,
-        "dtype_bytes": kv_dtype_bytes,
+        "dtype_bytes": kv_dtype_bytes or (cache_dtype_bytes(config) if engine == "vllm" else 2),
         "tensor_parallel": tensor_parallel,
         "hybrid_manager": hybrid_manager,
     }

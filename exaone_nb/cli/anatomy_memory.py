@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def register(app: typer.Typer) -> None:
     app.command("note")(note)
 
 
-def _kv_bytes(kv_dtype: str) -> int:
-    sizes = {"auto": 2, "bf16": 2, "fp16": 2, "fp8": 1}
+def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
+    from exaone_nb.anatomy.as_stored import cache_dtype_bytes
+
+    sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
     if kv_dtype.lower() not in sizes:
         raise UsageError(f"No cache type {kv_dtype!r}.", expected=", ".join(sizes))
     return sizes[kv_dtype.lower()]
@@ -78,7 +81,7 @@ def memory(
         context=context,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,
-        kv_dtype_bytes=_kv_bytes(kv_dtype),
+        kv_dtype_bytes=_kv_bytes(kv_dtype, config),
         batched_tokens=batched_tokens,
         utilization=utilization,
         prediction=prediction,
@@ -146,7 +149,7 @@ def speed(
     config = catalog.resolve(model).config()
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
-    size = _kv_bytes(kv_dtype)
+    size = _kv_bytes(kv_dtype, config)
     writing = decode(config, scheme, gpu, batch=batch, context=context, kv_dtype_bytes=size, work=work)
     reading = prefill(config, scheme, gpu, batch=batch, tokens=prompt, kv_dtype_bytes=size, work=work)
     turning = compute_bound_batch(config, scheme, gpu, context=context, work=work) if writing.runs else None
@@ -196,4 +199,4 @@ def note(
     if out is not None:
         write_text(out, text)
     document = {"model": model, "markdown": text, "file": str(out) if out else None}
-    emit(as_json, document, lambda console: print(f"Wrote {out}" if out else text))
+    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))

@@ -198,9 +198,12 @@ def _sizes(config: dict[str, Any]) -> str:
 def _sampling(record: catalog.Record) -> str:
     parts = ["\n".join(f"- {mode['name']}: {mode['switch']}" for mode in record.modes)]
     if settings := record.sampling["settings"]:
-        parts.append(
-            Table(columns(["mode", "temperature", "top_p", "top_k", "remark"]), settings).to_markdown()
-        )
+        rows = [
+            {**entry, **dict(zip(("temperature", "remark"), catalog.sampling_in_words(entry), strict=True))}
+            for entry in settings
+        ]
+        heads = columns(["mode", "temperature", "top_p", "top_k", "remark"])
+        parts.append(Table(heads, rows).to_markdown())
         parts.append(say("Source: {source}.", source=record.sampling["source"]))
     else:
         parts.append(say("No sampling recommendation was found."))

@@ -62,8 +62,12 @@ class Column:
         if isinstance(value, Estimate):
             if value.low is None or value.high is None:
                 return self._number(value.value)
-            low, high = self._number(value.low), self._number(value.high)
-            return say("{value} ({low} to {high})", value=self._number(value.value), low=low, high=high)
+            middle, low, high = (self._number(number) for number in (value.value, value.low, value.high))
+            return (
+                middle
+                if low == middle == high
+                else say("{value} ({low} to {high})", value=middle, low=low, high=high)
+            )
         if isinstance(value, int | float):
             return self._number(value)
         if isinstance(value, list | tuple):
@@ -97,6 +101,11 @@ class Table:
         """True when at least half of the values are numbers or estimates: such columns stand to the right."""
         kinds = [is_number(v) for row in self.rows if (v := column.value(row)) is not None]
         return bool(kinds) and 2 * sum(kinds) >= len(kinds)
+
+    def only(self, names: Iterable[str]) -> Table:
+        """The table with these columns alone, in this order."""
+        by_name = {column.name: column for column in self.columns}
+        return Table([by_name[name] for name in names], self.rows, self.caption)
 
     def without_empty(self) -> Table:
         """The table without the columns in which no row has a value."""
