@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say
@@ -120,7 +119,7 @@ def quantize(
         ignore_memory=ignore_memory,
         unservable=unservable,
         trust_remote_code=trust_remote_code,
-        say=lambda message: print(message, file=sys.stderr, flush=True),
+        say=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:

@@ -11,23 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 from exaone_nb.messages import say
-
-POST_NORM = ("exaone4", "olmo2", "olmo3")
 
 
 def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
     pairs: list[tuple[str, tuple[str, ...]]] = []
-    if config.get("model_type") not in POST_NORM:
-        pairs += [
-            ("input_layernorm", ("q_proj", "k_proj", "v_proj")),
-            ("post_attention_layernorm", ("gate_proj", "up_proj")),
-        ]
+    blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
     if heads_match(config):
         pairs.append(("v_proj", ("o_proj",)))
     pairs.append(("up_proj", ("down_proj",)))
     return pairs
+
+
+def arrangement(config: dict[str, Any]) -> Arrangement:
+    """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
+    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
 
 
 def heads_match(config: dict[str, Any]) -> bool:
@@ -44,14 +45,15 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     if first in allowed and wanted <= set(allowed[first]):
         return ""
     feeds = ", ".join(sorted(wanted))
-    if "norm" in first and config.get("model_type") in POST_NORM:
-        after = say("acts on {part} after its projection, per head and before the rotation", part=first[0])
+    if "norm" in first and not arrangement(config).feeding_norms:
         residual = {
             "post_attention_layernorm": say("attention"),
             "post_feedforward_layernorm": say("the MLP"),
         }
         if first in ("q_norm", "k_norm"):
-            where = after
+            where = say(
+                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+            )
         elif first in residual:
             where = say(
                 "acts on what {part} gives back and is followed by the residual addition",

@@ -18,8 +18,9 @@ from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.quantization.stored import StoredTensor
-from exaone_nb.score.submission import archive
+from exaone_nb.score.submission import archive, load
 from exaone_nb.score.submission.check import check
+from exaone_nb.score.submission.load import boot_in_vllm
 from exaone_nb.score.submission.pack import pack
 
 CONFIG = {
@@ -523,15 +524,26 @@ def test_the_verbs_speak_json_and_exit_with_1(model, tmp_path):
 
 
 @pytest.mark.heavy
-def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path, monkeypatch):
+def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path):
     packed = pack(NANO, tmp_path / "submit.zip")
     report = check(packed.path, load=False, boot=True)
     booted = [f for f in report.findings if f.code == "boot"]
     assert report.passed and [f.level for f in booted] == ["ok", "warning"]
     assert "answers '1 + 1 = 2" in booted[0].text and "0.14.1 on an L4" in booted[1].text
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "90000")  # gibibytes; a GPU would not care
-    (failed,) = [f for f in check(packed.path, load=False, boot=True).findings if f.code == "boot"]
-    assert failed.level == "error" and "does not start" in failed.text and "emory" in failed.text
+    broken = tmp_path / "broken"
+    shutil.copytree(NANO, broken)
+    edit(broken / "config.json", architectures=["NoSuchModel"], model_type="no_such")
+    (failed,) = boot_in_vllm(broken)
+    assert failed.level == "error" and "does not start" in failed.text and "no_such" in failed.text
+
+
+def test_a_boot_with_an_empty_answer_proves_nothing(tmp_path, monkeypatch):
+    outcome = {"text": " \n", "version": "0.14.1", "device": "GPU", "dtype": "bfloat16", "kernel": "unknown"}
+    monkeypatch.setattr(load, "run_apart", lambda *_, **__: outcome)
+    monkeypatch.setattr(load, "has_vllm", lambda: True)
+    assert [f.level for f in boot_in_vllm(tmp_path)] == ["warning"]
+    outcome["text"] = "2"
+    assert [f.level for f in boot_in_vllm(tmp_path)] == ["ok"]
 
 
 @pytest.mark.heavy
