@@ -29,7 +29,7 @@ from exaone_nb.score.samples import find_samples, read_rows
 from exaone_nb.score.settings import Settings
 
 COMMAND_LINE = (
-    "from exaone_nb.score.backends import import_vllm_backend as prepare; prepare(); "
+    "from exaone_nb.score.lm_eval_adapter import vllm_module as prepare; prepare(); "
     "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"
 )
 

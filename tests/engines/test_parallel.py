@@ -2,6 +2,7 @@
 
 import contextlib
 import types
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,12 +83,21 @@ def test_several_copies_need_the_server():
         copies_note(1, 3, False)
 
 
-def test_scoring_hands_both_to_lm_eval(monkeypatch):
+def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     seen = {}
-    monkeypatch.setattr(backends, "_vllm_class", lambda: lambda **arguments: seen.update(arguments))
+    made = SimpleNamespace(model=None)
+    monkeypatch.setattr(
+        backends.lm_eval_adapter, "vllm_class", lambda: lambda **arguments: seen.update(arguments) or made
+    )
     monkeypatch.setattr(backends, "_require_gpus", lambda settings: None)
     names = dict.fromkeys(("LIMIT", "MAX_MODEL_LEN"), 8) | {
-        **{"BACKEND": "vllm", "THINKING": False, "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3}
+        **{
+            "BACKEND": "vllm",
+            "DTYPE": "auto",
+            "THINKING": False,
+            "TENSOR_PARALLEL_SIZE": 2,
+            "DATA_PARALLEL_SIZE": 3,
+        }
     }
     source = cell("07", "settings = Settings(")
     exec(
@@ -95,8 +105,12 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch):
         names | {"Settings": Settings},
         names,
     )
-    with backends.opened("model", names["settings"]):
+    monkeypatch.setattr(backends, "capability", lambda: 7.5)
+    (tmp_path / "config.json").write_text('{"model_type": "exaone4", "dtype": "bfloat16"}', encoding="utf-8")
+    with backends.opened(tmp_path, names["settings"]):
         pass
+    # A T4 has no bfloat16, and scoring takes the same share of its memory as measuring does.
+    assert (seen["dtype"], seen["gpu_memory_utilization"]) == ("float16", 0.85)
     assert (seen["tensor_parallel_size"], seen["data_parallel_size"]) == (2, 3)
 
 
@@ -107,7 +121,7 @@ def test_copies_for_scoring_that_no_gpu_can_hold_are_refused_at_once(monkeypatch
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(backends, "_vllm_class", lambda: pytest.fail("the engine was started"))
+    monkeypatch.setattr(backends.lm_eval_adapter, "vllm_class", lambda: pytest.fail("the engine was started"))
     with (
         pytest.raises(WorkbookError, match="need 4 GPUs; this machine has 1"),
         backends.opened("model", Settings(tensor_parallel_size=2, data_parallel_size=2)),
