@@ -18,7 +18,7 @@ def answered(status: int, code: str = "", message: str = "") -> Exception:
     """What the client raises when the hub answers with this status and these headers."""
     headers = {"X-Error-Code": code, "X-Error-Message": message} if code or message else {}
     request = httpx.Request("GET", "https://huggingface.co/api/models/ORG/NAME")
-    with pytest.raises(Exception) as caught:  # noqa: B017
+    with pytest.raises(Exception) as caught:
         hf_raise_for_status(httpx.Response(status, headers=headers, request=request))
     return caught.value
 

@@ -15,6 +15,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization, stored_tensors
+from exaone_nb.quantization.effects import cache_bytes
 from exaone_nb.quantization.nearest import neediest
 
 
@@ -51,3 +52,9 @@ def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[
     ]
     stored += cache_scales(config, specs, quantization.kv_cache, dtype)
     return name, replace(plain, shards=tuple(write_plan(stored, SHARD)))
+
+
+def cache_dtype_bytes(config: dict[str, Any]) -> int:
+    """Bytes of one cached value in today's vLLM, which follows the config's kv_cache_scheme."""
+    quantization = read_quantization(config)
+    return cache_bytes(quantization.kv_cache) if quantization else 2

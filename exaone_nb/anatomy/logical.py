@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,16 +115,3 @@ def _bits(module: str, quantization: Quantization | None) -> int | None:
     if scheme is None and len(quantization.groups) == 1:
         scheme = quantization.groups[0][0]
     return scheme.weights.num_bits if scheme and scheme.weights else None
-
-
-def total_logical(entries: Iterable[Any], config: dict[str, Any] | None) -> int | None:
-    """Logical parameters of a set of entries, None when one of them is packed in a way the config does not tell."""
-    quantization = read_quantization(config)
-    expected = expectations(config) if is_known(config) else {}
-    total = 0
-    for entry in entries:
-        count = logical_elements(entry, quantization, expected.get(entry.name))
-        if count is None:
-            return None
-        total += count
-    return total

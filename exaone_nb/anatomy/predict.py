@@ -45,11 +45,6 @@ class Prediction:
         return sum(shard.data_bytes for shard in self.shards)
 
     @property
-    def header_bytes(self) -> int:
-        """Length fields and headers of all files."""
-        return self.file_bytes - self.data_bytes
-
-    @property
     def file_bytes(self) -> int:
         """Bytes of all safetensors files together."""
         return sum(shard.file_bytes for shard in self.shards)

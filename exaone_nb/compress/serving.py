@@ -15,7 +15,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
-from exaone_nb.quantization.effects import cache_finding
+from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.serving import Verdict, serve
 
@@ -61,7 +61,8 @@ def _with_room(plan: Plan, verdict: Verdict, machine: Machine, gpu: str = "") ->
 def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
     """("no", why) when not one token fits beside the weights; ("yes", the longest context) when not all of it does."""
     try:
-        memory = plan_memory(plan.config, "BF16", gpu, prediction=plan.prediction)
+        cache = cache_bytes(plan.recipe.kv_cache)
+        memory = plan_memory(plan.config, "BF16", gpu, prediction=plan.prediction, kv_dtype_bytes=cache)
     except WorkbookError as error:
         return "unknown", say("its memory cannot be computed: {why}", why=error.got)
     if memory.left_for_cache <= 0 or memory.longest_for_one <= 0:

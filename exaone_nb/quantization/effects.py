@@ -12,6 +12,7 @@ from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import Quantization
+from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.schemes import QuantArgs
 
 # The version that quantizes here; a test holds it against requirements/.
@@ -85,13 +86,13 @@ def order_findings(quantization: Quantization) -> list[Finding]:
     return found
 
 
-def cache_finding(kv_cache: dict[str, Any], engine: str) -> Finding:
+def cache_finding(kv_cache: dict[str, Any], engine: str = TODAY) -> Finding:
     """What an engine does with the scales of a kv_cache_scheme."""
     args = QuantArgs.read(kv_cache)
     # vLLM 0.14.1 refuses only what is neither float nor 8 bits wide; 0.32 refuses all but 8-bit floats (tried).
     wrong = (args.type != "float", args.num_bits != 8)
-    refused = all(wrong) if engine == "0.14.1" else any(wrong)
-    if engine == "0.14.1":
+    refused = all(wrong) if engine == JUDGE else any(wrong)
+    if engine == JUDGE:
         refused = refused or args.strategy != "tensor" or not args.symmetric
     if refused:
         text = say("vLLM {engine} refuses this KV cache: {what}.", engine=engine, what=args.sentence())
@@ -107,3 +108,8 @@ def cache_finding(kv_cache: dict[str, Any], engine: str) -> Finding:
         return Finding("note", "kv-cache", text, where=f"vLLM {engine}")
     text = say("vLLM {engine} does not use the KV-cache scales: {why}.", engine=engine, why=row["why"])
     return Finding("no-op", "kv-cache-ignored", text, say("Leave it out for that server."), f"vLLM {engine}")
+
+
+def cache_bytes(kv_cache: dict[str, Any] | None, engine: str = TODAY) -> int:
+    """Bytes of one value in the KV cache under `--kv-cache-dtype auto`: 1 where the engine follows a kv_cache_scheme."""
+    return 1 if kv_cache and cache_finding(kv_cache, engine).level == "note" else 2

@@ -9,7 +9,7 @@ hackathon's lecture stands beside them (data/kernel_support_lecture.csv).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -186,11 +186,8 @@ def runs_as(scheme_name: str, machine: Machine) -> str:
     A name that is no preset (a mixed recipe's "W8A16, W4A16", say) is answered part by part.
     """
     parts = [part.strip() for part in scheme_name.split(",")]
-    known = [part.upper() in SCHEMES for part in parts]
-    return ", ".join(
-        (support(part, machine).runs_as or part) if is_known else part
-        for part, is_known in zip(parts, known, strict=True)
-    )
+    made = [support(part, machine).runs_as if part.upper() in SCHEMES else "" for part in parts]
+    return ", ".join(other or part for part, other in zip(parts, made, strict=True))
 
 
 def split_problem(module: str, shape: tuple[int, int], scheme: Scheme, parts: int, by_inputs: bool) -> str:
@@ -212,8 +209,3 @@ def split_problem(module: str, shape: tuple[int, int], scheme: Scheme, parts: in
         module=module, side=side, what=say("inputs") if by_inputs else say("outputs"), parts=parts,
         each=side / parts / unit, unit=unit,
     )  # fmt: skip
-
-
-def worst(found: Iterable[Support]) -> Support | None:
-    """The support of a mixed checkpoint: "no" before "unknown" before "yes"; None for an empty list."""
-    return min(found, key=lambda one: ("no", "unknown", "yes").index(one.answer), default=None)

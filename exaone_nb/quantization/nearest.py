@@ -16,8 +16,6 @@ def nearest_preset(scheme: Scheme) -> str:
     All arguments must be equal, but weight-only integers may have groups of any size, or one scale per channel: those
     are one kind of kernel, and `kernels` knows which sizes it takes.
     """
-    if scheme.name in SCHEMES and SCHEMES[scheme.name].same_numbers(scheme):
-        return scheme.name
     mine = scheme.weights
     if mine is None:
         return ""

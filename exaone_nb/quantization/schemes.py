@@ -167,9 +167,7 @@ class Scheme:
 
     @property
     def label(self) -> str:
-        """A short name: the preset's, or widths with what sets it apart, such as "W4A16 g64" or "W4A16 per tensor"."""
-        if self.name in SCHEMES:
-            return self.name
+        """A short name: the preset's (W8A8 for INT8, which is the same), or widths with what sets it apart, such as "W4A16 g64" or "W4A16 per tensor"."""
         for preset in SCHEMES.values():
             if self.same_numbers(preset):
                 return preset.name

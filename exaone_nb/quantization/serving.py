@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.kernels import TODAY, support, worst
+from exaone_nb.quantization.kernels import TODAY, support
 from exaone_nb.quantization.loading import obstacles
 
 
@@ -34,10 +34,10 @@ def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = 
     for index, scheme in made.used.items():
         shapes = {m.name: m.shape for m in made.members(index)}
         by_label.setdefault(scheme.label, support(scheme, machine, engine, shapes))
-    decides = worst(by_label.values())
-    if decides is None:
+    if not by_label:
         return Verdict(where, "yes", say("nothing is quantized"))
-    label = next(label for label, one in by_label.items() if one is decides)
+    # Of several schemes the one that runs least decides.
+    label, decides = min(by_label.items(), key=lambda pair: ("no", "unknown", "yes").index(pair[1].answer))
     if decides.answer == "no":
         return Verdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
     doubts = [finding.text for finding in found]

@@ -103,11 +103,3 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         add("weight_packed", "U8", (rows, columns // 2))
         add("weight_scale", args.scale_dtype, scales)
     return found
-
-
-def bits_per_weight(scheme: Scheme) -> float:
-    """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
-    if scheme.weights is None:
-        return 16.0
-    side = 1 << 14
-    return sum(tensor.bytes for tensor in stored_linear("m", (side, side), scheme, "BF16")) * 8 / side**2

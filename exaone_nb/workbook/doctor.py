@@ -33,13 +33,8 @@ SHOWN_SCHEMES = (
     "MXFP4", "MXFP8",
 )  # fmt: skip
 HANGUL_FONTS = (
-    "NanumGothic",
-    "NanumBarunGothic",
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "Malgun Gothic",
-    "AppleGothic",
-)
+    "NanumGothic", "NanumBarunGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,25 +135,29 @@ def _packages(has_gpu: bool) -> Requirement:
 
 
 def _memory(cpu: Machine) -> Requirement:
+    remedies = (
+        say("Nano needs 6 GB. Close programs, or use a larger machine."),
+        say("Nano fits. For the 1.2B on a CPU have 16 GB."),
+    )
     found = say("{gb:.1f} GB", gb=cpu.memory_bytes / GB)
-    if cpu.memory_bytes < LEAST_MEMORY:
-        remedy = say("Nano needs 6 GB. Close programs, or use a larger machine.")
-        return Requirement("memory", "FAIL", found, remedy)
-    if cpu.memory_bytes < GOOD_MEMORY:
-        return Requirement("memory", "WARN", found, say("Nano fits. For the 1.2B on a CPU have 16 GB."))
-    return Requirement("memory", "OK", found)
+    return _amount("memory", cpu.memory_bytes, found, LEAST_MEMORY, GOOD_MEMORY, remedies)
 
 
 def _disk() -> Requirement:
+    remedies = (
+        say("Free some space: a run on nano writes about 0.2 GB."),
+        say("Enough for nano. The 1.2B and its checkpoints need 10 GB."),
+    )
     free = shutil.disk_usage(ROOT).free
-    found = say("{gb:.1f} GB free", gb=free / GB)
-    if free < LEAST_DISK:
-        return Requirement("disk", "FAIL", found, say("Free some space: a run on nano writes about 0.2 GB."))
-    if free < GOOD_DISK:
-        return Requirement(
-            "disk", "WARN", found, say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
-        )
-    return Requirement("disk", "OK", found)
+    return _amount("disk", free, say("{gb:.1f} GB free", gb=free / GB), LEAST_DISK, GOOD_DISK, remedies)
+
+
+def _amount(
+    name: str, bytes_: int, found: str, least: int, good: int, remedies: tuple[str, str]
+) -> Requirement:
+    if bytes_ < least:
+        return Requirement(name, "FAIL", found, remedies[0])
+    return Requirement(name, "OK", found) if bytes_ >= good else Requirement(name, "WARN", found, remedies[1])
 
 
 def _gpu_check(gpu: Machine | None) -> Requirement:
@@ -227,18 +226,16 @@ def korean_font() -> str:
     """
     from matplotlib import font_manager
 
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    if found := next((name for name in HANGUL_FONTS if name in known), ""):
-        return found
-    cached = {font.fname for font in font_manager.fontManager.ttflist}
-    hints = tuple(name.replace(" ", "").lower() for name in HANGUL_FONTS)
-    for path in font_manager.findSystemFonts():
-        if path not in cached and Path(path).name.lower().replace("-", "").startswith(
-            (*hints, "notosanscjk")
-        ):
-            font_manager.fontManager.addfont(path)
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in HANGUL_FONTS if name in known), "")
+    def known() -> str:
+        names = {font.name for font in font_manager.fontManager.ttflist}
+        return next((name for name in HANGUL_FONTS if name in names), "")
+
+    if not known():
+        hints = (*(name.replace(" ", "").lower() for name in HANGUL_FONTS), "notosanscjk")
+        for path in font_manager.findSystemFonts():
+            if Path(path).name.lower().replace("-", "").startswith(hints):
+                font_manager.fontManager.addfont(path)
+    return known()
 
 
 def _browser() -> Requirement:

@@ -12,7 +12,7 @@ from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.matching import matches
 from exaone_nb.quantization.schemes import SCHEMES, QuantArgs, find_scheme
-from exaone_nb.quantization.stored import bits_per_weight
+from exaone_nb.quantization.stored import stored_linear
 
 SMALL, LARGE = resolve("EXAONE-4.0-1.2B").config(), resolve("EXAONE-4.0-32B").config()
 
@@ -208,6 +208,12 @@ def test_malformed_arguments_are_refused_by_field(change, message):
     with pytest.raises(WorkbookError) as caught:
         QuantArgs.read(good | change)
     assert message in str(caught.value)
+
+
+def bits_per_weight(scheme) -> float:
+    """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
+    side = 1 << 14
+    return sum(tensor.bytes for tensor in stored_linear("m", (side, side), scheme, "BF16")) * 8 / side**2
 
 
 def test_bits_per_weight():

@@ -13,9 +13,10 @@ from exaone_nb.engines.environment import has_gpu, has_vllm
 from exaone_nb.engines.options import context_limit
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import Finding
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 TIMEOUT_SECONDS = 20 * 60  # the server's own limit
 MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
@@ -65,7 +66,7 @@ def load_offline(folder: Path, *, trust_remote_code: bool = False) -> list[Findi
                 say("Use the base model's template, unless you changed it on purpose."),
             )
         )
-    if not any(finding.level == "fail" for finding in found):
+    if not any(finding.level == "error" for finding in found):
         answer = outcome["text"][:60]
         found.append(
             ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
