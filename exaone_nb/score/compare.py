@@ -126,19 +126,14 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    seed: int = 0,
-    different_prompts: bool = False,
+    **options: Any,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method."""
+    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+
+    `options` are those of `compare`.
+    """
     found = [
-        compare(
-            base[task],
-            items,
-            names=(base_name, name),
-            alpha=alpha,
-            seed=seed,
-            different_prompts=different_prompts,
-        )
+        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
         for name, by_task in candidates.items()
         for task, items in by_task.items()
         if task in base
