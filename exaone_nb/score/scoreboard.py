@@ -17,7 +17,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.score.candidates import Candidate, Candidates, measured, read_candidates
+from exaone_nb.score.candidates import BoardCandidate, Candidates, measured, read_candidates
 from exaone_nb.score.pareto import dominated_by, share_on_front
 from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
@@ -180,7 +180,7 @@ def _remarks(candidates: Candidates, paired: bool) -> list[str]:
     return remarks
 
 
-def _mean_accuracy(candidate: Candidate) -> float:
+def _mean_accuracy(candidate: BoardCandidate) -> float:
     """Plain mean over tasks, every task counting the same."""
     return float(np.mean([result["value"] for result in candidate.tasks.values()]))
 
