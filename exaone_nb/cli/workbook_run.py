@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def run(
         )
     except KeyboardInterrupt as stop:
         progress.close()
-        print("Stopped. What finished is kept; the same command continues.", file=sys.stderr)
+        tell("Stopped. What finished is kept; the same command continues.")
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         progress.close()

@@ -98,26 +98,18 @@ def check_prompt(
         checks = [PromptCheck(True, say("The chat template is applied."))]
     elif has_template(tokenizer):
         checks = [
-            PromptCheck(
-                False,
-                say("No chat template was applied: the model does not know that it is being asked."),
-            )
+            _wrong(say("No chat template was applied: the model does not know that it is being asked."))
         ]
     else:
         checks = [
-            PromptCheck(
-                False,
-                say("The tokenizer has no chat template: the model sees bare text and goes on writing it."),
+            _wrong(
+                say("The tokenizer has no chat template: the model sees bare text and goes on writing it.")
             )
         ]
     bos = getattr(tokenizer, "bos_token_id", None)
     if bos is not None and list(ids[:2]) == [bos, bos]:
-        checks.append(
-            PromptCheck(
-                False,
-                say("Two beginning-of-text tokens: the template wrote one and the tokenizer added another."),
-            )
-        )
+        doubled = say("Two beginning-of-text tokens: the template wrote one and the tokenizer added another.")
+        checks.append(_wrong(doubled))
     return [*checks, _think_block(tokenizer, text, thinking)] if templated else checks
 
 
@@ -127,10 +119,10 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     if not any(thoughts):
         return []
     if any(thought and thought in text for thought in thoughts):
-        found = say("An earlier answer still carries its thoughts, and the template passes them on.")
-    else:
-        found = say("An earlier answer still carries its thoughts; this template drops them, others do not.")
-    return [PromptCheck(False, found)]
+        return [_wrong(say("An earlier answer still carries its thoughts, and the template passes them on."))]
+    return [
+        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others do not."))
+    ]
 
 
 def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> list[PromptCheck]:
@@ -141,22 +133,19 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
     checks = []
     if thinking and 0 < answer < ROOM_FOR_THOUGHT:
         checks.append(
-            PromptCheck(
-                False,
-                say("Thinking with {limit} tokens will cut most answers; allow thousands.", limit=answer),
-            )
+            _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
         )
-    fields = {"longest": longest, "answer": answer, "context": context}
-    if longest + answer > context:
-        remark = say(
-            "Longest prompt {longest} + answer {answer} tokens do not fit into max_model_len {context}.",
-            **fields,
-        )
-        return [*checks, PromptCheck(False, remark)]
-    remark = say(
-        "Longest prompt {longest} + answer {answer} tokens fit into max_model_len {context}.", **fields
+    fits = longest + answer <= context
+    verb = say("fit") if fits else say("do not fit")
+    room = say(
+        "Longest prompt {longest} + answer {answer} tokens {fit} into max_model_len {context}.",
+        **{"longest": longest, "answer": answer, "fit": verb, "context": context},
     )
-    return [*checks, PromptCheck(True, remark)]
+    return [*checks, PromptCheck(fits, room)]
+
+
+def _wrong(text: str) -> PromptCheck:
+    return PromptCheck(False, text)
 
 
 def _think_block(tokenizer: Any, text: str, thinking: bool) -> PromptCheck:
@@ -164,21 +153,17 @@ def _think_block(tokenizer: Any, text: str, thinking: bool) -> PromptCheck:
     end = text.rstrip()
     opened, closed = end.endswith(THINK_OPEN), end.endswith(THINK_CLOSE)
     if thinking and not knows:
-        return PromptCheck(
-            False, say("Reasoning was asked for, but the template does not know enable_thinking.")
-        )
+        return _wrong(say("Reasoning was asked for, but the template does not know enable_thinking."))
     if thinking and opened:
         return PromptCheck(True, say("Reasoning is on; the prompt opens a think block."))
     if thinking and _model_opens_block(tokenizer):
         return PromptCheck(True, say("Reasoning is on; the model opens its think block itself."))
     if thinking:
-        return PromptCheck(False, OPENS_NOTHING)
+        return _wrong(OPENS_NOTHING)
     if opened:
-        return PromptCheck(False, say("The prompt opens a think block although reasoning is off."))
+        return _wrong(say("The prompt opens a think block although reasoning is off."))
     if knows and not closed:
-        return PromptCheck(
-            False, say("Reasoning is off, but the prompt does not close an empty think block.")
-        )
+        return _wrong(say("Reasoning is off, but the prompt does not close an empty think block."))
     return PromptCheck(True, say("Reasoning is off, and the prompt leaves no think block open."))
 
 

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 from exaone_nb import catalog
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, has_gpu
-from exaone_nb.engines.options import vllm_arguments
+from exaone_nb.engines.options import choose_dtype, vllm_arguments
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
+from exaone_nb.quantization import kernels
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.nearest import presets_of
 from exaone_nb.score import lm_eval_adapter
 from exaone_nb.score.settings import Settings
 
@@ -81,38 +85,43 @@ def _open_vllm(model: str, settings: Settings, common: dict[str, Any]) -> Any:
     if settings.data_parallel_size > 1:
         _require_gpus(settings)
     made = lm_eval_adapter.vllm_class()
-    config = catalog.read_config(Path(model, "config.json"))
-    shared, _ = vllm_arguments(config, capability(), dtype=settings.dtype)
-    return made(
-        pretrained=model,
-        max_model_len=settings.max_model_len,
-        seed=settings.seed,
+    arguments, _ = vllm_arguments(_config(model), capability(), dtype=settings.dtype)
+    arguments |= {
+        "max_model_len": settings.max_model_len,
+        "seed": settings.seed,
         # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.
-        batch_size=1_000_000,
-        disable_log_stats=True,
-        use_tqdm_on_load=False,
-        **common,
-        **_thinking(settings),
-        **{
-            **shared,
-            "tensor_parallel_size": settings.tensor_parallel_size,
-            "data_parallel_size": settings.data_parallel_size,
-            **settings.engine,
-        },
-    )
+        "batch_size": 1_000_000,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "data_parallel_size": settings.data_parallel_size,
+    }
+    return made(pretrained=model, **common, **_thinking(settings), **(arguments | settings.engine))
 
 
 def _open_hf(model: str, settings: Settings, common: dict[str, Any]) -> Any:
-    return lm_eval_adapter.hf_class()(
-        pretrained=model,
-        max_length=settings.max_model_len,
-        dtype=settings.dtype,
-        batch_size=settings.batch_size,
-        **({} if has_gpu() else {"device": "cpu"}),
-        **common,
-        **_thinking(settings),
-        **settings.engine,
-    )
+    made = lm_eval_adapter.hf_class()
+    device = {} if has_gpu() else {"device": "cpu"}
+    arguments = {
+        "max_length": settings.max_model_len,
+        "dtype": choose_dtype(_config(model), capability(), settings.dtype)[0],
+        "batch_size": settings.batch_size,
+    }
+    return made(pretrained=model, **device, **common, **_thinking(settings), **(arguments | settings.engine))
+
+
+def _config(model: str) -> dict[str, Any]:
+    return catalog.read_config(Path(model) / "config.json")
+
+
+def runs_as(model: str | Path, settings: Settings) -> str:
+    """The scheme that vLLM makes of a quantized model on this machine, where it is another than the file's; else ""."""
+    if settings.backend != "vllm":
+        return ""
+    quantization = read_quantization(_config(str(model)))
+    stored = ", ".join(dict.fromkeys(name for name, _ in presets_of(quantization) if name))
+    found = kernels.runs_as(stored, this_machine())
+    return found if found != stored else ""
 
 
 def _open_server(model: str, settings: Settings, common: dict[str, Any]) -> Any:
@@ -183,6 +192,6 @@ def _require_gpus(settings: Settings) -> None:
 def _close_vllm(lm: Any) -> None:
     """Give the engine's memory back, so that the next model of the same process finds it free."""
     engine, lm.model = lm.model, None
-    if engine is not None:  # several copies live in Ray's workers, and end there
+    if hasattr(engine, "llm_engine"):  # several copies live in Ray's workers, and end there
         vllm_adapter.end(engine)
         vllm_adapter.release()

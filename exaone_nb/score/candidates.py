@@ -15,6 +15,7 @@ import numpy as np
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
+from exaone_nb.score.evaluate import fingerprint, measured
 from exaone_nb.statistics.estimate import Estimate
 
 SPEED_LABEL = "per_token"
@@ -22,7 +23,7 @@ AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BoardCandidate:
     """The measurements of one recipe, as the result files hold them. `tasks` maps a task to its accuracy result."""
 
     recipe: str
@@ -53,11 +54,9 @@ class Candidate:
     @property
     def unusable_answers(self) -> int:
         """Answers that were cut, empty or unreadable, over all tasks."""
-        kinds = ("truncated", "empty", "unparsable")
+        outcomes = [result["details"].get("outcomes", {}) for result in self.tasks.values()]
         return sum(
-            int(result["details"].get("outcomes", {}).get(kind, 0))
-            for result in self.tasks.values()
-            for kind in kinds
+            int(found.get(kind, 0)) for found in outcomes for kind in ("truncated", "empty", "unparsable")
         )
 
 
@@ -67,7 +66,7 @@ class Candidates:
 
     baseline: str
     tasks: tuple[str, ...]
-    found: dict[str, Candidate]
+    found: dict[str, BoardCandidate]
     remarks: tuple[str, ...] = ()
 
     def correctness(self, task: str) -> tuple[np.ndarray, bool]:
@@ -97,24 +96,17 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
     if absent:
         raise WorkbookError(
             say("This run has no results for {axes}.", axes=", ".join(absent)),
-            expected=say(
-                "results that chapter {chapters} writes into {run}/results.",
-                chapters=", ".join(AXES[axis] for axis in absent),
-                run=run.path.name,
-            ),
-            remedy=say("Run: {command}", command=_command(run, absent)),
+            expected=say("one result file per candidate and axis in {run}/results.", run=run.path.name),
+            remedy=_remedy(run, absent),
         )
     everyone = sorted(set(sizes) | set(speeds) | set(scores), key=lambda name: (name != baseline, name))
     missing = {name: [axis for axis, results in axes.items() if name not in results] for name in everyone}
     complete = [name for name in everyone if not missing[name]]
     if baseline not in complete:
+        others = ", ".join(complete) or say("no complete candidate")
+        remedy = say("Name another base; this run has {names}.", names=others)
         if baseline in missing:
-            remedy = say("Run: {command}", command=_command(run, missing[baseline]))
-        else:
-            remedy = say(
-                "Name another base; this run has {names}.",
-                names=", ".join(complete) or say("no complete candidate"),
-            )
+            remedy = _remedy(run, missing[baseline])
         raise WorkbookError(
             say("The base {name!r} has not been measured on every axis.", name=baseline),
             expected=say("bytes, speed and accuracy of the model that everything is compared with."),
@@ -122,48 +114,45 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
         )
     remarks = [
         say(
-            "{name} is left out: no {axes}. Make it with: {command}",
-            name=name,
-            axes=", no ".join(lacking),
-            command=_command(run, lacking),
+            "{name} is left out: no {axes}. {remedy}",
+            name=n,
+            axes=", no ".join(axes),
+            remedy=_remedy(run, axes),
         )
-        for name, lacking in missing.items()
-        if lacking
+        for n, axes in missing.items()
+        if axes
     ]
     for name in complete:
         _refuse_stale(run, name, sizes[name], scores[name])
     shared = [task for task in scores[baseline] if all(task in scores[name] for name in complete)]
     for task in sorted({task for name in complete for task in scores[name]} - set(shared)):
-        lacking = [name for name in complete if task not in scores[name]]
+        lacking = ", ".join(name for name in complete if task not in scores[name])
         remarks.append(
-            say("Task {task} is left out: {names} was not scored on it.", task=task, names=", ".join(lacking))
+            say("Task {task} is left out: {names} was not scored on it.", task=task, names=lacking)
         )
     if not shared:
         raise WorkbookError(
             say("No task was scored for every candidate."),
-            remedy=say("Run: {command}", command=_command(run, ["accuracy"])),
+            remedy=_remedy(run, ["accuracy"]),
         )
     remarks += _mixed({n: {**scores[n], "": speeds[n]} for n in complete}, shared, baseline)
     return Candidates(
         baseline=baseline,
         tasks=tuple(shared),
         found={
-            name: Candidate(name, sizes[name], speeds[name], {task: scores[name][task] for task in shared})
+            name: BoardCandidate(
+                name, sizes[name], speeds[name], {task: scores[name][task] for task in shared}
+            )
             for name in complete
         },
         remarks=tuple(remarks),
     )
 
 
-def measured(result: dict[str, Any]) -> Estimate:
-    """A result file's value with its interval."""
-    low, high = result["interval"] or (None, None)
-    return Estimate(result["value"], low, high, int(result.get("n") or 0))
-
-
-def _command(run: RunFolder, axes: Iterable[str]) -> str:
+def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
     """The command that measures these axes."""
-    return f"exaone-nb run {' '.join(AXES[axis] for axis in axes)} --out {run.path.name}"
+    chapters = " ".join(AXES[axis] for axis in axes)
+    return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.path.name)
 
 
 def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[str, dict[str, Any]]) -> None:
@@ -175,63 +164,50 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
     if actual != size["value"]:
         raise WorkbookError(
             say(
-                "The bytes of {name} were measured on another checkpoint: {before:,}, now {now:,}.",
+                "{name} has {now:,} bytes now, and {then:,} were measured.",
                 name=name,
-                before=size["value"],
                 now=actual,
+                then=size["value"],
             ),
-            remedy=say("Run: {command}", command=_command(run, AXES)),
+            remedy=_remedy(run, AXES),
         )
-    from exaone_nb.score.evaluate import fingerprint
-
     current = fingerprint(folder)
     for task, result in scores.items():
         scored = result["details"].get("model_fingerprint")
         if scored and scored != current:
             raise WorkbookError(
                 say(
-                    "{task} was scored on another checkpoint {name} than the one that is there now.",
+                    "{task} was scored on another {name} than the one that is there now.",
                     task=task,
                     name=name,
                 ),
                 expected=say("scores of the checkpoints in this run."),
-                remedy=say("Run: {command}", command=_command(run, ["speed", "accuracy"])),
+                remedy=_remedy(run, ["speed", "accuracy"]),
             )
 
 
 def _mixed(results: dict[str, dict[str, Any]], tasks: list[str], baseline: str) -> list[str]:
-    """Measurements that were taken differently and so do not compare."""
-    remarks = []
+    """Remarks on speeds that were taken differently. Raises WorkbookError for scores that do not compare."""
+
+    def odd(task: str, key: str) -> str:
+        values = {name: result[task]["details"].get(key) for name, result in results.items()}
+        return ", ".join(name for name, value in values.items() if value != values[baseline])
+
+    scored = {"metric": say("metric"), "task_version": say("version"), "num_fewshot": say("few-shot setting")}
     for task in tasks:
-        for key, what in (
-            ("metric", say("metric")),
-            ("task_version", say("version")),
-            ("num_fewshot", say("few-shot setting")),
-        ):
-            values = {name: result[task]["details"].get(key) for name, result in results.items()}
-            odd = [name for name, value in values.items() if value != values[baseline]]
-            if odd:
+        for key, what in scored.items():
+            if names := odd(task, key):
+                fields = {"task": task, "what": what, "names": names, "base": baseline}
                 raise WorkbookError(
-                    say(
-                        "{task} was scored with another {what} for {names} than for {base}.",
-                        task=task,
-                        what=what,
-                        names=", ".join(odd),
-                        base=baseline,
-                    ),
+                    say("{task} was scored with another {what} for {names} than for {base}.", **fields),
                     expected=say("one metric, version and few-shot setting for all candidates."),
                     remedy=say("Score them again with the same settings: exaone-nb run 07 --force"),
                 )
-    for key in ("engine", "device", "batch"):
-        values = {name: result[""]["details"].get(key) for name, result in results.items()}
-        odd = [name for name, value in values.items() if value != values[baseline]]
-        if odd:
-            remarks.append(
-                say(
-                    "Speed was measured with another {what} for {names} than for {base}: compare with care.",
-                    what=key,
-                    names=", ".join(odd),
-                    base=baseline,
-                )
-            )
-    return remarks
+    timed = {"engine": say("engine"), "device": say("device"), "batch": say("batch")}
+    return [
+        say(
+            "Speed was measured with another {what} for {names} than for {base}: compare with care.", **fields
+        )
+        for key, what in timed.items()
+        if (fields := {"what": what, "names": odd("", key), "base": baseline})["names"]
+    ]

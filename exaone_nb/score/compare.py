@@ -60,37 +60,28 @@ class Comparison:
     @property
     def words(self) -> str:
         """The verdict with its evidence, in sentences."""
-        c, d, changed = self, self.difference, _change(self)
-        if c.verdict == "identical" and c.discordant is not None:
-            bound = 100 * (d.high or 0)
-            return say(
-                "{changed} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
-                changed=changed,
-                n=c.n,
-                bound=bound,
-            )
-        if c.verdict == "identical":
-            return say("{changed} The same value on all {n} items.", changed=changed, n=c.n)
-        fields = {"changed": changed, "n": c.n, "evidence": _evidence(c)}
-        if c.verdict == "better":
-            return say("{changed} Better, and not by chance at n = {n} ({evidence}).", **fields)
-        if c.verdict == "worse":
-            return say("{changed} Worse, and not by chance at n = {n} ({evidence}).", **fields)
-        noise = say("{changed} Within noise at n = {n} ({evidence}).", **fields)
-        return f"{noise} {sensitivity(c)}" if c.discordant is not None else noise
+        fields = {"changed": _change(self), "n": self.n}
+        if self.verdict != "identical":
+            verdict = {"better": say("Better, and not by chance"), "worse": say("Worse, and not by chance")}
+            fields |= {"verdict": verdict.get(self.verdict, say("Within noise")), "evidence": _evidence(self)}
+            told = say("{changed} {verdict} at n = {n} ({evidence}).", **fields)
+            explained = self.verdict == "within noise" and self.discordant is not None
+            return f"{told} {sensitivity(self)}" if explained else told
+        if self.discordant is None:
+            return say("{changed} The same value on all {n} items.", **fields)
+        return say(
+            "{changed} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
+            **fields,
+            bound=100 * (self.difference.high or 0),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; an infinite z (identical answers within each model) becomes null."""
-        document = asdict(self)
+        document = asdict(self) | {"words": self.words}
         for name, interval in (("difference", "interval"), ("recovery", "recovery_interval")):
-            estimate = getattr(self, name)
-            document[name] = estimate and estimate.value
-            document[interval] = (
-                [estimate.low, estimate.high] if estimate and estimate.low is not None else None
-            )
-        if not math.isfinite(self.unpaired_z):
-            document["unpaired_z"] = None
-        return document | {"words": self.words}
+            value, low, high, _ = (document[name] or {"": None, "low": None, "high": None, "n": 0}).values()
+            document |= {name: value, interval: None if low is None else [low, high]}
+        return document | ({} if math.isfinite(self.unpaired_z) else {"unpaired_z": None})
 
 
 def compare(
@@ -112,10 +103,8 @@ def compare(
     x, y = base.values[rows_base], candidate.values[rows_candidate]
     if base.is_perplexity:
         found = _perplexities(base, x, y, base.weights[rows_base], seed)
-    elif base.is_binary and candidate.is_binary:
-        found = _right_or_wrong(x, y, seed)
     else:
-        found = _numbers(x, y, seed)
+        found = _scores(x, y, base.is_binary and candidate.is_binary, seed)
     made = Comparison(
         task=base.task,
         metric=str(base.name),
@@ -137,27 +126,22 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    seed: int = 0,
-    different_prompts: bool = False,
+    **options: Any,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method."""
+    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+
+    `options` are those of `compare`.
+    """
     found = [
-        compare(
-            base[task],
-            items,
-            names=(base_name, name),
-            alpha=alpha,
-            seed=seed,
-            different_prompts=different_prompts,
-        )
+        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
         for name, by_task in candidates.items()
         for task, items in by_task.items()
         if task in base
     ]
     if not found:
         raise WorkbookError(
-            f"{base_name} and {', '.join(candidates) or 'no candidate'} have no task in common.",
-            remedy="Score both on the same tasks: exaone-nb score MODEL --tasks ...",
+            say("{base} and {others} have no task in common.", base=base_name, others=", ".join(candidates)),
+            remedy=say("Score both on the same tasks: exaone-nb score MODEL --tasks ..."),
         )
     corrected = paired.holm([c.p_value for c in found], alpha)
     return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
@@ -174,8 +158,8 @@ def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
             )
     if not found:
         raise WorkbookError(
-            f"There is no accuracy of {recipe!r} in this run.",
-            remedy=f"Run: exaone-nb run 07 --out {run.path.name}",
+            say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
+            remedy=say("Run: exaone-nb run 07 --out {run}", run=run.path.name),
         )
     return found
 
@@ -186,21 +170,28 @@ def averaged(runs: Sequence[ItemScores]) -> ItemScores:
     for other in runs[1:]:
         if (other.task, other.name) != (first.task, first.name) or set(other.keys) != set(first.keys):
             raise WorkbookError(
-                f"{other.source or 'A seed'} has other items than {first.source or 'the first'}.",
-                expected="the same task, metric and items for every seed.",
+                say("{one} has other items than {first}.", one=other.source, first=first.source),
+                expected=say("the same task, metric and items for every seed."),
             )
-        for key, what in SETTINGS.items():
-            a, b = first.settings.get(key), other.settings.get(key)
-            if None not in (a, b) and a != b:
-                raise WorkbookError(
-                    f"The seeds of {first.task} have different {what} ({a} and {b}).",
-                    expected="nothing but the seed to differ.",
-                )
+        if differing := _differing(first, other):
+            raise WorkbookError(
+                say("The seeds of {task} have different {what} ({a} and {b}).", task=first.task, **differing),
+                expected=say("nothing but the seed to differ."),
+            )
     values = []
     for run in runs:
         place = {key: row for row, key in enumerate(run.keys)}
         values.append(run.values[[place[key] for key in first.keys]])
     return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
+
+
+def _differing(one: ItemScores, other: ItemScores) -> dict[str, Any]:
+    """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
+    for key, what in SETTINGS.items():
+        a, b = one.settings.get(key), other.settings.get(key)
+        if None not in (a, b) and a != b:
+            return {"what": what, "a": str(a), "b": str(b)}
+    return {}
 
 
 def _aligned(
@@ -209,64 +200,68 @@ def _aligned(
     """Row numbers of the common items, in the base's order. Raises when the results cannot be compared."""
 
     def refuse(what: str, remedy: str) -> WorkbookError:
-        return WorkbookError(f"{names[0]} and {names[1]} cannot be compared: {what}", remedy=remedy)
+        one, other = names
+        got = say("{one} and {other} cannot be compared: {what}", one=one, other=other, what=what)
+        return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
-        raise refuse(
-            f"{base.task!r} and {candidate.task!r} are different tasks.", "Name results of one task."
-        )
+        tasks = say("{one!r} and {other!r} are different tasks.", one=base.task, other=candidate.task)
+        raise refuse(tasks, say("Name results of one task."))
     if base.name != candidate.name:
-        raise refuse(f"the metrics are {base.name} and {candidate.name}.", "Name one --metric and --filter.")
-    for key, what in SETTINGS.items():
-        a, b = base.settings.get(key), candidate.settings.get(key)
-        if None not in (a, b) and a != b:
-            raise refuse(f"their {what} differ on {base.task} ({a} and {b}).", "Score both the same way.")
+        metrics = say("the metrics are {one} and {other}.", one=str(base.name), other=str(candidate.name))
+        raise refuse(metrics, say("Name one --metric and --filter."))
+    if differing := _differing(base, candidate):
+        settings = say("their {what} differ on {task} ({a} and {b}).", task=base.task, **differing)
+        raise refuse(settings, say("Score both the same way."))
     place = {key: row for row, key in enumerate(candidate.keys)}
     pairs = [(row, place[key]) for row, key in enumerate(base.keys) if key in place]
-    if not pairs:
-        raise refuse(
-            "they have no item in common.", "Score both on the same items (same task data and limit)."
-        )
     if len(pairs) < 2:
-        raise refuse("they have one item in common.", "Score both on more of the same items.")
+        few = say("they have one item in common.") if pairs else say("they have no item in common.")
+        raise refuse(few, say("Score both on the same items (same task data and limit), two at least."))
     changed = sum(
         base.prompts[i] != candidate.prompts[j] for i, j in pairs if base.prompts[i] and candidate.prompts[j]
     )
     if changed and not different_prompts:
+        prompts = say(
+            "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
+            "few-shot examples).",
+            changed=changed,
+            n=len(pairs),
+        )
         raise refuse(
-            f"{changed} of {len(pairs)} items were asked with another prompt "
-            "(chat template, thinking mode, system prompt or few-shot examples).",
-            "Score both the same way; for two model families with their own templates, allow different prompts.",
+            prompts, say("Score both the same way, or allow it (two model families): --different-prompts")
         )
     return [i for i, _ in pairs], [j for _, j in pairs]
 
 
-def _right_or_wrong(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    table = paired.discordant(x, y)
-    n = len(x)
-    difference = paired_difference(x, y, seed=seed)
-    if table.share == 0:
-        # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
-        bound = paired.most_that_could_differ(n)
-        difference = Estimate(0.0, -bound, bound, n)
+def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, Any]:
+    """Means of the same items compared; right-or-wrong items (`binary`) have exact tests."""
+    n, difference = len(x), paired_difference(x, y, seed=seed)
+    recovery = Estimate(float(y.mean() / x.mean()), n=n) if x.any() else None
+    # With a handful of right answers some resamples hold none, and the ratio has no interval.
+    if x.sum() >= 10:
+        recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
+    if binary:
+        table = paired.discordant(x, y)
+        if table.share == 0:
+            # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
+            bound = paired.most_that_could_differ(n)
+            difference = Estimate(0.0, -bound, bound, n)
+        test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
+    else:
+        table = None
+        test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
+    z, p = paired.unpaired_z_of_values(y, x)
     return {
-        **_means(x, y, seed),
+        "base_score": float(x.mean()),
+        "candidate_score": float(y.mean()),
         "difference": difference,
-        "test": "exact McNemar",
-        "p_value": paired.mcnemar_exact(table.only_base, table.only_candidate),
-        **_unpaired(paired.unpaired_z(int(y.sum()), n, int(x.sum()), n)),
+        "test": test,
+        "p_value": p_value,
+        "unpaired_z": z,
+        "unpaired_p": p,
+        "recovery": recovery,
         "discordant": table,
-    }
-
-
-def _numbers(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    return {
-        **_means(x, y, seed),
-        "difference": paired_difference(x, y, seed=seed),
-        "test": "paired permutation",
-        "p_value": paired.sign_flip_test(y - x, seed),
-        **_unpaired(paired.unpaired_z_of_values(y, x)),
-        "discordant": None,
     }
 
 
@@ -278,6 +273,7 @@ def _perplexities(
     mean_x, mean_y = float(x.sum()) / total, float(y.sum()) / total
     before, after = perplexity_of(metric, mean_x), perplexity_of(metric, mean_y)
     change = paired_difference(x, y, weights, seed=seed)
+    z, p = paired.unpaired_z_of_values(x / weights, y / weights)
     low, high = sorted(perplexity_of(metric, mean_x + end) - before for end in (change.low, change.high))
     return {
         "base_score": before,
@@ -285,23 +281,11 @@ def _perplexities(
         "difference": Estimate(after - before, low, high, len(x)),
         "test": "paired permutation",
         "p_value": paired.sign_flip_test(y - x, seed),
-        **_unpaired(paired.unpaired_z_of_values(x / weights, y / weights)),
+        "unpaired_z": z,
+        "unpaired_p": p,
         "recovery": Estimate(before / after, before / (before + high), before / (before + low), len(x)),
         "discordant": None,
     }
-
-
-def _means(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    """Both scores, and the share of the base's that is kept."""
-    recovery = Estimate(float(y.mean() / x.mean()), n=len(x)) if x.any() else None
-    # With a handful of right answers some resamples hold none, and the ratio has no interval.
-    if x.sum() >= 10:
-        recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
-    return {"base_score": float(x.mean()), "candidate_score": float(y.mean()), "recovery": recovery}
-
-
-def _unpaired(z_and_p: tuple[float, float]) -> dict[str, float]:
-    return dict(zip(("unpaired_z", "unpaired_p"), z_and_p, strict=True))
 
 
 def _judged(c: Comparison, alpha: float) -> Comparison:
@@ -315,43 +299,36 @@ def _judged(c: Comparison, alpha: float) -> Comparison:
 
 
 def _change(c: Comparison) -> str:
+    d = c.difference if c.lower_is_better else c.difference * 100
     fields = {
         "task": c.task,
         "base": c.base,
         "candidate": c.candidate,
-        "before": c.base_score,
-        "after": c.candidate_score,
+        "x": c.base_score,
+        "y": c.candidate_score,
     }
+    fields |= {"change": d.value, "low": d.low, "high": d.high}
     if c.lower_is_better:
         return say(
-            "{task}: {base} to {candidate}, {before:.4g} to {after:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
+            "{task}: {base} to {candidate}, {x:.4g} to {y:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
             **fields,
-            **_three(c.difference),
         )
     return say(
-        "{task}: {base} to {candidate}, {before:.4f} to {after:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
+        "{task}: {base} to {candidate}, {x:.4f} to {y:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
         **fields,
-        **_three(c.difference * 100),
     )
 
 
-def _three(estimate: Estimate) -> dict[str, float | None]:
-    return {"change": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
 def _evidence(c: Comparison) -> str:
-    parts = [say("{test} p = {p:.3g}", test=c.test, p=c.p_value)]
+    evidence = say("{test} p = {p:.3g}", test=c.test, p=c.p_value)
     if c.p_holm != c.p_value:
-        parts = [say("{evidence}, {p:.3g} after Holm", evidence=parts[0], p=c.p_holm)]
-    if c.discordant is not None:
-        parts.append(
-            say(
-                "only the base is right on {base} items, only the candidate on {candidate}",
-                base=c.discordant.only_base,
-                candidate=c.discordant.only_candidate,
-            )
-        )
-    return "; ".join(parts)
+        evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=c.p_holm)
+    if c.discordant is None:
+        return evidence
+    return say(
+        "{evidence}; only the base is right on {x} items, only the candidate on {y}",
+        **{"evidence": evidence, "x": c.discordant.only_base, "y": c.discordant.only_candidate},
+    )
 
 
 def sensitivity(c: Comparison, drop: float = NOTABLE_DROP) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +47,21 @@ class Score:
     scores: dict[str, float]
     samples_file: str
     seconds: float
+    runs_as: str = ""
     resumed: bool = False
 
     @classmethod
-    def from_result(cls, result: dict[str, Any]) -> Score:
+    def from_result(cls, result: dict[str, Any], resumed: bool = True) -> Score:
         details = result["details"]
+        kept = ("metric", "outcomes", "scores", "samples_file", "seconds")
         return cls(
             recipe=result["recipe"],
             task=result["label"],
-            metric=details["metric"],
-            estimate=Estimate(result["value"], *result["interval"], n=result["n"]),
+            estimate=measured(result),
             interval_kind=result["interval_kind"],
-            outcomes=details["outcomes"],
-            scores=details["scores"],
-            samples_file=details["samples_file"],
-            seconds=details["seconds"],
-            resumed=True,
+            **{name: details[name] for name in kept},
+            runs_as=details.get("runs_as", ""),
+            resumed=resumed,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -70,6 +69,12 @@ class Score:
         document = asdict(self)
         value, low, high, n = document.pop("estimate").values()
         return document | {"value": value, "n": n, "interval": [low, high]}
+
+
+def measured(result: dict[str, Any]) -> Estimate:
+    """A result file's value with its interval, where it has one."""
+    low, high = result["interval"] or (None, None)
+    return Estimate(result["value"], low, high, int(result.get("n") or 0))
 
 
 def score(
@@ -186,6 +191,7 @@ def _score_one(
                 "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
                 "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
+                "runs_as": backends.runs_as(place, settings),
                 "seconds": seconds,
                 "loading_seconds": loading,
                 "scored_together": list(names),
@@ -194,7 +200,7 @@ def _score_one(
         )
     report(f"{recipe}: done in {seconds:.1f} s")
     found = {r["label"]: r for r in run.read_results(KIND) if r["recipe"] == recipe}
-    return [replace(Score.from_result(found[name]), resumed=False) for name in names]
+    return [Score.from_result(found[name], resumed=False) for name in names]
 
 
 def _write_lm_eval_files(

@@ -63,11 +63,6 @@ def require(path: str) -> Any:
         ) from error
 
 
-def prepare() -> None:
-    """Set what the engines need in this process before torch, vLLM or lm-eval are loaded."""
-    prepare_process(log="errors")
-
-
 @contextmanager
 def quietly() -> Iterator[None]:
     """No progress bars and no log lines of lm-eval while prompts are built; as it was afterwards."""
@@ -98,7 +93,7 @@ def vllm_module() -> Any:
     vLLM's own version, for lm-eval's module alone: vLLM asks the same question to find out on which platform it
     runs, so it is imported, and its platform settled, before.
     """
-    prepare()
+    prepare_process(log="errors")
     # Said once per model about vLLM's own code; nothing a reader could act on.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
@@ -164,7 +159,7 @@ def vllm_class() -> type:
 
 def hf_class() -> type:
     """lm-eval's HFLM; an answer as long as the limit allowed counts as cut."""
-    prepare()
+    prepare_process(log="errors")
     from lm_eval.models.huggingface import HFLM
 
     class RecordingHF(HFLM):
@@ -244,7 +239,7 @@ def _require_choices(outputs: Any, choices: list[Any]) -> None:
 
 def task_manager(folders: Sequence[Path], *, defaults: bool) -> Any:
     """lm-eval's TaskManager over these folders; with `defaults` also over its own index of some 14,000 files."""
-    prepare()
+    prepare_process(log="errors")
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=list(folders), include_defaults=defaults)

@@ -26,21 +26,16 @@ def read_named(
             say("compare needs a base and a candidate."), remedy="exaone-nb compare BASE CANDIDATE"
         )
     if len({run.path.resolve() for run in runs}) < len(runs):
-        raise UsageError(
-            say("A run folder is named twice."), expected=say("one folder per seed, --out among them.")
-        )
+        raise UsageError(say("A run folder is named twice."), expected=say("one per seed, --out among them."))
     for name in names if len(runs) > 1 else ():
         if Path(name).exists():
             raise UsageError(
-                say("{name} is a path.", name=name),
-                expected=say("recipes of the runs, when --seeds is given."),
+                say("{name} is a path.", name=name), expected=say("recipes, when --seeds is given.")
             )
     found = [_over_seeds(name, runs, task, metric, filter_name) for name in names]
     if names[0] in names[1:]:
-        raise UsageError(
-            say("{name} would be compared with itself.", name=names[0]),
-            remedy=say("Name two different results."),
-        )
+        itself = say("{name} would be compared with itself.", name=names[0])
+        raise UsageError(itself, remedy=say("Name two different results."))
     return dict(zip(_labels(names, len(runs)), found, strict=True))
 
 

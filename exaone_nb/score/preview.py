@@ -13,6 +13,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.preview import PromptCheck, check_prompt, check_room, has_template
+from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
@@ -63,7 +64,7 @@ def preview_tasks(
 
     Raises WorkbookError when the template is wanted and the tokenizer has none.
     """
-    lm_eval_adapter.prepare()
+    prepare_process(log="errors")
     from transformers import AutoTokenizer
 
     folder = settings.tokenizer or catalog.weights_folder(model)

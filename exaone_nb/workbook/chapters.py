@@ -1,9 +1,9 @@
 """What the runner knows of a notebook: its metadata, its parameters, its cells. No chapter is known by name.
 
 `metadata.exaone_nb` of a notebook declares `chapter`, `title`, `question`, `after` (chapters whose results it
-reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy`, `timeout_s`, `sweep`
-(whether it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from
-elsewhere).
+reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy` (it gets the machine for
+itself), `timed` (something in it is timed, so its threads wait as its user's programs do), `timeout_s`, `sweep` (whether
+it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Chapter:
     minutes: float
     memory_gb: float
     heavy: bool
+    timed: bool
     sweep: bool
     timeout_s: float
     mode: str
@@ -126,6 +127,7 @@ def load(path: str | Path) -> Chapter:
             minutes=float(declared.get("minutes", 0)),
             memory_gb=float(declared.get("memory_gb", 1)),
             heavy=bool(declared.get("heavy", False)),
+            timed=bool(declared.get("timed", False)),
             sweep=bool(declared.get("sweep", False)),
             timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
             mode=str(declared.get("mode", "")),

@@ -30,9 +30,9 @@ _WORD = re.compile(r"[^\s,\[\]\"'#]+")
 
 
 def check_names(parameter: Parameter, value: Any) -> None:
-    """Refuse a value that names nothing of the parameter's kind; without a kind, or where names are free, pass.
+    """Look a value up among the names of the parameter's kind; `value` is one name or a list of them.
 
-    `value` is one name or a list of them. Raises UsageError with the nearest name.
+    Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
     check = CHECKS.get(parameter.kind)
     if check is None:
@@ -66,10 +66,7 @@ def _scheme(name: str) -> None:
 
 
 def _recipe(name: str) -> None:
-    if name.endswith((".yaml", ".yml")):
-        _file(name, "recipe", DATA / "recipes")
-    elif name not in (known := _stems("recipes", ".yaml")):
-        raise _unknown("recipe", name, known, "a YAML file, or one of ")
+    _file_or_own(name, "recipe", "recipes", (".yaml", ".yml"), "a YAML file, or one of ")
 
 
 def _task(name: str) -> None:
@@ -82,14 +79,12 @@ def _task(name: str) -> None:
 
 
 def _text(name: str) -> None:
-    """A calibration text: a name in data/calibration/, a JSONL file, or a hub id."""
-    if name.endswith((".jsonl", ".json")):
-        _file(name, "text", DATA / "calibration")
-    elif "/" not in name and name not in (known := _stems("calibration", ".jsonl")):
-        raise _unknown("text", name, known, "a JSONL file, a hub id ORG/NAME, or one of ")
+    endings = (".jsonl", ".json")
+    if "/" not in name or name.endswith(endings):  # else a hub id ORG/NAME
+        _file_or_own(name, "text", "calibration", endings, "a JSONL file, a hub id ORG/NAME, or one of ")
 
 
-# The other kinds of `parameters.KINDS` name nothing that could be looked up here.
+# The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], None]] = {
     "model": _model,
     "recipe": _recipe,
@@ -127,16 +122,19 @@ def _names_in(folder: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _file(name: str, what: str, folder: Path) -> None:
-    path = Path(name)
-    if path.is_file() or (what == "text" and (ROOT / name).is_file()):
-        return
-    near = _near(path.stem, [p.stem for p in folder.iterdir()], ALIKE)
-    raise UsageError(
-        f"There is no {what} file {name}.",
-        expected="a file on this disk.",
-        remedy=f"Did you mean {near}?" if near else "Check the path.",
-    )
+def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], expected: str) -> None:
+    """A file that is there (texts also below the workbook's folder), or the name of one in data/`folder`."""
+    own = _stems(folder, endings[0])
+    if not name.endswith(endings):
+        if name not in own:
+            raise _unknown(what, name, own, expected)
+    elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
+        near = _near(Path(name).stem, own, ALIKE)
+        raise UsageError(
+            f"There is no {what} file {name}.",
+            expected="a file on this disk.",
+            remedy=f"Did you mean {near}?" if near else "Check the path.",
+        )
 
 
 def _near(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

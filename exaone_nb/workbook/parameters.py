@@ -22,14 +22,15 @@ import math
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.written import read_yaml
 
-TYPES = {"str": str, "int": int, "float": float, "bool": bool}
-LIST_TYPES = {f"list[{name}]": kind for name, kind in TYPES.items() if kind is not bool}
+TYPES = ("str", "int", "float", "bool")
+LIST_TYPES = ("list[str]", "list[int]", "list[float]")
 
 # What a parameter's values name. `names.py` says what each kind allows.
 KINDS = {
@@ -46,9 +47,8 @@ KINDS = {
 # Set by the runner for every chapter; a person sets it only in JupyterLab.
 RUN_DIR = "RUN_DIR"
 
-# Python itself refuses to read numbers of thousands of digits, and no count here has more than this.
-MOST_DIGITS = 18
-
+# Up to 18 digits: no count here has more, and Python refuses to read thousands.
+_WHOLE = re.compile(r"\s*[+-]?\d(_?\d){0,17}\s*")
 _BOUND = r"[+-]?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"\s*(?P<low>{_BOUND})\s*\.\.\s*(?P<high>{_BOUND})?\s*")
 _MARK = re.compile(r"\s*\[(?P<word>\w+)(?::(?P<rest>[^\]]*))?\]$")
@@ -120,13 +120,13 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         return WorkbookError(
             f"{where}, line {statement.lineno}: {what}.",
             expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among "
-            + f"{', '.join([*TYPES, *LIST_TYPES])} and a kind among {', '.join(f'[{kind}]' for kind in KINDS)}.",
+            + f"{', '.join(TYPES + LIST_TYPES)} and a kind among {', '.join(f'[{kind}]' for kind in KINDS)}.",
         )
 
     if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
         raise wrong("not a typed assignment")
     name, kind = statement.target.id, ast.unparse(statement.annotation)
-    if kind not in TYPES and kind not in LIST_TYPES:
+    if kind not in TYPES + LIST_TYPES:
         raise wrong(f"{name} has the type {kind!r}")
     if statement.value is None:
         raise wrong(f"{name} has no default")
@@ -156,10 +156,8 @@ def _mark(
     """The fields of a Parameter that one mark at the end of its help text sets."""
     name, element = parameter.name, parameter.element
     if word == "choices":
-        words = [choice.strip().strip("\"'") for choice in rest.split("|")]
-        return {
-            "choices": tuple(_scalar(replace(parameter, type=element), choice) for choice in words if choice)
-        }
+        words = filter(None, (choice.strip().strip("\"'") for choice in rest.split("|")))
+        return {"choices": tuple(_scalar(replace(parameter, type=element), word) for word in words)}
     if word == "range":
         if element not in ("int", "float"):
             raise wrong(f"{name} has a range and the type {parameter.type}")
@@ -197,33 +195,20 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
 
 
 def _scalar(parameter: Parameter, value: Any) -> Any:
-    """One str, int, float or bool. Text is read; a number never silently becomes another number."""
-    kind = TYPES[parameter.type]
-    text = isinstance(value, str)
-    if kind is str:
-        if text and not _LONE_SURROGATE.search(value):  # which no UTF-8 file can hold
-            return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-    elif kind is bool:
-        if isinstance(value, bool):
-            return value
-        if text and value.strip().lower() in _TRUE | _FALSE:
-            return value.strip().lower() in _TRUE
-    elif isinstance(value, bool):
-        pass
-    elif kind is int:
-        if isinstance(value, int):
-            return value
-        if text and re.fullmatch(rf"\s*[+-]?\d(_?\d){{0,{MOST_DIGITS - 1}}}\s*", value):
-            return int(value)
-    elif isinstance(value, int | float) or text:
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            pass
-        else:
-            if math.isfinite(number):
+    """One str, int, float or bool, read from text, or from a Python value as Python writes it."""
+    short = isinstance(value, int) and value.bit_length() < 10_000  # longer ones Python does not write
+    text = str(value) if short or isinstance(value, str | float) else None
+    if text is None or (parameter.type == "str" and isinstance(value, bool)):
+        raise _unfit(parameter, value)
+    if parameter.type == "str" and not _LONE_SURROGATE.search(text):  # which no UTF-8 file can hold
+        return text
+    if parameter.type == "bool" and text.strip().lower() in _TRUE | _FALSE:
+        return text.strip().lower() in _TRUE
+    if parameter.type == "int" and _WHOLE.fullmatch(text):
+        return int(text)
+    if parameter.type == "float":
+        with suppress(ValueError):
+            if math.isfinite(number := float(text)):
                 return number
     raise _unfit(parameter, value)
 
@@ -236,9 +221,8 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
             expected=parameter.values,
             remedy=f"Did you mean {near[0]}?" if near else "Choose one of those.",
         )
-    if (parameter.low is not None and value < parameter.low) or (
-        parameter.high is not None and value > parameter.high
-    ):
+    low, high = parameter.low, parameter.high
+    if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
             f"{parameter.name} = {value!r} is out of range.",
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",

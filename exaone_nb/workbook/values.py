@@ -97,7 +97,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
     """Hold what a person typed into the parameters cell of an open notebook to the same schema as `-p`.
 
     `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
-    Raises UsageError for a value that does not fit and for a name of nothing, WorkbookError for a model nobody knows.
+    Raises UsageError for a value that does not fit its type, choices or range, and for an unknown name.
     """
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
@@ -111,10 +111,8 @@ def _read(parameter: Parameter, value: Any) -> Any:
 
 def _unknown(name: str, chapters: Iterable[Chapter]) -> UsageError:
     known = sorted({p.name for c in chapters for p in c.parameters} - {RUN_DIR})
-    near = [
-        *difflib.get_close_matches(name, known, n=1, cutoff=0.5),
-        *difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5),
-    ]
+    capitals = {one.upper(): one for one in known}
+    near = [capitals[one] for one in difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.5)]
     return UsageError(
         f"No parameter is named {name!r}.",
         expected=", ".join(known) or "no parameters at all.",

@@ -49,7 +49,10 @@ def test_files_hub_ids_addresses_and_empty_ones_pass(tmp_path):
         check("model", model)
     check("recipe", [str(recipe)])
     check("task", ["nano", "nano_mc"])
-    check("text", "ORG/texts")
+    for text in ("ORG/texts", "data/calibration/nano_heldout.jsonl"):
+        check("text", text)
+    with pytest.raises(UsageError, match="no recipe file"):
+        check("recipe", "data/recipes/no_such.yaml")
     for free in ("", "checkpoint"):
         check(free, ["whatever"])
     with pytest.raises(UsageError, match=r"no_such\.yaml"):

@@ -88,7 +88,7 @@ def make(notebooks, tmp_path, **changes):
 
 def values_of(grid):
     table = json.loads((grid.folder / "leaderboard.json").read_text())
-    return sorted((row["run"], row.get("accuracy toy [points]")) for row in table)
+    return sorted((row["run"], (row.get("accuracy toy [points]") or {}).get("value")) for row in table)
 
 
 def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
@@ -387,10 +387,12 @@ def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(noteboo
     )
     folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
     page = leaderboard.write(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
-    for cell in (">0.123457<", ">64<", ">0.1 to 0.2<", ">6,826,344<", 'data-sort="0.123456789012"'):
+    for cell in (">0.123457 (0.1 to 0.2)<", ">64<", ">6,826,344<", 'data-sort="0.123456789012"', ">0<"):
         assert cell in page, cell
-    kept = (grid.folder / "leaderboard.csv").read_text()
-    assert "0.123456789012,64,0.1 to 0.2,6826344" in kept
+    assert "0.123456789012,0.1,0.2,64,6826344" in (grid.folder / "leaderboard.csv").read_text()
+    (row,) = json.loads((grid.folder / "leaderboard.json").read_text())
+    assert row["accuracy t [fraction]"] == {"value": 0.123456789012, "low": 0.1, "high": 0.2}
+    assert (row["SEED"], row["RECIPES"], row["bytes [B]"]) == (0, ["w8a8"], 6826344)
 
 
 def run_cli(capsys, *words):
@@ -407,9 +409,9 @@ def test_calls_that_cannot_work_end_with_one_message(notebooks, tmp_path, capsys
     for words, says in (
         (["--jobs", "0"], "--jobs 0"),
         (["--jobs", "-3"], "--jobs -3"),
-        (["--store", "s3://x"], "--store says nothing with --on local"),
-        (["--address", "h:1"], "--address says nothing with --on local"),
-        (["--on", "ray", "--jobs", "2"], "--jobs says nothing with --on ray"),
+        (["--store", "s3://x"], "--store has no effect with --on local"),
+        (["--address", "h:1"], "--address has no effect with --on local"),
+        (["--on", "ray", "--jobs", "2"], "--jobs has no effect with --on ray"),
         (["--out", str(file)], "is a file"),
         (["--out", "/proc/nowhere/x"], "cannot be written"),
     ):
@@ -427,20 +429,17 @@ def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
         next(engines.on_ray(make(notebooks, tmp_path), [], store="nosuch://bucket"))
 
 
-def test_the_estimate_counts_what_is_left_in_words_that_fit(notebooks, tmp_path):
+def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
     def said(seeds, kept=0, minutes=0.1):
         grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
         return workbook_sweep._estimate(
             grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
         )
 
-    assert said([0]).startswith("1 run, less than a minute (")
-    assert said([0], minutes=1.1).startswith("1 run, about 1 minute (")
-    assert said([0, 1], minutes=2).startswith("2 runs, about 4 minutes one after the other")
-    assert said([0, 1, 2], kept=1, minutes=2).startswith(
-        "3 runs, 1 of them kept; the other 2, about 4 minutes"
-    )
-    assert said([0, 1], kept=2) == "2 runs, finished before; nothing is left to do."
+    assert said([0]).startswith("Runs: 1, kept: 0, to do: 1, in about 0.1 minutes ")
+    assert said([0, 1], minutes=2).startswith("Runs: 2, kept: 0, to do: 2, in about 4.0 minutes one after the other")
+    assert said([0, 1, 2], kept=1, minutes=6.6).startswith("Runs: 3, kept: 1, to do: 2, in about 13.2 minutes ")
+    assert said([0, 1], kept=2) == "Runs: 2, kept: 2, to do: 0"
 
 
 def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, monkeypatch):
@@ -449,7 +448,7 @@ def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, mo
     file.write_text(json.dumps({"chapters": ["01"], "seeds": [0, 1], "notebooks": str(notebooks)}))
     main_code, shown, _ = run_cli(capsys, file, "--out", f"{tmp_path}/o", "--dry-run")
     assert main_code in (0, None)
-    assert f"Sweep {file.stem}: chapter 01" in shown.splitlines()
+    assert f"Sweep {file.stem}, chapters: 01" in shown.splitlines()
 
 
 @pytest.mark.notebook

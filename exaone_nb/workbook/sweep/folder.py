@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,46 +46,40 @@ def pin(grid: Grid) -> None:
 
     Raises WorkbookError when another grid was swept into this folder, or the same with other threads.
     """
-    identity = {
-        "name": grid.name,
-        "chapters": list(grid.chapters),
-        "threads": grid.threads,
-        "runs": [{"name": r.name, "parameters": r.parameters} for r in grid.runs],
-    }
+    runs = {run.name: run.parameters for run in grid.runs}
     file = grid.folder / "sweep.json"
     if file.exists():
-        before = _pinned(file)
-        if before.get("chapters") != identity["chapters"] or _lost_runs(before, identity):
+        chapters, threads, before = _pinned(file)
+        if chapters != list(grid.chapters) or any(runs.get(name) != given for name, given in before.items()):
             raise WorkbookError(
                 f"{grid.folder.name} holds another sweep.",
                 expected="the same chapters, and at least the runs it already has.",
                 remedy="Give this grid another name, or another --out.",
             )
-        if (threads := before.get("threads", grid.threads)) != grid.threads:
+        if threads != grid.threads:
             raise WorkbookError(
                 f"The runs in {grid.folder.name} have {threads} threads each, and this grid asks for {grid.threads}.",
                 expected="the same cpus_per_run: the last bits of a checkpoint depend on it.",
                 remedy="Give this grid another name, or another --out.",
             )
-    write_json(file, identity)
-
-
-def _pinned(file: Path) -> dict[str, Any]:
-    """What `pin` wrote before. Raises UsageError when it is not whole."""
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        whole = {run["name"]: run["parameters"] for run in before["runs"]}
-        if isinstance(before["chapters"], list) and all(isinstance(name, str) for name in whole):
-            return before
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UsageError(
-        f"{file} is damaged.",
-        expected="the grid that was swept into this folder.",
-        remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
+    document = {"name": grid.name, "chapters": list(grid.chapters), "threads": grid.threads}
+    write_json(
+        file, document | {"runs": [{"name": name, "parameters": given} for name, given in runs.items()]}
     )
 
 
-def _lost_runs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    kept = {run["name"]: run["parameters"] for run in now["runs"]}
-    return any(kept.get(run["name"]) != run["parameters"] for run in before["runs"])
+def _pinned(file: Path) -> tuple[list[str], int, dict[str, Any]]:
+    """The chapters, the threads and the runs (name -> parameters) that `pin` wrote. Raises UsageError for a damaged file."""
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        return (
+            before["chapters"],
+            before["threads"],
+            {run["name"]: run["parameters"] for run in before["runs"]},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{file} is damaged.",
+            expected="the grid that was swept into this folder.",
+            remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
+        ) from error

@@ -154,7 +154,7 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
 
 
 def _run(chapters: Sequence[Chapter], varied: dict[str, Any], fixed: Mapping[str, Any]) -> SweepRun:
-    """One point of the grid. Raises UsageError for a value that does not fit, or names nothing."""
+    """One point of the grid. Raises UsageError for a value that does not fit, and for an unknown name."""
     values_for(chapters, {**fixed, **varied})
     kinds = {name: _declared(chapters, name).kind for name in {**fixed, **varied}}
     # A worker on a cluster stands in another folder: what is here is named in full.
@@ -178,7 +178,7 @@ def _axes_and_fixed(
 ) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     """Parameter -> the values it takes, and parameter -> its value in all runs, each in its declared type.
 
-    Raises UsageError for a parameter that is set in two places, and for a key that sets nothing.
+    Raises UsageError for a parameter that is set in two places, and for an unknown key.
     """
     axes: dict[str, list[Any]] = {}
     fixed: dict[str, Any] = {}
@@ -246,7 +246,7 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
 
 
 def _parameter_in_small_letters(key: str, chapters: Sequence[Chapter]) -> str:
-    """TENSOR_PARALLEL_SIZE for the key tensor_parallel_size. Raises UsageError for a key that is nothing here."""
+    """TENSOR_PARALLEL_SIZE for the key tensor_parallel_size. Raises UsageError for an unknown key."""
     if key.islower() and _declared(chapters, key.upper()):
         return key.upper()
     near = difflib.get_close_matches(key, KEYS, n=1)
@@ -296,7 +296,7 @@ def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _folder_name(varied: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
     """A readable, safe folder name; what had to be replaced is told apart by a short digest.
 
-    What is a name of something stands alone (w8a8), everything else behind its parameter (seed0).
+    Names of models, recipes and tasks stand alone (w8a8), other values follow their parameter (seed0).
     """
     words = []
     for name, value in varied.items():

@@ -37,7 +37,7 @@ class SweepReport:
 
 
 def survey(grid: Grid) -> dict[str, str]:
-    """Run -> why it is (re)done, in words; empty for a run that is kept."""
+    """Name of a run -> why it must run (again), in words; empty where its results are kept."""
     chosen = in_order(select(discover(grid.notebooks), grid.chapters))
     return {run.name: why_to_run(grid.folder / run.name, chosen, run.parameters) for run in grid.runs}
 
@@ -52,7 +52,7 @@ def sweep(
     force: bool = False,
     progress: Callable[[TaskResult, int, int], None] = lambda result, done, total: None,
 ) -> SweepReport:
-    """Run what is not finished yet, and what is no longer true. A failed run does not stop the others.
+    """Run what is not finished yet, and what has changed since. A failed run does not stop the others.
 
     Call it again to repeat the failed ones; `force` repeats all. Raises UsageError or WorkbookError before anything
     runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.

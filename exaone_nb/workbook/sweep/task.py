@@ -6,7 +6,6 @@ Both engines use it, so that a run on a cluster is the run on this machine.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -20,9 +19,10 @@ from typing import Any
 from exaone_nb import processes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
-from exaone_nb.workbook import cache, record, store
+from exaone_nb.messages import say
+from exaone_nb.workbook import record, store
 from exaone_nb.workbook.chapters import Chapter
-from exaone_nb.workbook.parameters import RUN_DIR
+from exaone_nb.workbook.execution import Executor
 from exaone_nb.workbook.values import values_for
 
 POLL_SECONDS = 0.2
@@ -46,8 +46,8 @@ class TaskResult:
 def finished(folder: Path) -> bool:
     """Whether a run's folder holds a run that ended well."""
     try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "ok"
-    except (OSError, ValueError, KeyError, TypeError):
+        return record.read(folder).status == "ok"
+    except WorkbookError:
         return False
 
 
@@ -61,19 +61,14 @@ def why_to_run(folder: Path, chapters: Sequence[Chapter], parameters: Mapping[st
     try:
         before = record.read(folder)
     except WorkbookError:
-        return "its run.json is damaged"
-    if before["status"] != "ok":
-        return f"was {before['status']}"
-    given = values_for(chapters, parameters)
+        return say("its run.json is damaged")
+    if before.status != "ok":
+        return say("was {status}", status=before.status)
+    executor = Executor(folder, values_for(chapters, parameters))
     for chapter in chapters:
-        values = {
-            p.name: given[chapter.number].get(p.name, p.default)
-            for p in chapter.parameters
-            if p.name != RUN_DIR
-        }
-        entry = before["chapters"].get(chapter.number, {})
-        if why := store.why_stale(folder, chapter, entry, cache.key_parts(chapter, values, folder)):
-            return f"chapter {chapter.number}: {why}"
+        parts = executor.begin(chapter).key_parts
+        if why := store.why_stale(folder, chapter, before.chapters.get(chapter.number), parts):
+            return say("chapter {number}: {why}", number=chapter.number, why=why)
     return ""
 
 
@@ -108,7 +103,9 @@ def execute(
             return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
         since = log.tell()
         wait_for_lock(target, should_stop)
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}  # Ray sets its own otherwise, a shell none
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads)
+        }  # Ray sets its own otherwise, a shell none
         process = processes.start(command, stdout=log, stderr=log, env=environment)
         status = ""
         try:
@@ -157,12 +154,10 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
         return (
             f"its process was ended from outside ({signal.Signals(-code).name}); perhaps the memory was full"
         )
-    try:
-        chapters = json.loads((folder / "run.json").read_text(encoding="utf-8"))["chapters"]
-        for number, entry in sorted(chapters.items()):
-            if entry.get("status") == "failed":
-                failure = entry.get("failure") or {}
-                return f"chapter {number}: {failure.get('error') or failure.get('why') or 'failed'}"[:300]
-    except (OSError, ValueError, KeyError, AttributeError):
-        pass
-    return text.splitlines()[-1][:300] if text else "it left no message"
+    with contextlib.suppress(WorkbookError):
+        for chapter in record.read(folder).ordered():
+            if chapter.failure:
+                return say("chapter {number}: {error}", number=chapter.number, error=chapter.failure.error)[
+                    :300
+                ]
+    return text.splitlines()[-1][:300] if text else say("it left no message")
