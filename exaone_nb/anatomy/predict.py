@@ -8,14 +8,14 @@ follows LLM Compressor 0.14: Linear modules are quantized except the head, a tie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
 from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
@@ -107,6 +107,22 @@ def predict_checkpoint(
         parameters=sum(spec.elements for spec in called_for if not spec.buffer),
         tied=tied,
     )
+
+
+def predict_schemes(
+    config: dict[str, Any], schemes: Iterable[str], **options: Any
+) -> tuple[dict[str, Prediction], dict[str, WorkbookError]]:
+    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name."""
+    found: dict[str, Prediction] = {}
+    refused: dict[str, WorkbookError] = {}
+    for scheme in schemes:
+        try:
+            found[scheme] = predict_checkpoint(config, scheme, **options)
+        except UsageError:
+            raise
+        except WorkbookError as error:
+            refused[scheme] = error
+    return found, refused
 
 
 @dataclass(frozen=True)

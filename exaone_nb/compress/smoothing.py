@@ -11,21 +11,23 @@ from __future__ import annotations
 
 from typing import Any
 
-POST_NORM = ("exaone4", "olmo2", "olmo3")
+from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 
 
 def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
     pairs: list[tuple[str, tuple[str, ...]]] = []
-    if config.get("model_type") not in POST_NORM:
-        pairs += [
-            ("input_layernorm", ("q_proj", "k_proj", "v_proj")),
-            ("post_attention_layernorm", ("gate_proj", "up_proj")),
-        ]
+    blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
     if heads_match(config):
         pairs.append(("v_proj", ("o_proj",)))
     pairs.append(("up_proj", ("down_proj",)))
     return pairs
+
+
+def arrangement(config: dict[str, Any]) -> Arrangement:
+    """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
+    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
 
 
 def heads_match(config: dict[str, Any]) -> bool:
@@ -41,7 +43,7 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     allowed = dict(mappings(config))
     if first in allowed and wanted <= set(allowed[first]):
         return ""
-    if "norm" in first and config.get("model_type") in POST_NORM:
+    if "norm" in first and not arrangement(config).feeding_norms:
         where = {
             "q_norm": "acts on q after its projection, per head and before the rotation",
             "k_norm": "acts on k after its projection, per head and before the rotation",
