@@ -126,19 +126,14 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    seed: int = 0,
-    different_prompts: bool = False,
+    **options: Any,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method."""
+    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+
+    `options` are those of `compare`.
+    """
     found = [
-        compare(
-            base[task],
-            items,
-            names=(base_name, name),
-            alpha=alpha,
-            seed=seed,
-            different_prompts=different_prompts,
-        )
+        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
         for name, by_task in candidates.items()
         for task, items in by_task.items()
         if task in base
@@ -162,9 +157,11 @@ def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
                 run.path / result["details"]["samples_file"], metric, filter_name
             )
     if not found:
-        raise WorkbookError(
+        known = sorted({result["recipe"] for result in run.read_results("accuracy")})
+        raise UsageError(
             say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
-            remedy=say("Run: exaone-nb run 07 --out {run}", run=run.path.name),
+            expected=say("one of {known}.", known=", ".join(known)) if known else "",
+            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
         )
     return found
 
@@ -253,11 +250,10 @@ def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, 
             bound = paired.most_that_could_differ(n)
             difference = Estimate(0.0, -bound, bound, n)
         test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
-        z, p = paired.unpaired_z(int(y.sum()), n, int(x.sum()), n)
     else:
         table = None
         test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
-        z, p = paired.unpaired_z_of_values(y, x)
+    z, p = paired.unpaired_z_of_values(y, x)
     return {
         "base_score": float(x.mean()),
         "candidate_score": float(y.mean()),
@@ -306,15 +302,21 @@ def _judged(c: Comparison, alpha: float) -> Comparison:
 
 def _change(c: Comparison) -> str:
     d = c.difference if c.lower_is_better else c.difference * 100
-    fields = {"task": c.task, "base": c.base, "candidate": c.candidate, "before": c.base_score}
-    fields |= {"after": c.candidate_score, "change": d.value, "low": d.low, "high": d.high}
+    fields = {
+        "task": c.task,
+        "base": c.base,
+        "candidate": c.candidate,
+        "x": c.base_score,
+        "y": c.candidate_score,
+    }
+    fields |= {"change": d.value, "low": d.low, "high": d.high}
     if c.lower_is_better:
         return say(
-            "{task}: {base} to {candidate}, {before:.4g} to {after:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
+            "{task}: {base} to {candidate}, {x:.4g} to {y:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
             **fields,
         )
     return say(
-        "{task}: {base} to {candidate}, {before:.4f} to {after:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
+        "{task}: {base} to {candidate}, {x:.4f} to {y:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
         **fields,
     )
 
