@@ -178,9 +178,7 @@ def alt_text(board: Scoreboard) -> str:
 
 
 def _name(row: BoardRow) -> str:
-    return (
-        say("{recipe}, run as {scheme}", recipe=row.recipe, scheme=row.runs_as) if row.runs_as else row.recipe
-    )
+    return say("{row.recipe}, run as {row.runs_as}", row=row) if row.runs_as else row.recipe
 
 
 def _looks(board: Scoreboard) -> dict[str, Style]:
