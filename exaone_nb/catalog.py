@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.hub import explain_hub_error
 from exaone_nb.paths import DATA, NANO
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
@@ -56,12 +57,8 @@ def _hub_config(hub_id: str) -> Path:
 
     try:
         return Path(hf_hub_download(hub_id, "config.json"))
-    except Exception as error:  # the hub's client raises many kinds; all mean the same to the reader
-        raise WorkbookError(
-            f"The config.json of {hub_id} could not be fetched from the hub ({type(error).__name__}).",
-            remedy="Check the name and the network; for a gated model accept its licence and log in with "
-            "`hf auth login`. The models of the catalog need no network.",
-        ) from error
+    except Exception as error:  # the hub's client raises many kinds; explain_hub_error tells them apart
+        raise explain_hub_error(error, f"config.json of {hub_id}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -224,9 +221,5 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
         return Path(
             snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"])
         )
-    except Exception as error:  # the hub's client raises many kinds; all mean the same to the reader
-        raise WorkbookError(
-            f"{place.hub_id} could not be fetched from the hub ({type(error).__name__}).",
-            remedy="Check the network, accept the model's licence on its page if it is gated, and log in with "
-            "`hf auth login`. Offline, use MODEL=nano or a local folder.",
-        ) from error
+    except Exception as error:
+        raise explain_hub_error(error, place.hub_id) from error
