@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb import schema
+from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.quantization.arguments import check_keys, is_number
+from exaone_nb.schema import Count, Positive, Whole, filled, kind, list_of
+from exaone_nb.written import decode
 
 DEFAULT_SOURCE = "nano_calibration"
 # What a row may call its conversation; MANTA-1M says "conversations".
@@ -30,9 +32,14 @@ FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
 class Source:
     """One place text comes from. `name` is a JSONL file, a file of data/calibration/, or a hub id ORG/NAME."""
 
-    name: str = DEFAULT_SOURCE
-    share: float = 1.0
+    name: kind(str, filled, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
+    share: Positive = 1.0
     field: str = ""
+
+    @classmethod
+    def parse(cls, document: Any) -> Source:
+        """From a recipe's source, which may be the name alone, for `schema.read`."""
+        return schema.nested({"name": document} if isinstance(document, str) else document, cls)
 
     @property
     def path(self) -> Path | None:
@@ -53,37 +60,24 @@ class Source:
 class Calibration:
     """How much text, from where. `length` is tokens per sample; longer samples are cut."""
 
-    sources: tuple[Source, ...] = (Source(),)
-    samples: int = 128
-    length: int = 256
-    seed: int = 0
+    sources: list_of(kind(Source, Source.parse, "a name."), "a list of names or {name, share, field}.") = (
+        Source(),
+    )
+    samples: Count = 128
+    length: Count = 256
+    seed: Whole = 0
     template: bool = True
     generation_prompt: bool = False
 
     @classmethod
-    def parse(cls, document: dict[str, Any], recipe: str = "") -> Calibration:
-        """From a recipe's `calibration` mapping. Raises UsageError, naming the key."""
-        what = f"Recipe {recipe}: calibration"
-        allowed = ("source", "sources", "samples", "length", "seed", "template", "generation_prompt")
-        check_keys(document, allowed, what)
-        if {"source", "sources"} <= set(document):
-            raise UsageError(f"{what} has both source and sources.", expected="one of them.")
-        sources = document.get("sources", [document.get("source", DEFAULT_SOURCE)])
-        if not isinstance(sources, list) or not sources:
-            raise UsageError(
-                f"{what}: sources is {sources!r}.", expected="a list of names or {name, share, field}."
-            )
-        made = tuple(_source(source, what) for source in sources)
-        rest = {key: value for key, value in document.items() if key not in ("source", "sources")}
-        for key, value in rest.items():
-            number = isinstance(value, int) and is_number(value)
-            if key in ("template", "generation_prompt") and not isinstance(value, bool):
-                raise UsageError(f"{what}: {key} is {value!r}.", expected="true or false, without quotes.")
-            if key in ("samples", "length") and not (number and value > 0):
-                raise UsageError(f"{what}: {key} is {value!r}.", expected="a whole number above 0.")
-            if key == "seed" and not number:
-                raise UsageError(f"{what}: seed is {value!r}.", expected="a whole number.")
-        return cls(sources=made, **rest)
+    def parse(cls, document: Any) -> Calibration:
+        """From a recipe's `calibration` mapping, for `schema.read`. One source may be written as `source`."""
+        if not isinstance(document, dict) or "source" not in document:
+            return schema.nested(document, cls)
+        if "sources" in document:
+            raise schema.Mistake("has both source and sources.", expected="one of them.")
+        rest = {key: value for key, value in document.items() if key != "source"}
+        return schema.nested(rest | {"sources": [document["source"]]}, cls)
 
     def counts(self) -> list[int]:
         """Samples per source: shares by largest remainder, summing to `samples`."""
@@ -114,24 +108,6 @@ class Calibration:
         return digest.hexdigest()
 
 
-def _source(document: Any, what: str) -> Source:
-    if isinstance(document, str):
-        document = {"name": document}
-    what = f"{what}: source"
-    check_keys(document, ("name", "share", "field"), what)
-    for key in ("name", "field"):
-        value = document.get(key, "" if key == "field" else None)
-        if not isinstance(value, str) or (key == "name" and not value):
-            raise UsageError(
-                f"{what}: {key} is {value!r}.",
-                expected="a JSONL file or a hub id ORG/NAME." if key == "name" else "a name.",
-            )
-    share = document.get("share", 1.0)
-    if not (is_number(share) and share > 0):
-        raise UsageError(f"{what}: share is {share!r}.", expected="a number above 0.")
-    return Source(**document)
-
-
 def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     """The chosen samples, as message lists or plain texts, drawn with the seed; `samples` of them.
 
@@ -151,9 +127,9 @@ def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] 
     """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
     if source.path is None:
         return _read_hub(source, at_least)
-    found = []
+    text, found = decode(_read_bytes(source), source.name, "a JSONL file in UTF-8."), []
     # Not splitlines: it also splits at characters that are allowed inside a JSON string, such as U+2028.
-    for number, line in enumerate(_text(source).split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -229,20 +205,6 @@ def _read_bytes(source: Source) -> bytes:
             f"The calibration file {source.name} cannot be read ({error.strerror}).",
             expected="a JSONL file, a file of data/calibration/ by its name, or a hub data set ORG/NAME.",
             remedy=f"Check the path; it counts from {Path.cwd()}.",
-        ) from error
-
-
-def _text(source: Source) -> str:
-    """The file's text. A byte order mark at its beginning, as Windows editors write it, is dropped."""
-    content = _read_bytes(source)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise WorkbookError(
-            f"{source.name}, line {number} is not UTF-8 (byte {content[error.start]:#04x}).",
-            expected="a JSONL file in UTF-8.",
-            remedy="Save it as UTF-8; Korean text from Windows is often CP949: iconv -f CP949 -t UTF-8 OLD > NEW.",
         ) from error
 
 
