@@ -112,7 +112,7 @@ def quantize(
         sanity=sanity,
         ignore_memory=ignore_memory,
         trust_remote_code=trust_remote_code,
-        say=lambda message: print(message, file=sys.stderr, flush=True),
+        progress=lambda message: print(message, file=sys.stderr, flush=True),
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.files import sha256_of
+from exaone_nb.messages import say
 
 NAME = "quantize.json"
 # Smaller tensors repeat by chance (norms of ones, shapes), so only larger ones are compared.
@@ -73,7 +74,14 @@ def make(
     template = "chat_template.jinja" in names or _template_inside(folder)
     if not template:
         problems.append("no chat template: lm-eval and chat servers will fail or use a wrong one")
-    problems += [f"GPTQ fell back to round-to-nearest: {line}" for line in fallback]
+    if fallback:
+        problems.append(
+            say(
+                "GPTQ could only round {count} modules to nearest, since their inputs leave nothing to invert: {names}",
+                count=len(fallback),
+                names=", ".join(fallback[:10]) + (", …" if len(fallback) > 10 else ""),
+            )
+        )
     return {
         "schema": 1,
         "recipe_name": recipe.name,
@@ -117,18 +125,16 @@ def find_duplicates(folder: Path) -> list[list[str]]:
 
 def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: int = 40) -> dict[str, str]:
     """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
-    from exaone_nb.compress.engine import quiet
+    from exaone_nb.compress.models import open_model, quiet
 
     with quiet():
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         if not tokenizer.chat_template:
             return {}
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", trust_remote_code=trust_remote_code
-        )
+        model = open_model(folder, trust_remote_code=trust_remote_code)
         answers = {}
         for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
             text = tokenizer.apply_chat_template(

@@ -1,4 +1,4 @@
-"""Rows of the chapter's tables, as plain dicts with the words that a reader sees."""
+"""The chapter's tables: columns in words, rows of numbers."""
 
 from __future__ import annotations
 
@@ -10,189 +10,268 @@ import numpy as np
 
 from exaone_nb import catalog
 from exaone_nb.compress import damage
-from exaone_nb.compress.damage import Interval
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import KEPT, Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.compress.serving import verdicts
+from exaone_nb.messages import say
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.statistics.estimate import Estimate
 
 Row = dict[str, Any]
+RECIPE = Column("recipe", say("recipe"), code=True)
+KL = Column("kl", say("KL from the model, nats per token"), ".5f")
 
 
-def recipe_rows(recipes: dict[str, Recipe]) -> list[Row]:
+def recipes(chosen: dict[str, Recipe]) -> Table:
     """What each recipe is."""
-    return [
-        {
-            "recipe": name,
-            "method": recipe.method,
-            "schemes": ", ".join(str(group.scheme) for group in recipe.groups),
-            "what it is for": recipe.purpose,
-        }
-        for name, recipe in recipes.items()
-    ]
+    return Table(
+        [
+            RECIPE,
+            Column("method", say("method")),
+            Column("schemes", say("schemes")),
+            Column("purpose", say("what it is for")),
+        ],
+        [
+            {"recipe": name, "schemes": [str(group.scheme) for group in r.groups]} | vars(r)
+            for name, r in chosen.items()
+        ],
+    )
 
 
-def plan_rows(plans: Sequence[Plan]) -> list[Row]:
+def plans(made: Sequence[Plan]) -> Table:
     """Predicted bytes, the part that stays, and where each plan can be served."""
-    return [
+    served = [{verdict.where: verdict.answer for verdict in verdicts(plan)} for plan in made]
+    rows = [
         {
             "model": plan.model,
             "recipe": plan.recipe.name,
             "modules": sum(count for label, count in plan.counts().items() if label != KEPT),
-            "predicted bytes": f"{plan.predicted_bytes:,}",
-            "of the unquantized": f"{plan.predicted_bytes / plan.unquantized_bytes:.1%}",
-            "stays unquantized": f"{plan.kept_bytes / plan.predicted_bytes:.1%}",
-            **{verdict.where: verdict.answer for verdict in verdicts(plan)},
+            "bytes": plan.predicted_bytes,
+            "share": plan.predicted_bytes / plan.unquantized_bytes,
+            "kept": plan.kept_bytes / plan.predicted_bytes,
         }
-        for plan in plans
+        for plan in made
     ]
+    return Table(
+        [
+            Column("model", say("model")),
+            RECIPE,
+            Column("modules", say("modules")),
+            Column("bytes", say("predicted bytes"), ","),
+            Column("share", say("of the unquantized"), ".1%"),
+            Column("kept", say("stays unquantized"), ".1%"),
+            *columns(dict.fromkeys(place for answers in served for place in answers)),
+        ],
+        [row | answers for row, answers in zip(rows, served, strict=True)],
+    )
 
 
-def finding_rows(model: str | Path, trials: dict[str, Row]) -> list[Row]:
+def findings(model: str | Path, trials: dict[str, Row]) -> Table:
     """What the plan of each attempt has to say."""
-    return [
-        {"trial": label, "": finding.level, "what the plan says": finding.text, "what to do": finding.remedy}
-        for label, document in trials.items()
-        for finding in make_plan(model, document).findings
-    ]
+    return Table(
+        [
+            Column("trial", say("trial")),
+            Column("level", say("kind")),
+            Column("text", say("what the plan says")),
+            Column("remedy", say("what to do")),
+        ],
+        [
+            {"trial": label} | vars(finding)
+            for label, document in trials.items()
+            for finding in make_plan(model, document).findings
+        ],
+    )
 
 
-def difference_rows(plain: Plan, model: str | Path, trials: dict[str, Row]) -> list[Row]:
+def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table:
     """How each attempt differs in effect from `plain`, calibrated alike."""
+    text = plain.recipe.calibration
+    calibration = {"samples": text.samples, "length": text.length}
     rows = []
     for label, document in trials.items():
-        calibration = {"samples": plain.recipe.calibration.samples, "length": plain.recipe.calibration.length}
         found = compare(plain, make_plan(model, document | {"calibration": calibration}))
-        text = "; ".join(f"{d.what}: {d.first} → {d.second}" for d in found)
-        rows.append({"trial": label, f"against {plain.recipe.name}": text or "identical in effect"})
-    return rows
+        rows.append({"trial": label, "found": [f"{d.what}: {d.first} → {d.second}" for d in found] or None})
+    against = say("against {recipe}", recipe=plain.recipe.name)
+    return Table(
+        [Column("trial", say("trial")), Column("found", against, missing=say("identical in effect"))], rows
+    )
 
 
-def manifest_rows(manifests: dict[str, Row]) -> list[Row]:
+def manifests(made: dict[str, Row]) -> Table:
     """Predicted against measured."""
-    return [
-        {
-            "recipe": name,
-            "predicted bytes": f"{m['predicted_bytes']:,}",
-            "actual bytes": f"{m['actual_bytes']:,}",
-            "equal": "yes" if m["predicted_bytes"] == m["actual_bytes"] else "NO",
-            "seconds": "found finished" if m["reused"] else f"{m['seconds']:.1f}",
-            "peak memory, GB": f"{m['peak_bytes'] / 1e9:.2f}",
-            "table of embedding and head": "stored twice"
-            if m["duplicates"]
-            else "once"
-            if m["tied"]
-            else "two tables",
-            "problems": "; ".join(m["problems"]) or "none",
-        }
-        for name, m in manifests.items()
-    ]
+
+    def table(manifest: Row) -> str:
+        if manifest["duplicates"]:
+            return say("stored twice")
+        return say("once") if manifest["tied"] else say("two tables")
+
+    return Table(
+        [
+            RECIPE,
+            Column("predicted_bytes", say("predicted bytes"), ","),
+            Column("actual_bytes", say("actual bytes"), ","),
+            Column("equal", say("equal")),
+            Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
+            Column("peak_bytes", say("peak memory, GB"), ".2f", 1e-9),
+            Column("table", say("table of embedding and head")),
+            Column("problems", say("problems"), missing=say("none")),
+        ],
+        [
+            m
+            | {
+                "recipe": name,
+                "equal": m["predicted_bytes"] == m["actual_bytes"],
+                "seconds": None if m["reused"] else m["seconds"],
+                "table": table(m),
+                "problems": m["problems"] or None,
+            }
+            for name, m in made.items()
+        ],
+    )
 
 
-def answer_rows(manifests: dict[str, Row]) -> list[Row]:
+def answers(made: dict[str, Row]) -> Table:
     """The short answers from the saved files."""
-    return [
-        {"recipe": name, "mode": mode.replace("_", " "), "answer to “Who are you?”": text}
-        for name, m in manifests.items()
-        for mode, text in m.get("generations", {}).items()
-    ]
+    return Table(
+        [RECIPE, Column("mode", say("mode")), Column("answer", say("answer to “Who are you?”"))],
+        [
+            {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
+            for name, m in made.items()
+            for mode, text in m.get("generations", {}).items()
+        ],
+    )
 
 
-def damage_rows(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> list[Row]:
+def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
     """Perplexity, paired loss difference and KL of every recipe, with intervals; the baseline first."""
     first = next(iter(judged.values()))
-    rows = [{"recipe": baseline, "perplexity": words(damage.perplexity(first["baseline"]))}]
-    for name, measured in judged.items():
-        difference = damage.paired_difference(measured["baseline"], measured["candidate"])
-        rows.append(
-            {
-                "recipe": name,
-                "perplexity": words(damage.perplexity(measured["candidate"])),
-                "loss minus baseline's, nats per token": words(difference, sign="+"),
-                "KL from baseline, nats per token": words(damage.per_token(measured["kl"])),
-            }
-        )
-    return rows
-
-
-def selection_rows(rows: Sequence[Row]) -> list[Row]:
-    """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
-    return [
+    rows = [{"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}]
+    rows += [
         {
-            "choice": row["label"],
-            "modules rounded": row["modules"],
-            "predicted bytes": f"{row['bytes']:,}",
-            "KL from the model, nats per token": words(damage.per_token(row["kl"])),
+            "recipe": name,
+            "perplexity": damage.perplexity(measured["candidate"]),
+            "loss": damage.paired_difference(measured["baseline"], measured["candidate"]),
+            "kl": damage.per_token(measured["kl"]),
+        }
+        for name, measured in judged.items()
+    ]
+    return Table(
+        [
+            RECIPE,
+            Column("perplexity", say("perplexity"), ".4f"),
+            Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
+            Column("kl", say("KL from baseline, nats per token"), ".5f"),
+        ],
+        rows,
+    )
+
+
+def selection(rows: Sequence[Row]) -> Table:
+    """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
+    return Table(
+        [
+            Column("label", say("choice")),
+            Column("modules", say("modules rounded")),
+            Column("bytes", say("predicted bytes"), ","),
+            KL,
+        ],
+        [row | {"kl": damage.per_token(row["kl"])} for row in rows],
+    )
+
+
+def parts(rows: Sequence[Row], errors: dict[str, float]) -> Table:
+    """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
+    made = [
+        {
+            "label": row["label"],
+            "error": np.mean([e for name, e in errors.items() if name.endswith(f".{row['label']}")]).item(),
+            "kl": damage.per_token(row["kl"]),
         }
         for row in rows
     ]
+    return Table(
+        [
+            Column("label", say("rounded alone"), code=True),
+            Column("error", say("error of its weights"), ".4f"),
+            KL,
+        ],
+        sorted(made, key=lambda row: -row["kl"].value),
+    )
 
 
-def part_rows(rows: Sequence[Row], errors: dict[str, float]) -> list[Row]:
-    """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
-    made = []
-    for row in sorted(rows, key=lambda row: -damage.per_token(row["kl"]).value):
-        mine = [error for name, error in errors.items() if name.endswith(f".{row['label']}")]
-        made.append(
-            {
-                "rounded alone": row["label"],
-                "error of its weights": f"{np.mean(mine):.4f}",
-                "KL from the model, nats per token": words(damage.per_token(row["kl"])),
-            }
-        )
-    return made
-
-
-def paired_rows(judged: dict[str, dict[str, np.ndarray]]) -> list[tuple[str, Interval]]:
-    """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`."""
-    rows = [(name, damage.paired_difference(m["baseline"], m["candidate"])) for name, m in judged.items()]
+def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
+    """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`: change of loss and what it says."""
+    found = {name: (m["baseline"], m["candidate"]) for name, m in judged.items()}
     for name in judged:
         other = name.removesuffix("_gptq") + "_rtn"
         if name.endswith("_gptq") and other in judged:
-            pair = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
-            rows.append((f"{name} minus {other}", pair))
-    return rows
+            found[say("{one} minus {other}", one=name, other=other)] = (
+                judged[other]["candidate"],
+                judged[name]["candidate"],
+            )
+    rows = [{"pair": name, "loss": damage.paired_difference(*measured)} for name, measured in found.items()]
+    return Table(
+        [
+            Column("pair", say("pair")),
+            Column("loss", say("change of loss, nats per token"), "+.5f"),
+            Column("verdict", say("so the second is")),
+        ],
+        [row | {"verdict": verdict(row["loss"])} for row in rows],
+    )
 
 
-def verdict(interval: Interval) -> str:
+def verdict(change: Estimate) -> str:
     """What a paired interval of the loss says, in words."""
-    if interval.low <= 0 <= interval.high:
-        return "no difference that these texts can show"
-    return "better" if interval.value < 0 else "worse"
+    if not change.excludes_zero:
+        return say("no difference that these texts can show")
+    return say("better") if change.value < 0 else say("worse")
 
 
-def share_rows(plans: Sequence[Plan]) -> list[Row]:
+def shares(made: Sequence[Plan]) -> Table:
     """Which share of the predicted file each component takes."""
-    return [
-        {
-            "recipe": plan.recipe.name,
-            "file bytes": f"{plan.predicted_bytes:,}",
-            **{k: f"{v / plan.prediction.data_bytes:.1%}" for k, v in plan.prediction.by_component().items()},
-        }
-        for plan in plans
+    components = [plan.prediction.by_component() for plan in made]
+    rows = [
+        {"recipe": plan.recipe.name, "bytes": plan.predicted_bytes}
+        | {name: count / plan.prediction.data_bytes for name, count in sizes.items()}
+        for plan, sizes in zip(made, components, strict=True)
     ]
+    across = dict.fromkeys(name for sizes in components for name in sizes)
+    return Table(
+        [RECIPE, Column("bytes", say("file bytes"), ","), *columns(across, ".1%", missing="-")], rows
+    )
 
 
-def published_rows(models: Sequence[str]) -> list[Row]:
+def published(models: Sequence[str]) -> Table:
     """How published configs are quantized."""
     rows = []
     for model in models:
-        stored = catalog.resolve(model).config().get("quantization_config") or {}
-        group = next(iter(stored.get("config_groups", {}).values()), {}).get("weights", {})
-        detail = f", int{group['num_bits']} in groups of {group['group_size']}" if group else ""
-        kept = stored.get("modules_to_not_convert", stored.get("ignore", []))
+        stored = read_quantization(catalog.resolve(model).config())
         rows.append(
             {
                 "model": model,
-                "format": stored.get("quant_method", "not quantized") + detail,
-                "kept unquantized": ", ".join(kept),
+                "format": stored and stored.method,
+                "weights": [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
+                if stored
+                else [],
+                "kept": stored and stored.ignore,
             }
         )
-    return rows
+    return Table(
+        [
+            Column("model", say("model")),
+            Column("format", say("format"), missing=say("not quantized")),
+            Column("weights", say("weights")),
+            Column("kept", say("kept unquantized"), code=True),
+        ],
+        rows,
+    )
 
 
-def words(interval: Interval, sign: str = "") -> str:
-    """Value and interval as text."""
-    digits = ".5f" if abs(interval.value) < 0.01 else ".4f"
-    value, low, high = (format(x, sign + digits) for x in (interval.value, interval.low, interval.high))
-    return f"{value} ({low} to {high})"
+def layer(errors: dict[str, dict[str, float]]) -> Table:
+    """Round-to-nearest and GPTQ on one layer (`gptq.compare_on_layer`)."""
+    return Table(
+        [Column("method", say("method")), *columns(("weights", "calibration", "held out"), ".4f")],
+        [{"method": method} | values for method, values in errors.items()],
+    )

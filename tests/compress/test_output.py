@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exaone_nb.compress import engine, manifest
+from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.output import check_out
 from exaone_nb.errors import UsageError
@@ -58,7 +58,7 @@ def test_what_is_not_ours_stays(tmp_path, monkeypatch, out, words):
     ours(tmp_path / "run" / "baseline", baseline=True)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(llmcompressor_adapter, "compress", lambda *a, **k: pytest.fail("loaded"))
     before = everything(tmp_path)
     with pytest.raises(UsageError, match=words):
         maker.quantize(source, "w8a8", tmp_path / out)

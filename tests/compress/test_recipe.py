@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from exaone_nb.compress import modifiers
+from exaone_nb.compress import llmcompressor_adapter, modifiers
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization import arguments
@@ -223,5 +223,5 @@ def test_which_recipes_need_text(name, needed):
 @pytest.mark.parametrize("name", recipes.names())
 def test_llm_compressor_accepts_every_recipe_and_agrees_on_needing_text(name):
     recipe = recipes.load(name)
-    built = modifiers.build(recipe)
+    built = llmcompressor_adapter.build(recipe)
     assert any(m.requires_calibration_data for m in built) is modifiers.needs_data(recipe)
