@@ -22,6 +22,7 @@ from exaone_nb.compress.formats import (
 )
 from exaone_nb.compress.gptq import gptq, hessian, output_error
 from exaone_nb.compress.plan import Plan
+from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table, columns
 
@@ -119,12 +120,21 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
 
 @contextmanager
 def rounded(model: Any, plan: Plan) -> Iterator[None]:
-    """The model with each module's weight rounded as the plan's integer scheme says, activations left alone.
+    """The model with each module's weight rounded as the plan's scheme says, activations left alone.
 
-    A tied head gets a table of its own while it is rounded, as it would in the file.
+    A tied head gets a table of its own while it is rounded, as it would in the file. Raises UsageError for what
+    `round_to_nearest` does not do: floats, zero points, one scale per tensor or block.
     """
     import torch
 
+    for scheme in plan.schemes:
+        w = scheme.weights
+        if w and not (w.type == "int" and w.symmetric and w.strategy in ("channel", "group")):
+            raise UsageError(
+                say("The weights of {scheme} are {words}.", scheme=scheme.name, words=w.sentence()),
+                expected=say("symmetric integers with a scale per output channel or per group of inputs."),
+                remedy=say("Make the checkpoint (maker.quantize) and judge that instead."),
+            )
     kept = []
     try:
         for name, index in plan.assigned.items():

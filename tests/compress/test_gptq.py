@@ -6,6 +6,7 @@ from exaone_nb.compress import formats, study
 from exaone_nb.compress.formats import dequantize, round_to_nearest
 from exaone_nb.compress.gptq import compare_on_layer, gptq, hessian
 from exaone_nb.compress.llmcompressor_adapter import library_codes
+from exaone_nb.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
@@ -113,6 +114,20 @@ def test_llm_compressors_own_settings_are_measured_no_ops_included(layer):
         assert rows[scheme, "actorder null"] > 0.01 > 0.002 > rows[scheme, "block_size 64"]
     ours, _ = gptq(weight, hessian(seen))
     assert (library_codes(weight, hessian(seen), 4, 128) == ours).float().mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("W4A16_ASYM", "with zero points"),
+        ("FP8_DYNAMIC", "fp8"),
+        ("NVFP4A16", "fp4"),
+        ({"weights": {"num_bits": 8}}, "one scale per tensor"),
+    ],
+)
+def test_only_what_is_rounded_rightly_is_rounded_in_memory(plan_of, scheme, words):
+    with pytest.raises(UsageError, match=words), study.rounded(None, plan_of(scheme=scheme)):
+        pass
 
 
 @pytest.mark.heavy
