@@ -1,6 +1,6 @@
 """Calibration: the text that GPTQ, AWQ and static activation scales see.
 
-Which text, how much of it, and whether it wears the chat template is part of a recipe, because it changes the
+Which text, how much of it, and whether it is put into the chat template are part of a recipe, because they change the
 result. Sources are JSONL files (one {"messages": [...]} or {"text": ...} per line) or data sets of the hub by name.
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 
 from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
+from exaone_nb.hub import explain_hub_error
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.schema import Count, Positive, Whole, filled, kind, list_of
 from exaone_nb.written import decode
@@ -185,13 +187,17 @@ def _read_hub(source: Source, at_least: int) -> list[Any]:
 
     try:
         data = load_dataset(source.name, split=f"train[:{10 * at_least}]")
-    except Exception as error:  # many kinds: no network, gated, unknown name
-        raise WorkbookError(
-            f"The data set {source.name} could not be fetched ({type(error).__name__}).",
-            remedy="Check the network and the name, or calibrate with a local JSONL file.",
-        ) from error
+    except Exception as error:  # many kinds: a full disk, no network, a licence, an unknown name
+        raise explain_hub_error(error, say("The data set {name}", name=source.name)) from error
     if len(data) < at_least:
-        raise WorkbookError(f"{source.name} has {len(data)} rows, but {at_least} are asked of it.")
+        raise WorkbookError(
+            say(
+                "{name} has {count} rows, but {wanted} are asked of it.",
+                name=source.name,
+                count=len(data),
+                wanted=at_least,
+            )
+        )
     return [_content(row, source, number) for number, row in enumerate(data, 1)]
 
 

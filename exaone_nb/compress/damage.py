@@ -36,7 +36,7 @@ class Document:
 
 
 def documents(folder: str | Path, source: Source, count: int, longest: int = 512) -> list[Document]:
-    """The first `count` texts of a JSONL file as tokens. In a conversation only the last answer is judged.
+    """The first `count` texts of a file or a hub data set as tokens. In a conversation only the last answer is judged.
 
     Raises WorkbookError when the file cannot be used or nothing is left to judge.
     """
@@ -44,7 +44,8 @@ def documents(folder: str | Path, source: Source, count: int, longest: int = 512
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     made = []
-    for row in read_source(source, at_least=1)[:count]:
+    # A short file may be judged whole; of a data set on the hub no more is fetched than is asked for.
+    for row in read_source(source, at_least=1 if source.path else count)[:count]:
         ids, start = (
             _conversation(tokenizer, row) if not isinstance(row, str) else (tokenizer(row)["input_ids"], 1)
         )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.anatomy.duplicates import equal_tensors
+from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.files import sha256_of
 from exaone_nb.messages import say
 
 NAME = "quantize.json"
-# Smaller tensors repeat by chance (norms of ones, shapes), so only larger ones are compared.
-SMALLEST_DUPLICATE = 65_536
 
 
 def read(folder: str | Path) -> dict[str, Any] | None:
@@ -60,20 +59,26 @@ def make(
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
     entries = file_entries(folder)
     actual = sum(entry["bytes"] for entry in entries["files"].values())
-    duplicates = find_duplicates(folder)
+    duplicates = equal_tensors(read_headers(folder))
     names = {path.name for path in folder.iterdir()}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     problems = []
     if actual != plan.predicted_bytes:
         problems.append(
-            f"predicted {plan.predicted_bytes:,} bytes, written {actual:,} ({actual - plan.predicted_bytes:+,})"
+            say(
+                "predicted {predicted:,} bytes, written {actual:,} ({more:+,})",
+                predicted=plan.predicted_bytes,
+                actual=actual,
+                more=actual - plan.predicted_bytes,
+            )
         )
-    problems += [f"stored twice: {' = '.join(group)}" for group in duplicates]
-    if not any(name.startswith("tokenizer") for name in names):
-        problems.append("no tokenizer beside the weights")
+    problems += [say("stored twice: {names}", names=" = ".join(group)) for group in duplicates]
+    tokenizer = any(name.startswith("tokenizer") for name in names)
+    if not tokenizer:
+        problems.append(say("no tokenizer beside the weights"))
     template = "chat_template.jinja" in names or _template_inside(folder)
     if not template:
-        problems.append("no chat template: lm-eval and chat servers will fail or use a wrong one")
+        problems.append(say("no chat template: lm-eval and chat servers will fail or use a wrong one"))
     if fallback:
         problems.append(
             say(
@@ -96,31 +101,11 @@ def make(
         "tied": bool(config.get("tie_word_embeddings")),
         "quantization_config": config.get("quantization_config"),
         "duplicates": duplicates,
-        "tokenizer": any(name.startswith("tokenizer") for name in names),
+        "tokenizer": tokenizer,
         "chat_template": template,
         "findings": [finding.text for finding in plan.findings],
         "problems": problems,
     }
-
-
-def find_duplicates(folder: Path) -> list[list[str]]:
-    """Groups of tensors with equal content, for instance a tied head that was stored a second time."""
-    from hashlib import sha256
-
-    from safetensors import safe_open
-
-    seen: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                tensor = file.get_tensor(name).contiguous()
-                if tensor.numel() * tensor.element_size() < SMALLEST_DUPLICATE:
-                    continue
-                import torch
-
-                content = sha256(tensor.reshape(-1).view(torch.uint8).numpy()).hexdigest()
-                seen[(str(tensor.dtype), tuple(tensor.shape), content)].append(name)
-    return [names for names in seen.values() if len(names) > 1]
 
 
 def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: int = 40) -> dict[str, str]:

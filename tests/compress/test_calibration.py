@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from exaone_nb.compress import calibration
+from exaone_nb.compress import calibration, damage
 from exaone_nb.compress.calibration import Calibration, Source
 from exaone_nb.errors import WorkbookError
 
@@ -183,7 +185,13 @@ def test_the_workbooks_own_text_is_enough_for_every_recipe():
         calibration.rows(recipes.load(name).calibration)
 
 
-def test_a_hub_data_set_is_named_by_organisation_and_name_and_its_failure_is_said(monkeypatch):
+def hub_error(kind, status):
+    return kind(
+        "refused", response=httpx.Response(status, request=httpx.Request("GET", "https://hub.example"))
+    )
+
+
+def test_a_hub_data_set_is_named_by_organisation_and_name_and_read_only_as_far_as_needed(monkeypatch):
     import datasets
 
     source = Source("LGAI-EXAONE/MANTA-1M")
@@ -191,15 +199,47 @@ def test_a_hub_data_set_is_named_by_organisation_and_name_and_its_failure_is_sai
 
     def load(name, split):
         asked.update(name=name, split=split)
-        return [{"conversations": [{"role": "user", "content": str(i)}]} for i in range(40)]
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "yes"}]
+        return [{"conversations": talk} for _ in range(40)]
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert source.path is None and len(calibration.rows(Calibration(sources=(source,), samples=4))) == 4
     assert asked == {"name": "LGAI-EXAONE/MANTA-1M", "split": "train[:40]"}
 
+    class Tokenizer:
+        eos_token = ""
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": list(text.encode())}
+
+        def apply_chat_template(self, messages, **options):
+            return "".join(message["content"] for message in messages)
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Tokenizer())
+    damage.documents("folder", source, 20)
+    assert asked["split"] == "train[:200]"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (OSError(28, "No space left on device"), "disk is full"),
+        (ConnectionError("refused"), "cannot be reached"),
+        (hub_error(GatedRepoError, 403), "licence"),
+        (hub_error(RepositoryNotFoundError, 404), "no such name"),
+    ],
+)
+def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, trouble, words):
+    import datasets
+
     def fail(name, split):
-        raise ConnectionError
+        try:
+            raise trouble
+        except Exception as error:
+            raise datasets.exceptions.DatasetNotFoundError(
+                "it does not exist, or cannot be accessed"
+            ) from error
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(WorkbookError, match="MANTA-1M could not be fetched"):
-        calibration.rows(Calibration(sources=(source,), samples=4))
+    with pytest.raises(WorkbookError, match=f"data set LGAI-EXAONE/MANTA-1M.*{words}"):
+        calibration.rows(Calibration(sources=(Source("LGAI-EXAONE/MANTA-1M"),), samples=4))

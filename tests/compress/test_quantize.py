@@ -237,18 +237,6 @@ def test_a_model_without_weights_is_refused(tmp_path):
         maker.quantize(folder, "w8a8", tmp_path / "out")
 
 
-def test_a_duplicate_table_is_found(tmp_path):
-    import torch
-    from safetensors.torch import save_file
-
-    table = torch.randn(256, 256)
-    save_file(
-        {"model.embed_tokens.weight": table, "lm_head.weight": table.clone(), "other": torch.randn(256, 256)},
-        tmp_path / "model.safetensors",
-    )
-    assert manifest.find_duplicates(tmp_path) == [["lm_head.weight", "model.embed_tokens.weight"]]
-
-
 def test_other_bytes_than_predicted_are_a_problem(tmp_path):
     from exaone_nb.compress.plan import make_plan
 
