@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import explain_hub_error
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, NANO
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
@@ -197,6 +198,79 @@ def record(model: str) -> Record:
         config_source=config_sources().get(place.config_path.name, {}) if place.config_path else {},
         date=str(known["date"]),
     )
+
+
+# What a model is by its config: fields that compressing, packing or renaming it leave alone. The second group settles
+# which of two alike: contestants shorten the context, and new versions spell the rope settings in another way.
+_SHAPE = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+    "tie_word_embeddings",
+)
+_SETTLING = ("max_position_embeddings", "rope_theta", "sliding_window")
+
+
+def recognised(model: str | Path) -> str:
+    """Catalog name of a model: its own, or for a folder the one whose config has the same shape; "" when unknown.
+
+    A folder may be called anything and may have been quantized. Two models of one shape are told apart by context and
+    rope settings, then by the folder's name; when that does not settle it, the answer is "".
+    """
+    place = resolve(model)
+    if place.kind == "catalog":
+        return place.name
+    try:
+        config = place.config() if place.path else {}
+    except WorkbookError:
+        return ""
+    alike = [name for name in names() if config and _alike(config, resolve(name).config(), _SHAPE)]
+    if len(alike) > 1:
+        alike = [name for name in alike if _alike(config, resolve(name).config(), _SETTLING)] or alike
+    if len(alike) > 1:
+        alike = [name for name in alike if name == place.name] or alike
+    return alike[0] if len(alike) == 1 else ""
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any], fields: tuple[str, ...]) -> bool:
+    return all(_field(one, name) == _field(other, name) for name in fields)
+
+
+def _field(config: dict[str, Any], name: str) -> Any:
+    places = (config, config.get("text_config") or {}, config.get("rope_parameters") or {})
+    return next((place[name] for place in places if name in place), None)
+
+
+def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
+    """(temperature, remarks) of one entry of a record's `sampling["settings"]`, as people read them."""
+    if "temperature_below" in setting:
+        temperature = say("below {bound:g}", bound=setting["temperature_below"])
+    else:
+        greedy = setting["temperature"] == 0
+        temperature = say("0 (greedy)") if greedy else say("{value:g}", value=setting["temperature"])
+    remarks = [setting["remark"]] if setting.get("remark") else []
+    if "temperature_in_korean" in setting:
+        remarks.append(
+            say(
+                "{value:g} for general conversation in Korean, against switching languages",
+                value=setting["temperature_in_korean"],
+            )
+        )
+    penalty = setting.get("presence_penalty_if_repeating")
+    if isinstance(penalty, list):
+        remarks.append(
+            say(
+                "presence_penalty {least:g} to {most:g} against repetition", least=penalty[0], most=penalty[1]
+            )
+        )
+    elif penalty is not None:
+        remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=penalty))
+    return temperature, "; ".join(remarks)
 
 
 def weights_folder(model: str | Path, revision: str | None = None) -> Path:

@@ -154,16 +154,12 @@ def _sampling(record: catalog.Record) -> str:
     settings = record.sampling["settings"]
     if not settings:
         return "\n".join([*lines, "", "No sampling recommendation was found."])
-    rows = [
-        (
-            entry["mode"],
-            str(entry.get("temperature", "")),
-            str(entry.get("top_p", "")),
-            str(entry.get("top_k", "")),
-            entry.get("remark", ""),
+    rows = []
+    for entry in settings:
+        temperature, remarks = catalog.sampling_in_words(entry)
+        rows.append(
+            (entry["mode"], temperature, str(entry.get("top_p", "")), str(entry.get("top_k", "")), remarks)
         )
-        for entry in settings
-    ]
     table = _table(("mode", "temperature", "top_p", "top_k", "remark"), rows)
     return "\n".join([*lines, "", table, "", f"Source: {record.sampling['source']}."])
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score.samples import ItemScores, perplexity_of, read_samples
-from exaone_nb.statistics import paired as statistics
-from exaone_nb.statistics import planning as planner
+from exaone_nb.statistics import paired, planning
+from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
+from exaone_nb.statistics.estimate import Estimate
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02
@@ -27,11 +29,12 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One candidate against the base on one task. Differences are candidate minus base, in the score's unit.
+    """One candidate against the base on one task.
 
-    `p_value` belongs to `test`; `p_holm` is corrected for all comparisons made together and decides `verdict`
-    (identical, better, worse, within noise). `recovery` is the share of the base's score that is kept, with its
-    interval; None when the base scores 0. `discordant` is set for right-or-wrong items only.
+    `difference` is candidate minus base in the score's unit, with its paired 95 % interval. `p_value` belongs to
+    `test`; `p_holm` is corrected for all comparisons made together and decides `verdict` (identical, better, worse,
+    within noise). `recovery` is the share of the base's score that is kept; None when the base scores 0.
+    `discordant` is set for right-or-wrong items only.
     """
 
     task: str
@@ -43,26 +46,51 @@ class Comparison:
     unmatched_candidate: int
     base_score: float
     candidate_score: float
-    difference: float
-    interval: tuple[float, float]
+    difference: Estimate
     test: str
     p_value: float
     p_holm: float
     unpaired_z: float
     unpaired_p: float
-    recovery: float | None
-    recovery_interval: tuple[float, float] | None
-    discordant: statistics.Discordant | None
+    recovery: Estimate | None
+    discordant: paired.Discordant | None
     lower_is_better: bool
-    verdict: str
-    words: str
+    verdict: str = ""
+
+    @property
+    def words(self) -> str:
+        """The verdict with its evidence, in sentences."""
+        c, d, changed = self, self.difference, _change(self)
+        if c.verdict == "identical" and c.discordant is not None:
+            bound = 100 * (d.high or 0)
+            return say(
+                "{changed} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
+                changed=changed,
+                n=c.n,
+                bound=bound,
+            )
+        if c.verdict == "identical":
+            return say("{changed} The same value on all {n} items.", changed=changed, n=c.n)
+        fields = {"changed": changed, "n": c.n, "evidence": _evidence(c)}
+        if c.verdict == "better":
+            return say("{changed} Better, and not by chance at n = {n} ({evidence}).", **fields)
+        if c.verdict == "worse":
+            return say("{changed} Worse, and not by chance at n = {n} ({evidence}).", **fields)
+        noise = say("{changed} Within noise at n = {n} ({evidence}).", **fields)
+        return f"{noise} {sensitivity(c)}" if c.discordant is not None else noise
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; an infinite z (identical answers within each model) becomes null."""
         document = asdict(self)
+        for name, interval in (("difference", "interval"), ("recovery", "recovery_interval")):
+            estimate = getattr(self, name)
+            document[name] = estimate and estimate.value
+            document[interval] = (
+                [estimate.low, estimate.high] if estimate and estimate.low is not None else None
+            )
         if not math.isfinite(self.unpaired_z):
             document["unpaired_z"] = None
-        return document
+        return document | {"words": self.words}
 
 
 def compare(
@@ -70,7 +98,7 @@ def compare(
     candidate: ItemScores,
     *,
     names: tuple[str, str] = ("base", "candidate"),
-    alpha: float = planner.ALPHA,
+    alpha: float = planning.ALPHA,
     seed: int = 0,
     different_prompts: bool = False,
 ) -> Comparison:
@@ -82,24 +110,25 @@ def compare(
     """
     rows_base, rows_candidate = _aligned(base, candidate, names, different_prompts)
     x, y = base.values[rows_base], candidate.values[rows_candidate]
-    common = {
-        "task": base.task,
-        "metric": str(base.name),
-        "base": names[0],
-        "candidate": names[1],
-        "n": len(x),
-        "unmatched_base": base.n - len(x),
-        "unmatched_candidate": candidate.n - len(x),
-        "verdict": "",
-        "words": "",
-    }
     if base.is_perplexity:
         found = _perplexities(base, x, y, base.weights[rows_base], seed)
     elif base.is_binary and candidate.is_binary:
         found = _right_or_wrong(x, y, seed)
     else:
         found = _numbers(x, y, seed)
-    return _judged(Comparison(**common, **found, p_holm=found["p_value"]), alpha)
+    made = Comparison(
+        task=base.task,
+        metric=str(base.name),
+        base=names[0],
+        candidate=names[1],
+        n=len(x),
+        unmatched_base=base.n - len(x),
+        unmatched_candidate=candidate.n - len(x),
+        p_holm=found["p_value"],
+        lower_is_better=base.is_perplexity,
+        **found,
+    )
+    return _judged(made, alpha)
 
 
 def compare_all(
@@ -107,7 +136,7 @@ def compare_all(
     candidates: Mapping[str, Mapping[str, ItemScores]],
     *,
     base_name: str = "base",
-    alpha: float = planner.ALPHA,
+    alpha: float = planning.ALPHA,
     seed: int = 0,
     different_prompts: bool = False,
 ) -> list[Comparison]:
@@ -130,7 +159,7 @@ def compare_all(
             f"{base_name} and {', '.join(candidates) or 'no candidate'} have no task in common.",
             remedy="Score both on the same tasks: exaone-nb score MODEL --tasks ...",
         )
-    corrected = statistics.holm([c.p_value for c in found], alpha)
+    corrected = paired.holm([c.p_value for c in found], alpha)
     return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
 
 
@@ -213,43 +242,31 @@ def _aligned(
 
 
 def _right_or_wrong(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    table = statistics.discordant(x, y)
+    table = paired.discordant(x, y)
     n = len(x)
-    z, unpaired_p = statistics.unpaired_z(int(y.sum()), n, int(x.sum()), n)
-    interval = statistics.bootstrap_weighted_mean(y - x, seed=seed)
+    difference = paired_difference(x, y, seed=seed)
     if table.share == 0:
         # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
-        bound = statistics.most_that_could_differ(n)
-        interval = (-bound, bound)
+        bound = paired.most_that_could_differ(n)
+        difference = Estimate(0.0, -bound, bound, n)
     return {
-        "base_score": float(x.mean()),
-        "candidate_score": float(y.mean()),
-        "difference": float((y - x).mean()),
-        "interval": interval,
+        **_means(x, y, seed),
+        "difference": difference,
         "test": "exact McNemar",
-        "p_value": statistics.mcnemar_exact(table.only_base, table.only_candidate),
-        "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        **_recovery(x, y, seed),
+        "p_value": paired.mcnemar_exact(table.only_base, table.only_candidate),
+        **_unpaired(paired.unpaired_z(int(y.sum()), n, int(x.sum()), n)),
         "discordant": table,
-        "lower_is_better": False,
     }
 
 
 def _numbers(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    z, unpaired_p = statistics.unpaired_z_of_values(y, x)
     return {
-        "base_score": float(x.mean()),
-        "candidate_score": float(y.mean()),
-        "difference": float((y - x).mean()),
-        "interval": statistics.bootstrap_weighted_mean(y - x, seed=seed),
+        **_means(x, y, seed),
+        "difference": paired_difference(x, y, seed=seed),
         "test": "paired permutation",
-        "p_value": statistics.sign_flip_test(y - x, seed),
-        "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        **_recovery(x, y, seed),
+        "p_value": paired.sign_flip_test(y - x, seed),
+        **_unpaired(paired.unpaired_z_of_values(y, x)),
         "discordant": None,
-        "lower_is_better": False,
     }
 
 
@@ -259,93 +276,105 @@ def _perplexities(
     """Documents are resampled with their words; the interval is of the change with the base's value held fixed."""
     metric, total = base.name.metric, float(weights.sum())
     mean_x, mean_y = float(x.sum()) / total, float(y.sum()) / total
-    value = perplexity_of(metric, mean_x)
-    ends = statistics.bootstrap_weighted_mean(y - x, weights, seed=seed)
-    low, high = sorted(perplexity_of(metric, mean_x + end) - value for end in ends)
-    z, unpaired_p = statistics.unpaired_z_of_values(x / weights, y / weights)
-    kept = [value / (value + change) for change in (high, low)]
+    before, after = perplexity_of(metric, mean_x), perplexity_of(metric, mean_y)
+    change = paired_difference(x, y, weights, seed=seed)
+    low, high = sorted(perplexity_of(metric, mean_x + end) - before for end in (change.low, change.high))
     return {
-        "base_score": value,
-        "candidate_score": perplexity_of(metric, mean_y),
-        "difference": perplexity_of(metric, mean_y) - value,
-        "interval": (low, high),
+        "base_score": before,
+        "candidate_score": after,
+        "difference": Estimate(after - before, low, high, len(x)),
         "test": "paired permutation",
-        "p_value": statistics.sign_flip_test(y - x, seed),
-        "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        "recovery": value / perplexity_of(metric, mean_y),
-        "recovery_interval": (kept[0], kept[1]),
+        "p_value": paired.sign_flip_test(y - x, seed),
+        **_unpaired(paired.unpaired_z_of_values(x / weights, y / weights)),
+        "recovery": Estimate(before / after, before / (before + high), before / (before + low), len(x)),
         "discordant": None,
-        "lower_is_better": True,
     }
 
 
-def _recovery(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    # With a handful of right answers some resamples hold none, and the ratio has no meaning.
-    if x.sum() < 10:
-        return {"recovery": float(y.mean() / x.mean()) if x.any() else None, "recovery_interval": None}
-    return {
-        "recovery": float(y.mean() / x.mean()),
-        "recovery_interval": statistics.bootstrap_ratio(y, x, seed=seed),
-    }
+def _means(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
+    """Both scores, and the share of the base's that is kept."""
+    recovery = Estimate(float(y.mean() / x.mean()), n=len(x)) if x.any() else None
+    # With a handful of right answers some resamples hold none, and the ratio has no interval.
+    if x.sum() >= 10:
+        recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
+    return {"base_score": float(x.mean()), "candidate_score": float(y.mean()), "recovery": recovery}
+
+
+def _unpaired(z_and_p: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("unpaired_z", "unpaired_p"), z_and_p, strict=True))
 
 
 def _judged(c: Comparison, alpha: float) -> Comparison:
-    """Fill in verdict and words from the corrected p-value."""
-    gained = (c.difference < 0) == c.lower_is_better
-    if c.difference == 0 and (c.discordant is None or c.discordant.share == 0) and c.p_value == 1:
-        verdict = "identical"
-    elif c.p_holm <= alpha:
-        verdict = "better" if gained else "worse"
-    else:
-        verdict = "within noise"
-    return replace(c, verdict=verdict, words=_words(replace(c, verdict=verdict)))
+    """The comparison with its verdict, from the corrected p-value."""
+    change = c.difference.value
+    if change == 0 and (c.discordant is None or c.discordant.share == 0) and c.p_value == 1:
+        return replace(c, verdict="identical")
+    if c.p_holm > alpha:
+        return replace(c, verdict="within noise")
+    return replace(c, verdict="better" if (change < 0) == c.lower_is_better else "worse")
 
 
-def _words(c: Comparison) -> str:
+def _change(c: Comparison) -> str:
+    fields = {
+        "task": c.task,
+        "base": c.base,
+        "candidate": c.candidate,
+        "before": c.base_score,
+        "after": c.candidate_score,
+    }
     if c.lower_is_better:
-        change = (
-            f"{c.base_score:.4g} to {c.candidate_score:.4g} "
-            f"(change {c.difference:+.3g}, 95 % {c.interval[0]:+.3g} to {c.interval[1]:+.3g})"
+        return say(
+            "{task}: {base} to {candidate}, {before:.4g} to {after:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
+            **fields,
+            **_three(c.difference),
         )
-    else:
-        low, high = (100 * end for end in c.interval)
-        change = (
-            f"{c.base_score:.4f} to {c.candidate_score:.4f}, {100 * c.difference:+.1f} points "
-            f"(95 % {low:+.1f} to {high:+.1f})"
-        )
-    corrected = f", {c.p_holm:.3g} after Holm" if c.p_holm != c.p_value else ""
-    evidence = f"{c.test} p = {c.p_value:.3g}{corrected}"
+    return say(
+        "{task}: {base} to {candidate}, {before:.4f} to {after:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
+        **fields,
+        **_three(c.difference * 100),
+    )
+
+
+def _three(estimate: Estimate) -> dict[str, float | None]:
+    return {"change": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _evidence(c: Comparison) -> str:
+    parts = [say("{test} p = {p:.3g}", test=c.test, p=c.p_value)]
+    if c.p_holm != c.p_value:
+        parts = [say("{evidence}, {p:.3g} after Holm", evidence=parts[0], p=c.p_holm)]
     if c.discordant is not None:
-        t = c.discordant
-        evidence += (
-            f"; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}"
+        parts.append(
+            say(
+                "only the base is right on {base} items, only the candidate on {candidate}",
+                base=c.discordant.only_base,
+                candidate=c.discordant.only_candidate,
+            )
         )
-    text = f"{c.task}: {c.base} to {c.candidate}, {change}. "
-    if c.verdict == "identical":
-        return (
-            text
-            + f"The same outcome on all {c.n} items: a difference above {100 * c.interval[1]:.1f} points is excluded."
-            if c.discordant is not None
-            else text + f"The same value on all {c.n} items."
-        )
-    if c.verdict in ("better", "worse"):
-        return text + f"{c.verdict.capitalize()}, and not by chance at n = {c.n} ({evidence})."
-    text += f"Within noise at n = {c.n} ({evidence})."
-    return f"{text} {sensitivity(c)}" if c.discordant is not None else text
+    return "; ".join(parts)
 
 
 def sensitivity(c: Comparison, drop: float = NOTABLE_DROP) -> str:
-    """What n could and could not have shown, given how often these two models differ."""
+    """What n could and could not have shown, given how often these two models differ.
+
+    Raises UsageError for a comparison that is not of right-or-wrong items.
+    """
     if c.discordant is None:
-        raise UsageError("Only right-or-wrong items have a planner.")
+        raise UsageError(say("Only right-or-wrong items have a planner."))
     # The differing share was itself measured; half an item keeps the plan finite when none differed.
     share = max(c.discordant.share, 0.5 / c.n)
-    needed = planner.items_needed(drop, max(share, drop))
-    smallest = planner.smallest_drop(c.n, share)
-    seen = (
-        f"these {c.n} items show drops of {100 * smallest:.1f} points and more"
-        if smallest is not None
-        else f"these {c.n} items are too few to show any drop between models that differ this rarely"
+    needed = say(
+        "To see a drop of {points:.0f} points you need about {items:,} items;",
+        points=100 * drop,
+        items=planning.items_needed(drop, max(share, drop)),
     )
-    return f"To see a drop of {100 * drop:.0f} points you need about {needed:,} items; {seen}."
+    smallest = planning.smallest_drop(c.n, share)
+    if smallest is None:
+        seen = say(
+            "these {n} items are too few to show any drop between models that differ this rarely.", n=c.n
+        )
+    else:
+        seen = say(
+            "these {n} items show drops of {points:.1f} points and more.", n=c.n, points=100 * smallest
+        )
+    return f"{needed} {seen}"

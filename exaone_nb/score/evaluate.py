@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends
 from exaone_nb.score.outcomes import count_outcomes, main_metric
-from exaone_nb.score.samples import ItemScores, items_of
+from exaone_nb.score.samples import ItemScores, items_of, perplexity_of
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
+from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
+from exaone_nb.statistics.estimate import Estimate
 
 KIND = "accuracy"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one task: `value` of the main metric over `n` items with its 95 % interval.
+    """One model on one task: the main metric over its items, with the 95 % interval that `interval_kind` names.
 
     `outcomes` counts correct, wrong, unparsable, truncated and empty; they add up to n. `scores` holds every
     metric and filter of the task. `resumed` says that an earlier run of the same settings is shown.
@@ -40,9 +42,7 @@ class Score:
     recipe: str
     task: str
     metric: str
-    value: float
-    n: int
-    interval: tuple[float, float]
+    estimate: Estimate
     interval_kind: str
     outcomes: dict[str, int]
     scores: dict[str, float]
@@ -57,9 +57,7 @@ class Score:
             recipe=result["recipe"],
             task=result["label"],
             metric=details["metric"],
-            value=result["value"],
-            n=result["n"],
-            interval=tuple(result["interval"]),
+            estimate=Estimate(result["value"], *result["interval"], n=result["n"]),
             interval_kind=result["interval_kind"],
             outcomes=details["outcomes"],
             scores=details["scores"],
@@ -67,6 +65,12 @@ class Score:
             seconds=details["seconds"],
             resumed=True,
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, with the estimate as `value`, `n` and `interval`."""
+        document = asdict(self)
+        value, low, high, n = document.pop("estimate").values()
+        return document | {"value": value, "n": n, "interval": [low, high]}
 
 
 def score(
@@ -155,17 +159,17 @@ def _score_one(
         metric = main_metric(first["metrics"], (sample["filter"] for sample in samples))
         rows = [sample for sample in samples if sample["filter"] == metric.filter]
         items = items_of(name, metric, rows)
-        interval, interval_kind = interval_of(items)
+        estimate, interval_kind = estimate_of(items)
         every = results["results"][name]
         run.write_result(
             KIND,
             recipe=recipe,
             model=Path(str(place)).name,
             label=name,
-            value=items.score,
+            value=estimate.value,
             unit="fraction" if not items.is_perplexity else metric.metric,
             n=items.n,
-            interval=interval,
+            interval=(estimate.low, estimate.high),
             interval_kind=interval_kind,
             parameters=parameters,
             details={
@@ -258,16 +262,18 @@ def _write_lm_eval_files(
     return {name: (folder / file).relative_to(run.path).as_posix() for name, file in files.items()}
 
 
-def interval_of(items: ItemScores) -> tuple[tuple[float, float], str]:
-    """95 % interval of one score: Wilson for right-or-wrong items, else the bootstrap of items."""
-    from statsmodels.stats.proportion import proportion_confint
-
+def estimate_of(items: ItemScores) -> tuple[Estimate, str]:
+    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the bootstrap."""
     if items.is_binary:
-        low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
-        return (float(low), float(high)), "95 % Wilson"
-    from exaone_nb.statistics.paired import bootstrap_score
+        from statsmodels.stats.proportion import proportion_confint
 
-    return bootstrap_score(items), "95 % bootstrap over items"
+        low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
+        return Estimate(items.score, float(low), float(high), items.n), "95 % Wilson"
+    if not items.is_perplexity:
+        return bootstrap(items.values), "95 % bootstrap over items"
+    ends = bootstrap((items.values, items.weights), ratio_of_sums)
+    low, high = sorted(perplexity_of(items.name.metric, end) for end in (ends.low, ends.high))
+    return Estimate(items.score, low, high, items.n), "95 % bootstrap over items"
 
 
 def _was_cut(row: dict[str, Any]) -> bool:

@@ -14,19 +14,21 @@ from functools import cache
 from pathlib import Path
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 
 FOLDER = DATA / "hackathon"
 # Some scores were published with two digits.
 ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
-# The same thing submitted more than once: one FP8 zip, and the uncompressed base.
-REPEATED = (("FP8", "MANTA 256 + pile 256"), ("BF16", "the uncompressed base"))
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One published score. `minutes` is the server's time, `local_score` the participant's own accuracy before it."""
+    """One published score. `minutes` is the server's time, `local_score` the participant's own accuracy before it.
+
+    `artifact` is the same for submissions of one and the same thing, and empty for what was submitted once.
+    """
 
     family: str
     method: str
@@ -38,10 +40,11 @@ class Submission:
     where: str
     evidence: str
     date: str
+    artifact: str
 
 
 @dataclass(frozen=True)
-class Groups:
+class TimeGroups:
     """Submissions with a server time, split at the widest gap between times; `gap` in minutes, longest to shortest."""
 
     fast: tuple[Submission, ...]
@@ -58,7 +61,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Noise:
+class RerunNoise:
     """Standard deviation of one score when the same thing is submitted again, with its 95 % interval."""
 
     sd: float
@@ -140,52 +143,50 @@ def conclusions() -> tuple[Conclusion, ...]:
     )
 
 
-def groups(found: Iterable[Submission] | None = None) -> Groups:
+def groups(found: Iterable[Submission] | None = None) -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
     timed = sorted(
         (s for s in (submissions() if found is None else found) if s.minutes is not None),
         key=lambda s: s.minutes,
     )
     if len(timed) < 4:
-        raise WorkbookError(f"{len(timed)} submissions with a time are too few to look for groups.")
+        raise WorkbookError(say("{n} submissions with a time are too few to look for groups.", n=len(timed)))
     cut = max(range(1, len(timed)), key=lambda i: timed[i].minutes - timed[i - 1].minutes)
-    return Groups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
+    return TimeGroups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
 
 
-def rerun_noise(found: Sequence[Submission] | None = None) -> Noise:
+def rerun_noise(found: Sequence[Submission] | None = None) -> RerunNoise:
     """Noise from pairs of the same thing: sd = sqrt(mean of difference^2 / 2); its interval from chi-square."""
     from scipy.stats import chi2
 
     found = submissions() if found is None else found
-    squares = []
-    for family, detail in REPEATED:
-        pair = [s.score for s in found if s.family == family and s.detail.startswith(detail) and s.minutes][
-            :2
-        ]
-        if len(pair) == 2:
-            squares.append((pair[0] - pair[1]) ** 2 / 2)
+    repeated: dict[str, list[float]] = {}
+    for s in found:
+        if s.artifact:
+            repeated.setdefault(s.artifact, []).append(s.score)
+    squares = [(scores[0] - scores[1]) ** 2 / 2 for scores in repeated.values() if len(scores) > 1]
     if not squares:
-        raise WorkbookError("No submission is there twice, so nothing says how large the noise is.")
+        raise WorkbookError(say("No submission is there twice, so nothing says how large the noise is."))
     n = len(squares)
     variance = sum(squares) / n
     low, high = (math.sqrt(n * variance / chi2.ppf(q, n)) for q in (0.975, 0.025))
-    return Noise(math.sqrt(variance), low, high, n)
+    return RerunNoise(math.sqrt(variance), low, high, n)
 
 
-def verdict(conclusion: Conclusion, split: Groups, noise: Noise) -> str:
+def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str:
     """What is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
+    if not conclusion.takes_effect and crosses:
+        return say("does not survive: the setting has no effect, the score jumped groups")
     if not conclusion.takes_effect:
-        return "does not survive: the setting has no effect" + (
-            ", the score jumped groups" if crosses else ""
-        )
+        return say("does not survive: the setting has no effect")
     if crosses:
-        return "open: the score jumped groups, and the same recipes are found in both"
+        return say("open: the score jumped groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
-        return "does not survive: within noise"
+        return say("does not survive: within noise")
     if conclusion.difference <= noise.safe:
-        return "open: more than the noise seen, less than the noise there may be"
-    return "survives"
+        return say("open: more than the noise seen, less than the noise there may be")
+    return say("survives")
 
 
 def local_against_server(found: Sequence[Submission] | None = None) -> tuple[float, float, int]:
@@ -199,11 +200,13 @@ def local_against_server(found: Sequence[Submission] | None = None) -> tuple[flo
     chosen: dict[str, Submission] = {}
     for s in submissions() if found is None else found:
         if s.local_score is not None:
-            chosen.setdefault(s.detail.split(", the same zip")[0], s)
+            chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", s)
     local = np.array([s.local_score for s in chosen.values()])
     server = np.array([s.score for s in chosen.values()])
     if len(local) < 4:
-        raise WorkbookError(f"{len(local)} submissions with a local score are too few for a correlation.")
+        raise WorkbookError(
+            say("{n} submissions with a local score are too few for a correlation.", n=len(local))
+        )
 
     ranks = rankdata(server) - (len(server) + 1) / 2
 

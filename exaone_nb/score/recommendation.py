@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exaone_nb.score.scoreboard import Row, Scoreboard
+from exaone_nb.score.scoreboard import BoardRow, Scoreboard
 
 # A candidate that comes out first in fewer of the draws than this has no real chance to be the best.
 LEAST_SHARE = 0.1
@@ -52,7 +52,7 @@ def recommend(board: Scoreboard) -> Recommendation:
     )
 
 
-def _reasons(board: Scoreboard, row: Row, base: Row) -> list[str]:
+def _reasons(board: Scoreboard, row: BoardRow, base: BoardRow) -> list[str]:
     lines = [
         f"Score {row.score.value:.3f}, 95 % from {row.score.low:.3f} to {row.score.high:.3f}; the base has "
         f"{base.score.value:.3f} by definition. It came out highest in {row.share_best:.0%} of the draws.",
@@ -71,7 +71,7 @@ def _reasons(board: Scoreboard, row: Row, base: Row) -> list[str]:
     return lines
 
 
-def _cautions(board: Scoreboard, choice: Row, equals: list[Row]) -> list[str]:
+def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> list[str]:
     lines = [
         f"{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
         f"{row.share_best:.1%} of the draws: it is there because its interval is wide."

@@ -55,8 +55,12 @@ class Column:
         if isinstance(value, Estimate):
             if value.low is None or value.high is None:
                 return self._number(value.value)
-            low, high = self._number(value.low), self._number(value.high)
-            return say("{value} ({low} to {high})", value=self._number(value.value), low=low, high=high)
+            middle, low, high = (self._number(number) for number in (value.value, value.low, value.high))
+            return (
+                middle
+                if low == middle == high
+                else say("{value} ({low} to {high})", value=middle, low=low, high=high)
+            )
         if isinstance(value, int | float):
             return self._number(value)
         if isinstance(value, list | tuple):
@@ -89,12 +93,21 @@ class Table:
     def is_number(self, column: Column) -> bool:
         """True when every value of the column is a number or an estimate: such columns stand to the right."""
         values = [row.get(column.name) for row in self.rows]
-        kinds = [isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None]
+        kinds = [
+            isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None
+        ]
         return bool(kinds) and all(kinds)
+
+    def only(self, names: Iterable[str]) -> Table:
+        """The table with these columns alone, in this order."""
+        by_name = {column.name: column for column in self.columns}
+        return Table([by_name[name] for name in names], self.rows, self.caption)
 
     def without_empty(self) -> Table:
         """The table without the columns in which no row has a value."""
-        used = [c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)]
+        used = [
+            c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)
+        ]
         return Table(used, self.rows, self.caption)
 
     def records(self) -> list[dict[str, Any]]:

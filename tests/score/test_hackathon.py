@@ -10,6 +10,7 @@ import pytest
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score import hackathon, pareto
 from exaone_nb.statistics import draws as uncertainty
+from exaone_nb.statistics.estimate import Estimate
 
 
 def test_the_base_scores_half_and_examples_by_hand():
@@ -91,11 +92,12 @@ def test_the_interval_of_the_score_covers_the_truth():
         for value in (seconds_base, seconds):
             measured = value * np.exp(rng.normal(0, error))
             ends = measured * np.exp(np.array([-1, 1]) * uncertainty.Z95 * error)
-            times.append(uncertainty.drawn_from_interval(measured, ends, 1500, rng, positive=True))
+            times.append(uncertainty.drawn(Estimate(measured, *ends), 1500, rng, positive=True))
         scores = hackathon.score(
             performance=drawn[1], performance_base=drawn[0], seconds=times[1], seconds_base=times[0]
         )
-        low, high = uncertainty.interval_of(scores)
+        found = uncertainty.estimate_of(0, scores)
+        low, high = found.low, found.high
         held += low <= truth <= high
     # 400 x 0.95 = 380, standard error 4.4; the bootstrap over 300 items is a little narrow.
     assert 362 <= held <= 395
@@ -103,13 +105,14 @@ def test_the_interval_of_the_score_covers_the_truth():
 
 def test_draws_from_an_interval_have_that_interval():
     rng = np.random.default_rng(3)
-    low, high = uncertainty.interval_of(uncertainty.drawn_from_interval(2.0, (1.9, 2.1), 100_000, rng))
+    found = uncertainty.estimate_of(2.0, uncertainty.drawn(Estimate(2.0, 1.9, 2.1), 100_000, rng))
+    low, high = found.low, found.high
     assert (low, high) == (pytest.approx(1.9, abs=0.005), pytest.approx(2.1, abs=0.005))
-    assert set(uncertainty.drawn_from_interval(2.0, None, 10, rng)) == {2.0}
+    assert set(uncertainty.drawn(Estimate(2.0), 10, rng)) == {2.0}
     with pytest.raises(WorkbookError):
-        uncertainty.drawn_from_interval(3.0, (1.0, 2.0), 10, rng)
+        uncertainty.drawn(Estimate(3.0, 1.0, 2.0), 10, rng)
     with pytest.raises(WorkbookError, match="zero or below"):
-        uncertainty.drawn_from_interval(1.0, (-0.5, 2.5), 10, rng, positive=True)
+        uncertainty.drawn(Estimate(1.0, -0.5, 2.5), 10, rng, positive=True)
 
 
 def test_shares_of_being_best_add_up_and_ties_are_shared():

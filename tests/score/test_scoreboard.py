@@ -11,11 +11,15 @@ import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
-from exaone_nb.score import tables
 from exaone_nb.score.hackathon import weights_of
-from exaone_nb.score.pictures import alt_text, scoreboard_figure
 from exaone_nb.score.recommendation import recommend
 from exaone_nb.score.scoreboard import make_scoreboard
+from exaone_nb.score.scoreboard_views import (
+    alt_text,
+    full_table,
+    scoreboard_figure,
+    write_tables,
+)
 
 CANDIDATES = {  # scheme, bytes, seconds per token, share of items solved
     "baseline": ("unquantized", 6_000_000, 0.0040, 0.80),
@@ -78,7 +82,7 @@ def test_values_are_those_of_the_files_and_the_formula(run):
     assert row.score.value == pytest.approx(0.5 * row.accuracy.value / base.accuracy.value + 0.5 * 0.25)
     assert row.score.low < row.score.value < row.score.high
     assert (board.items, board.paired) == (800, True)
-    assert json.dumps(board.document())
+    assert json.dumps(full_table(board).records())
 
 
 def test_close_candidates_are_within_noise_and_far_ones_are_not(run):
@@ -216,7 +220,7 @@ def test_too_few_draws_and_unknown_names_are_wrong_calls(run):
 def test_tables_hold_every_candidate_and_escape_names(tmp_path):
     run = write_run(tmp_path / "run", CANDIDATES | {"<b>x": CANDIDATES["twin"]})
     board = make_scoreboard(run)
-    table, page = tables.write_tables(board, tmp_path / "out")
+    table, page = write_tables(board, tmp_path / "out")
     with open(table, newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["recipe"] for row in rows] == [row.recipe for row in board.rows]
