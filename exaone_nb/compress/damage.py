@@ -19,12 +19,12 @@ from exaone_nb import catalog
 from exaone_nb.compress.calibration import Source, read_source, render
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
+from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,7 @@ def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
 
 def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:
     """Nats per token with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    picks = np.random.default_rng(seed).integers(0, len(rows), size=(RESAMPLES, len(rows)))
-    nats, tokens = rows[picks].sum(axis=1).T
-    low, high = np.quantile(nats / tokens, [0.025, 0.975])
-    return Estimate(float(rows[:, 0].sum() / rows[:, 1].sum()), float(low), float(high), len(rows))
+    return bootstrap(rows.T, ratio_of_sums, seed=seed)
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
