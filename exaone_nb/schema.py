@@ -1,6 +1,6 @@
 """Checking what people write against declared types: dataclasses, TypedDicts, Literals, and kinds of value.
 
-    Count = kind(int, whole_above(0), "a whole number above 0.")
+    Count = kind(int, lambda value: is_whole(value) and value > 0, "a whole number above 0.")
 
     @dataclass(frozen=True)
     class Calibration:
@@ -40,26 +40,28 @@ class Mistake(UsageError):
         self.path = path
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @dataclass(frozen=True)
 class Kind:
-    """`take` turns what was written into the value, or raises ValueError or TypeError; `expected` says what it takes."""
+    """Values that `accepts` is true of, described by `expected`; `convert` makes of them what is kept."""
 
-    take: Callable[[Any], Any]
+    accepts: Callable[[Any], Any]
     expected: str
+    convert: Callable[[Any], Any] = _as_it_is
 
     def __call__(self, value: Any, type_: Any = None) -> Any:
-        """The value, or Mistake."""
-        try:
-            return self.take(value)
-        except (ValueError, TypeError) as error:
-            if hasattr(error, "exceptions"):  # cattrs' groups are ValueErrors too, and say more
-                raise
-            raise Mistake(f"is {value!r}.", expected=self.expected) from error
+        """The value as it is kept. Raises Mistake."""
+        if not self.accepts(value):
+            raise Mistake(f"is {value!r}.", expected=self.expected)
+        return self.convert(value)
 
 
-def kind(base: Any, take: Callable[[Any], Any], expected: str) -> Any:
-    """A type for an annotation: `base` for the reader, checked by `take`."""
-    return Annotated[base, Kind(take, expected)]
+def kind(base: Any, accepts: Callable[[Any], Any], expected: str, *convert: Callable[[Any], Any]) -> Any:
+    """A type for an annotation: `base` for the reader, checked as `Kind` says."""
+    return Annotated[base, Kind(accepts, expected, *convert)]
 
 
 def is_number(value: Any) -> bool:
@@ -67,47 +69,41 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
-def number(accepts: Callable[[float], bool], whole: bool = False) -> Callable[[Any], Any]:
-    """A `take` for numbers that `accepts` is true of. A whole one may be written 64.0, and is 64 then."""
-
-    def take(value: Any) -> Any:
-        if not is_number(value) or (whole and value != int(value)) or not accepts(value):
-            raise ValueError
-        return int(value) if whole else value
-
-    return take
+def is_whole(value: Any) -> bool:
+    """True for 64 and 64.0."""
+    return is_number(value) and value == int(value)
 
 
-def filled(value: Any) -> str:
-    """A `take` for text that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
+def is_name(value: Any) -> bool:
+    """True for text that is not empty."""
+    return isinstance(value, str) and bool(value)
 
 
-def names(value: Any) -> tuple[str, ...]:
-    """A `take` for a list of names; one name alone is a list of one."""
-    if not isinstance(value, str | list | tuple):
-        raise ValueError
-    return tuple(filled(name) for name in ([value] if isinstance(value, str) else value))
+def are_names(value: Any) -> bool:
+    """True for a name, and for a list of names."""
+    return is_name(value) or (isinstance(value, list | tuple) and all(map(is_name, value)))
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, and anything else as a list of one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def list_of(item: Any, expected: str, into: type = tuple) -> Any:
     """A type for an annotation: a list with at least one `item`, kept as a tuple or as a list."""
+    return kind(
+        into,
+        lambda value: isinstance(value, list | tuple) and value,
+        expected,
+        lambda value: into(nested(value, list[item])),
+    )
 
-    def take(value: Any) -> Any:
-        if not isinstance(value, list | tuple) or not value:
-            raise ValueError
-        return into(nested(value, list[item]))
 
-    return kind(into, take, expected)
-
-
-Count = kind(int, number(lambda value: value > 0, whole=True), "a whole number above 0.")
-Whole = kind(int, number(lambda value: True, whole=True), "a whole number.")
-Positive = kind(float, number(lambda value: value > 0), "a number above 0.")
-Name = kind(str, filled, "a name.")
-Patterns = kind(tuple[str, ...], names, "a list of patterns.")
+Count = kind(int, lambda value: is_whole(value) and value > 0, "a whole number above 0.", int)
+Whole = kind(int, is_whole, "a whole number.", int)
+Positive = kind(float, lambda value: is_number(value) and value > 0, "a number above 0.")
+Name = kind(str, is_name, "a name.")
+Patterns = kind(tuple, are_names, "a list of patterns.", lambda value: tuple(as_list(value)))
 
 
 def read(document: Any, type_: type[T], what: str) -> T:
@@ -127,7 +123,7 @@ def read(document: Any, type_: type[T], what: str) -> T:
 
 
 def nested(document: Any, type_: type[T]) -> T:
-    """As `read`, inside a `take`: its errors are put together by the `read` around it."""
+    """As `read`, inside a `convert`: its errors are put together by the `read` around it."""
     return _converter().structure(document, type_)
 
 
@@ -200,22 +196,14 @@ def _converter() -> Converter:
         lambda value, type_: one_of(value, typing.get_args(type_)),
     )
     # cattrs by itself would make True of "no".
-    converter.register_structure_hook(bool, Kind(_instance(bool), "true or false, without quotes."))
-    converter.register_structure_hook(str, Kind(_instance(str), "a text."))
+    truth = Kind(lambda value: isinstance(value, bool), "true or false, without quotes.")
+    converter.register_structure_hook(bool, truth)
+    converter.register_structure_hook(str, Kind(lambda value: isinstance(value, str), "a text."))
     return converter
 
 
 def _kind_of(type_: Any) -> Kind | None:
     return next((m for m in getattr(type_, "__metadata__", ()) if isinstance(m, Kind)), None)
-
-
-def _instance(type_: type) -> Callable[[Any], Any]:
-    def take(value: Any) -> Any:
-        if not isinstance(value, type_):
-            raise TypeError
-        return value
-
-    return take
 
 
 def _mistakes(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mistake]]:

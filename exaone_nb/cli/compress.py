@@ -13,7 +13,7 @@ from rich.table import Table
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
-from exaone_nb.messages import say
+from exaone_nb.show.terminal import drawn
 
 RecipeOption = Annotated[
     str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
@@ -197,21 +197,9 @@ def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
-    lines = [
-        say("{out}: found finished, {actual_bytes:,} bytes", out=str(out), actual_bytes=document["actual_bytes"])
-        if document["reused"]
-        else say(
-            "{out}: made in {seconds:.1f} s, {actual_bytes:,} bytes",
-            out=str(out),
-            seconds=document["seconds"],
-            actual_bytes=document["actual_bytes"],
-        ),
-        say("  equal to the {predicted:,} bytes predicted", predicted=document["predicted_bytes"])
-        if document["actual_bytes"] == document["predicted_bytes"]
-        else say("  DIFFERENT FROM the {predicted:,} bytes predicted", predicted=document["predicted_bytes"]),
-        say("  peak memory {gigabytes:.2f} GB", gigabytes=document["peak_bytes"] / 1e9),
-    ]
-    lines += [f"  {mode}: {text!r}" for mode, text in document.get("generations", {}).items()]
-    lines += [say("  problem: {text}", text=text) for text in document["problems"]]
-    for line in lines:
-        console.print(line, markup=False)
+    from exaone_nb.compress import tables
+
+    made = {out.name: document}
+    console.print(drawn(tables.manifests(made)))
+    if document.get("generations"):
+        console.print(drawn(tables.answers(made)))

@@ -19,7 +19,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.hub import explain_hub_error
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.schema import Count, Positive, Whole, filled, kind, list_of
+from exaone_nb.schema import Count, Positive, Whole, is_name, kind, list_of
 from exaone_nb.written import decode
 
 DEFAULT_SOURCE = "nano_calibration"
@@ -34,7 +34,7 @@ FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
 class Source:
     """One place text comes from. `name` is a JSONL file, a file of data/calibration/, or a hub id ORG/NAME."""
 
-    name: kind(str, filled, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
+    name: kind(str, is_name, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
     share: Positive = 1.0
     field: str = ""
 
@@ -58,13 +58,14 @@ class Source:
         return None if hub else typed
 
 
+Given = kind(Source, lambda value: True, "", Source.parse)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How much text, from where. `length` is tokens per sample; longer samples are cut."""
 
-    sources: list_of(kind(Source, Source.parse, "a name."), "a list of names or {name, share, field}.") = (
-        Source(),
-    )
+    sources: list_of(Given, "a list of names or {name, share, field}.") = (Source(),)
     samples: Count = 128
     length: Count = 256
     seed: Whole = 0

@@ -19,12 +19,11 @@ from exaone_nb import catalog
 from exaone_nb.compress.calibration import Source, read_source, render
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
-from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
+from exaone_nb.statistics import bootstrap
 from exaone_nb.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from torch import Tensor
-
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
 
 def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:
     """Nats per token with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    return bootstrap(rows.T, ratio_of_sums, seed=seed)
+    return bootstrap.bootstrap(rows.T, bootstrap.ratio_of_sums, seed=seed)
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
@@ -126,7 +125,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> E
         raise WorkbookError(
             "The two measurements are not of the same documents.", expected="equal token counts."
         )
-    return per_token(np.column_stack([second[:, 0] - first[:, 0], first[:, 1]]), seed)
+    return bootstrap.paired_difference(first[:, 0], second[:, 0], first[:, 1], seed=seed)
 
 
 def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:

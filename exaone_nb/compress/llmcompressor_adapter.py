@@ -26,7 +26,6 @@ from exaone_nb.compress import models, modifiers
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +56,12 @@ def compress(
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         seed_everything(recipe.calibration.seed)
-        tokenizer = _tokenizer(AutoTokenizer, source, trust_remote_code)
+        with _explained(
+            f"{source.name} has no usable tokenizer",
+            "tokenizer.json and tokenizer_config.json beside the weights.",
+            "Copy them into the folder; a model without its tokenizer can be neither calibrated nor served.",
+        ):
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
         with _short_of_memory(recipe):
             data, facts = None, {"samples": 0, "tokens": 0}
             if modifiers.needs_data(recipe):
@@ -66,38 +70,38 @@ def compress(
             else:
                 tell("no calibration text needed")
             tell("loading the model")
-            model = _model(AutoModelForCausalLM, source, trust_remote_code)
-            try:
+            with _explained(
+                f"The model {source.name} cannot be loaded",
+                "whole weight files, and a config.json that belongs to them.",
+                f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+            ):
+                model = AutoModelForCausalLM.from_pretrained(
+                    source, dtype="auto", trust_remote_code=trust_remote_code
+                )
+            with (
+                _explained(
+                    f"llm-compressor refused the recipe {recipe.name}",
+                    "a recipe that fits the model.",
+                    "Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
+                    (ValueError, RuntimeError, KeyError),
+                ),
+                _pin_memory_without_accelerator(torch),
+            ):
                 steps = build(recipe)
                 fallback = _fallback_names(steps)
-                with _pin_memory_without_accelerator(torch):
-                    oneshot(
-                        model=model,
-                        processor=tokenizer,
-                        recipe=steps,
-                        dataset=data,
-                        max_seq_length=recipe.calibration.length,
-                        num_calibration_samples=max(facts["samples"], 1),
-                        # Always the same order (longest first), so that one seed gives one result.
-                        shuffle_calibration_samples=False,
-                        trust_remote_code_model=trust_remote_code,
-                    )
+                oneshot(
+                    model=model,
+                    processor=tokenizer,
+                    recipe=steps,
+                    dataset=data,
+                    max_seq_length=recipe.calibration.length,
+                    num_calibration_samples=max(facts["samples"], 1),
+                    # Always the same order (longest first), so that one seed gives one result.
+                    shuffle_calibration_samples=False,
+                    trust_remote_code_model=trust_remote_code,
+                )
                 tell("saving")
                 model.save_pretrained(out, save_compressed=True)
-            except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-                if is_out_of_memory(error):
-                    raise
-                raise WorkbookError(
-                    say(
-                        "llm-compressor refused the recipe {recipe}: {kind}: {words}",
-                        recipe=recipe.name,
-                        kind=type(error).__name__,
-                        words=str(error),
-                    ),
-                    remedy=say(
-                        "Run `exaone-nb plan` on the same model and recipe; it explains most refusals."
-                    ),
-                ) from error
     return facts | {"threads": torch.get_num_threads(), "round_to_nearest_fallback": fallback}
 
 
@@ -164,9 +168,9 @@ def _private(name: str) -> Iterator[None]:
         yield
     except (ImportError, AttributeError) as error:
         raise WorkbookError(
-            say("llm-compressor {version} has no {name}.", version=version("llmcompressor"), name=name),
-            expected=say("{version}, with which this was checked.", version=CHECKED),
-            remedy=say("Install what requirements/ names: make install."),
+            f"llm-compressor {version('llmcompressor')} has no {name}.",
+            expected=f"{CHECKED}, with which this was checked.",
+            remedy="Install what requirements/ names: make install.",
         ) from error
 
 
@@ -199,42 +203,23 @@ def _short_of_memory(recipe: Recipe) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise WorkbookError(
-            say("The memory ran out while running {recipe}.", recipe=recipe.name),
-            remedy=say("Use fewer or shorter calibration samples, or a round-to-nearest recipe."),
+            f"The memory ran out while running {recipe.name}.",
+            remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
         ) from error
 
 
-def _model(auto: Any, source: Path, trust_remote_code: bool) -> Any:
+@contextlib.contextmanager
+def _explained(
+    got: str, expected: str, remedy: str, kinds: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Say what went wrong inside a library, with its own words. Memory that ran out is explained further out."""
     try:
-        return auto.from_pretrained(source, dtype="auto", trust_remote_code=trust_remote_code)
-    except Exception as error:  # transformers, safetensors and a model's own code each raise their own kinds
+        yield
+    except kinds as error:
         if is_out_of_memory(error):
             raise
         raise WorkbookError(
-            say(
-                "The model {model} cannot be loaded ({kind}: {words}).",
-                model=source.name,
-                kind=type(error).__name__,
-                words=str(error),
-            ),
-            expected=say("whole weight files, and a config.json that belongs to them."),
-            remedy=say(
-                "Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
-                source=str(source),
-            ),
-        ) from error
-
-
-def _tokenizer(auto: Any, source: Path, trust_remote_code: bool) -> Any:
-    try:
-        return auto.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise WorkbookError(
-            say("{model} has no usable tokenizer ({kind}).", model=source.name, kind=type(error).__name__),
-            expected=say("tokenizer.json and tokenizer_config.json beside the weights."),
-            remedy=say(
-                "Copy them into the folder; a model without its tokenizer can be neither calibrated nor served."
-            ),
+            f"{got} ({type(error).__name__}: {error}).", expected=expected, remedy=remedy
         ) from error
 
 

@@ -34,30 +34,31 @@ GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
 PRESETS = [name for name in SCHEMES if name != "UNQUANTIZED"]
 
 
-def _scheme(value: Any) -> str | dict[str, Any]:
-    if isinstance(value, dict):
-        return schema.nested(value, ExplicitScheme)
-    if not isinstance(value, str):
-        raise ValueError
-    return schema.one_of(value.upper(), PRESETS)
+def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
+    if isinstance(value, str):
+        return schema.one_of(value.upper(), PRESETS)
+    return schema.nested(value, ExplicitScheme)
 
 
 def _targets(value: Any) -> tuple[str, ...]:
-    if not (found := schema.names(value)):
+    if not value:
         raise Mistake("is empty.", expected="at least one pattern, such as Linear.")
-    return found
+    return tuple(schema.as_list(value))
 
 
-def _order(value: Any) -> str | bool | None:
-    """Any word: a plan says which of them do nothing."""
-    if not (value is None or isinstance(value, str | bool)):
-        raise ValueError
-    return value
-
-
-Text = kind(str, lambda value: str(value or ""), "a text.")
+Text = kind(str, lambda value: True, "a text.", lambda value: str(value or ""))
 Scheme = kind(
-    str | dict, _scheme, "a preset name, or {weights: {num_bits, type, strategy, …}, input_activations: {…}}."
+    str | dict,
+    lambda value: isinstance(value, str | dict),
+    "a preset name, or {weights: {num_bits, type, strategy, …}, input_activations: {…}}.",
+    _scheme,
+)
+Fraction = kind(float, lambda value: schema.is_number(value) and 0 < value <= 1, "a number in (0, 1].")
+# Any word: a plan says which of them do nothing.
+Order = kind(
+    str,
+    lambda value: value is None or isinstance(value, str | bool),
+    "static, its alias weight, or null.",
 )
 
 
@@ -65,8 +66,8 @@ class Settings(TypedDict, total=False):
     """What belongs to GPTQ, and what people put there, so that a plan can say why it does nothing."""
 
     block_size: Count
-    dampening_frac: kind(float, schema.number(lambda value: 0 < value <= 1), "a number in (0, 1].")
-    actorder: kind(str, _order, "static, its alias weight, or null.")
+    dampening_frac: Fraction
+    actorder: Order
     observer: Observer
     group_size: Count
     max_position_embeddings: Count
@@ -77,7 +78,7 @@ class Group:
     """Modules matched by `targets` get `scheme`: a preset name, or explicit compressed-tensors arguments."""
 
     scheme: Scheme
-    targets: kind(tuple, _targets, "a list of patterns.") = ("Linear",)
+    targets: kind(tuple, schema.are_names, "a list of patterns.", _targets) = ("Linear",)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ class Recipe:
     settings: Settings = field(default_factory=dict)
     transform: Transform | None = None
     kv_cache: KvCache | None = None
-    calibration: kind(Calibration, Calibration.parse, "a mapping.") = field(default_factory=Calibration)
+    calibration: kind(Calibration, lambda value: True, "", Calibration.parse) = field(
+        default_factory=Calibration
+    )
     title: Text = ""
     purpose: Text = ""
     served: Text = ""

@@ -5,7 +5,6 @@ and does something else: `block_size: 64` for `group_size: 64` would give one sc
 """
 
 # No `from __future__ import annotations` here: it hides NotRequired from TypedDict.
-from collections.abc import Iterator
 from typing import Any, Literal, NotRequired, TypedDict
 
 from exaone_nb import schema
@@ -29,14 +28,6 @@ STRATEGIES = {
 FP8_CACHE = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
 
 
-def _options(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(
-        isinstance(v, str) or schema.is_number(v) for v in value.values()
-    ):
-        raise ValueError
-    return value
-
-
 class Arguments(TypedDict, total=False):
     """The fields of compressed-tensors' QuantizationArgs (a test holds them against it). `Any`: `QuantArgs` reads it."""
 
@@ -51,7 +42,13 @@ class Arguments(TypedDict, total=False):
     scale_dtype: ScaleDtype | None
     zp_dtype: ScaleDtype | None
     observer: Observer | None
-    observer_kwargs: kind(dict, _options, "names with numbers or texts.")
+    observer_kwargs: kind(
+        dict,
+        lambda value: (
+            isinstance(value, dict) and all(isinstance(v, str) or schema.is_number(v) for v in value.values())
+        ),
+        "names with numbers or texts.",
+    )
 
 
 def read_arguments(document: Any, role: str) -> QuantArgs:
@@ -62,82 +59,55 @@ def read_arguments(document: Any, role: str) -> QuantArgs:
         args = QuantArgs.read(document)
     except WorkbookError as error:
         raise Mistake(f"is wrong: {error.got}", expected=error.expected, remedy=error.remedy) from error
-    for wrong, key, got, expected in _contradictions(args, document, role):
-        if wrong:
-            raise Mistake(got, expected=expected, path=(key,))
+    _check_together(args, document, role)
     return args
 
 
-def _contradictions(
-    args: QuantArgs, document: dict[str, Any], role: str
-) -> Iterator[tuple[bool, str, str, str]]:
-    """(is it so?, key, what was got, what was expected) of all that no tensor, or none in this role, can be."""
-    bits, strategy, size = args.num_bits, args.strategy, document.get("group_size")
-    small = args.type == "float" and bits == 4
-    allowed, order = STRATEGIES[role], document.get("actorder")
-    yield args.type == "int" and not 2 <= bits <= 8, "num_bits", f"is {bits}.", "2 to 8 for int."
-    yield args.type == "float" and bits not in (4, 8), "num_bits", f"is {bits}.", "4 or 8 for float."
-    yield (
-        small and (strategy, args.group_size) not in (("tensor_group", 16), ("group", 32)),
-        "strategy",
-        f"is {strategy} with group_size {args.group_size}, for 4-bit floats.",
-        "tensor_group of 16 (NVFP4) or group of 32 (MXFP4).",
-    )
-    yield strategy not in allowed, "strategy", f"is {strategy!r}.", f"one of {', '.join(allowed)}."
-    yield (
-        strategy == "tensor_group" and not small,
-        "strategy",
-        "is tensor_group, which is for 4-bit floats.",
-        "group, channel or tensor.",
-    )
-    yield (
-        size is not None
-        and strategy not in ("group", "tensor_group")
-        and not (size == -1 and strategy == "channel"),
-        "strategy",
-        f"is {strategy} beside group_size {size}: they contradict each other.",
-        "group_size with strategy group only: write strategy: group, or leave group_size out.",
-    )
-    yield (
-        document.get("block_structure") is not None and document.get("strategy") != "block",
-        "block_structure",
-        "stands there without strategy block.",
-        "strategy: block beside it.",
-    )
-    yield (
-        args.dynamic is not False and role != "input_activations",
-        "dynamic",
-        f"is {args.dynamic!r}.",
-        "false: these scales are stored; only activations can be scaled at run time.",
-    )
-    yield (
-        args.dynamic == "local" and strategy != "tensor_group",
-        "dynamic",
-        "is local, which is for strategy tensor_group.",
-        "true or false.",
-    )
-    yield (
-        strategy == "token" and args.dynamic is False,
-        "dynamic",
-        "is false with strategy token, but tokens are not known beforehand.",
-        "dynamic: true with strategy token.",
-    )
-    yield (
-        order not in (None, False) and role != "weights",
-        "actorder",
-        f"is {order!r}.",
-        "actorder beside weights only.",
-    )
+def _check_together(args: QuantArgs, document: dict[str, Any], role: str) -> None:
+    """Raise Mistake for what no tensor, or none in this role, can be."""
+
+    def wrong(key: str, got: str, expected: str) -> Mistake:
+        return Mistake(got, expected=expected, path=(key,))
+
+    bits, strategy, dynamic, size = args.num_bits, args.strategy, args.dynamic, document.get("group_size")
+    small, order = args.type == "float" and bits == 4, document.get("actorder")
+    if args.type == "int" and not 2 <= bits <= 8:
+        raise wrong("num_bits", f"is {bits}.", "2 to 8 for int.")
+    if args.type == "float" and bits not in (4, 8):
+        raise wrong("num_bits", f"is {bits}.", "4 or 8 for float.")
+    if small and (strategy, args.group_size) not in (("tensor_group", 16), ("group", 32)):
+        got = f"is {strategy} with group_size {args.group_size}, for 4-bit floats."
+        raise wrong("strategy", got, "tensor_group of 16 (NVFP4) or group of 32 (MXFP4).")
+    if strategy not in STRATEGIES[role]:
+        raise wrong("strategy", f"is {strategy!r}.", f"one of {', '.join(STRATEGIES[role])}.")
+    if strategy == "tensor_group" and not small:
+        raise wrong("strategy", "is tensor_group, which is for 4-bit floats.", "group, channel or tensor.")
+    grouped = strategy in ("group", "tensor_group")
+    if size is not None and not grouped and (size, strategy) != (-1, "channel"):
+        got = f"is {strategy} beside group_size {size}: they contradict each other."
+        raise wrong(
+            "strategy", got, "group_size with strategy group only: write strategy: group, or leave it out."
+        )
+    if document.get("block_structure") is not None and document.get("strategy") != "block":
+        raise wrong("block_structure", "stands there without strategy block.", "strategy: block beside it.")
+    if dynamic is not False and role != "input_activations":
+        raise wrong("dynamic", f"is {dynamic!r}.", "false: only activations can be scaled at run time.")
+    if dynamic == "local" and strategy != "tensor_group":
+        raise wrong("dynamic", "is local, which is for strategy tensor_group.", "true or false.")
+    if strategy == "token" and dynamic is False:
+        raise wrong(
+            "dynamic", "is false, but tokens are not known beforehand.", "dynamic: true with strategy token."
+        )
+    if order not in (None, False) and role != "weights":
+        raise wrong("actorder", f"is {order!r}.", "actorder beside weights only.")
 
 
 def _arguments(role: str) -> Any:
-    def take(value: Any) -> dict[str, Any]:
-        if value == {}:
-            raise ValueError
+    def convert(value: Any) -> Any:
         read_arguments(value, role)
         return value
 
-    return kind(dict, take, "{num_bits, type, strategy, …}.")
+    return kind(dict, lambda value: value != {}, "{num_bits, type, strategy, …}.", convert)
 
 
 class ExplicitScheme(TypedDict):
@@ -148,12 +118,8 @@ class ExplicitScheme(TypedDict):
 
 
 def _kv_cache(value: Any) -> dict[str, Any] | None:
-    if value in (None, False, "none"):
-        return None
-    if value == "fp8":
-        return dict(FP8_CACHE)
-    if not isinstance(value, dict) or not value:
-        raise ValueError
+    if not isinstance(value, dict):
+        return dict(FP8_CACHE) if value == "fp8" else None
     args = read_arguments(value, "kv_cache")
     if (args.type, args.num_bits, args.symmetric) != ("float", 8, True):
         raise Mistake(
@@ -163,13 +129,10 @@ def _kv_cache(value: Any) -> dict[str, Any] | None:
     return dict(value)
 
 
-def _smooth_mapping(value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError
-    balance, smooth = value
-    if not balance:
-        raise ValueError
-    return [list(schema.names(balance)), schema.filled(smooth)]
+def _is_pair(value: Any) -> bool:
+    """Whether this is SmoothQuant's [[balance layers], smooth layer]."""
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return bool(pair and value[0] and schema.are_names(value[0]) and schema.is_name(value[1]))
 
 
 class AwqMapping(TypedDict):
@@ -197,13 +160,13 @@ class SmoothQuant(TypedDict):
     type: Literal["smoothquant"]
     mappings: NotRequired[
         schema.list_of(
-            kind(list, _smooth_mapping, "[[balance layers], smooth layer]."),
+            kind(list, _is_pair, "[[balance layers], smooth layer]."),
             "a list of [[balance layers], smooth layer].",
             list,
         )
     ]
     smoothing_strength: NotRequired[
-        kind(float, schema.number(lambda value: 0 <= value <= 1), "a number from 0 to 1.")
+        kind(float, lambda value: schema.is_number(value) and 0 <= value <= 1, "a number from 0 to 1.")
     ]
     ignore: NotRequired[Patterns | None]
     num_calibration_steps: NotRequired[Count | None]
@@ -215,10 +178,18 @@ TRANSFORMS = {"awq": Awq, "smoothquant": SmoothQuant}
 
 def _transform(value: Any) -> dict[str, Any]:
     document = {"type": value} if isinstance(value, str) else value
-    if not isinstance(document, dict):
-        raise ValueError
     return schema.nested(document, TRANSFORMS[schema.one_of(document.get("type"), TRANSFORMS)])
 
 
-KvCache = kind(dict, _kv_cache, "fp8, or {num_bits, type, strategy, …}.")
-Transform = kind(dict, _transform, f"{' or '.join(TRANSFORMS)}, or {{type: …, …}}.")
+KvCache = kind(
+    dict,
+    lambda value: value in (None, False, "none", "fp8") or (isinstance(value, dict) and value),
+    "fp8, or {num_bits, type, strategy, …}.",
+    _kv_cache,
+)
+Transform = kind(
+    dict,
+    lambda value: isinstance(value, str | dict),
+    f"{' or '.join(TRANSFORMS)}, or {{type: …, …}}.",
+    _transform,
+)
