@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -53,9 +52,9 @@ def compress(
     with reporting(progress) as tell:
         import torch
         from llmcompressor import oneshot
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
-        seed_everything(recipe.calibration.seed)
+        set_seed(recipe.calibration.seed)
         with _explained(
             f"{source.name} has no usable tokenizer",
             "tokenizer.json and tokenizer_config.json beside the weights.",
@@ -172,16 +171,6 @@ def _private(name: str) -> Iterator[None]:
             expected=f"{CHECKED}, with which this was checked.",
             remedy="Install what requirements/ names: make install.",
         ) from error
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's generators."""
-    import numpy
-    import torch
-
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -114,7 +114,9 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
                 for first, text in zip(exact, texts, strict=True)
             ]
         count = sum(index is not None for index in plan.assigned.values())
-        rows.append({"label": label, "modules": count, "bytes": plan.predicted_bytes, "kl": np.array(apart)})
+        rows.append(
+            {"label": label, "modules": count, "predicted_bytes": plan.predicted_bytes, "kl": np.array(apart)}
+        )
     return rows
 
 

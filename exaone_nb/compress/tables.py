@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,56 @@ from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
 Row = dict[str, Any]
-RECIPE = Column("recipe", say("recipe"), code=True)
-KL = Column("kl", say("KL from the model, nats per token"), ".5f")
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("recipe", say("recipe"), code=True),
+        Column("model", say("model")),
+        Column("method", say("method")),
+        Column("schemes", say("schemes")),
+        Column("purpose", say("what it is for")),
+        Column("modules", say("modules rounded")),
+        Column("predicted_bytes", say("predicted bytes"), ","),
+        Column("share", say("of the unquantized"), ".1%"),
+        Column("kept", say("stays unquantized"), ".1%"),
+        Column("trial", say("trial")),
+        Column("level", say("kind")),
+        Column("text", say("what the plan says")),
+        Column("remedy", say("what to do")),
+        Column("actual_bytes", say("actual bytes"), ","),
+        Column("equal", say("equal")),
+        Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
+        Column("peak_bytes", say("peak memory, GB"), ".2f", 1e-9),
+        Column("table", say("table of embedding and head")),
+        Column("problems", say("problems"), missing=say("none")),
+        Column("mode", say("mode")),
+        Column("answer", say("answer to “Who are you?”")),
+        Column("perplexity", say("perplexity"), ".4f"),
+        Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
+        Column("kl", say("KL from the model, nats per token"), ".5f"),
+        Column("choice", say("choice")),
+        Column("part", say("rounded alone"), code=True),
+        Column("error", say("error of its weights"), ".4f"),
+        Column("pair", say("pair")),
+        Column("change", say("change of loss, nats per token"), "+.5f"),
+        Column("verdict", say("so the second is")),
+        Column("format", say("format"), missing=say("not quantized")),
+        Column("weights", say("weights")),
+        Column("untouched", say("kept unquantized"), code=True),
+    )
+}
+
+
+def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Table:
+    return Table([*(COLUMNS[name] for name in names.split()), *more], rows)
 
 
 def recipes(chosen: dict[str, Recipe]) -> Table:
     """What each recipe is."""
-    return Table(
-        [
-            RECIPE,
-            Column("method", say("method")),
-            Column("schemes", say("schemes")),
-            Column("purpose", say("what it is for")),
-        ],
-        [
-            {"recipe": name, "schemes": [str(group.scheme) for group in r.groups]} | vars(r)
-            for name, r in chosen.items()
-        ],
-    )
+    rows = [
+        vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
+    ]
+    return _table(rows, "recipe method schemes purpose")
 
 
 def plans(made: Sequence[Plan]) -> Table:
@@ -48,41 +80,25 @@ def plans(made: Sequence[Plan]) -> Table:
             "model": plan.model,
             "recipe": plan.recipe.name,
             "modules": sum(count for label, count in plan.counts().items() if label != KEPT),
-            "bytes": plan.predicted_bytes,
+            "predicted_bytes": plan.predicted_bytes,
             "share": plan.predicted_bytes / plan.unquantized_bytes,
             "kept": plan.kept_bytes / plan.predicted_bytes,
+            **answers,
         }
-        for plan in made
+        for plan, answers in zip(made, served, strict=True)
     ]
-    return Table(
-        [
-            Column("model", say("model")),
-            RECIPE,
-            Column("modules", say("modules")),
-            Column("bytes", say("predicted bytes"), ","),
-            Column("share", say("of the unquantized"), ".1%"),
-            Column("kept", say("stays unquantized"), ".1%"),
-            *columns(dict.fromkeys(place for answers in served for place in answers)),
-        ],
-        [row | answers for row, answers in zip(rows, served, strict=True)],
-    )
+    places = columns(dict.fromkeys(place for answers in served for place in answers))
+    return _table(rows, "model recipe modules predicted_bytes share kept", places)
 
 
 def findings(model: str | Path, trials: dict[str, Row]) -> Table:
     """What the plan of each attempt has to say."""
-    return Table(
-        [
-            Column("trial", say("trial")),
-            Column("level", say("kind")),
-            Column("text", say("what the plan says")),
-            Column("remedy", say("what to do")),
-        ],
-        [
-            {"trial": label} | vars(finding)
-            for label, document in trials.items()
-            for finding in make_plan(model, document).findings
-        ],
-    )
+    rows = [
+        vars(finding) | {"trial": label}
+        for label, document in trials.items()
+        for finding in make_plan(model, document).findings
+    ]
+    return _table(rows, "trial level text remedy")
 
 
 def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table:
@@ -94,9 +110,7 @@ def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table
         found = compare(plain, make_plan(model, document | {"calibration": calibration}))
         rows.append({"trial": label, "found": [f"{d.what}: {d.first} → {d.second}" for d in found] or None})
     against = say("against {recipe}", recipe=plain.recipe.name)
-    return Table(
-        [Column("trial", say("trial")), Column("found", against, missing=say("identical in effect"))], rows
-    )
+    return _table(rows, "trial", [Column("found", against, missing=say("identical in effect"))])
 
 
 def manifests(made: dict[str, Row]) -> Table:
@@ -107,41 +121,28 @@ def manifests(made: dict[str, Row]) -> Table:
             return say("stored twice")
         return say("once") if manifest["tied"] else say("two tables")
 
-    return Table(
-        [
-            RECIPE,
-            Column("predicted_bytes", say("predicted bytes"), ","),
-            Column("actual_bytes", say("actual bytes"), ","),
-            Column("equal", say("equal")),
-            Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
-            Column("peak_bytes", say("peak memory, GB"), ".2f", 1e-9),
-            Column("table", say("table of embedding and head")),
-            Column("problems", say("problems"), missing=say("none")),
-        ],
-        [
-            m
-            | {
-                "recipe": name,
-                "equal": m["predicted_bytes"] == m["actual_bytes"],
-                "seconds": None if m["reused"] else m["seconds"],
-                "table": table(m),
-                "problems": m["problems"] or None,
-            }
-            for name, m in made.items()
-        ],
-    )
+    rows = [
+        m
+        | {
+            "recipe": name,
+            "equal": m["predicted_bytes"] == m["actual_bytes"],
+            "seconds": None if m["reused"] else m["seconds"],
+            "table": table(m),
+            "problems": m["problems"] or None,
+        }
+        for name, m in made.items()
+    ]
+    return _table(rows, "recipe predicted_bytes actual_bytes equal seconds peak_bytes table problems")
 
 
 def answers(made: dict[str, Row]) -> Table:
     """The short answers from the saved files."""
-    return Table(
-        [RECIPE, Column("mode", say("mode")), Column("answer", say("answer to “Who are you?”"))],
-        [
-            {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
-            for name, m in made.items()
-            for mode, text in m.get("generations", {}).items()
-        ],
-    )
+    rows = [
+        {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
+        for name, m in made.items()
+        for mode, text in m.get("generations", {}).items()
+    ]
+    return _table(rows, "recipe mode answer")
 
 
 def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
@@ -157,69 +158,38 @@ def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
         }
         for name, measured in judged.items()
     ]
-    return Table(
-        [
-            RECIPE,
-            Column("perplexity", say("perplexity"), ".4f"),
-            Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
-            Column("kl", say("KL from baseline, nats per token"), ".5f"),
-        ],
-        rows,
-    )
+    return _table(rows, "recipe perplexity loss kl")
 
 
 def selection(rows: Sequence[Row]) -> Table:
     """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
-    return Table(
-        [
-            Column("label", say("choice")),
-            Column("modules", say("modules rounded")),
-            Column("bytes", say("predicted bytes"), ","),
-            KL,
-        ],
-        [row | {"kl": damage.per_token(row["kl"])} for row in rows],
-    )
+    rows = [row | {"choice": row["label"], "kl": damage.per_token(row["kl"])} for row in rows]
+    return _table(rows, "choice modules predicted_bytes kl")
 
 
 def parts(rows: Sequence[Row], errors: dict[str, float]) -> Table:
     """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
     made = [
         {
-            "label": row["label"],
+            "part": row["label"],
             "error": np.mean([e for name, e in errors.items() if name.endswith(f".{row['label']}")]).item(),
             "kl": damage.per_token(row["kl"]),
         }
         for row in rows
     ]
-    return Table(
-        [
-            Column("label", say("rounded alone"), code=True),
-            Column("error", say("error of its weights"), ".4f"),
-            KL,
-        ],
-        sorted(made, key=lambda row: -row["kl"].value),
-    )
+    return _table(sorted(made, key=lambda row: -row["kl"].value), "part error kl")
 
 
 def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
     """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`: change of loss and what it says."""
-    found = {name: (m["baseline"], m["candidate"]) for name, m in judged.items()}
+    found = {name: damage.paired_difference(m["baseline"], m["candidate"]) for name, m in judged.items()}
     for name in judged:
         other = name.removesuffix("_gptq") + "_rtn"
         if name.endswith("_gptq") and other in judged:
-            found[say("{one} minus {other}", one=name, other=other)] = (
-                judged[other]["candidate"],
-                judged[name]["candidate"],
-            )
-    rows = [{"pair": name, "loss": damage.paired_difference(*measured)} for name, measured in found.items()]
-    return Table(
-        [
-            Column("pair", say("pair")),
-            Column("loss", say("change of loss, nats per token"), "+.5f"),
-            Column("verdict", say("so the second is")),
-        ],
-        [row | {"verdict": verdict(row["loss"])} for row in rows],
-    )
+            pair = say("{one} minus {other}", one=name, other=other)
+            found[pair] = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
+    rows = [{"pair": name, "change": change, "verdict": verdict(change)} for name, change in found.items()]
+    return _table(rows, "pair change verdict")
 
 
 def verdict(change: Estimate) -> str:
@@ -233,45 +203,27 @@ def shares(made: Sequence[Plan]) -> Table:
     """Which share of the predicted file each component takes."""
     components = [plan.prediction.by_component() for plan in made]
     rows = [
-        {"recipe": plan.recipe.name, "bytes": plan.predicted_bytes}
+        {"recipe": plan.recipe.name, "predicted_bytes": plan.predicted_bytes}
         | {name: count / plan.prediction.data_bytes for name, count in sizes.items()}
         for plan, sizes in zip(made, components, strict=True)
     ]
     across = dict.fromkeys(name for sizes in components for name in sizes)
-    return Table(
-        [RECIPE, Column("bytes", say("file bytes"), ","), *columns(across, ".1%", missing="-")], rows
-    )
+    return _table(rows, "recipe predicted_bytes", columns(across, ".1%", missing="-"))
 
 
 def published(models: Sequence[str]) -> Table:
     """How published configs are quantized."""
     rows = []
     for model in models:
-        stored = read_quantization(catalog.resolve(model).config())
-        rows.append(
-            {
-                "model": model,
-                "format": stored and stored.method,
-                "weights": [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
-                if stored
-                else [],
-                "kept": stored and stored.ignore,
-            }
-        )
-    return Table(
-        [
-            Column("model", say("model")),
-            Column("format", say("format"), missing=say("not quantized")),
-            Column("weights", say("weights")),
-            Column("kept", say("kept unquantized"), code=True),
-        ],
-        rows,
-    )
+        row = {"model": model}
+        if stored := read_quantization(catalog.resolve(model).config()):
+            weights = [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
+            row |= {"format": stored.method, "weights": weights, "untouched": stored.ignore}
+        rows.append(row)
+    return _table(rows, "model format weights untouched")
 
 
 def layer(errors: dict[str, dict[str, float]]) -> Table:
     """Round-to-nearest and GPTQ on one layer (`gptq.compare_on_layer`)."""
-    return Table(
-        [Column("method", say("method")), *columns(("weights", "calibration", "held out"), ".4f")],
-        [{"method": method} | values for method, values in errors.items()],
-    )
+    rows = [{"method": method} | values for method, values in errors.items()]
+    return _table(rows, "method", columns(("weights", "calibration", "held out"), ".4f"))

@@ -155,11 +155,11 @@ def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     cost = {name: row["kl"][:, 0].sum() for name, row in rows.items()}
     assert cost["all"] == cost["by name"] > 10 * cost["8 bits"] > 0
     assert rows["by pattern"]["modules"] < rows["by name"]["modules"] == rows["all"]["modules"]
-    assert rows["head"]["bytes"] > rows["all"]["bytes"] and cost["head"] != cost["all"]
+    assert rows["head"]["predicted_bytes"] > rows["all"]["predicted_bytes"] and cost["head"] != cost["all"]
     with study.rounded(model, plans["all"]):
         made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
         assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"])))
     parts = [rows["8 bits"] | {"label": "gate_proj"}, rows["all"] | {"label": "up_proj"}]
     row, _ = tables.parts(parts, {"a.up_proj": 0.5, "a.gate_proj": 1}).rows
-    assert row["label"] == "up_proj" and row["error"] == 0.5
+    assert row["part"] == "up_proj" and row["error"] == 0.5
     assert tables.selection([rows["all"]]).records()[0]["modules"] == 28

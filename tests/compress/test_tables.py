@@ -14,7 +14,7 @@ def test_plans_and_recipes():
     plans = tables.plans([make_plan(SHAPE, "w4a16_gptq")])
     row = dict(zip(plans.headings(), plans.cells()[0], strict=True))
     assert row["predicted bytes"] == "971,261,368" and row["stays unquantized"] == "43.2%"
-    assert row["modules"] == "210" and plans.records()[0]["bytes"] == 971_261_368
+    assert row["modules rounded"] == "210" and plans.records()[0]["predicted_bytes"] == 971_261_368
     (row,) = tables.recipes({"a": recipes.load("mixed_w8a16_w4a16")}).records()
     assert row["recipe"] == "a" and row["schemes"] == ["W8A16", "W4A16"] and row["purpose"]
 
@@ -81,4 +81,4 @@ def test_shares_and_published_configs():
     table = tables.published(["openai/gpt-oss-20b", "moonshotai/Kimi-K2-Thinking", "Qwen3-0.6B"])
     assert [cells[1] for cells in table.cells()] == ["mxfp4", "compressed-tensors", "not quantized"]
     assert table.cells()[1][2] == "int4, one scale per 32 inputs, symmetric"
-    assert "lm_head" in table.rows[1]["kept"] and "model.embed_tokens" in table.rows[0]["kept"]
+    assert "lm_head" in table.rows[1]["untouched"] and "model.embed_tokens" in table.rows[0]["untouched"]
