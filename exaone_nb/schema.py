@@ -151,13 +151,9 @@ def one_of(value: Any, allowed: Iterable[Any]) -> Any:
     """`value`, or Mistake with the nearest of the allowed ones. 0 is not False here."""
     allowed = tuple(allowed)
     if not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
-        near, words = (
-            nearest(value, allowed),
-            (str(a).lower() if isinstance(a, bool) else str(a) for a in allowed),
-        )
-        raise Mistake(
-            f"is {value!r}.", expected=f"one of {', '.join(words)}.", remedy=near and f"Did you mean {near}?"
-        )
+        words = ", ".join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)
+        near = nearest(value, allowed)
+        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=near and f"Did you mean {near}?")
     return value
 
 
@@ -173,9 +169,8 @@ def _converter() -> Converter:
         hints = typing.get_type_hints(type_, include_extras=True)
         record = dataclasses.is_dataclass(type_)
         for field in dataclasses.fields(type_) if record else ():
-            field.type = hints[
-                field.name
-            ]  # cattrs reads annotations that are texts without what is `Annotated`
+            # Left to itself, cattrs reads annotations that are texts without what is `Annotated`.
+            field.type = hints[field.name]
         make = make_dict_structure_fn if record else make_typeddict_structure_fn
         inside = make(type_, converter, _cattrs_detailed_validation=True)
 
