@@ -100,10 +100,10 @@ def quantize(
     """
     from exaone_nb.compress import quantize as engine
     from exaone_nb.compress import recipe as recipes
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.calibration import TextSource
 
     chosen = recipes.load(recipe).with_calibration(
-        samples=samples, length=length, seed=seed, sources=(Source(calibration),) if calibration else None
+        samples=samples, length=length, seed=seed, sources=(TextSource(calibration),) if calibration else None
     )
     document = engine.quantize(
         model,

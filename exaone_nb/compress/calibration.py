@@ -31,7 +31,7 @@ FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """One place text comes from. `name` is a JSONL file, a file of data/calibration/, or a hub id ORG/NAME."""
 
     name: kind(str, is_name, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
@@ -39,7 +39,7 @@ class Source:
     field: str = ""
 
     @classmethod
-    def parse(cls, document: Any) -> Source:
+    def parse(cls, document: Any) -> TextSource:
         """From a recipe's source, which may be the name alone, for `schema.read`."""
         return schema.nested({"name": document} if isinstance(document, str) else document, cls)
 
@@ -58,14 +58,14 @@ class Source:
         return None if hub else typed
 
 
-Given = kind(Source, lambda value: True, "", Source.parse)
+Given = kind(TextSource, lambda value: True, "", TextSource.parse)
 
 
 @dataclass(frozen=True)
 class Calibration:
     """How much text, from where. `length` is tokens per sample; longer samples are cut."""
 
-    sources: list_of(Given, "a list of names or {name, share, field}.") = (Source(),)
+    sources: list_of(Given, "a list of names or {name, share, field}.") = (TextSource(),)
     samples: Count = 128
     length: Count = 256
     seed: Whole = 0
@@ -126,7 +126,7 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     return chosen
 
 
-def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] | str]:
+def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:
     """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
     if source.path is None:
         return _read_hub(source, at_least)
@@ -154,7 +154,7 @@ def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] 
     return found
 
 
-def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | str:
+def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] | str:
     wanted = (source.field,) if source.field else (*MESSAGE_FIELDS, "text")
     key = next((k for k in wanted if isinstance(row, dict) and k in row), None)
     value = row[key] if key else None
@@ -182,7 +182,7 @@ def _kind(value: Any) -> str:
     return "null" if value is None else f"a {type(value).__name__}"
 
 
-def _read_hub(source: Source, at_least: int) -> list[Any]:
+def _read_hub(source: TextSource, at_least: int) -> list[Any]:
     """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
     from datasets import load_dataset
 
@@ -202,7 +202,7 @@ def _read_hub(source: Source, at_least: int) -> list[Any]:
     return [_content(row, source, number) for number, row in enumerate(data, 1)]
 
 
-def _read_bytes(source: Source) -> bytes:
+def _read_bytes(source: TextSource) -> bytes:
     try:
         if source.path.exists() and not source.path.is_file():
             raise OSError(0, "it is not a file")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exaone_nb import catalog
-from exaone_nb.compress.calibration import Source, read_source, render
+from exaone_nb.compress.calibration import TextSource, read_source, render
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
 from exaone_nb.statistics import bootstrap
@@ -34,7 +34,7 @@ class Document:
     start: int
 
 
-def documents(folder: str | Path, source: Source, count: int, longest: int = 512) -> list[Document]:
+def documents(folder: str | Path, source: TextSource, count: int, longest: int = 512) -> list[Document]:
     """The first `count` texts of a file or a hub data set as tokens. In a conversation only the last answer is judged.
 
     Raises WorkbookError when the file cannot be used or nothing is left to judge.

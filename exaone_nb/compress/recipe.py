@@ -62,7 +62,7 @@ Order = kind(
 )
 
 
-class Settings(TypedDict, total=False):
+class MethodSettings(TypedDict, total=False):
     """What belongs to GPTQ, and what people put there, so that a plan can say why it does nothing."""
 
     block_size: Count
@@ -74,7 +74,7 @@ class Settings(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Group:
+class SchemeGroup:
     """Modules matched by `targets` get `scheme`: a preset name, or explicit compressed-tensors arguments."""
 
     scheme: Scheme
@@ -86,10 +86,10 @@ class Recipe:
     """A checked recipe. `settings` belong to the method, `transform` runs before it (for instance AWQ)."""
 
     name: str
-    groups: schema.list_of(Group, "a list of {scheme, targets}.")
+    groups: schema.list_of(SchemeGroup, "a list of {scheme, targets}.")
     method: Literal["rtn", "gptq"] = "rtn"
     ignore: Patterns = ()
-    settings: Settings = field(default_factory=dict)
+    settings: MethodSettings = field(default_factory=dict)
     transform: Transform | None = None
     kv_cache: KvCache | None = None
     calibration: kind(Calibration, lambda value: True, "", Calibration.parse) = field(
@@ -160,5 +160,5 @@ def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
         raise UsageError(f"{what}: targets stand beside groups.", expected="targets inside each group.")
     if "scheme" in given:
         one = {key: given.pop(key) for key in ("scheme", "targets") if key in given}
-        given["groups"] = [schema.read(one, Group, what)]
+        given["groups"] = [schema.read(one, SchemeGroup, what)]
     return schema.read(given | {"name": name}, Recipe, what)

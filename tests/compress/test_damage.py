@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exaone_nb.compress import damage, models
-from exaone_nb.compress.calibration import Source
+from exaone_nb.compress.calibration import TextSource
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
 
@@ -82,7 +82,7 @@ def test_only_the_answer_is_judged(texts):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    made = damage.documents(NANO, Source(str(texts(3))), 3)
+    made = damage.documents(NANO, TextSource(str(texts(3))), 3)
     assert len(made) == 3
     for i, document in enumerate(made):
         judged = tokenizer.decode(document.ids[document.start :])
@@ -102,7 +102,7 @@ def test_thoughts_are_judged_although_the_template_would_drop_them(tmp_path):
     messages = [{"role": "user", "content": "12 and 5?"}, {"role": "assistant", "content": answer}]
     path.write_text(json.dumps({"messages": messages}) + "\n")
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    (document,) = damage.documents(NANO, Source(str(path)), 1)
+    (document,) = damage.documents(NANO, TextSource(str(path)), 1)
     whole, judged = tokenizer.decode(document.ids), tokenizer.decode(document.ids[document.start :])
     assert judged == answer.removeprefix("<think>\n") + tokenizer.eos_token
     assert whole.endswith(answer + tokenizer.eos_token) and "<think>\n\n</think>" not in whole
@@ -115,7 +115,7 @@ def test_nothing_to_judge_is_an_error(tmp_path):
     path = tmp_path / "one.jsonl"
     path.write_text('{"text": "a"}\n')
     with pytest.raises(WorkbookError, match="no text with a token"):
-        damage.documents(NANO, Source(str(path)), 1, longest=1)
+        damage.documents(NANO, TextSource(str(path)), 1, longest=1)
 
 
 @pytest.mark.skipif(

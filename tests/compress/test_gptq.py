@@ -133,12 +133,12 @@ def test_only_what_is_rounded_rightly_is_rounded_in_memory(plan_of, scheme, word
 @pytest.mark.heavy
 def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     from exaone_nb.compress import damage, models, tables
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.calibration import TextSource
     from exaone_nb.compress.plan import make_plan
     from exaone_nb.paths import NANO
 
     model = models.open_model(NANO)
-    texts = damage.documents(NANO, Source("nano_heldout"), 4)
+    texts = damage.documents(NANO, TextSource("nano_heldout"), 4)
     head = {"scheme": "W4A16", "ignore": ["lm_head"]}
     plans = {
         "all": head,

@@ -10,7 +10,7 @@ import pytest
 from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress.calibration import Source
+from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.memory import check_memory, estimate_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
@@ -138,7 +138,7 @@ def test_one_seed_gives_one_file_and_another_text_another(tmp_path, texts):
 
     first = sha("a")
     assert first == sha("b")
-    assert first != sha("c", sources=(Source(str(texts(8))),))
+    assert first != sha("c", sources=(TextSource(str(texts(8))),))
 
 
 @pytest.mark.heavy
