@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,20 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
 
 def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:
     """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
-    if source.path is None:
-        return _read_hub(source, at_least)
-    text, found = decode(_read_bytes(source), source.name, "a JSONL file in UTF-8."), []
+    read = _hub_rows(source, at_least) if source.path is None else _file_rows(source)
+    found = [_content(row, source, number) for number, row in read]
+    if len(found) < at_least:
+        most = f", or ask for at most {len(found)} (calibration: samples)" if found else ""
+        raise WorkbookError(
+            f"{source.name} has {len(found) or 'no'} samples, but {at_least} are asked of it.",
+            remedy=f"Name a longer file{most}.",
+        )
+    return found
+
+
+def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
+    """(line, what stands on it) of a JSONL file."""
+    text = decode(_read_bytes(source), source.name, "a JSONL file in UTF-8.")
     # Not splitlines: it also splits at characters that are allowed inside a JSON string, such as U+2028.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -138,20 +150,28 @@ def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, st
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise WorkbookError(
-                f"{source.path.name}, line {number} is not JSON: {error}",
-                expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
-                remedy="A .json file with one big list must be written line by line.",
-            ) from error
-        found.append(_content(row, source, number))
-    if not found:
-        raise WorkbookError(f"The calibration file {source.name} is empty.", remedy="Name another file.")
-    if len(found) < at_least:
-        raise WorkbookError(
-            f"{source.path.name} has {len(found)} samples, but {at_least} are asked of it.",
-            remedy=f"Ask for at most {len(found)} (calibration: samples), or give a longer file.",
-        )
-    return found
+            raise _not_jsonl(f"{source.path.name}, line {number} is not JSON: {error}") from error
+        if isinstance(row, list):
+            raise _not_jsonl(f"{source.path.name}, line {number} is a list.")
+        yield number, row
+
+
+def _not_jsonl(got: str) -> WorkbookError:
+    return WorkbookError(
+        got,
+        expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
+        remedy="A .json file with one big list must be written line by line.",
+    )
+
+
+def _hub_rows(source: TextSource, at_least: int) -> Iterator[tuple[int, Any]]:
+    """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
+    from datasets import load_dataset
+
+    try:
+        return enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
+    except Exception as error:  # many kinds: a full disk, no network, a licence, an unknown name
+        raise explain_hub_error(error, say("The data set {name}", name=source.name)) from error
 
 
 def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] | str:
@@ -162,10 +182,11 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
         return value
     messages = isinstance(value, list) and value and all(isinstance(m, dict) for m in value)
     if messages and all({"role", "content"} <= set(m) for m in value):
-        for message in value:
-            if not isinstance(message["content"], str):
+        for content in (message["content"] for message in value):
+            if not isinstance(content, str):
+                what = "null" if content is None else f"a {type(content).__name__}"
                 raise WorkbookError(
-                    f"{source.name}, line {number}: a message's content is {_kind(message['content'])}.",
+                    f"{source.name}, line {number}: a message's content is {what}.",
                     expected='text, such as {"role": "user", "content": "…"}.',
                     remedy="Write the message's text as one string, or leave the line out.",
                 )
@@ -176,30 +197,6 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
         expected="a list of {role, content} messages, or a text.",
         remedy="Name the field that holds the text (calibration: sources: [{name: …, field: …}]).",
     )
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
-
-
-def _read_hub(source: TextSource, at_least: int) -> list[Any]:
-    """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
-    from datasets import load_dataset
-
-    try:
-        data = load_dataset(source.name, split=f"train[:{10 * at_least}]")
-    except Exception as error:  # many kinds: a full disk, no network, a licence, an unknown name
-        raise explain_hub_error(error, say("The data set {name}", name=source.name)) from error
-    if len(data) < at_least:
-        raise WorkbookError(
-            say(
-                "{name} has {count} rows, but {wanted} are asked of it.",
-                name=source.name,
-                count=len(data),
-                wanted=at_least,
-            )
-        )
-    return [_content(row, source, number) for number, row in enumerate(data, 1)]
 
 
 def _read_bytes(source: TextSource) -> bytes:

@@ -18,10 +18,11 @@ def of(path, **more) -> Calibration:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", ["empty"]),
-        ("\n\n", ["empty"]),
+        ("", ["has no samples"]),
+        ("\n\n", ["has no samples"]),
         ('{"messages": [', ["line 1", "not JSON"]),
         ('[{"text": "a"},\n {"text": "b"}]', ["line 1", "line by line"]),
+        ('[{"text": "a"}, {"text": "b"}]', ["line 1 is a list", "one object per line"]),
         ('{"question": "a"}\n', ["line 1", "messages", "question"]),
         ('{"messages": []}\n', ["no usable field"]),
         ('{"messages": [{"content": "no role"}]}\n', ["no usable field"]),
