@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.tensors import TORCH_DTYPES
 
 # No real model comes near; larger is a corrupt file.
 LARGEST = 1 << 31
@@ -81,3 +82,14 @@ def heads(config: dict[str, Any]) -> tuple[int, int, int]:
             expected="head_dim, or hidden_size divisible by num_attention_heads.",
         )
     return query, key_value, size(config, "head_dim", hidden // query)
+
+
+def model_dtype(config: dict[str, Any]) -> str:
+    """The dtype that the config names, in the names of safetensors; BF16 when it names none."""
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    for place in (config, text):
+        for key in ("dtype", "torch_dtype"):
+            name = str(place.get(key, "")).removeprefix("torch.")
+            if name in TORCH_DTYPES:
+                return TORCH_DTYPES[name]
+    return "BF16"

@@ -9,6 +9,7 @@ import csv
 from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError
+from exaone_nb.hardware import Machine
 from exaone_nb.paths import DATA
 
 TERA = 1e12
@@ -27,6 +28,11 @@ class Gpu:
     has_bf16: bool
     confirmed: bool
     source: str
+
+    @property
+    def machine(self) -> Machine:
+        """The card as `quantization.kernels` asks for it."""
+        return Machine(self.name, self.compute_capability, memory_bytes=self.memory_bytes)
 
     def operations(self, compute: str) -> float | None:
         """Peak operations per second for "16-bit", "fp8", "int8" or "fp4"; None where the card has no such units."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from exaone_nb import catalog, published
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.fields import model_dtype
 
 
 def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict[str, Any]:
@@ -28,9 +29,7 @@ def local_files(model: str) -> list[dict[str, Any]]:
     if not real or "quantization_config" in place.config():
         return []
     config = place.config()
-    dtype = {"float32": "F32", "float16": "F16"}.get(
-        str(config.get("dtype") or config.get("torch_dtype")), "BF16"
-    )
+    dtype = model_dtype(config)
     return [_row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, now")]
 
 

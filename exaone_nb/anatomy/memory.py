@@ -10,13 +10,15 @@ overheads are estimates, and each says on what it rests: vLLM measures them when
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.as_stored import cache_dtype_bytes
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.anatomy.splits import unsplittable
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.quantization.kernels import Support, on_gpu
@@ -79,8 +81,8 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether all requests fit at once at full length (vLLM would otherwise let some wait)."""
-        return self.cache_needed <= self.left_for_cache
+        """Whether it runs at all, and all requests fit at once at full length (vLLM would otherwise let some wait)."""
+        return self.support.answer != "no" and self.cache_needed <= self.left_for_cache
 
     @property
     def largest_concurrency(self) -> int:
@@ -163,6 +165,12 @@ def overheads(
     return tuple(found)
 
 
+def _support(config: dict[str, Any], scheme: str, card: Gpu, tensor_parallel: int) -> Support:
+    problem = unsplittable(config, scheme, tensor_parallel)
+    found = on_gpu(scheme, card)
+    return replace(found, answer="no", reason=problem) if problem else found
+
+
 def plan_memory(
     config: dict[str, Any],
     scheme: str = "BF16",
@@ -172,7 +180,7 @@ def plan_memory(
     context: int | None = None,
     concurrency: int = 1,
     tensor_parallel: int = 1,
-    kv_dtype_bytes: int = 2,
+    kv_dtype_bytes: int | None = None,
     block_size: int = 16,
     batched_tokens: int | None = None,
     concurrent_batches: int = 2,
@@ -184,7 +192,8 @@ def plan_memory(
     """Weights, overheads, KV cache and what fits on `gpu`.
 
     `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
-    chooses on that card (offline use, async scheduling on). `utilization` counts for vLLM and SGLang; transformers
+    chooses on that card (offline use, async scheduling on). `kv_dtype_bytes` defaults to 2, or to what vLLM makes of the
+    config's kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers
     may use all of the memory. Raises UsageError for arguments out of range.
     """
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -205,7 +214,7 @@ def plan_memory(
         "block_size": block_size,
         "max_num_batched_tokens": tokens,
         "concurrent_batches": concurrent_batches,
-        "dtype_bytes": kv_dtype_bytes,
+        "dtype_bytes": kv_dtype_bytes or (cache_dtype_bytes(config) if engine == "vllm" else 2),
         "tensor_parallel": tensor_parallel,
         "hybrid_manager": hybrid_manager,
     }
@@ -226,7 +235,7 @@ def plan_memory(
     return MemoryPlan(
         gpu=card,
         engine=engine,
-        support=on_gpu(scheme, card),
+        support=_support(config, scheme, card, tensor_parallel),
         context=cache.max_model_len,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,

@@ -21,6 +21,9 @@ from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme,
 from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
 from exaone_nb.tensors import TensorSpec
 
+# LLM Compressor's own limit per file.
+SHARD = 20_000_000_000
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -40,11 +43,6 @@ class Prediction:
     def data_bytes(self) -> int:
         """Bytes of all tensors; the index file calls this total_size."""
         return sum(shard.data_bytes for shard in self.shards)
-
-    @property
-    def header_bytes(self) -> int:
-        """Length fields and headers of all files."""
-        return self.file_bytes - self.data_bytes
 
     @property
     def file_bytes(self) -> int:
@@ -74,7 +72,7 @@ def predict_checkpoint(
     kv_cache: dict[str, Any] | str | None = None,
     untied_head: bool = False,
     dtype: str = "",
-    max_shard_size: int = 20_000_000_000,
+    max_shard_size: int = SHARD,
 ) -> Prediction:
     """Predict the safetensors files of a checkpoint.
 

@@ -32,8 +32,10 @@ def register(app: typer.Typer) -> None:
     app.command("note")(note)
 
 
-def _kv_bytes(kv_dtype: str) -> int:
-    sizes = {"auto": 2, "bf16": 2, "fp16": 2, "fp8": 1}
+def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
+    from exaone_nb.anatomy.as_stored import cache_dtype_bytes
+
+    sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
     if kv_dtype.lower() not in sizes:
         raise UsageError(f"No cache type {kv_dtype!r}.", expected=", ".join(sizes))
     return sizes[kv_dtype.lower()]
@@ -44,7 +46,7 @@ def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
     from exaone_nb.anatomy.as_stored import predict_as_stored
     from exaone_nb.anatomy.predict import predict_checkpoint
 
-    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config)
+    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config, loaded=True)
 
 
 def _size(count: float) -> str:
@@ -81,7 +83,7 @@ def memory(
         context=context,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,
-        kv_dtype_bytes=_kv_bytes(kv_dtype),
+        kv_dtype_bytes=_kv_bytes(kv_dtype, config),
         batched_tokens=batched_tokens,
         utilization=utilization,
         prediction=prediction,
@@ -173,7 +175,7 @@ def speed(
     config = catalog.resolve(model).config()
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
-    size = _kv_bytes(kv_dtype)
+    size = _kv_bytes(kv_dtype, config)
     writing = decode(config, scheme, gpu, batch=batch, context=context, kv_dtype_bytes=size, work=work)
     reading = prefill(config, scheme, gpu, batch=batch, tokens=prompt, kv_dtype_bytes=size, work=work)
     turning = compute_bound_batch(config, scheme, gpu, context=context, work=work) if writing.runs else None

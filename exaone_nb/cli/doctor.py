@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.messages import say
+from exaone_nb.show.table import Column, Table
+from exaone_nb.show.terminal import drawn
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
@@ -29,16 +33,11 @@ def register(app: typer.Typer) -> None:
                 )
                 if check.remedy:
                     console.print(f"       {check.remedy}", highlight=False)
-            table = Table(
-                title=f"Quantization schemes on this {found.device}", box=None, title_justify="left"
-            )
-            for column in ("scheme", "make", "serve", "why"):
-                table.add_column(column)
-            for row in found.schemes:
-                table.add_row(
-                    row.scheme, "yes" if row.make else "no", "yes" if row.serve else "no", row.serve_why
-                )
-            console.print(table)
+            title = say("Quantization schemes on this {device}", device=found.device)
+            columns = [
+                Column("scheme", code=True), Column("make"), Column("serve"), Column("serve_why", say("why"))
+            ]  # fmt: skip
+            console.print(drawn(Table(columns, [asdict(row) for row in found.schemes], title)))
 
         emit(as_json, found.as_dict(), human)
         if not found.healthy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from exaone_nb.anatomy.duplicates import equal_tensors
 from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.files import sha256_of
+from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 
 NAME = "quantize.json"
@@ -54,7 +56,14 @@ def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def make(
-    folder: Path, *, plan: Any, recipe: Recipe, seconds: float, fallback: list[str], **facts: Any
+    folder: Path,
+    *,
+    plan: Any,
+    recipe: Recipe,
+    seconds: float,
+    fallback: list[str],
+    findings: Sequence[Finding] = (),
+    **facts: Any,
 ) -> dict[str, Any]:
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
     entries = file_entries(folder)
@@ -87,6 +96,7 @@ def make(
                 names=", ".join(fallback[:10]) + (", …" if len(fallback) > 10 else ""),
             )
         )
+    problems += [finding.text for finding in findings if finding.level == "error"]
     return {
         "schema": 1,
         "recipe_name": recipe.name,
@@ -103,7 +113,7 @@ def make(
         "duplicates": duplicates,
         "tokenizer": tokenizer,
         "chat_template": template,
-        "findings": [finding.text for finding in plan.findings],
+        "findings": [finding.text for finding in findings],
         "problems": problems,
     }
 

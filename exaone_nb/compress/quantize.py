@@ -18,6 +18,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.compress import llmcompressor_adapter, manifest, modifiers
 from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.memory import check_memory
 from exaone_nb.compress.output import check_out
 from exaone_nb.compress.plan import make_plan
@@ -47,13 +48,14 @@ def quantize(
     reuse: bool = True,
     sanity: bool = True,
     ignore_memory: bool = False,
+    unservable: bool = False,
     trust_remote_code: bool = False,
     progress: llmcompressor_adapter.Progress = llmcompressor_adapter.silent,
 ) -> dict[str, Any]:
     """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
 
     `out` must be new, empty, or a checkpoint made here (see `output.py`). Raises WorkbookError when it is not, when the
-    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
+    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was. `unservable` makes what no vLLM can load all the same. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
     short answer in both thinking modes from the saved files.
     """
     recipe, out = recipes.load(recipe), Path(out)
@@ -66,7 +68,8 @@ def quantize(
         recipe.calibration.check_files()
         calibration = recipe.calibration.fingerprint()
     plan = make_plan(model, recipe)
-    plan.raise_if_errors()
+    analysis = analyse(plan)
+    analysis.raise_if_errors(unservable=unservable)
     mark = fingerprint(inputs, recipe, calibration)
     if (
         reuse
@@ -93,6 +96,7 @@ def quantize(
         document = manifest.make(
             staging,
             plan=plan,
+            findings=analysis.findings,
             recipe=recipe,
             fingerprint=mark,
             model=catalog.resolve(model).name,

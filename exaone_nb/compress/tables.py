@@ -10,10 +10,10 @@ import numpy as np
 
 from exaone_nb import catalog
 from exaone_nb.compress import damage
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import KEPT, Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
-from exaone_nb.compress.serving import verdicts
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
 from exaone_nb.show.table import Column, Table, columns
@@ -74,7 +74,7 @@ def recipes(chosen: dict[str, Recipe]) -> Table:
 
 def plans(made: Sequence[Plan]) -> Table:
     """Predicted bytes, the part that stays, and where each plan can be served."""
-    served = [{verdict.where: verdict.answer for verdict in verdicts(plan)} for plan in made]
+    served = [{verdict.where: verdict.answer for verdict in analyse(plan).verdicts} for plan in made]
     rows = [
         {
             "model": plan.model,
@@ -96,7 +96,7 @@ def findings(model: str | Path, trials: dict[str, Row]) -> Table:
     rows = [
         vars(finding) | {"trial": label}
         for label, document in trials.items()
-        for finding in make_plan(model, document).findings
+        for finding in analyse(make_plan(model, document)).findings
     ]
     return _table(rows, "trial level text remedy")
 

@@ -7,18 +7,24 @@ test holds this table against the installed library.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
 
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
+# Names of the same order: compressed-tensors up to 0.18 took all of them.
+ACTORDER = {"weight": "static", "dynamic": "group", True: "group", "true": "group"}
 STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
 
 
 @dataclass(frozen=True, slots=True)
 class QuantArgs:
-    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time)."""
+    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time).
+
+    `actorder` says in which order GPTQ took the columns; it decides codes, not the number format, so two that differ
+    in it alone are equal.
+    """
 
     num_bits: int
     type: Literal["int", "float"]
@@ -28,6 +34,7 @@ class QuantArgs:
     dynamic: bool | str = False
     block_structure: tuple[int, int] | None = None
     scale_dtype: str = ""  # empty: the model's own dtype
+    actorder: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> QuantArgs:
@@ -86,6 +93,7 @@ class QuantArgs:
             dynamic=document.get("dynamic", False),
             block_structure=tuple(block) if block else None,
             scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
+            actorder=ACTORDER.get(document.get("actorder"), str(document.get("actorder") or "")),
         )
 
     def sentence(self) -> str:
@@ -153,15 +161,21 @@ class Scheme:
         """True when activation scales are fixed beforehand, so that calibration texts are needed."""
         return self.activations is not None and self.activations.dynamic in (False, "local")
 
-    def bits_per_weight(self) -> float:
-        """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
-        from exaone_nb.quantization.stored import stored_linear
+    def same_numbers(self, other: Scheme) -> bool:
+        """True when both round alike, whatever they are called."""
+        return (self.weights, self.activations) == (other.weights, other.activations)
 
-        if self.weights is None:
-            return 16.0
-        side = 1 << 14
-        total = sum(tensor.bytes for tensor in stored_linear("m", (side, side), self, "BF16"))
-        return total * 8 / side**2
+    @property
+    def label(self) -> str:
+        """A short name: the preset's (W8A8 for INT8, which is the same), or widths with what sets it apart, such as "W4A16 g64" or "W4A16 per tensor"."""
+        for preset in SCHEMES.values():
+            if self.same_numbers(preset):
+                return preset.name
+        weights, activations = self.weights, self.activations
+        kind = "W" if weights.type == "int" else "FP"
+        name = f"{kind}{weights.num_bits}A{activations.num_bits if activations else 16}"
+        name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
+        return name if weights.symmetric else f"{name} asym"
 
     def sentence(self) -> str:
         """In plain words."""

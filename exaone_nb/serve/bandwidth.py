@@ -15,7 +15,8 @@ from typing import Any
 
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.gpus import Gpu
-from exaone_nb.quantization.kernels import Support, on_capability, on_cpu
+from exaone_nb.hardware import this_cpu, this_machine
+from exaone_nb.quantization.kernels import Support, support
 
 ARRAY_BYTES = 256 * 2**20
 
@@ -52,17 +53,12 @@ class Roof:
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""
-        return on_cpu(scheme) if self.device == "cpu" else support_here(scheme)
+        return support(scheme, this_cpu() if self.device == "cpu" else this_machine())
 
 
 def support_here(scheme: str) -> Support:
     """What vLLM does with a scheme on this machine: on its first GPU, or on its CPU when it has none."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return on_cpu(scheme)
-    major, minor = torch.cuda.get_device_capability()
-    return on_capability(scheme, float(f"{major}.{minor}"))
+    return support(scheme, this_machine())
 
 
 def measure_roof() -> Roof:

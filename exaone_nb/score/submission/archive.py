@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space
+from exaone_nb.findings import Finding
 from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 MODEL = "model"
 _CHUNK = 1 << 20
@@ -69,7 +70,7 @@ def check_archive(path: Path) -> list[Finding]:
     for member in members:
         found += _check_member(member)
     found += _check_names([member.filename for member in members])
-    if not any(finding.level == "fail" for finding in found):
+    if not any(finding.level == "error" for finding in found):
         files = sum(not member.is_dir() for member in members)
         found.append(ok("zip", f"{files} files under {MODEL}/, {size:,} bytes, unpacked {unpacked:,} bytes"))
     return found

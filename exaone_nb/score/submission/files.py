@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.findings import Finding
 from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 LEFTOVERS = {"__pycache__", ".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".cache", "Thumbs.db"}
@@ -41,7 +42,7 @@ def check_files(folder: Path) -> list[Finding]:
         found.append(
             fail("size", f"The folder has {total:,} bytes; the limit is 32 GB.", "Choose fewer bits.")
         )
-    if not any(finding.level == "fail" for finding in found):
+    if not any(finding.level == "error" for finding in found):
         found.append(ok("files", f"config, tokenizer and safetensors are there; {total:,} bytes"))
     return found
 

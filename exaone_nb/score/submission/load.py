@@ -12,8 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from exaone_nb.findings import Finding
 from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 MINUTES = 20
 _MARK = "EXAONE-NB-RESULT "
@@ -81,7 +82,7 @@ def load_offline(folder: Path, *, trust_remote_code: bool = False) -> list[Findi
                 "Use the base model's template, unless you changed it on purpose.",
             )
         )
-    if not any(finding.level == "fail" for finding in found):
+    if not any(finding.level == "error" for finding in found):
         found.append(ok("load", f"loads offline in transformers here and answers {outcome['text'][:60]!r}"))
     return found
 
