@@ -109,4 +109,6 @@ def _loader(as_text: bool) -> Any:
     if as_text:
         Loader.yaml_implicit_resolvers = {}
         Loader.add_implicit_resolver(_MERGE, re.compile("<<$"), ["<"])
+        for kind in ("int", "float", "bool", "null", "timestamp"):  # written out, as `!!int 010`
+            Loader.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_yaml_str)
     return Loader

@@ -37,6 +37,7 @@ def test_as_text_is_what_was_written(scalar):
     """Each of these becomes something else in plain YAML 1.1, or may."""
     assert read_yaml(f"K: {scalar}", as_text=True) == {"K": scalar}
     assert read_yaml(f"[{scalar}]", as_text=True) == [scalar]
+    assert read_yaml(f"!!float {scalar}", as_text=True) == scalar
 
 
 def test_as_text_keeps_keys_empty_values_and_merges():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -254,4 +255,4 @@ def note(
     if out is not None:
         write_text(out, text)
     document = {"model": model, "markdown": text, "file": str(out) if out else None}
-    emit(as_json, document, lambda console: print(f"Wrote {out}" if out else text))
+    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))

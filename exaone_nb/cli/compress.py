@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say
@@ -118,7 +117,7 @@ def quantize(
         ignore_memory=ignore_memory,
         unservable=unservable,
         trust_remote_code=trust_remote_code,
-        progress=lambda message: print(message, file=sys.stderr, flush=True),
+        progress=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
@@ -105,8 +105,10 @@ def run(
         chosen = select(discover(folder), chapters or [])
         emit(as_json, _schema(chosen), lambda console: _print_schema(console, chosen))
         return
-    given = read_parameters(parameter or [], parameters_file)
     from exaone_nb.workbook import runner
+    from exaone_nb.workbook.values import read_given
+
+    given = read_given(parameter or [], parameters_file)
 
     progress = _Progress(as_json)
     try:
@@ -125,35 +127,12 @@ def run(
         )
     except KeyboardInterrupt as stop:
         progress.close()
-        print("Stopped. What finished is kept; the same command continues.", file=sys.stderr)
+        tell("Stopped. What finished is kept; the same command continues.")
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         progress.close()
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
     raise typer.Exit(report.exit_code)
-
-
-def read_parameters(pairs: list[str], file: Path | None) -> dict[str, Any]:
-    """Values from a YAML file, then from `NAME=VALUE` words, which win. Raises UsageError."""
-    given: dict[str, Any] = {}
-    if file is not None:
-        import yaml
-
-        try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(
-                f"{file} cannot be read as YAML: {error}", expected="NAME: value, one per line."
-            ) from error
-        if not isinstance(document, dict):
-            raise UsageError(f"{file} does not hold names and values.", expected="NAME: value, one per line.")
-        given |= {str(name): value for name, value in document.items()}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign or not name:
-            raise UsageError(f"-p {pair} names no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
-        given[name] = value
-    return given
 
 
 class _Progress:
@@ -202,18 +181,7 @@ def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
             "minutes": c.minutes,
             "memory_gb": c.memory_gb,
             "heavy": c.heavy,
-            "parameters": [
-                {
-                    "name": p.name,
-                    "type": p.type,
-                    "default": p.default,
-                    "choices": list(p.choices),
-                    "low": p.low,
-                    "high": p.high,
-                    "help": p.help,
-                }
-                for p in c.parameters
-            ],
+            "parameters": [asdict(parameter) for parameter in c.parameters],
         }
         for c in chapters
     ]

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import IN_PROCESS, require_vllm
 from exaone_nb.engines.failures import explain
@@ -121,14 +122,11 @@ class Server:
         self._log = tempfile.NamedTemporaryFile(prefix="exaone-nb-server-", suffix=".log")  # noqa: SIM115
         self.started = time.monotonic()
         self.ready_seconds: float | None = None
-        self._process: subprocess.Popen | None = subprocess.Popen(
-            [sys.executable, "-m", "exaone_nb.serve.guard", str(os.getpid()), *self.command],
+        self._process: subprocess.Popen | None = processes.start(
+            self.command,
             env=inherited | settings | (environment or {}),
-            stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C in a terminal reaches the guard's group only through us, so that it is stopped in order.
-            start_new_session=True,
         )
 
     @property
@@ -180,12 +178,7 @@ class Server:
         """End the server and its workers. Stopping twice is fine."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            processes.end(process)
         if not self._log.closed:
             self._log.close()
 

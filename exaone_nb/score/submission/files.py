@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.credentials import SHAPES
 from exaone_nb.findings import Finding
 from exaone_nb.score.hackathon import rules
 from exaone_nb.score.submission.findings import fail, ok, warn
@@ -16,16 +17,6 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy",
 LEFTOVERS = {"__pycache__", ".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".cache", "Thumbs.db"}
 TEXTS = {".json", ".jinja", ".txt", ".md", ".yaml", ".yml", ".py", ".toml", ".cfg", ".ini", ".model", ""}
 _LARGEST_TEXT = 32_000_000
-# Tokens of hubs, clouds and code hosts, by their published shapes; a private key by its first line.
-_SECRETS = {
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{30,}"),
-    "an API key": re.compile(r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}"),
-    "an AWS key": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    "a Google key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"),
-    "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
-}
 _PATHS = re.compile(
     r"(?<![\w.:/])(?:/(?:home|Users|root|mnt|content|kaggle|workspace|data|tmp)/[\w.\-/]+|[A-Z]:\\\\?[\w.\-\\]+)"
 )
@@ -140,7 +131,7 @@ def _texts(folder: Path) -> Iterator[Finding]:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         name = path.relative_to(folder).as_posix()
-        for what, pattern in _SECRETS.items():
+        for what, pattern in SHAPES.items():
             match = pattern.search(text)
             if match:
                 # Never the token itself: reports get shared.
