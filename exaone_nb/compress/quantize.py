@@ -55,8 +55,9 @@ def quantize(
     """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
 
     `out` must be new, empty, or a checkpoint made here (see `output.py`). Raises WorkbookError when it is not, when the
-    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was. `unservable` makes what no vLLM can load all the same. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
-    short answer in both thinking modes from the saved files.
+    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was.
+    `unservable` makes what no vLLM can load all the same. `reuse` accepts a finished checkpoint with the same
+    fingerprint. `sanity` generates a short answer in both thinking modes from the saved files.
     """
     recipe, out = recipes.load(recipe), Path(out)
     source = catalog.weights_folder(model)
