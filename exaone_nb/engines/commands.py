@@ -1,4 +1,4 @@
-"""Starting other engines: the commands of data/models.yaml, each with what its flags were checked against.
+"""Commands that start other engines: those of data/models.yaml, each with what its flags were checked against.
 
 Servers rename and drop flags between versions, so a command is worth as much as the version it was held against.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
@@ -68,22 +67,28 @@ def flags_of(command: str, program: str) -> dict[str, str]:
     }
 
 
-def launch_rows(model: str, context: int = 32768) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class LaunchCommand:
+    """How to start one engine with a model: `least` is the engine's least version, `checked` where its flags stand."""
+
+    engine: str
+    least: str
+    command: str
+    remark: str
+    source: str
+    checked: str
+
+
+def launch_commands(model: str, context: int = 32768) -> list[LaunchCommand]:
     """How to start other engines with a catalog model; each is then used by its address."""
     record = catalog.record(model)
     fill = {"model": record.hub_id, "name": record.name, "context": context}
-    rows = []
+    found = []
     for engine, entry in record.deployment.items():
         if isinstance(entry, dict) and entry.get("command"):
             command = entry["command"].format(**fill)
-            rows.append(
-                {
-                    "engine": engine,
-                    "least version": entry.get("least", ""),
-                    "command": command,
-                    "remark": entry.get("remark", "").replace("{model}", record.hub_id),
-                    "from": entry.get("source", record.deployment["source"]),
-                    "flags looked up in": check_of(command).words(command),
-                }
-            )
-    return rows
+            remark = entry.get("remark", "").replace("{model}", record.hub_id)
+            source = entry.get("source", record.deployment["source"])
+            checked = check_of(command).words(command)
+            found.append(LaunchCommand(engine, str(entry.get("least", "")), command, remark, source, checked))
+    return found

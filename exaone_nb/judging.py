@@ -64,10 +64,15 @@ class Weights:
             )
 
     @property
+    def sum_in_words(self) -> str:
+        """The weighted sum: `0.5 PerfNorm + 0.5 SpeedNorm`."""
+        parts = [(self.performance, "PerfNorm"), (self.speed, "SpeedNorm"), (self.size, "SizeNorm")]
+        return " + ".join(f"{weight:g} {name}" for weight, name in parts if weight)
+
+    @property
     def formula(self) -> str:
         """The formula with these weights, in words."""
-        parts = [(self.performance, "PerfNorm"), (self.speed, "SpeedNorm"), (self.size, "SizeNorm")]
-        return f"max({' + '.join(f'{weight:g} {name}' for weight, name in parts if weight)}, 0)"
+        return f"max({self.sum_in_words}, 0)"
 
 
 def weights_of(phase: str) -> Weights:
@@ -109,7 +114,7 @@ def score(
     size_base: Any = None,
     weights: Weights | None = None,
 ) -> Any:
-    """The score; every argument a number, or an array of equally likely values (see `uncertainty`).
+    """The score; every argument a number, or an array of equally likely values (see `statistics.draws`).
 
     Raises UsageError when the weights count size and none is given.
     """

@@ -1,4 +1,7 @@
-"""What a chapter's 0 stands for: threads, the longest answer and the room for it, by the size of the model."""
+"""Defaults that depend on the model's size: threads, the longest answer, and the context that holds it.
+
+A chapter's parameter of 0 (THREADS, ANSWER_TOKENS, MAX_MODEL_LEN) asks for these.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.engines.environment import core_count, has_gpu
+from exaone_nb.engines.options import context_limit
 from exaone_nb.errors import UsageError, WorkbookError
 
 # Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
@@ -45,17 +49,15 @@ class Sizes:
 def sizes_for(model: str, *, threads: int = 0, answer_tokens: int = 0, max_model_len: int = 0) -> Sizes:
     """Sizes for `model`, 0 meaning what suits it. An answer never takes more than the room its prompt leaves.
 
-    Raises UsageError for numbers below 0.
+    Raises UsageError for numbers below 0, and for a context longer than the model's.
     """
     given = {"threads": threads, "answer_tokens": answer_tokens, "max_model_len": max_model_len}
     for name, value in given.items():
         if value < 0:
             raise UsageError(f"{name} is {value}.", expected="0 or more.")
     config = catalog.read_config(catalog.weights_folder(model) / "config.json")
-    text = config.get("text_config", config)
+    held = context_limit(config, max_model_len)
     by_size = TINY_ANSWER if is_tiny(config) else GPU_ANSWER if has_gpu() else CPU_ANSWER
     wanted = answer_tokens or by_size
-    room = min(
-        max_model_len or max(2048, wanted + PROMPT_ROOM), int(text.get("max_position_embeddings", 2048))
-    )
+    room = max_model_len or min(max(2048, wanted + PROMPT_ROOM), held)
     return Sizes(threads_for(config, threads), min(wanted, max(room - PROMPT_ROOM, room // 2)), room)

@@ -7,14 +7,16 @@ import itertools
 import numpy as np
 import pytest
 
+from exaone_nb import judging
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score import hackathon, pareto
+from exaone_nb.score import pareto
 from exaone_nb.statistics import draws as uncertainty
+from exaone_nb.statistics.estimate import Estimate
 
 
 def test_the_base_scores_half_and_examples_by_hand():
     def score(accuracy, times):
-        return float(hackathon.score(performance=accuracy, performance_base=1, seconds=times, seconds_base=1))
+        return float(judging.score(performance=accuracy, performance_base=1, seconds=times, seconds_base=1))
 
     assert score(1, 1) == 0.5
     assert score(0.98, 0.75) == pytest.approx(0.49 + 0.125)
@@ -24,26 +26,26 @@ def test_the_base_scores_half_and_examples_by_hand():
 
 def test_perf_norm_is_a_ratio_and_speed_norm_a_difference_of_ratios():
     # Chosen so that a difference of accuracies, or tokens per second in place of seconds per token, would differ.
-    value = hackathon.score(performance=0.30, performance_base=0.40, seconds=0.5, seconds_base=2.0)
+    value = judging.score(performance=0.30, performance_base=0.40, seconds=0.5, seconds_base=2.0)
     assert float(value) == pytest.approx(0.5 * 0.75 + 0.5 * 0.75)
 
 
 def test_weights_of_both_phases_have_sources_and_add_up():
-    two, three = hackathon.weights_of("phase2"), hackathon.weights_of("phase3")
+    two, three = judging.weights_of("phase2"), judging.weights_of("phase3")
     assert (two.performance, two.speed, two.size) == (0.5, 0.5, 0.0)
     assert (three.performance, three.speed, three.size) == (0.6, 0.2, 0.2)
     assert two.source and three.source
-    value = hackathon.score(
+    value = judging.score(
         performance=1, performance_base=1, seconds=1, seconds_base=1, size=1, size_base=4, weights=three
     )
     assert float(value) == pytest.approx(0.6 + 0.2 * 0.75)
-    assert all(rule.source and rule.date for rule in hackathon.rules().values())
+    assert all(rule.source and rule.date for rule in judging.rules().values())
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.6, 0), (1.5, -0.5, 0), (float("nan"), 0.5, 0.5)])
 def test_weights_that_do_not_add_up_are_refused(weights):
     with pytest.raises(UsageError):
-        hackathon.Weights(*weights)
+        judging.Weights(*weights)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +53,17 @@ def test_weights_that_do_not_add_up_are_refused(weights):
 )
 def test_a_base_of_nothing_has_no_score(wrong):
     with pytest.raises(WorkbookError):
-        hackathon.score(**{"performance": 1, "performance_base": 1, "seconds": 1, "seconds_base": 1} | wrong)
+        judging.score(**{"performance": 1, "performance_base": 1, "seconds": 1, "seconds_base": 1} | wrong)
 
 
 def test_size_weights_need_sizes():
     with pytest.raises(UsageError):
-        hackathon.score(
+        judging.score(
             performance=1,
             performance_base=1,
             seconds=1,
             seconds_base=1,
-            weights=hackathon.weights_of("phase3"),
+            weights=judging.weights_of("phase3"),
         )
 
 
@@ -91,11 +93,12 @@ def test_the_interval_of_the_score_covers_the_truth():
         for value in (seconds_base, seconds):
             measured = value * np.exp(rng.normal(0, error))
             ends = measured * np.exp(np.array([-1, 1]) * uncertainty.Z95 * error)
-            times.append(uncertainty.drawn_from_interval(measured, ends, 1500, rng, positive=True))
-        scores = hackathon.score(
+            times.append(uncertainty.drawn(Estimate(measured, *ends), 1500, rng, positive=True))
+        scores = judging.score(
             performance=drawn[1], performance_base=drawn[0], seconds=times[1], seconds_base=times[0]
         )
-        low, high = uncertainty.interval_of(scores)
+        found = uncertainty.estimate_of(0, scores)
+        low, high = found.low, found.high
         held += low <= truth <= high
     # 400 x 0.95 = 380, standard error 4.4; the bootstrap over 300 items is a little narrow.
     assert 362 <= held <= 395
@@ -103,13 +106,14 @@ def test_the_interval_of_the_score_covers_the_truth():
 
 def test_draws_from_an_interval_have_that_interval():
     rng = np.random.default_rng(3)
-    low, high = uncertainty.interval_of(uncertainty.drawn_from_interval(2.0, (1.9, 2.1), 100_000, rng))
+    found = uncertainty.estimate_of(2.0, uncertainty.drawn(Estimate(2.0, 1.9, 2.1), 100_000, rng))
+    low, high = found.low, found.high
     assert (low, high) == (pytest.approx(1.9, abs=0.005), pytest.approx(2.1, abs=0.005))
-    assert set(uncertainty.drawn_from_interval(2.0, None, 10, rng)) == {2.0}
+    assert set(uncertainty.drawn(Estimate(2.0), 10, rng)) == {2.0}
     with pytest.raises(WorkbookError):
-        uncertainty.drawn_from_interval(3.0, (1.0, 2.0), 10, rng)
+        uncertainty.drawn(Estimate(3.0, 1.0, 2.0), 10, rng)
     with pytest.raises(WorkbookError, match="zero or below"):
-        uncertainty.drawn_from_interval(1.0, (-0.5, 2.5), 10, rng, positive=True)
+        uncertainty.drawn(Estimate(1.0, -0.5, 2.5), 10, rng, positive=True)
 
 
 def test_shares_of_being_best_add_up_and_ties_are_shared():

@@ -1,0 +1,107 @@
+"""One look for every figure: a palette, a style per series, quiet axes, and the words that stand beside a figure.
+
+The colours are Okabe and Ito's, told apart with any colour vision. Line style, marker and hatch repeat what the colour
+says, so that a print in grey says it too. A function that draws takes plain data and returns a matplotlib figure; the
+notebook shows it (`notebook.show`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from exaone_nb.messages import say
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#F0E442",
+)
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW)
+# Text and lines of reference; what stands in the background; the grid.
+INK, FAINT, GRID = "#222222", "#8A8A8A", "#E6E6E6"
+BAND_ALPHA = 0.15
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one series looks. `line` and `marker` are for curves and points, `hatch` for areas and bars."""
+
+    colour: str
+    line: str = "-"
+    marker: str = "o"
+    hatch: str = ""
+
+    def curve(self) -> dict[str, Any]:
+        """Keyword arguments for `Axes.plot`."""
+        return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "linewidth": 1.5}
+
+    def area(self) -> dict[str, Any]:
+        """Keyword arguments for `Axes.bar` and for patches."""
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "linewidth": 0.5}
+
+
+STYLES = tuple(
+    Style(colour, line, marker, hatch)
+    for colour, line, marker, hatch in zip(
+        PALETTE,
+        ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3))),
+        ("o", "s", "^", "D", "v", "P", "X"),
+        ("", "//", "..", "xx", "\\\\", "--", "++"),
+        strict=True,
+    )
+)
+
+
+def style(index: int) -> Style:
+    """The style of series number `index`, counted from 0; after the last one they begin again."""
+    return STYLES[index % len(STYLES)]
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Name -> style, in the order given: sort the names first when a name is to keep its look whatever the order."""
+    return {name: style(index) for index, name in enumerate(dict.fromkeys(names))}
+
+
+def clean(axes: Axes, grid: str = "both") -> None:
+    """No frame at the top and right, and a light grid behind the data. `grid`: "both", "x", "y", or "" for none."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=GRID, linewidth=0.7)
+
+
+def patches(areas: Mapping[str, Style]) -> list[Patch]:
+    """Handles for a legend of areas: `axes.legend(handles=patches(styles_of(names)), frameon=False)`."""
+    from matplotlib.patches import Patch
+
+    return [Patch(label=name, **look.area()) for name, look in areas.items()]
+
+
+def alt(what: str, parts: Mapping[str, str]) -> str:
+    """Alt text of a figure: what it shows, then one clause per series. `what` is a whole sentence."""
+    return (
+        what
+        + "".join(say(" {name}: {text};", name=name, text=text) for name, text in parts.items())[:-1]
+        + "."
+    )
+
+
+def recorded(caption: str, source: str, date: str) -> str:
+    """The caption of numbers that were not measured here: they always show where they are from, and from when."""
+    return say(
+        "{caption} Recorded, not measured here. Source: {source} ({date}).",
+        caption=caption,
+        source=source,
+        date=date,
+    )
