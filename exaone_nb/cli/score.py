@@ -264,12 +264,9 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
     for c in comparisons:
         console.print(Text(c.words))
         if c.unmatched_base or c.unmatched_candidate:
-            fields = {
-                "n": c.unmatched_base,
-                "base": c.base,
-                "m": c.unmatched_candidate,
-                "candidate": c.candidate,
-            }
-            left_out = say("  left out: {n} items only in {base}, {m} only in {candidate}", **fields)
-            console.print(Text(left_out))
+            counts = say(
+                "{c.unmatched_base} items only in {c.base}, {c.unmatched_candidate} only in {c.candidate}",
+                c=c,
+            )
+            console.print(Text(say("  left out: {counts}", counts=counts)))
     console.print(drawn(verdict_table(comparisons)))

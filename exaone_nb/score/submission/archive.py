@@ -129,9 +129,8 @@ def _check_member(member: zipfile.ZipInfo) -> Iterator[Finding]:
         yield fail(
             "zip",
             say(
-                "{name} uses compression method {method}, which not every server reads.",
-                name=name,
-                method=member.compress_type,
+                "{m.filename} has compression method {m.compress_type}, which not every server reads.",
+                m=member,
             ),
             say("Use stored or deflated entries."),
         )
@@ -139,10 +138,8 @@ def _check_member(member: zipfile.ZipInfo) -> Iterator[Finding]:
         yield fail(
             "size",
             say(
-                "{name} unpacks {packed:,} bytes to {size:,}: a zip bomb, or weights of zeros.",
-                name=name,
-                packed=member.compress_size,
-                size=member.file_size,
+                "{m.filename}: {m.compress_size:,} bytes unpack to {m.file_size:,}: a bomb, or weights of zeros.",
+                m=member,
             ),
             say("Do not unpack it."),
         )
