@@ -342,9 +342,9 @@ def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
 
 
 def _require_kernel(scheme: str) -> None:
-    """Raise WorkbookError when vLLM's tables have no kernel for the scheme on this device."""
+    """Raise WorkbookError when vLLM is known to have no kernel for the scheme on this device."""
     found = support(scheme, this_machine())
-    if not found.runs:
+    if found.answer == "no":
         raise WorkbookError(
             say(
                 "vLLM cannot run {scheme} on this device: {reason}.",
