@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import explain_hub_error
 from exaone_nb.messages import say
@@ -51,6 +52,27 @@ class Place:
             expected="a catalog name, a local folder, or a hub id.",
             remedy="Download its config.json into a folder and name the folder.",
         )
+
+    def local_weights(self) -> Path | None:
+        """The folder with this model's safetensors on this disk (the hub's cache included), None when they are not all there.
+
+        Nothing is fetched.
+        """
+        folder = self.path if self.path is None or self.path.is_dir() else self.path.parent
+        if folder is None and self.hub_id:
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(self.hub_id, "config.json")
+            folder = Path(cached).parent if isinstance(cached, str) else None
+        return folder if folder is not None and _has_weights(folder) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(fields.table(read_config(index), "weight_map").values())
+        return bool(shards) and all((folder / str(name)).is_file() for name in shards)
+    return any(folder.glob("*.safetensors"))
 
 
 def _hub_config(hub_id: str) -> Path:
@@ -160,6 +182,11 @@ def _catalog_file() -> dict[str, Any]:
 def launchers() -> dict[str, dict[str, Any]]:
     """Program -> what the flags of its launch commands were checked against (version, source, date, flags)."""
     return _catalog_file()["launchers"]
+
+
+def reasoning_parsers() -> dict[str, dict[str, Any]]:
+    """Reasoning parser of vLLM -> what is known of it (needs_think_block, source, date)."""
+    return _catalog_file()["reasoning_parsers"]
 
 
 @cache

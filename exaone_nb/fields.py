@@ -1,10 +1,10 @@
-"""Reading sizes out of a config: wrong types and impossible values are refused by name, never computed with."""
+"""Sizes, out of a config or out of a call: wrong types and impossible values are refused by name, never computed with."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.tensors import TORCH_DTYPES
 
 # No real model comes near; larger is a corrupt file.
@@ -30,6 +30,18 @@ def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: i
     most = MOST.get(key, LARGEST)
     if not least <= value <= most:
         raise WorkbookError(f"{key} is {value} in the config.", expected=f"between {least} and {most:,}.")
+    return value
+
+
+def layers(config: dict[str, Any]) -> int:
+    """The number of decoder layers, under either of its names (EXAONE 3 says `num_layers`)."""
+    return size(config, "num_layers" if "num_layers" in config else "num_hidden_layers")
+
+
+def whole(name: str, value: Any, *, least: int = 1) -> int:
+    """`value`, an argument of a call, if it is a whole number of at least `least`. Raises UsageError that names it."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name} is {value!r}.", expected=f"a whole number of at least {least}.")
     return value
 
 

@@ -1,44 +1,67 @@
-"""Where the norms sit in a decoder layer. The modules run these descriptions and the diagrams draw them.
+"""Where the norms sit in a decoder layer, and which family has which arrangement. Said here and nowhere else.
 
 Each layer has two blocks (attention, MLP) around a residual stream. What is done per block, in order:
 
-    Pre-LN           norm, block, add    the block reads a normalised stream, its output is added as it is
-    Post-LN          block, add, norm    the stream itself is normalised after the addition
-    Reorder-LN       block, norm, add    the block reads the raw stream, its output is normalised before it is added
-    QK-Reorder-LN    the same, with an RMSNorm on every query and key head before the scores
+    Pre-LN           norm, block, add          the block reads a normalised stream, its output is added as it is
+    Post-LN          block, add, norm          the stream itself is normalised after the addition
+    Reorder-LN       block, norm, add          the block reads the raw stream, its output is normalised, then added
+    QK-Reorder-LN    the same, with an RMSNorm on queries and keys before the scores
+    Sandwich-LN      norm, block, norm, add    both: Gemma
 
-Sources: Post-LN, Vaswani et al. 2017; Pre-LN, Xiong et al. 2020 (arXiv 2002.04745) and Llama; Reorder-LN with QK norm,
-EXAONE 4.0 (arXiv 2507.11407) and transformers 5.17 `modeling_exaone4.py`.
+The reference modules run these descriptions, the diagrams draw them, the layouts take the norms' names from them, and
+the rules for smoothing ask for the norms that feed a block. Sources: Post-LN, Vaswani et al. 2017; Pre-LN, Xiong et al. 2020
+(arXiv 2002.04745) and Llama; Reorder-LN with QK norm, EXAONE 4.0 (arXiv 2507.11407); families: `modeling_*.py` of
+transformers 5.17, which a test runs.
 """
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 Step = Literal["norm", "block", "add"]
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """`order` is the order of the steps of each block; `norms` the tensor names of the two norms.
+    """`order` is the order of the steps of each block; `norms` the tensor names of a layer's norms, in that order.
 
-    `final_norm`: whether a norm stands before the output head. Post-LN needs none, its stream is always normalised.
+    `qk_norm`: whether queries and keys are normalised too. `final_norm`: whether a norm stands before the output head.
+    Post-LN needs none, its stream is always normalised.
     """
 
     name: str
-    order: tuple[Step, Step, Step]
-    norms: tuple[str, str]
+    order: tuple[Step, ...]
+    norms: tuple[str, ...]
     qk_norm: bool = False
     final_norm: bool = True
 
     @property
-    def reads_normalised_stream(self) -> bool:
-        """Whether the Linears of a block read the output of a norm: the condition for SmoothQuant's usual pairs."""
-        return self.order != ("block", "norm", "add")
+    def feeding_norms(self) -> tuple[str, ...]:
+        """The norms that feed attention and MLP and nothing else: the condition for SmoothQuant's usual pairs.
+
+        Empty where the blocks read the stream itself; after Post-LN's norms the stream goes on as well.
+        """
+        steps = len(self.norms) // 2
+        return (self.norms[0], self.norms[steps]) if self.order[0] == "norm" else ()
+
+    def sentence(self) -> str:
+        """Where the norms sit, in words."""
+        places = {
+            ("norm", "block", "add"): say("RMSNorm before attention and MLP"),
+            ("block", "add", "norm"): say(
+                "RMSNorm on the stream, after the outputs of attention and MLP are added"
+            ),
+            ("block", "norm", "add"): say(
+                "RMSNorm on the outputs of attention and MLP, before they are added"
+            ),
+            ("norm", "block", "norm", "add"): say("RMSNorm before attention and MLP, and on their outputs"),
+        }
+        queries = say("; also on queries and keys") if self.qk_norm else ""
+        return say("{name}: {place}{queries}", name=self.name, place=places[self.order], queries=queries)
 
 
 PRE_LN = Arrangement("Pre-LN", ("norm", "block", "add"), ("input_layernorm", "post_attention_layernorm"))
@@ -50,16 +73,54 @@ REORDER_LN = Arrangement(
 )
 QK_REORDER_LN = Arrangement("QK-Reorder-LN", REORDER_LN.order, REORDER_LN.norms, qk_norm=True)
 
+QK_PRE_LN = replace(PRE_LN, name="Pre-LN with QK norm", qk_norm=True)
+SANDWICH_LN = Arrangement(
+    "Sandwich-LN",
+    ("norm", "block", "norm", "add"),
+    (*PRE_LN.norms, "pre_feedforward_layernorm", "post_feedforward_layernorm"),
+)
+
+# The four that the reference modules build, side by side.
 ARRANGEMENTS: dict[str, Arrangement] = {a.name: a for a in (PRE_LN, POST_LN, REORDER_LN, QK_REORDER_LN)}
 
+FAMILIES: dict[str, Arrangement] = {
+    "exaone": replace(PRE_LN, norms=("ln_1", "ln_2")),
+    "exaone4": QK_REORDER_LN,
+    "exaone_moe": QK_PRE_LN,
+    "qwen3": QK_PRE_LN,
+    "qwen3_moe": QK_PRE_LN,
+    "gemma2": SANDWICH_LN,
+    "gemma3_text": replace(SANDWICH_LN, name="Sandwich-LN with QK norm", qk_norm=True),
+    # OLMo normalises the whole query and the whole key, not each head.
+    "olmo2": QK_REORDER_LN,
+    "olmo3": QK_REORDER_LN,
+    **dict.fromkeys(
+        (
+            "deepseek_v3",
+            "gpt_oss",
+            "granite",
+            "kimi_k2",
+            "llama",
+            "llama4_text",
+            "mistral",
+            "mixtral",
+            "phi3",
+            "qwen2",
+            "smollm3",
+        ),
+        PRE_LN,
+    ),
+}
 
-def find_arrangement(name: str) -> Arrangement:
-    """The arrangement called `name`. Raises UsageError with the names there are."""
-    if name in ARRANGEMENTS:
-        return ARRANGEMENTS[name]
-    near = difflib.get_close_matches(name, ARRANGEMENTS, n=1)
-    raise UsageError(
-        f"No arrangement {name!r}.",
-        expected=", ".join(ARRANGEMENTS),
-        remedy=f"Did you mean {near[0]}?" if near else "",
-    )
+
+def arrangement_of(config: dict[str, Any]) -> Arrangement:
+    """The arrangement of a config's text decoder. Raises UsageError for a family that is not in the table."""
+    decoder = config["text_config"] if isinstance(config.get("text_config"), dict) else config
+    family = decoder.get("model_type")
+    if family not in FAMILIES:
+        raise UsageError(
+            say("Where the norms of model_type {family} sit is not known here.", family=repr(family)),
+            expected=say("one of {known}.", known=", ".join(sorted(FAMILIES))),
+            remedy=say("Read its modeling file and add a line to anatomy/arrangements.py."),
+        )
+    return FAMILIES[family]

@@ -62,7 +62,7 @@ def layer_kinds(config: dict[str, Any]) -> list[tuple[Kind, int]]:
     A config that names a window but says nothing about which layers use it is refused, not guessed.
     """
     config = text_config(config)
-    count = fields.size(config, "num_layers" if "num_layers" in config else "num_hidden_layers")
+    count = fields.layers(config)
     model_type, pattern = config.get("model_type", ""), config.get("sliding_window_pattern")
     types = fields.per_layer(config, "layer_types", count)
     if types is not None:

@@ -229,7 +229,7 @@ def _held_against(
     doubled = {duplicate.copy for duplicate in duplicates}
     extra = [name for name in names - expected.keys() if name not in doubled]
     decoder = text_config(config)
-    layers = fields.size(decoder, "num_layers" if "num_layers" in decoder else "num_hidden_layers")
+    layers = fields.layers(decoder)
     drafts = [name for name in extra if (layer_of(name) or 0) >= layers]
     if drafts and config.get("num_nextn_predict_layers"):
         extra = [name for name in extra if name not in set(drafts)]

@@ -26,6 +26,8 @@ from typing import Any, Literal
 from exaone_nb.anatomy.attention import CachedLayer, cached_layers
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
+from exaone_nb.messages import say
 
 Engine = Literal["vllm", "transformers", "sglang"]
 ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "sglang")
@@ -48,7 +50,11 @@ class Group:
 
 @dataclass(frozen=True)
 class KVCache:
-    """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens."""
+    """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens.
+
+    `windows_ignored_by` says who makes layers with a window keep every token: "the caller", who switched vLLM's hybrid
+    cache manager off, or "the engine"; it is empty where windows save memory and where there are none.
+    """
 
     engine: Engine
     max_model_len: int
@@ -62,6 +68,7 @@ class KVCache:
     every_token_every_layer: int
     if_multi_head: int
     how: str
+    windows_ignored_by: Literal["", "the caller", "the engine"] = ""
 
     @property
     def bytes_per_request(self) -> int:
@@ -112,15 +119,14 @@ def kv_cache(
     if length is None:
         raise UsageError("config.json has no max_position_embeddings.", remedy="Give the context length.")
     for name, value in (
-        ("context length", length),
-        ("block size", block_size),
-        ("batched tokens", max_num_batched_tokens),
-        ("concurrent batches", concurrent_batches),
-        ("bytes per value", dtype_bytes),
-        ("tensor parallel size", tensor_parallel),
+        ("The context length", length),
+        ("The block size", block_size),
+        ("The number of batched tokens", max_num_batched_tokens),
+        ("The number of concurrent batches", concurrent_batches),
+        ("The number of bytes per value", dtype_bytes),
+        ("The tensor parallel size", tensor_parallel),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"The {name} is {value!r}.", expected="a whole number of at least 1.")
+        whole(name, value)
     layers = cached_layers(config)
     _check_tensor_parallel(layers[0], tensor_parallel)
     if engine not in ENGINES:
@@ -167,11 +173,14 @@ def _vllm(
     counts = _counts(layers)
     length, in_flight = common["max_model_len"], common["in_flight_tokens"]
     has_chunks = any(kind == "chunked" for kind, _ in counts)
+    by_caller = hybrid is False and not has_chunks
     if hybrid is None:
         hybrid = not has_chunks
-    how = "blocks of the hybrid cache manager"
+    how, ignored = say("blocks of the hybrid cache manager"), ""
     if not hybrid and any(kind == "full" for kind, _ in counts):
-        how = "hybrid cache manager off: windows save no memory" if len(counts) > 1 else how
+        if len(counts) > 1:
+            how = say("hybrid cache manager off: windows save no memory")
+            ignored = "the caller" if by_caller else "the engine"
         counts = Counter({("full", 0): len(layers)})
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if largest < smallest * 1.5 else smallest
@@ -192,6 +201,7 @@ def _vllm(
         blocks_per_request=sum(group.blocks for group in groups),
         groups=tuple(groups),
         how=how,
+        windows_ignored_by=ignored,
     )
 
 
@@ -208,7 +218,7 @@ def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any])
         bytes_per_block=token,
         blocks_per_request=sum(group.layers * group.blocks for group in groups),
         groups=groups,
-        how="DynamicCache between two steps; during a step the new tokens come on top",
+        how=say("DynamicCache between two steps; during a step the new tokens come on top"),
     )
 
 
@@ -228,10 +238,11 @@ def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, commo
         blocks_per_request=length,
         groups=tuple(groups),
         how=(
-            f"two pools, the windowed one {SGLANG_SLIDING_POOL_RATIO:.0%} of the full one"
+            say("two pools, the windowed one {share:.0%} of the full one", share=SGLANG_SLIDING_POOL_RATIO)
             if windowed
-            else "one pool: every layer keeps every token"
+            else say("one pool: every layer keeps every token")
         ),
+        windows_ignored_by="the engine" if not windowed and any(g.kind != "full" for g in groups) else "",
     )
 
 
@@ -241,8 +252,7 @@ def longest_context(config: dict[str, Any], available: int, *, concurrency: int 
     `options` are those of `kv_cache`. 0 when not even one token fits. vLLM finds it by the same search
     (max_model_len = -1).
     """
-    if concurrency < 1:
-        raise UsageError(f"The concurrency is {concurrency!r}.", expected="at least 1.")
+    whole("The concurrency", concurrency)
     options.pop("max_model_len", None)
     highest = kv_cache(config, **options).max_model_len
 

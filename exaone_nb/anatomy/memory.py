@@ -21,6 +21,7 @@ from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.anatomy.splits import unsplittable
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import Support, on_gpu
 
 MIB = 2**20
@@ -35,11 +36,12 @@ SPLIT = (
 CONTEXT_BYTES = 500 * MIB
 GRAPH_BYTES_PER_LAYER = 18 * MIB
 SMALL_BATCH = 2048
+ACTIVATIONS = "activations"
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A size that is not derived, with what it rests on."""
+class Overhead:
+    """Memory that is neither weights nor cache: an estimate, with what it rests on."""
 
     name: str
     bytes: int
@@ -59,7 +61,7 @@ class MemoryPlan:
     batched_tokens: int
     budget: int
     weights: int
-    overheads: tuple[Estimate, ...]
+    overheads: tuple[Overhead, ...]
     kv: KVCache
     longest: int
     longest_for_one: int
@@ -96,25 +98,35 @@ class MemoryPlan:
         tips = []
         if self.left_for_cache <= 0:
             tips.append(
-                "The weights do not fit: choose a scheme with fewer bits, a larger GPU, or more GPUs."
+                say("The weights do not fit: choose a scheme with fewer bits, a larger GPU, or more GPUs.")
             )
         else:
             if self.longest:
-                tips.append(f"Shorten the context to {self.longest:,} tokens.")
+                tips.append(say("Shorten the context to {longest:,} tokens.", longest=self.longest))
             if self.largest_concurrency:
-                tips.append(f"Serve {self.largest_concurrency} of these requests at once; the others wait.")
-            spare = self.overheads[1].bytes * (1 - SMALL_BATCH / self.batched_tokens)
+                tips.append(
+                    say(
+                        "Serve {most} of these requests at once; the others wait.",
+                        most=self.largest_concurrency,
+                    )
+                )
+            activations = next(part.bytes for part in self.overheads if part.name == ACTIVATIONS)
+            spare = activations * (1 - SMALL_BATCH / self.batched_tokens)
             if self.engine == "vllm" and spare > 0:
                 tips.append(
-                    f"Batch fewer tokens (--max-num-batched-tokens {SMALL_BATCH}): about {spare / 2**30:.1f} GiB of "
-                    "activations less, and smaller windows in flight."
+                    say(
+                        "Batch fewer tokens (--max-num-batched-tokens {tokens}): about {gib:.1f} GiB of activations "
+                        "less, and smaller windows in flight.",
+                        tokens=SMALL_BATCH,
+                        gib=spare / 2**30,
+                    )
                 )
             if self.kv.dtype_bytes > 1:
-                tips.append("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8).")
-        if self.engine == "vllm" and self.kv.how.startswith("hybrid cache manager off"):
-            tips.append("Leave vLLM's hybrid cache manager on, so that windows save memory.")
-        if self.engine != "vllm" and any(group.kind == "sliding" for group in self.kv.groups):
-            tips.append("vLLM drops what is outside the window; see --engine vllm.")
+                tips.append(say("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8)."))
+        if self.kv.windows_ignored_by == "the caller":
+            tips.append(say("Leave vLLM's hybrid cache manager on, so that windows save memory."))
+        if self.kv.windows_ignored_by == "the engine" and self.engine != "vllm":
+            tips.append(say("vLLM drops what is outside the window; see --engine vllm."))
         return tips
 
 
@@ -132,34 +144,45 @@ def overheads(
     sequences: int,
     tensor_parallel: int = 1,
     eager: bool = False,
-) -> tuple[Estimate, ...]:
+) -> tuple[Overhead, ...]:
     """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
     text = text_config(config)
     hidden, vocabulary = fields.size(text, "hidden_size"), fields.size(text, "vocab_size")
-    layers = fields.size(text, "num_layers" if "num_layers" in text else "num_hidden_layers")
+    layers = fields.layers(text)
     inner = max(
         fields.size(text, name) for name in ("intermediate_size", "intermediate_size_mlp") if text.get(name)
     )
     activations = 2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel))
     found = [
-        Estimate("CUDA context", CONTEXT_BYTES, "300 to 600 MiB is usual; depends on driver and libraries"),
-        Estimate(
-            "activations",
-            activations,
-            f"{batched_tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
+        Overhead(
+            "CUDA context", CONTEXT_BYTES, say("300 to 600 MiB is usual; depends on driver and libraries")
         ),
-        Estimate(
+        Overhead(
+            ACTIVATIONS,
+            activations,
+            say(
+                "{tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
+                tokens=batched_tokens,
+            ),
+        ),
+        Overhead(
             "logits",
             sequences * vocabulary * 10,
-            f"{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
+            say(
+                "{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
+                sequences=sequences,
+            ),
         ),
     ]
     if engine != "transformers" and not eager:
         found.append(
-            Estimate(
+            Overhead(
                 "CUDA graphs",
                 layers * GRAPH_BYTES_PER_LAYER,
-                f'{GRAPH_BYTES_PER_LAYER // MIB} MiB per layer; the log line "Graph capturing finished" has yours',
+                say(
+                    '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
+                    mib=GRAPH_BYTES_PER_LAYER // MIB,
+                ),
             )
         )
     return tuple(found)
@@ -199,8 +222,7 @@ def plan_memory(
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
         raise UsageError(f"The memory utilization is {utilization!r}.", expected="above 0 and at most 1.")
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise UsageError(f"The concurrency is {concurrency!r}.", expected="a whole number of at least 1.")
+    fields.whole("The concurrency", concurrency)
     limit = text_config(config).get("max_position_embeddings")
     if context is not None and isinstance(limit, int) and context > limit:
         raise UsageError(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.anatomy.work import Work, work_of
-from exaone_nb.errors import UsageError
+from exaone_nb.fields import whole
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.quantization.kernels import Support, on_gpu
 
@@ -88,7 +88,8 @@ def decode(
     `work` saves reading the config again (see `work_of`); `support` replaces the table's verdict, for a machine
     that is in no table. Raises UsageError for numbers below 1 and unknown names.
     """
-    _check(batch=batch, context=context, kv_dtype_bytes=kv_dtype_bytes)
+    for name, value in {"batch": batch, "context": context, "kv_dtype_bytes": kv_dtype_bytes}.items():
+        whole(name, value)
     work = work or work_of(config, scheme)
     products = work.products.get("plain", 0) + work.products["head"] + work.attention_products(context)
     return _pass(
@@ -118,7 +119,8 @@ def prefill(
     support: Support | None = None,
 ) -> Pass:
     """Reading `batch` prompts of `tokens` tokens at once; the head is computed for each last token only."""
-    _check(batch=batch, tokens=tokens, kv_dtype_bytes=kv_dtype_bytes)
+    for name, value in {"batch": batch, "tokens": tokens, "kv_dtype_bytes": kv_dtype_bytes}.items():
+        whole(name, value)
     work = work or work_of(config, scheme)
     total = batch * tokens
     attention = batch * work.attention_products_of_prompt(tokens)
@@ -136,12 +138,6 @@ def prefill(
         plain=2.0 * (total * work.products.get("plain", 0) + batch * work.products["head"] + attention),
         quantized=2.0 * total * work.products.get("quantized", 0),
     )
-
-
-def _check(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"{name} is {value!r}.", expected="a whole number of at least 1.")
 
 
 def _pass(

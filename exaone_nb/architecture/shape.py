@@ -8,15 +8,9 @@ from typing import Any
 
 from exaone_nb.architecture.rope import Rope
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-
-
-def whole(name: str, value: Any, *, least: int = 1) -> int:
-    """`value` if it is a whole number of at least `least`. Raises UsageError that names the parameter."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} is {value!r}.", expected=f"a whole number of at least {least}.")
-    return value
 
 
 def layer_pattern(layers: int, local: int) -> tuple[str, ...]:

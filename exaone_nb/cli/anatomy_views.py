@@ -1,95 +1,143 @@
-"""What inspect and size show to a person. Names come from strangers' files, so they are text here, never markup."""
+"""What the verbs of anatomy show to a person. Names come from strangers' files, so they are text here, never markup."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
+from exaone_nb.messages import say
+from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
+from exaone_nb.show.memory import memory_table, outlook, passes_table
+from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from exaone_nb.anatomy.inspection import Inspection
+    from exaone_nb.anatomy.memory import MemoryPlan
     from exaone_nb.anatomy.predict import Prediction
+    from exaone_nb.anatomy.roofline import Pass
+    from exaone_nb.errors import WorkbookError
+
+LONGEST_LIST = 20
+CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}
+
+
+def lines(console: Console, sentences: Iterable[str]) -> None:
+    """Print sentences, each on a line of its own."""
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False)
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
     """Totals, what does not fit, and every tensor when `tensors` is set."""
     total, checkpoint = inspection.total, inspection.checkpoint
-    logical = "unknown" if total.logical is None else f"{total.logical:,}"
-    console.print(Text(inspection.name, style="bold"))
-    console.print(f"{total.tensors:,} tensors, {total.elements:,} stored elements, {logical} parameters")
+    known = "?" if total.logical is None else format(total.logical, ",")
+    found = [
+        say("{name}", name=inspection.name),
+        say(
+            "{tensors:,} tensors, {elements:,} stored elements, {known} parameters",
+            tensors=total.tensors,
+            elements=total.elements,
+            known=known,
+        ),
+    ]
     if checkpoint:
-        header = sum(file.header_bytes for file in checkpoint.files)
-        lengths = 8 * len(checkpoint.files)
-        console.print(
-            f"{lengths:,} (lengths) + {header:,} (headers) + {checkpoint.data_bytes:,} (data) = "
-            f"{checkpoint.file_bytes:,} bytes in {len(checkpoint.files)} file(s)"
+        found.append(
+            say(
+                "{lengths:,} (lengths) + {headers:,} (headers) + {data:,} (data) = {file:,} bytes in {files} file(s)",
+                lengths=8 * len(checkpoint.files),
+                headers=sum(file.header_bytes for file in checkpoint.files),
+                data=checkpoint.data_bytes,
+                file=checkpoint.file_bytes,
+                files=len(checkpoint.files),
+            )
         )
         if checkpoint.requests:
-            console.print(f"{checkpoint.requests} requests, {checkpoint.wire_bytes:,} bytes fetched")
+            found.append(
+                say(
+                    "{requests} requests, {bytes:,} bytes fetched",
+                    requests=checkpoint.requests,
+                    bytes=checkpoint.wire_bytes,
+                )
+            )
     else:
-        console.print(f"{total.bytes:,} bytes of data")
-    for title, key in (("component", lambda row: row.component), ("dtype", lambda row: row.dtype)):
-        table = Table(title, "tensors", "bytes", "share", "parameters", box=None)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name, part in inspection.by(key).items():
-            known = "?" if part.logical is None else f"{part.logical:,}"
-            table.add_row(
-                name, f"{part.tensors:,}", f"{part.bytes:,}", f"{part.bytes / max(total.bytes, 1):.1%}", known
-            )
-        console.print(table)
-    for line in inspection.quantization:
-        console.print(Text(f"quantization: {line}"))
+        found.append(say("{bytes:,} bytes of data", bytes=total.bytes))
+    lines(console, found)
+    console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
+    console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
+    lines(console, (say("quantization: {line}", line=line) for line in inspection.quantization))
     if tensors:
-        table = Table("tensor", "dtype", "shape", "bytes", "component", box=None)
-        for row in inspection.rows:
-            table.add_row(Text(row.name), row.dtype, str(list(row.shape)), f"{row.bytes:,}", row.component)
-        console.print(table)
+        console.print(drawn(tensor_table(inspection.rows)))
+    lines(console, _findings(inspection))
+
+
+def _findings(inspection: Inspection) -> Iterable[str]:
     for copy in inspection.duplicates:
-        seen = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}[
-            copy.same_content
-        ]
-        console.print(
-            Text(f"stored twice: {copy.copy} repeats {copy.original}, {copy.bytes:,} bytes ({seen})")
+        yield say(
+            "stored twice: {copy} repeats {original}, {bytes:,} bytes ({seen})",
+            copy=copy.copy,
+            original=copy.original,
+            bytes=copy.bytes,
+            seen=CONTENT[copy.same_content],
         )
-    for mismatch in inspection.mismatches[:20]:
-        console.print(
-            Text(
-                f"shape: {mismatch.name}\n  Left (file):    {mismatch.left}\n  Right (config): {mismatch.right}"
-            )
+    for one in inspection.mismatches[:LONGEST_LIST]:
+        yield say(
+            "shape: {name}\n  Left (file):    {left}\n  Right (config): {right}",
+            name=one.name,
+            left=one.left,
+            right=one.right,
         )
-    for title, names in (("missing", inspection.missing), ("left over", inspection.extra)):
-        for name in names[:20]:
-            console.print(Text(f"{title}: {name}"))
-        if len(names) > 20:
-            console.print(f"{title}: and {len(names) - 20:,} more")
-    for line in (*(checkpoint.problems[:20] if checkpoint else ()), *inspection.notes):
-        console.print(Text(f"note: {line}"))
+    for title, names in ((say("missing"), inspection.missing), (say("left over"), inspection.extra)):
+        yield from (say("{title}: {name}", title=title, name=name) for name in names[:LONGEST_LIST])
+        if len(names) > LONGEST_LIST:
+            yield say("{title}: and {more:,} more", title=title, more=len(names) - LONGEST_LIST)
+    problems = inspection.checkpoint.problems[:LONGEST_LIST] if inspection.checkpoint else ()
+    yield from (say("note: {line}", line=line) for line in (*problems, *inspection.notes))
 
 
-def show_sizes(console: Console, model: str, found: dict[str, Prediction], refused: dict[str, str]) -> None:
-    """One row per scheme, then the schemes that this model refuses and why."""
+def show_sizes(
+    console: Console, model: str, found: dict[str, Prediction], refused: dict[str, WorkbookError]
+) -> None:
+    """One line per scheme; the schemes that this model refuses say why."""
     first = next(iter(found.values()))
-    console.print(
-        Text(f"{model}: {first.parameters:,} parameters, head {'tied' if first.tied else 'stored apart'}")
+    head = say("tied") if first.tied else say("stored apart")
+    caption = say("{model}: {n:,} parameters, head {head}", model=model, n=first.parameters, head=head)
+    console.print(drawn(scheme_table(found, refused, caption)))
+
+
+def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
+    """Where one GPU's memory goes, and what that means."""
+    caption = say(
+        "{model} in {scheme} on {gpus} x {gpu}, {engine}; figures of one GPU",
+        model=model,
+        scheme=scheme,
+        gpus=plan.tensor_parallel,
+        gpu=plan.gpu.name,
+        engine=plan.engine,
     )
-    table = Table("scheme", "file bytes", "of BF16", "bits/parameter", "embedding + head", "files", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, prediction in found.items():
-        parts = prediction.by_component()
-        tables = parts.get("embedding", 0) + parts.get("head", 0)
-        table.add_row(
-            name,
-            f"{prediction.file_bytes:,}",
-            f"{prediction.data_bytes / prediction.unquantized_bytes:.1%}",
-            f"{prediction.bits_per_parameter:.2f}",
-            f"{tables / prediction.data_bytes:.1%}",
-            str(len(prediction.shards)),
-        )
-    console.print(table)
-    for name, reason in refused.items():
-        console.print(Text(f"{name}: {reason}"))
+    console.print(drawn(memory_table(plan, caption)))
+    lines(console, [*outlook(plan), *([remark] if remark else [])])
+
+
+def show_speed(
+    console: Console, writing: Pass, reading: Pass, turning: int | None, model: str, scheme: str, remark: str
+) -> None:
+    """Prefill and decode at best, or why there is no number."""
+    where = {"model": model, "scheme": scheme, "gpu": writing.gpu}
+    if not writing.runs:
+        reason = say("{model} in {scheme} on {gpu}: no number, {reason}.", reason=writing.reason, **where)
+        return lines(console, [reason])
+    caption = say("{model} in {scheme} on {gpu}, batch {batch}", batch=writing.batch, **where)
+    console.print(drawn(passes_table([reading, writing], caption)))
+    kernel, compute = writing.support.kernel, writing.support.compute
+    found = [
+        say("Kernel: {kernel}, computes in {compute}.", kernel=kernel, compute=compute),
+        say("Decoding is bound by compute from a batch of {batch:,} on.", batch=turning)
+        if turning
+        else say("Decoding is bound by compute at no batch: every request brings its own cache to read."),
+        writing.support.reason,
+        say("Bounds by arithmetic, not measured; `exaone-nb bench` measures how much of them is reached."),
+        remark,
+    ]
+    return lines(console, filter(None, found))

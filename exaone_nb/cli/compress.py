@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,36 +130,38 @@ def _export(plan: Any, file: Path) -> None:
     from exaone_nb.compress.modifiers import recipe_yaml
 
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        raise UsageError(
-            f"--export is {str(file)!r}{', which exists' if file.exists() else ''}.",
-            expected="a new file whose name ends in .yaml.",
-        )
-    try:
+        got = say("--export is {file!r}, which exists.", file=str(file))
+        if not file.exists():
+            got = say("--export is {file!r}.", file=str(file))
+        raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
+    with _writable(say("recipe"), file):
         write_text(file, recipe_yaml(plan.recipe))
-    except OSError as error:
-        raise UsageError(
-            f"The recipe {file} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
 
 
 def _draw(plan: Any, picture: Path) -> None:
     if picture.suffix not in (".svg", ".png"):
-        raise UsageError(f"--picture is {picture.name!r}.", expected="a file name ending in .svg or .png.")
+        got = say("--picture is {name!r}.", name=picture.name)
+        raise UsageError(got, expected=say("a file name ending in .svg or .png."))
     import matplotlib
 
     matplotlib.use("agg")
     from exaone_nb.compress.pictures import scheme_map
 
-    figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
+    figure = scheme_map(plan, say("{recipe} on {model}", recipe=plan.recipe.name, model=plan.model))
+    with _writable(say("picture"), picture), staged_file(picture) as staging:
+        figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+
+
+@contextmanager
+def _writable(what: str, file: Path) -> Iterator[None]:
+    """Raise UsageError instead of OSError."""
     try:
-        with staged_file(picture) as staging:
-            figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+        yield
     except OSError as error:
-        raise UsageError(
-            f"The picture {picture} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
+        got = say(
+            "The {what} {file} cannot be written ({why}).", what=what, file=str(file), why=error.strerror
+        )
+        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
 
 
 def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]]) -> None:

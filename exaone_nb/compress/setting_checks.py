@@ -97,7 +97,7 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
         return
     given = transform.get("mappings")
     if transform["type"] == "smoothquant" and not given:
-        if plan.config.get("model_type") in smoothing.POST_NORM:
+        if not smoothing.arrangement(plan.config).feeding_norms:
             text = say(
                 "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
                 "there is none; llm-compressor stops with `Error resolving mappings`."

@@ -213,7 +213,7 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
 
     try:
         config = read_config(run.checkpoint(recipe) / "config.json")
-        scheme, prediction = predict_as_stored(config)
+        scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)
     except WorkbookError as error:
         return {"memory_remark": say("not known: {reason}", reason=error.got)}

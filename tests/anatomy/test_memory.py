@@ -100,7 +100,7 @@ def test_batching_fewer_tokens_really_helps() -> None:
         {"concurrency": True},
         {"context": 65_537},
         {"engine": "ollama"},
-        {"gpu": "H100"},
+        {"gpu": "A100"},
         {"gpu": "TPU"},
         {"gpu": ""},
         {"scheme": "W5"},

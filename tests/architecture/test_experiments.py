@@ -12,7 +12,6 @@ from exaone_nb.anatomy.arrangements import (
     PRE_LN,
     QK_REORDER_LN,
     REORDER_LN,
-    find_arrangement,
 )
 from exaone_nb.architecture import diagrams, outliers, probes, race, receptive, rope, smoothing
 from exaone_nb.architecture.model import Decoder
@@ -121,11 +120,6 @@ def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
     drawn = " ".join(text.get_text().replace("\n", "") for text in figure.axes[0].texts)
     assert all(name in drawn for name in arrangement.norms)
     assert ("q_norm" in drawn) == arrangement.qk_norm == hasattr(layer.self_attn.q_norm, "weight")
-
-
-def test_unknown_arrangement_is_refused_with_the_nearest():
-    with pytest.raises(UsageError, match="Pre-LN"):
-        find_arrangement("pre-LN")
 
 
 def test_outliers_find_the_channel_that_was_made_large():

@@ -59,18 +59,6 @@ def test_bad_config_files(tmp_path, content: str) -> None:
         catalog.read_config(tmp_path / "none" / "config.json")
 
 
-def test_a_hub_config_that_cannot_be_fetched_says_what_to_do(monkeypatch) -> None:
-    import huggingface_hub
-
-    def refuse(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(WorkbookError, match="OSError") as caught:
-        catalog.resolve("someone/thing").config()
-    assert "hf auth login" in caught.value.remedy
-
-
 def test_a_hub_config_is_fetched_alone(monkeypatch, tmp_path) -> None:
     import huggingface_hub
 

@@ -159,7 +159,7 @@ def test_scores_reader_refuses_bad_files(tmp_path) -> None:
 def test_published_sizes_are_predicted_to_the_byte() -> None:
     rows = published_files()
     assert len(rows) == 10
-    assert [row["file"] for row in rows if row["off by"]] == []
+    assert [row["file"] for row in rows if row["off"]] == []
 
 
 TEMPERATURES = {"temperature", "temperature_below", "temperature_in_korean"}

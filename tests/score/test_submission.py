@@ -282,6 +282,10 @@ WRONG_MODELS = {
         "kernels",
     ),
     "2:4": ({"quantization_config": quantized(sparsity_config={"sparsity_structure": "2:4"})}, "kernels"),
+    "a field nobody knows": (
+        {"quantization_config": quantized(weights=W8A8["config_groups"]["group_0"]["weights"] | {"group_size_hint": 64})},
+        "quantization",
+    ),
     "nothing matches": ({"quantization_config": quantized(targets=["re:model.decoder.*"])}, "nothing"),
     "embedding quantized": (
         {"quantization_config": quantized(targets=["Linear", "Embedding"])},

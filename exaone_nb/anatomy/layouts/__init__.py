@@ -16,7 +16,8 @@ from exaone_nb import fields
 from exaone_nb.anatomy.layouts import dense, experts
 from exaone_nb.anatomy.layouts.deepseek import deepseek_v3
 from exaone_nb.anatomy.layouts.vision import mistral3
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.tensors import TensorSpec
 
 MOST_TENSORS = 500_000  # seven times Kimi-K2; a corrupt config must not fill the memory
@@ -50,11 +51,13 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def model_type(config: dict[str, Any]) -> str:
-    """The config's `model_type`. Raises WorkbookError when it is missing or not a family laid out here."""
+    """The config's `model_type`. Raises UsageError when it is missing or not a family laid out here."""
     name = config.get("model_type")
     if not isinstance(name, str) or name not in LAYOUTS:
-        raise WorkbookError(
-            f"No layout for model_type {name!r}." if name else "The config has no model_type.",
+        raise UsageError(
+            say("No layout for model_type {name}.", name=repr(name))
+            if name
+            else say("The config has no model_type."),
             expected=f"one of {', '.join(sorted(LAYOUTS))}.",
             remedy="Inspect the checkpoint itself (its header lists every tensor), or add a layout in "
             "exaone_nb/anatomy/layouts/ with a test.",
@@ -74,7 +77,7 @@ def expected_tensors(config: dict[str, Any]) -> list[TensorSpec]:
     """
     layout = LAYOUTS[model_type(config)]
     decoder = text_config(config)
-    layers = fields.size(decoder, "num_layers" if "num_layers" in decoder else "num_hidden_layers")
+    layers = fields.layers(decoder)
     fields.per_layer(decoder, "layer_types", layers)
     specs = list(islice(layout(config), MOST_TENSORS + 1))
     if len(specs) > MOST_TENSORS:

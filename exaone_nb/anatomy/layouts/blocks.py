@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.arrangements import Arrangement
 from exaone_nb.tensors import Kind, TensorSpec
 
 
@@ -91,3 +92,16 @@ def head(name: str, config: dict[str, Any]) -> TensorSpec:
     """The output projection [vocab_size, hidden_size]; stored only when it is not tied to the embedding."""
     shape = (fields.size(config, "vocab_size"), fields.size(config, "hidden_size"))
     return tensor(f"{name}.weight", shape, "head", None, "head")
+
+
+def layer_norms(at: str, arrangement: Arrangement, hidden: int, layer: int) -> Iterator[TensorSpec]:
+    """The norms of one decoder layer, outside its attention."""
+    for name in arrangement.norms:
+        yield norm(f"{at}.{name}", hidden, layer)
+
+
+def ending(config: dict[str, Any], *, tied_default: bool = False, prefix: str = "") -> Iterator[TensorSpec]:
+    """The last norm, and the head where it is not tied to the embedding."""
+    yield norm(f"{prefix}model.norm", fields.size(config, "hidden_size"), None)
+    if not fields.flag(config, "tie_word_embeddings", tied_default):
+        yield head(f"{prefix}lm_head", config)

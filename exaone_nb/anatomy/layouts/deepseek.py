@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.arrangements import FAMILIES
 from exaone_nb.anatomy.layouts.blocks import (
     embedding,
+    ending,
     gated_mlp,
-    head,
+    layer_norms,
     linear,
     norm,
     separate_experts,
     shared_experts,
     tensor,
 )
-from exaone_nb.anatomy.layouts.dense import PRE_NORMS
 from exaone_nb.tensors import TensorSpec
 
 
@@ -69,8 +70,5 @@ def deepseek_v3(config: dict[str, Any]) -> Iterator[TensorSpec]:
                 buffer=True,
             )
             yield from shared_experts(f"{at}.mlp", layer, hidden, expert_width, shared)
-        for name in PRE_NORMS:
-            yield norm(f"{at}.{name}", hidden, layer)
-    yield norm("model.norm", hidden, None)
-    if not fields.flag(config, "tie_word_embeddings", False):
-        yield head("lm_head", config)
+        yield from layer_norms(at, FAMILIES["deepseek_v3"], hidden, layer)
+    yield from ending(config)

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.arrangements import FAMILIES
 from exaone_nb.anatomy.layouts.blocks import (
     attention,
     embedding,
+    ending,
     gated_mlp,
-    head,
-    norm,
+    layer_norms,
     separate_experts,
     shared_experts,
     tensor,
 )
-from exaone_nb.anatomy.layouts.dense import PRE_NORMS
 from exaone_nb.tensors import TensorSpec
 
 
@@ -35,21 +35,20 @@ def qwen3_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
     for layer in range(fields.size(config, "num_hidden_layers")):
         at = f"model.layers.{layer}"
         bias = fields.flag(config, "attention_bias", False)
-        yield from attention(f"{at}.self_attn", layer, config, qk_norm=True, bias=bias)
+        yield from attention(
+            f"{at}.self_attn", layer, config, qk_norm=FAMILIES["qwen3_moe"].qk_norm, bias=bias
+        )
         if layer in dense_layers or (layer + 1) % step:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))
         else:
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
             yield from separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
-        for name in PRE_NORMS:
-            yield norm(f"{at}.{name}", hidden, layer)
-    yield norm("model.norm", hidden, None)
-    if not fields.flag(config, "tie_word_embeddings", False):
-        yield head("lm_head", config)
+        yield from layer_norms(at, FAMILIES["qwen3_moe"], hidden, layer)
+    yield from ending(config)
 
 
 def exaone_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
-    """K-EXAONE: pre-norm with QK-Norm, sigmoid router with a correction bias, one shared expert.
+    """K-EXAONE: sigmoid router with a correction bias, one shared expert.
 
     The draft layer for multi-token prediction (`num_nextn_predict_layers`) is not part of the count.
     """
@@ -63,7 +62,7 @@ def exaone_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
     yield embedding("model.embed_tokens", config)
     for layer in range(layers):
         at = f"model.layers.{layer}"
-        yield from attention(f"{at}.self_attn", layer, config, qk_norm=True)
+        yield from attention(f"{at}.self_attn", layer, config, qk_norm=FAMILIES["exaone_moe"].qk_norm)
         if sparse[layer] if sparse is not None else layer >= first:
             yield from separate_experts(f"{at}.mlp", layer, hidden, expert_width, experts)
             yield tensor(f"{at}.mlp.gate.weight", (experts, hidden), "router", layer)
@@ -71,11 +70,8 @@ def exaone_moe(config: dict[str, Any]) -> Iterator[TensorSpec]:
             yield from shared_experts(f"{at}.mlp", layer, hidden, expert_width, shared)
         else:
             yield from gated_mlp(f"{at}.mlp", layer, hidden, fields.size(config, "intermediate_size"))
-        for name in PRE_NORMS:
-            yield norm(f"{at}.{name}", hidden, layer)
-    yield norm("model.norm", hidden, None)
-    if not fields.flag(config, "tie_word_embeddings", False):
-        yield head("lm_head", config)
+        yield from layer_norms(at, FAMILIES["exaone_moe"], hidden, layer)
+    yield from ending(config)
 
 
 def gpt_oss(config: dict[str, Any]) -> Iterator[TensorSpec]:
@@ -96,11 +92,8 @@ def gpt_oss(config: dict[str, Any]) -> Iterator[TensorSpec]:
         yield tensor(f"{at}.mlp.experts.gate_up_proj_bias", (experts, 2 * width), "experts", layer)
         yield tensor(f"{at}.mlp.experts.down_proj", (experts, width, hidden), "experts", layer)
         yield tensor(f"{at}.mlp.experts.down_proj_bias", (experts, hidden), "experts", layer)
-        for name in PRE_NORMS:
-            yield norm(f"{at}.{name}", hidden, layer)
-    yield norm("model.norm", hidden, None)
-    if not fields.flag(config, "tie_word_embeddings", False):
-        yield head("lm_head", config)
+        yield from layer_norms(at, FAMILIES["gpt_oss"], hidden, layer)
+    yield from ending(config)
 
 
 def llama4(config: dict[str, Any], prefix: str = "") -> Iterator[TensorSpec]:
@@ -126,8 +119,5 @@ def llama4(config: dict[str, Any], prefix: str = "") -> Iterator[TensorSpec]:
             yield from gated_mlp(f"{at_moe}.shared_expert", layer, hidden, width, component="shared_experts")
         else:
             yield from gated_mlp(f"{at}.feed_forward", layer, hidden, dense_width)
-        for name in PRE_NORMS:
-            yield norm(f"{at}.{name}", hidden, layer)
-    yield norm(f"{prefix}model.norm", hidden, None)
-    if not fields.flag(config, "tie_word_embeddings", False):
-        yield head(f"{prefix}lm_head", config)
+        yield from layer_norms(at, FAMILIES["llama4_text"], hidden, layer)
+    yield from ending(config, prefix=prefix)

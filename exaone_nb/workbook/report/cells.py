@@ -22,7 +22,6 @@ MOST_LINES = 200
 LARGEST_PICTURE_BYTES = 1_500_000
 WIDEST_PICTURE_PIXELS = 1600
 _PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
-_HEAD = re.compile(r"<th\b[^>]*>[^<]*_[^<]*")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
@@ -136,7 +135,7 @@ def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> st
             return ""  # a library's progress bar: over when the report is read
         return '<p class="aside">An interactive control stands here in JupyterLab.</p>'
     if "text/html" in data:
-        html = _HEAD.sub(_breakable, sanitize(_joined(data["text/html"])))
+        html = sanitize(_joined(data["text/html"]))
         return f'<div class="output rich">{_bounded_pictures(html)}</div>'
     for media in ("image/svg+xml", "image/png", "image/jpeg"):
         if media in data:
@@ -148,12 +147,6 @@ def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> st
     if "text/plain" in data:
         return f'<pre class="output" tabindex="0">{escape(_bounded(_joined(data["text/plain"])))}</pre>'
     return ""
-
-
-def _breakable(head: re.Match[str]) -> str:
-    """A column's name may go on in the next line after its underscores, where a long one would widen its table."""
-    tag, _, name = head[0].partition(">")
-    return f"{tag}>{name.replace('_', '_<wbr>')}"
 
 
 def _picture(media: str, content: str, alt: str) -> str:

@@ -1,4 +1,4 @@
-"""What chapter 02 shows: its tables, its figures, its explorer, and predictions against files that are there."""
+"""Tables and figures of sizes and speeds, the explorer, and predictions against files that are there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy import against
-from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.predict import predict_checkpoint, predict_schemes
+from exaone_nb.anatomy.sparse import write_sparse
 from exaone_nb.show import explorer
-from exaone_nb.show import memory as grids
+from exaone_nb.show import memory as tables
 from exaone_nb.show import memory_figures as pictures
+from exaone_nb.show.checkpoint import scheme_table
 
 SCHEMES = ["BF16", "W8A8", "W4A16", "W4AFP8"]
 GPUS = ["V100-16GB", "L4", "H100-SXM", "B200-SXM"]
@@ -33,44 +35,64 @@ def headless():
     plt.close("all")
 
 
-def test_parameter_rows() -> None:
-    rows = grids.parameter_rows({name: config_of(name) for name in ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B")})
-    assert rows[0]["parameters"] == "1,279,391,488" and rows[0]["head"] == "tied"
-    assert rows[1]["head"] == "1.6%" and rows[1]["embedding"] == "1.6%"
+def shown(table) -> list[dict[str, str]]:
+    """The rows as a person reads them, by heading."""
+    return [dict(zip(table.headings(), cells, strict=True)) for cells in table.cells()]
 
 
-def test_scheme_rows_and_a_scheme_that_does_not_apply() -> None:
-    rows = {row["scheme"]: row for row in grids.scheme_rows(config_of("EXAONE-4.0-1.2B"), SCHEMES)}
-    assert rows["W4A16"]["file bytes"] == "971,261,368" and rows["W4A16"]["embedding, head"] == "43.2%"
-    odd = config_of("EXAONE-4.0-1.2B") | {"intermediate_size": 4100}
-    (row,) = grids.scheme_rows(odd, ["W4A16"])
+def test_parameters_by_component() -> None:
+    table = tables.parameter_table({name: config_of(name) for name in ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B")})
+    small, large = shown(table)
+    assert small["parameters"] == "1,279,391,488" and small["head"] == "tied"
+    assert large["head"] == "1.6%" and large["embedding"] == "1.6%"
+    assert table.records()[0]["parameters"] == 1_279_391_488
+
+
+def test_schemes_and_one_that_does_not_apply() -> None:
+    config = config_of("EXAONE-4.0-1.2B")
+    rows = {row["scheme"]: row for row in shown(scheme_table(*predict_schemes(config, SCHEMES)))}
+    assert rows["W4A16"]["file bytes"] == "971,261,368" and rows["W4A16"]["embedding and head"] == "43.2%"
+    assert (rows["W4A16"]["GB"], rows["W4A16"]["GiB"]) == ("0.971", "0.905")
+    odd = predict_schemes(config | {"intermediate_size": 4100}, ["BF16", "W4A16"])
+    _, row = shown(scheme_table(*odd))
     assert row["file bytes"] == "" and "4100" in row["remark"]
 
 
-def test_cache_rows_name_every_engine() -> None:
-    rows = grids.cache_rows(config_of("EXAONE-4.0-32B"))
+def test_the_cache_in_every_engine() -> None:
+    rows = shown(tables.cache_table(config_of("EXAONE-4.0-32B")))
     assert [row["GiB"] for row in rows] == ["9.13", "10.25", "11.75", "32.00", "8.75", "32.00"]
     assert all(row["how"] for row in rows)
 
 
-def test_fit_grid_says_why_not() -> None:
-    rows = grids.fit_grid(config_of("EXAONE-4.0-32B"), SCHEMES, GPUS, context=8192, concurrency=2)
-    cells = {row["GPU"].split(" ")[0]: row for row in rows}
-    assert cells["L4"]["BF16"] == "weights too large"
+def test_the_parts_of_a_cards_memory_add_up() -> None:
+    plan = tables.plan_memory(config_of("EXAONE-4.0-32B"), "W4A16", "H100-SXM", context=8192, concurrency=2)
+    table = tables.memory_table(plan)
+    parts = {row["part"]: row["bytes"] for row in table.rows}
+    overheads = [row["bytes"] for row in table.rows if row["how"].startswith("estimate")]
+    assert parts["budget"] - parts["weights"] - sum(overheads) == parts["left for the cache"]
+    assert parts["2 x 8,192 tokens"] == plan.cache_needed
+    assert shown(table)[0]["GiB"] == "79.65" and len(overheads) == 4
+
+
+def test_what_fits_says_why_not() -> None:
+    table = tables.fit_table(config_of("EXAONE-4.0-32B"), SCHEMES, GPUS, context=8192, concurrency=2)
+    cells = {row["GPU"]: row for row in shown(table)}
+    assert cells["L4"]["BF16"] == "weights too large" and cells["L4"]["GiB"] == "22"
     assert cells["V100-16GB"]["W4A16"] == "no kernel"
     assert cells["B200-SXM"]["W8A8"] == "no kernel"
     assert cells["H100-SXM"]["W4A16"].startswith("fits, up to ")
 
 
 def test_speed_tables_give_no_number_without_a_kernel() -> None:
-    grid = {
-        row["GPU"]: row
-        for row in grids.speed_grid(config_of("EXAONE-4.0-1.2B"), SCHEMES, GPUS, batch=1, context=64)
-    }
-    assert grid["L4"]["W4AFP8"] == "no kernel" and grid["L4"]["BF16"].endswith("(bandwidth)")
-    rows = {row["scheme"]: row for row in grids.speed_rows(config_of("EXAONE-4.0-1.2B"), SCHEMES, "L4")}
-    assert set(rows["W4AFP8"]) == {"scheme", "remark"} and rows["BF16"]["decode, tokens/s"] == "114"
-    kernels = {row["GPU"].split(" ")[0]: row for row in grids.kernels_grid(SCHEMES, GPUS)}
+    config = config_of("EXAONE-4.0-1.2B")
+    rates = tables.rate_table(config, SCHEMES, GPUS, batch=1, context=64)
+    grid = {row["GPU"]: row for row in shown(rates)}
+    assert grid["L4"]["W4AFP8"] == "no kernel" and grid["L4"]["bound by"] == "bandwidth"
+    assert all(rates.is_number(column) for column in rates.columns if column.name in ("BF16", "W4A16"))
+    rows = {row["scheme"]: row for row in tables.speed_table(config, SCHEMES, "L4").records()}
+    assert [key for key, value in rows["W4AFP8"].items() if value is not None] == ["scheme", "remark"]
+    assert rows["BF16"]["rate"] == pytest.approx(114, abs=0.5)
+    kernels = {row["GPU"]: row for row in shown(tables.kernel_table(SCHEMES, GPUS))}
     assert kernels["H100-SXM"]["W4A16"] == "16-bit, Machete" and kernels["L4"]["W4AFP8"] == "no kernel"
 
 
@@ -145,5 +167,22 @@ def test_files_of_a_local_model(tmp_path) -> None:
     expected = predict_checkpoint(config, "BF16").file_bytes
     (model / "model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}" + b"\0" * (expected - 10 - 1))
     (row,) = against.local_files(str(model))
-    assert row["off by"] == 1
-    assert against.local_files("EXAONE-4.0-32B") == []
+    assert row["off"] == 1
+    (cells,) = shown(tables.files_table([row]))
+    assert cells["off by"] == "+1" and cells["predicted"] == f"{expected:,}"
+
+
+def test_a_snapshot_in_the_hub_cache_is_local(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert against.local_files("EXAONE-4.0-1.2B") == []
+    config = config_of("EXAONE-4.0-1.2B")
+    repository = tmp_path / "models--LGAI-EXAONE--EXAONE-4.0-1.2B"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    snapshot = repository / "snapshots" / "abc"
+    write_sparse(snapshot, predict_checkpoint(config, max_shard_size=2_000_000_000), config)
+    (row,) = against.local_files("EXAONE-4.0-1.2B")
+    assert row["real"] == sum(path.stat().st_size for path in snapshot.glob("*.safetensors")) > 2e9
+    shard = sorted(snapshot.glob("*.safetensors"))[0]
+    shard.unlink()
+    assert against.local_files("EXAONE-4.0-1.2B") == [], "a download that was cut short is no model"
