@@ -39,7 +39,7 @@ SGLANG_SLIDING_POOL_RATIO = 0.8  # --swa-full-tokens-ratio, its default
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerGroup:
     """Layers that share one block table. `blocks` are what one request of full length claims from it."""
 
     kind: str
@@ -64,7 +64,7 @@ class KVCache:
     tensor_parallel: int
     bytes_per_block: int
     blocks_per_request: int
-    groups: tuple[Group, ...]
+    groups: tuple[LayerGroup, ...]
     every_token_every_layer: int
     if_multi_head: int
     how: str
@@ -184,7 +184,7 @@ def _vllm(
         counts = Counter({("full", 0): len(layers)})
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if largest < smallest * 1.5 else smallest
-    groups: list[Group] = []
+    groups: list[LayerGroup] = []
     for (kind, window), number in counts.items():
         parts = -(-number // size)
         held = {
@@ -193,7 +193,7 @@ def _vllm(
             "chunked": min(window + in_flight, length),
         }[kind]
         blocks = -(-held // block) + (kind == "sliding")  # a window seldom starts at a block's first token
-        groups += [Group(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
+        groups += [LayerGroup(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
     return KVCache(
         **common,
         block_size=block,
@@ -209,7 +209,7 @@ def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any])
     """DynamicCache: full layers keep every token, sliding ones the last window - 1 after each step."""
     length = common["max_model_len"]
     groups = tuple(
-        Group(kind, window, number, length if kind == "full" else min(length, window - 1))
+        LayerGroup(kind, window, number, length if kind == "full" else min(length, window - 1))
         for (kind, window), number in _counts(layers).items()
     )
     return KVCache(
@@ -229,7 +229,7 @@ def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, commo
     groups, slots = [], 0.0
     for (kind, window), number in _counts(layers).items():
         share = SGLANG_SLIDING_POOL_RATIO if windowed and kind != "full" else 1.0
-        groups.append(Group(kind, window, number, length))
+        groups.append(LayerGroup(kind, window, number, length))
         slots += number * share
     return KVCache(
         **common,

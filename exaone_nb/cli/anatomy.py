@@ -35,7 +35,7 @@ def inspect(
     """Every byte of a checkpoint explained from its headers. Exits with 1 when it does not fit its config."""
     from exaone_nb.anatomy.inspection import inspect_model, require_sound
 
-    bar = _Progress()
+    bar = _HeaderProgress()
     inspection = inspect_model(model, revision, None if as_json else bar)
     bar.close()
 
@@ -48,7 +48,7 @@ def inspect(
     require_sound(inspection)
 
 
-class _Progress:
+class _HeaderProgress:
     """A line on stderr while several files are read, on a terminal only."""
 
     def __init__(self) -> None:

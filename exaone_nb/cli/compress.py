@@ -105,10 +105,10 @@ def quantize(
     """
     from exaone_nb.compress import quantize as engine
     from exaone_nb.compress import recipe as recipes
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.calibration import TextSource
 
     chosen = recipes.load(recipe).with_calibration(
-        samples=samples, length=length, seed=seed, sources=(Source(calibration),) if calibration else None
+        samples=samples, length=length, seed=seed, sources=(TextSource(calibration),) if calibration else None
     )
     document = engine.quantize(
         model,
@@ -119,7 +119,7 @@ def quantize(
         ignore_memory=ignore_memory,
         unservable=unservable,
         trust_remote_code=trust_remote_code,
-        say=tell,
+        progress=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:
@@ -203,12 +203,9 @@ def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
-    how = "found finished" if document["reused"] else f"made in {document['seconds']:.1f} s"
-    console.print(f"{out}: {how}, {document['actual_bytes']:,} bytes", markup=False)
-    same = "equal to" if document["actual_bytes"] == document["predicted_bytes"] else "DIFFERENT FROM"
-    console.print(f"  {same} the {document['predicted_bytes']:,} bytes predicted", markup=False)
-    console.print(f"  peak memory {document['peak_bytes'] / 1e9:.2f} GB", markup=False)
-    for mode, text in document.get("generations", {}).items():
-        console.print(f"  {mode}: {text!r}", markup=False)
-    for problem in document["problems"]:
-        console.print(f"  problem: {problem}", markup=False)
+    from exaone_nb.compress import tables
+
+    made = {out.name: document}
+    console.print(drawn(tables.manifests(made)))
+    if document.get("generations"):
+        console.print(drawn(tables.answers(made)))

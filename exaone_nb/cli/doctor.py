@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from exaone_nb.cli.output import JsonFlag, emit
-from exaone_nb.messages import say
-from exaone_nb.show.table import Column, Table
 from exaone_nb.show.terminal import drawn
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
@@ -27,17 +24,11 @@ def register(app: typer.Typer) -> None:
 
         def human(console: Console) -> None:
             for check in found.checks:
-                colour = COLOURS[check.verdict]
-                console.print(
-                    f"[{colour}]\\[{check.verdict}][/{colour}] {check.name}: {check.found}", highlight=False
-                )
+                mark = Text(f"[{check.verdict}]", style=COLOURS[check.verdict])
+                console.print(mark, Text(f"{check.name}: {check.found}"))
                 if check.remedy:
-                    console.print(f"       {check.remedy}", highlight=False)
-            title = say("Quantization schemes on this {device}", device=found.device)
-            columns = [
-                Column("scheme", code=True), Column("make"), Column("serve"), Column("serve_why", say("why"))
-            ]  # fmt: skip
-            console.print(drawn(Table(columns, [asdict(row) for row in found.schemes], title)))
+                    console.print(Text(f"       {check.remedy}"))
+            console.print(drawn(found.scheme_table()))
 
         emit(as_json, found.as_dict(), human)
         if not found.healthy:

@@ -159,9 +159,11 @@ def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
                 run.path / result["details"]["samples_file"], metric, filter_name
             )
     if not found:
-        raise WorkbookError(
+        known = sorted({result["recipe"] for result in run.read_results("accuracy")})
+        raise UsageError(
             say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
-            remedy=say("Run: exaone-nb run 07 --out {run}", run=run.path.name),
+            expected=say("one of {known}.", known=", ".join(known)) if known else "",
+            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
         )
     return found
 

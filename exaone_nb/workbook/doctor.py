@@ -20,6 +20,7 @@ from exaone_nb.hardware import Machine, this_cpu, this_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import ROOT
 from exaone_nb.quantization import kernels
+from exaone_nb.show.table import Column, Table
 
 State = Literal["OK", "WARN", "FAIL"]
 GB = 10**9
@@ -69,6 +70,27 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         return not any(check.verdict == "FAIL" for check in self.checks)
+
+    def requirement_table(self) -> Table:
+        """What the workbook needs, and what is here."""
+        heads = [
+            Column("name", say("check")),
+            Column("verdict"),
+            Column("found"),
+            Column("remedy", say("what to do")),
+        ]
+        return Table(heads, [asdict(check) for check in self.checks]).without_empty()
+
+    def scheme_table(self) -> Table:
+        """Which schemes are made here by llm-compressor and served here by vLLM."""
+        caption = say("Quantization schemes on this {device}", device=self.device)
+        heads = [
+            Column("scheme", code=True),
+            Column("make"),
+            Column("serve"),
+            Column("serve_why", say("kernel, or why not")),
+        ]
+        return Table(heads, [asdict(row) for row in self.schemes], caption)
 
     def as_dict(self) -> dict[str, Any]:
         return {"healthy": self.healthy, **asdict(self)}
