@@ -47,8 +47,6 @@ def test_private_parts_are_there_and_the_layers_name_their_kernel(engine, monkey
     amx = torch.cpu._is_amx_tile_supported()
     if scheme != "FP8_DYNAMIC" or not amx:  # with AMX another kernel takes that one
         assert opened.kernel == KERNELS[scheme]
-        # vLLM says the same in its log, where it says anything: BF16 is not logged.
-        assert scheme == "BF16" or f"{opened.kernel} for " in str(opened.log)
     assert opened.kernels.int8_activations == (scheme == "W4A16" and amx)
     opened._llm.llm_engine.model_executor.driver_worker.get_model().model.layers[
         0
