@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
 from exaone_nb.show.memory import memory_table, outlook, passes_table
 from exaone_nb.show.terminal import drawn
@@ -24,9 +24,9 @@ CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by 
 
 
 def lines(console: Console, sentences: Iterable[str]) -> None:
-    """Print sentences, each on a line of its own; names in them come from files and steer nothing."""
+    """Print sentences, each on a line of its own."""
     for sentence in sentences:
-        console.print(visible(sentence), markup=False, highlight=False)
+        console.print(sentence, markup=False, highlight=False)
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
