@@ -3,7 +3,7 @@
     child = start(command, stdout=log)     # ends when this process does, however this one ends
     end(child)
 
-    with Watch(pid) as watch: ...          # watch.peak_bytes; watch.end() ends the process and its descendants
+    watch = Watch(pid)                     # watch.peak_bytes; watch.end() ends the process and its descendants
 
 `start` runs `python -m exaone_nb.processes PARENT COMMAND...`, a guard between the two. A notebook kernel or a sweep
 that is killed says no goodbye, so the guard looks twice a second whether its parent is still there. (Linux could tell
@@ -119,12 +119,6 @@ class Watch:
         self._thread.join()
         self.sample()
 
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def end(self, patience_seconds: float = 3.0) -> None:
         """Terminate, then kill, every watched process that is still alive. Safe to call twice."""
         import psutil
@@ -154,62 +148,55 @@ def total_bytes() -> int:
     """Memory of this machine, or of the container (control group) that this process runs in where that is less."""
     import psutil
 
-    return min([psutil.virtual_memory().total, *_cgroup_numbers("memory.max", "memory.limit_in_bytes")])
+    return min(
+        psutil.virtual_memory().total, _group("memory.max", "memory.limit_in_bytes").get("", sys.maxsize)
+    )
 
 
 def available_bytes() -> int:
     """Memory that can be had now without swapping, in this machine and in this container."""
     import psutil
 
-    free = psutil.virtual_memory().available
-    limits = _cgroup_numbers("memory.max", "memory.limit_in_bytes")
-    if limits and (used := _cgroup_numbers("memory.current", "memory.usage_in_bytes")):
-        statistics = _cgroup_counters("memory.stat")
-        reclaimable = statistics.get("total_inactive_file", statistics.get("inactive_file", 0))
-        free = min(free, max(0, limits[0] - used[0] + reclaimable))
-    return free
+    figures = _group("memory.stat")
+    cached = figures.get(
+        "total_inactive_file", figures.get("inactive_file", 0)
+    )  # given back when it is needed
+    limit = _group("memory.max", "memory.limit_in_bytes").get("", sys.maxsize)
+    used = _group("memory.current", "memory.usage_in_bytes").get("", 0)
+    return max(0, min(psutil.virtual_memory().available, limit - used + cached))
 
 
 def out_of_memory_kills() -> int:
     """How often the system has killed a process for want of memory, in this container and on this machine."""
-    return sum(
-        _cgroup_counters(file).get("oom_kill", 0) for file in ("memory.events", "memory.oom_control")
-    ) + _counters(Path("/proc/vmstat")).get("oom_kill", 0)
+    counters = (_group("memory.events"), _group("memory.oom_control"), _figures(Path("/proc/vmstat")))
+    return sum(counter.get("oom_kill", 0) for counter in counters)
 
 
-def _cgroup_folder() -> Path:
-    """The control group that bounds this process's memory; version 2 has one tree, version 1 one for memory."""
+def _group(*files: str) -> dict[str, int]:
+    """The figures in those of these files that the control group which bounds our memory has, of version 2 or 1.
+
+    A file with a lone number has it under the empty name, and "max" is no number.
+    """
+    found: dict[str, int] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines():
-            number, controllers, place = line.split(":", 2)
-            root = _CGROUPS / "memory" if "memory" in controllers.split(",") else _CGROUPS
-            if number != "0" and root == _CGROUPS:
+            _, controllers, place = line.split(":", 2)
+            if controllers not in ("", "memory"):
                 continue
-            for folder in (root / place.lstrip("/"), root):  # a container sees its own group as the root
-                if any((folder / name).exists() for name in ("memory.max", "memory.limit_in_bytes")):
-                    return folder
-    return _CGROUPS
+            root = _CGROUPS / controllers
+            for folder in (root, root / place.lstrip("/")):  # a container sees its own group as the root
+                for file in files:
+                    found |= _figures(folder / file)
+    return found
 
 
-def _cgroup_numbers(*names: str) -> list[int]:
-    """The first of these files of the control group that holds a number ("max" is none), as a list of one or none."""
-    for name in names:
-        with contextlib.suppress(OSError, ValueError):
-            return [int((_cgroup_folder() / name).read_text(encoding="ascii"))]
-    return []
-
-
-def _cgroup_counters(name: str) -> dict[str, int]:
-    return _counters(_cgroup_folder() / name)
-
-
-def _counters(path: Path) -> dict[str, int]:
+def _figures(path: Path) -> dict[str, int]:
     """A file of lines `name number`; empty where there is none."""
-    found = {}
+    found: dict[str, int] = {}
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text(encoding="ascii").splitlines():
-            name, _, number = line.partition(" ")
-            found[name] = int(number)
+            *name, number = line.split()
+            found[" ".join(name)] = int(number)
     return found
 
 

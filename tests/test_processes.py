@@ -144,8 +144,9 @@ def test_memory_was_short_where_little_was_left_or_the_system_killed_for_it(
     monkeypatch.setattr(processes, "total_bytes", lambda: 10e9)
     monkeypatch.setattr(processes, "available_bytes", lambda: next(figures))
     monkeypatch.setattr(processes, "out_of_memory_kills", lambda: next(counter))
-    with processes.Watch(os.getpid(), 60) as watch:
-        watch.sample()
+    watch = processes.Watch(os.getpid(), 60)
+    watch.sample()
+    watch.stop()
     assert watch.was_short is short
 
 

@@ -95,7 +95,7 @@ def predict_checkpoint(
         )
     ]
     called_for = expected_tensors(config)
-    plan = _Plan(Groups(groups, ignore), own_dtype)
+    plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
     stored: list[StoredTensor] = []
     for spec in specs:
@@ -126,7 +126,7 @@ def predict_schemes(
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Storage:
     groups: Groups[Scheme]
     dtype: str
 
@@ -147,7 +147,7 @@ class _Plan:
         return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
 
 
-def _settle_head(specs: list[TensorSpec], plan: _Plan, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
+def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
     """Whether the head stays tied, and the specs with a second table when it does not.
 
     A tied head is one table in two places. It stays one only when both places are quantized alike (or not at all).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,10 +105,10 @@ def quantize(
     """
     from exaone_nb.compress import quantize as engine
     from exaone_nb.compress import recipe as recipes
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.calibration import TextSource
 
     chosen = recipes.load(recipe).with_calibration(
-        samples=samples, length=length, seed=seed, sources=(Source(calibration),) if calibration else None
+        samples=samples, length=length, seed=seed, sources=(TextSource(calibration),) if calibration else None
     )
     document = engine.quantize(
         model,
@@ -117,7 +119,7 @@ def quantize(
         ignore_memory=ignore_memory,
         unservable=unservable,
         trust_remote_code=trust_remote_code,
-        say=tell,
+        progress=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:
@@ -128,36 +130,38 @@ def _export(plan: Any, file: Path) -> None:
     from exaone_nb.compress.modifiers import recipe_yaml
 
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        raise UsageError(
-            f"--export is {str(file)!r}{', which exists' if file.exists() else ''}.",
-            expected="a new file whose name ends in .yaml.",
-        )
-    try:
+        got = say("--export is {file!r}, which exists.", file=str(file))
+        if not file.exists():
+            got = say("--export is {file!r}.", file=str(file))
+        raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
+    with _writable(say("recipe"), file):
         write_text(file, recipe_yaml(plan.recipe))
-    except OSError as error:
-        raise UsageError(
-            f"The recipe {file} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
 
 
 def _draw(plan: Any, picture: Path) -> None:
     if picture.suffix not in (".svg", ".png"):
-        raise UsageError(f"--picture is {picture.name!r}.", expected="a file name ending in .svg or .png.")
+        got = say("--picture is {name!r}.", name=picture.name)
+        raise UsageError(got, expected=say("a file name ending in .svg or .png."))
     import matplotlib
 
     matplotlib.use("agg")
     from exaone_nb.compress.pictures import scheme_map
 
-    figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
+    figure = scheme_map(plan, say("{recipe} on {model}", recipe=plan.recipe.name, model=plan.model))
+    with _writable(say("picture"), picture), staged_file(picture) as staging:
+        figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+
+
+@contextmanager
+def _writable(what: str, file: Path) -> Iterator[None]:
+    """Raise UsageError instead of OSError."""
     try:
-        with staged_file(picture) as staging:
-            figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+        yield
     except OSError as error:
-        raise UsageError(
-            f"The picture {picture} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
+        got = say(
+            "The {what} {file} cannot be written ({why}).", what=what, file=str(file), why=error.strerror
+        )
+        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
 
 
 def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]]) -> None:
@@ -199,12 +203,9 @@ def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
-    how = "found finished" if document["reused"] else f"made in {document['seconds']:.1f} s"
-    console.print(f"{out}: {how}, {document['actual_bytes']:,} bytes", markup=False)
-    same = "equal to" if document["actual_bytes"] == document["predicted_bytes"] else "DIFFERENT FROM"
-    console.print(f"  {same} the {document['predicted_bytes']:,} bytes predicted", markup=False)
-    console.print(f"  peak memory {document['peak_bytes'] / 1e9:.2f} GB", markup=False)
-    for mode, text in document.get("generations", {}).items():
-        console.print(f"  {mode}: {text!r}", markup=False)
-    for problem in document["problems"]:
-        console.print(f"  problem: {problem}", markup=False)
+    from exaone_nb.compress import tables
+
+    made = {out.name: document}
+    console.print(drawn(tables.manifests(made)))
+    if document.get("generations"):
+        console.print(drawn(tables.answers(made)))

@@ -192,11 +192,13 @@ def _object(text: str, option: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise UsageError(
-            f"{option} is not JSON: {error}", remedy=f"{option} '{{\"temperature\": 0}}'"
-        ) from error
+        told = say("{option} is not JSON: {reason}", option=option, reason=str(error))
+        raise UsageError(told, remedy=f"{option} '{{\"temperature\": 0}}'") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{option} is a {type(document).__name__}.", expected="a JSON object.")
+        kind = type(document).__name__
+        raise UsageError(
+            say("{option} is a {kind}.", option=option, kind=kind), expected=say("a JSON object.")
+        )
     return document
 
 
@@ -216,23 +218,20 @@ def _plan(drop: float, differing: float, items: int, alpha: float, as_json: bool
     }
 
     def human(console: Console) -> None:
+        fields = {"points": 100 * drop, "differing": differing, "items": needed, "power": planning.POWER}
         console.print(
             say(
-                "A drop of {points:g} points, when the models differ on {differing:g} % of the items, needs {items:,} items "
+                "A drop of {points:g} points, when the models differ on a share of {differing:g}, needs {items:,} items "
                 "(power {power:g}, level {level:g}).",
-                points=100 * drop,
-                differing=100 * differing,
-                items=needed,
-                power=planning.POWER,
+                **fields,
                 level=alpha,
             )
         )
         if smallest is None:
             console.print(say("{items:,} items show no drop.", items=items))
         else:
-            points = 100 * smallest
             console.print(
-                say("{items:,} items show drops of {points:.2f} points and more.", items=items, points=points)
+                say("{n:,} items show drops of {p:.2f} points and more.", n=items, p=100 * smallest)
             )
 
     emit(as_json, document, human)
@@ -265,12 +264,9 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
     for c in comparisons:
         console.print(Text(c.words))
         if c.unmatched_base or c.unmatched_candidate:
-            left_out = say(
-                "  left out: {n} items only in {base}, {m} only in {candidate}",
-                n=c.unmatched_base,
-                base=c.base,
-                m=c.unmatched_candidate,
-                candidate=c.candidate,
+            counts = say(
+                "{c.unmatched_base} items only in {c.base}, {c.unmatched_candidate} only in {c.candidate}",
+                c=c,
             )
-            console.print(Text(left_out))
+            console.print(Text(say("  left out: {counts}", counts=counts)))
     console.print(drawn(verdict_table(comparisons)))

@@ -13,7 +13,7 @@ from exaone_nb.findings import Finding, worst_first
 from exaone_nb.messages import say
 from exaone_nb.quantization.loading import obstacles
 from exaone_nb.quantization.patterns import pattern_findings
-from exaone_nb.quantization.serving import Verdict
+from exaone_nb.quantization.serving import ServingVerdict
 
 CHECKS = (
     checks.already_quantized,
@@ -34,7 +34,7 @@ class Analysis:
 
     plan: Plan
     findings: list[Finding]
-    verdicts: list[Verdict]
+    verdicts: list[ServingVerdict]
 
     @property
     def has_errors(self) -> bool:

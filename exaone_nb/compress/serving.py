@@ -17,22 +17,17 @@ from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
-from exaone_nb.quantization.serving import Verdict, serve
+from exaone_nb.quantization.serving import ServingVerdict, serve
 
 JUDGES_CARD = "L4"
 # The models that were judged: what decides the shapes of their matrices.
 JUDGED = ("EXAONE-4.0-1.2B", "nano")
 SHAPE = (
-    "model_type",
-    "hidden_size",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "vocab_size",
-)
+    "model_type", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
+)  # fmt: skip
 
 
-def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verdict]:
+def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
     """This CPU, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
     cpu, card, judge = this_cpu(), find_gpu(gpu), find_gpu(JUDGES_CARD)
     here = say("this CPU (vLLM {engine})", engine=TODAY)
@@ -40,7 +35,7 @@ def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verd
     server = say("hackathon server ({card}, vLLM {engine})", card=judge.name, engine=JUDGE)
     if not makeable:
         why = say("no verdict on a plan with errors")
-        return [Verdict(where, "unknown", why) for where in (here, there, server)]
+        return [ServingVerdict(where, "unknown", why) for where in (here, there, server)]
     return [
         _with_room(plan, serve(plan.made, cpu, TODAY, here), cpu),
         _with_room(plan, serve(plan.made, card.machine, TODAY, there), card.machine, gpu),
@@ -48,11 +43,11 @@ def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Verd
     ]
 
 
-def _with_room(plan: Plan, verdict: Verdict, machine: Machine, gpu: str = "") -> Verdict:
+def _with_room(plan: Plan, verdict: ServingVerdict, machine: Machine, gpu: str = "") -> ServingVerdict:
     """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
     if verdict.answer == "no":
         return verdict
-    answer, size = _room_here(plan, machine) if machine.is_cpu else _room_on(plan, gpu)
+    answer, size = _room_on(plan, gpu) if gpu else _room_here(plan, machine)
     if answer == "no" or (answer == "unknown" and verdict.answer == "yes"):
         return replace(verdict, answer=answer, why=size, recorded=False)
     return replace(verdict, why=f"{verdict.why}; {size}") if size and verdict.answer == "yes" else verdict
@@ -66,44 +61,35 @@ def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
     except WorkbookError as error:
         return "unknown", say("its memory cannot be computed: {why}", why=error.got)
     if memory.left_for_cache <= 0 or memory.longest_for_one <= 0:
-        text = say(
+        return "no", say(
             "{weights:,.1f} GB of weights and {rest:,.1f} GB that vLLM needs itself do not fit into {budget:,.1f} GB",
             weights=memory.weights / 1e9, rest=memory.overhead / 1e9, budget=memory.budget / 1e9,
         )  # fmt: skip
-        return "no", text
     short = memory.longest_for_one < memory.context
     return "yes", say("contexts up to {n:,} tokens fit", n=memory.longest_for_one) if short else ""
 
 
 def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
-    weights = plan.prediction.data_bytes
-    if weights > cpu.memory_bytes:
-        text = say(
-            "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
-            weights=weights / 1e9, memory=cpu.memory_bytes / 1e9,
-        )  # fmt: skip
-        return "no", text
-    return "yes", ""
+    weights, memory = plan.prediction.data_bytes / 1e9, cpu.memory_bytes / 1e9
+    if weights <= memory:
+        return "yes", ""
+    return "no", say(
+        "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
+        weights=weights,
+        memory=memory,
+    )
 
 
-def _hackathon(plan: Plan, verdict: Verdict) -> Verdict:
+def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
+    """The verdict on the judging server, as far as this model was seen there."""
     if verdict.answer != "yes":
         return verdict
-    if not _was_judged(plan.config):
-        return replace(
-            verdict, answer="unknown", why=say("only EXAONE-4.0-1.2B was judged there"), recorded=True
-        )
+    judged = [catalog.resolve(model).config() for model in JUDGED]
+    if not any(all(plan.config.get(key) == config.get(key) for key in SHAPE) for config in judged):
+        why = say("only EXAONE-4.0-1.2B was judged there")
+        return replace(verdict, answer="unknown", why=why, recorded=True)
     if not plan.recipe.kv_cache:
         return verdict
     cache = cache_finding(plan.recipe.kv_cache, JUDGE)
-    return replace(
-        verdict, answer="no" if cache.level == "error" else "yes", why=f"{verdict.why}; {cache.text}"
-    )
-
-
-def _was_judged(config: dict[str, object]) -> bool:
-    shape = [config.get(key) for key in SHAPE]
-    return any(
-        shape == [judged.get(key) for key in SHAPE]
-        for judged in (catalog.resolve(model).config() for model in JUDGED)
-    )
+    answer = "no" if cache.level == "error" else "yes"
+    return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
+from exaone_nb.messages import say
 
 
 def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -43,19 +44,34 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     allowed = dict(mappings(config))
     if first in allowed and wanted <= set(allowed[first]):
         return ""
+    feeds = ", ".join(sorted(wanted))
     if "norm" in first and not arrangement(config).feeding_norms:
-        where = {
-            "q_norm": "acts on q after its projection, per head and before the rotation",
-            "k_norm": "acts on k after its projection, per head and before the rotation",
-            "post_attention_layernorm": "acts on what attention gives back and is followed by the residual addition",
-            "post_feedforward_layernorm": "acts on what the MLP gives back and is followed by the residual addition",
-        }.get(first, "does not exist in this architecture or feeds no Linear alone")
-        return (
-            f"{first} {where}, so it does not feed {', '.join(sorted(wanted))} and the scale is never undone"
+        residual = {
+            "post_attention_layernorm": say("attention"),
+            "post_feedforward_layernorm": say("the MLP"),
+        }
+        if first in ("q_norm", "k_norm"):
+            where = say(
+                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+            )
+        elif first in residual:
+            where = say(
+                "acts on what {part} gives back and is followed by the residual addition",
+                part=residual[first],
+            )
+        else:
+            where = say("does not exist in this architecture or feeds no Linear alone")
+        return say(
+            "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
+            norm=first,
+            where=where,
+            feeds=feeds,
         )
     if first == "v_proj":
-        return "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
-    return f"{first} does not feed {', '.join(sorted(wanted))} directly"
+        return say(
+            "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
+        )
+    return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
 
 
 def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:

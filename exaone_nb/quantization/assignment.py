@@ -8,7 +8,7 @@ from functools import cached_property
 
 from exaone_nb.quantization.config import Quantization
 from exaone_nb.quantization.matching import Groups, Module
-from exaone_nb.quantization.schemes import Scheme
+from exaone_nb.quantization.schemes import QuantArgs, Scheme
 
 KEPT = "-"
 
@@ -50,6 +50,11 @@ class Assignment:
         """The schemes that some module gets, by group, in the order of the model."""
         indices = dict.fromkeys(index for index in self.assigned.values() if index is not None)
         return {index: self.groups[index][0] for index in indices if self.groups[index][0].weights}
+
+    def numbers_of(self, module: str) -> tuple[QuantArgs | None, QuantArgs | None] | None:
+        """What decides a module's format; None when it is kept, which is a scheme of its own to an engine."""
+        index = self.assigned[module]
+        return None if index is None else (self.groups[index][0].weights, self.groups[index][0].activations)
 
     def members(self, index: int) -> list[Module]:
         """The modules that get a group."""

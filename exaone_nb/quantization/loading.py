@@ -16,22 +16,15 @@ from exaone_nb.messages import say
 from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.kernels import TODAY, rules
 from exaone_nb.quantization.matching import Module, matches
-from exaone_nb.quantization.schemes import QuantArgs
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
-Numbers = tuple[QuantArgs | None, QuantArgs | None] | None
 
 
 def obstacles(made: Assignment, engine: str = TODAY) -> list[Finding]:
     """Everything that vLLM would stumble over. An error where it certainly stops, a warning where nobody tried."""
     found = [*_split(made, engine), *_misread(made, engine), *_tables(made, engine)]
     return sorted(found, key=lambda finding: finding.level != "error")
-
-
-def _numbers(made: Assignment, index: int | None) -> Numbers:
-    """What decides the format; None for a module that is kept, which is a scheme of its own to vLLM."""
-    return None if index is None else (made.groups[index][0].weights, made.groups[index][0].activations)
 
 
 def joined_name(module: str) -> str:
@@ -48,38 +41,26 @@ def _stops(engine: str, code: str, text: str, remedy: str) -> Finding:
 
 
 def _split(made: Assignment, engine: str) -> Iterator[Finding]:
-    numbers = [_numbers(made, i) for i in range(len(made.groups))]
     layers: dict[str, list[str]] = {}
     for name in made.assigned:
         layers.setdefault(joined_name(name), []).append(name)
-
-    def differs(names: list[str]) -> bool:
-        found = [None if made.assigned[n] is None else numbers[made.assigned[n]] for n in names]
-        return any(other != found[0] for other in found)
-
-    split = {layer: names for layer, names in layers.items() if len(names) > 1 and differs(names)}
-    for part in dict.fromkeys(layer.rpartition(".")[2] for layer in split):
-        same = [names for layer, names in split.items() if layer.rpartition(".")[2] == part]
-        shown = ", ".join(f"{name} ({_words(made, name)})" for name in _telling(made, same[0]))
-        more = say(", and so in {n} more layers", n=len(same) - 1) if len(same) > 1 else ""
+    split: dict[str, list[list[str]]] = {}
+    for layer, names in layers.items():
+        if len({made.numbers_of(name) for name in names}) > 1:
+            split.setdefault(layer.rpartition(".")[2], []).append(names)
+    for part, same in split.items():
+        first = same[0]
+        other = next(n for n in first if made.numbers_of(n) != made.numbers_of(first[0]))
+        shown = sorted({*first[:2], other}, key=first.index)
+        kept = say("kept")
         text = say(
             "it joins these into one {part} and needs one scheme for them: {shown}{more}.",
-            part=part, shown=shown, more=more,
-        )  # fmt: skip
+            part=part,
+            shown=", ".join(f"{n} ({kept if made.assigned[n] is None else made.label_of(n)})" for n in shown),
+            more=say(", and so in {n} more layers", n=len(same) - 1) if len(same) > 1 else "",
+        )
         remedy = say("Give all parts of {part} the same scheme, or ignore all of them.", part=part)
         yield _stops(engine, "fused-split", text, remedy)
-
-
-def _telling(made: Assignment, names: list[str]) -> list[str]:
-    """At most three names, among them two that differ."""
-    other = next(
-        n for n in names if _numbers(made, made.assigned[n]) != _numbers(made, made.assigned[names[0]])
-    )
-    return sorted({*names[:2], other}, key=names.index)
-
-
-def _words(made: Assignment, module: str) -> str:
-    return say("kept") if made.assigned[module] is None else made.label_of(module)
 
 
 def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
@@ -96,12 +77,13 @@ def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
             target = next((t for t in order if matches(asked, "", (t,))), None)
             if target is None:
                 continue
-            if _numbers(made, order[target]) != _numbers(made, index) and target not in seen:
+            taken = made.groups[order[target]][0]
+            if not taken.same_numbers(made.groups[index][0]) and target not in seen:
                 seen.add(target)
                 text = say(
                     "{module} was made with {mine}, but vLLM takes the first target in the file that fits, `{target}` "
                     "with {theirs}, and stops.",
-                    module=asked, mine=made.label_of(name), target=target, theirs=made.groups[order[target]][0].label,
+                    module=asked, mine=made.label_of(name), target=target, theirs=taken.label,
                 )  # fmt: skip
                 remedy = say(
                     "Make the expressions exclude each other, joined names such as qkv_proj included."

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
 # Names of the same order: compressed-tensors up to 0.18 took all of them.
@@ -42,48 +43,27 @@ class QuantArgs:
 
         Raises WorkbookError naming the field that is missing, of the wrong type, or impossible.
         """
-        bits = document.get("num_bits", 8)
-        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 16:
-            raise WorkbookError(f"num_bits is {bits!r}.", expected="a whole number from 1 to 16.")
-        kind = document.get("type", "int")
-        if kind not in ("int", "float"):
-            raise WorkbookError(f"The quantization type is {kind!r}.", expected="int or float.")
-        group = document.get("group_size")
-        if group is not None and (
-            isinstance(group, bool) or not isinstance(group, int) or group < -1 or group == 0
-        ):
-            raise WorkbookError(
-                f"group_size is {group!r}.", expected="a whole number above 0, or -1 for a channel."
-            )
-        block = document.get("block_structure")
-        if block is not None and not (
-            isinstance(block, list | tuple)
-            and len(block) == 2
-            and all(isinstance(n, int) and n > 0 for n in block)
-        ):
-            raise WorkbookError(
-                f"block_structure is {block!r}.", expected="two whole numbers, rows and columns."
-            )
-        strategy = document.get("strategy")
-        if strategy is None:  # the library's own inference
-            strategy = (
-                "group"
-                if group and group > 0
-                else "channel"
-                if group == -1
-                else "block"
-                if block
-                else "tensor"
-            )
-        if strategy not in STRATEGIES:
-            raise WorkbookError(f"The strategy is {strategy!r}.", expected=f"one of {', '.join(STRATEGIES)}.")
-        if strategy in ("group", "tensor_group") and not (group and group > 0):
-            raise WorkbookError(f"Strategy {strategy} without a group_size.", expected="group_size above 0.")
-        if strategy == "block" and block is None:
-            raise WorkbookError("Strategy block without a block_structure.", expected="[rows, columns].")
+        bits, kind = document.get("num_bits", 8), document.get("type", "int")
+        group, block = document.get("group_size"), document.get("block_structure")
         symmetric = document.get("symmetric", True)
-        if not isinstance(symmetric, bool):
-            raise WorkbookError(f"symmetric is {symmetric!r}.", expected="true or false.")
+        _require(_whole(bits) and 1 <= bits <= 16, f"num_bits is {bits!r}.", "a whole number from 1 to 16.")
+        _require(kind in ("int", "float"), f"The quantization type is {kind!r}.", "int or float.")
+        whole = group is None or (_whole(group) and (group > 0 or group == -1))
+        _require(whole, f"group_size is {group!r}.", "a whole number above 0, or -1 for a channel.")
+        pair = isinstance(block, list | tuple) and len(block) == 2 and all(_whole(n) and n > 0 for n in block)
+        _require(
+            block is None or pair, f"block_structure is {block!r}.", "two whole numbers, rows and columns."
+        )
+        # Without a strategy the library infers it.
+        inferred = "channel" if group == -1 else "group" if group else "block" if block else "tensor"
+        strategy = document.get("strategy") or inferred
+        _require(strategy in STRATEGIES, f"The strategy is {strategy!r}.", f"one of {', '.join(STRATEGIES)}.")
+        grouped = strategy not in ("group", "tensor_group") or (group and group > 0)
+        _require(grouped, f"Strategy {strategy} without a group_size.", "group_size above 0.")
+        _require(
+            strategy != "block" or block, "Strategy block without a block_structure.", "[rows, columns]."
+        )
+        _require(isinstance(symmetric, bool), f"symmetric is {symmetric!r}.", "true or false.")
         return cls(
             bits,
             kind,
@@ -100,16 +80,25 @@ class QuantArgs:
         """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
         name = f"{'int' if self.type == 'int' else 'fp'}{self.num_bits}"
         share = {
-            "tensor": "one scale per tensor",
-            "channel": "one scale per output channel",
-            "group": f"one scale per {self.group_size} inputs",
-            "tensor_group": f"one scale per {self.group_size} inputs and one for the tensor",
-            "token": "one scale per token",
-            "attn_head": "one scale per attention head",
-            "block": "one scale per {} x {} block".format(*(self.block_structure or ("?", "?"))),
+            "tensor": say("one scale per tensor"),
+            "channel": say("one scale per output channel"),
+            "group": say("one scale per {size} inputs", size=self.group_size),
+            "tensor_group": say("one scale per {size} inputs and one for the tensor", size=self.group_size),
+            "token": say("one scale per token"),
+            "attn_head": say("one scale per attention head"),
+            "block": say("one scale per {size} block", size=" x ".join(map(str, self.block_structure or ()))),
         }[self.strategy]
-        when = ", scales made at run time" if self.dynamic else ""
-        return f"{name}, {share}, {'symmetric' if self.symmetric else 'with zero points'}{when}"
+        zero = say("symmetric") if self.symmetric else say("with zero points")
+        return f"{name}, {share}, {zero}" + (say(", scales made at run time") if self.dynamic else "")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(holds: Any, got: str, expected: str) -> None:
+    if not holds:
+        raise WorkbookError(got, expected=expected)
 
 
 def _scale_dtype(given: Any, bits: int, kind: str, strategy: str, group: int | None) -> str:
@@ -167,7 +156,10 @@ class Scheme:
 
     @property
     def label(self) -> str:
-        """A short name: the preset's (W8A8 for INT8, which is the same), or widths with what sets it apart, such as "W4A16 g64" or "W4A16 per tensor"."""
+        """A short name: the preset's (W8A8 for INT8, which is the same), or widths and what sets it apart.
+
+        For example "W4A16 g64", "W4A16 per tensor".
+        """
         for preset in SCHEMES.values():
             if self.same_numbers(preset):
                 return preset.name
@@ -180,9 +172,11 @@ class Scheme:
     def sentence(self) -> str:
         """In plain words."""
         if self.weights is None:
-            return "not quantized"
-        text = f"weights {self.weights.sentence()}"
-        return f"{text}; activations {self.activations.sentence()}" if self.activations else text
+            return say("not quantized")
+        weights = say("weights {what}", what=self.weights.sentence())
+        return weights + (
+            say("; activations {what}", what=self.activations.sentence()) if self.activations else ""
+        )
 
 
 def _integer(bits: int, activation_bits: int = 16) -> Scheme:

@@ -16,7 +16,7 @@ from exaone_nb.quantization.loading import obstacles
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ServingVerdict:
     """Whether `where` can serve the checkpoint: yes, no, or unknown, and why. `recorded` marks what participants saw."""
 
     where: str
@@ -25,29 +25,29 @@ class Verdict:
     recorded: bool = False
 
 
-def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = "") -> Verdict:
+def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = "") -> ServingVerdict:
     """The verdict: what is certainly impossible, then what nobody knows, then yes with the kernels."""
     found = obstacles(made, engine)
     if found and found[0].level == "error":
-        return Verdict(where, "no", found[0].text)
+        return ServingVerdict(where, "no", found[0].text)
     by_label = {}
     for index, scheme in made.used.items():
         shapes = {m.name: m.shape for m in made.members(index)}
         by_label.setdefault(scheme.label, support(scheme, machine, engine, shapes))
     if not by_label:
-        return Verdict(where, "yes", say("nothing is quantized"))
+        return ServingVerdict(where, "yes", say("nothing is quantized"))
     # Of several schemes the one that runs least decides.
     label, decides = min(by_label.items(), key=lambda pair: ("no", "unknown", "yes").index(pair[1].answer))
     if decides.answer == "no":
-        return Verdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
+        return ServingVerdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
     doubts = [finding.text for finding in found]
     doubts += [f"{label}: {decides.reason}"] if decides.answer == "unknown" else []
     if any(".experts." in name and index is not None for name, index in made.assigned.items()):
         doubts.append(say("experts have kernels of their own, which are not in the table"))
     if doubts:
-        return Verdict(where, "unknown", doubts[0], decides.recorded)
+        return ServingVerdict(where, "unknown", doubts[0], decides.recorded)
     kernels = [
         f"{label}: {one.kernel}" + (f" ({one.reason})" if one.reason else "")
         for label, one in by_label.items()
     ]
-    return Verdict(where, "yes", "; ".join(kernels), all(one.recorded for one in by_label.values()))
+    return ServingVerdict(where, "yes", "; ".join(kernels), all(one.recorded for one in by_label.values()))

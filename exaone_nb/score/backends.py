@@ -37,15 +37,9 @@ def asking(settings: Settings) -> Iterator[None]:
         yield
     except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
         raise WorkbookError(
-            say(
-                "The server at {address} failed three times: {kind}: {reason}",
-                address=settings.base_url,
-                kind=type(error).__name__,
-                reason=str(error)[:300],
-            ),
+            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
             remedy=say(
-                "Check that it runs, that the model's name is the one it serves, and the key in {variable}.",
-                variable=settings.key_variable,
+                "Check that it runs, the model's name there, and the key in {a.key_variable}.", a=settings
             ),
         ) from error
 
@@ -66,11 +60,8 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     except Exception as error:  # engines raise many kinds; the reader needs which model and what to try
         raise WorkbookError(
             say(
-                "{name} does not start with backend {backend!r}: {kind}: {reason}",
-                name=Path(str(model)).name,
-                backend=settings.backend,
-                kind=type(error).__name__,
-                reason=str(error)[:500],
+                "{model.name} does not start with backend {asked.backend!r}: {error}",
+                **{"model": Path(str(model)), "asked": settings, "error": _said(error)},
             ),
             remedy=say("Check the folder with `exaone-nb inspect`; try --backend hf; see the log above."),
         ) from error
@@ -156,6 +147,10 @@ def _open_server(model: str, settings: Settings, common: dict[str, Any]) -> Any:
     )
 
 
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:500]}"
+
+
 def _thinking(settings: Settings) -> dict[str, Any]:
     return {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
 
@@ -169,21 +164,15 @@ def _require_gpus(settings: Settings) -> None:
     if importlib.util.find_spec("ray") is None:
         raise WorkbookError(
             say(
-                "data_parallel_size is {copies}, and lm-eval holds the copies in Ray's workers.",
-                copies=settings.data_parallel_size,
+                "data_parallel_size is {asked.data_parallel_size}, and lm-eval holds the copies in Ray's workers.",
+                asked=settings,
             ),
             remedy=say("make install-ray, or score with data_parallel_size 1."),
         )
     needed = settings.tensor_parallel_size * settings.data_parallel_size
     if (there := torch.cuda.device_count()) < needed and "RAY_ADDRESS" not in os.environ:
         raise WorkbookError(
-            say(
-                "{copies} copies, each on tensor_parallel_size {size}, need {needed} GPUs; this machine has {there}.",
-                copies=settings.data_parallel_size,
-                size=settings.tensor_parallel_size,
-                needed=needed,
-                there=there,
-            ),
+            say("That many copies need {needed} GPUs; this machine has {there}.", needed=needed, there=there),
             expected=say("as many GPUs, or RAY_ADDRESS naming a cluster that has them."),
             remedy=say("Score with data_parallel_size 1."),
         )

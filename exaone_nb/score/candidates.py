@@ -23,7 +23,7 @@ AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BoardCandidate:
     """The measurements of one recipe, as the result files hold them. `tasks` maps a task to its accuracy result."""
 
     recipe: str
@@ -66,7 +66,7 @@ class Candidates:
 
     baseline: str
     tasks: tuple[str, ...]
-    found: dict[str, Candidate]
+    found: dict[str, BoardCandidate]
     remarks: tuple[str, ...] = ()
 
     def correctness(self, task: str) -> tuple[np.ndarray, bool]:
@@ -140,7 +140,9 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
         baseline=baseline,
         tasks=tuple(shared),
         found={
-            name: Candidate(name, sizes[name], speeds[name], {task: scores[name][task] for task in shared})
+            name: BoardCandidate(
+                name, sizes[name], speeds[name], {task: scores[name][task] for task in shared}
+            )
             for name in complete
         },
         remarks=tuple(remarks),

@@ -62,9 +62,11 @@ class Comparison:
         """The verdict with its evidence, in sentences."""
         fields = {"changed": _change(self), "n": self.n}
         if self.verdict != "identical":
-            verdict = {"better": say("Better, and not by chance"), "worse": say("Worse, and not by chance")}
-            fields |= {"verdict": verdict.get(self.verdict, say("Within noise")), "evidence": _evidence(self)}
-            told = say("{changed} {verdict} at n = {n} ({evidence}).", **fields)
+            verdicts = {"better": say("Better, and not by chance"), "worse": say("Worse, and not by chance")}
+            verdict = verdicts.get(self.verdict, say("Within noise"))
+            told = say(
+                "{changed} {verdict} at n = {n} ({why}).", verdict=verdict, why=_evidence(self), **fields
+            )
             explained = self.verdict == "within noise" and self.discordant is not None
             return f"{told} {sensitivity(self)}" if explained else told
         if self.discordant is None:
@@ -126,19 +128,14 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    seed: int = 0,
-    different_prompts: bool = False,
+    **options: Any,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method."""
+    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+
+    `options` are those of `compare`.
+    """
     found = [
-        compare(
-            base[task],
-            items,
-            names=(base_name, name),
-            alpha=alpha,
-            seed=seed,
-            different_prompts=different_prompts,
-        )
+        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
         for name, by_task in candidates.items()
         for task, items in by_task.items()
         if task in base
@@ -212,10 +209,11 @@ def _aligned(
         return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
-        tasks = say("{one!r} and {other!r} are different tasks.", one=base.task, other=candidate.task)
-        raise refuse(tasks, say("Name results of one task."))
+        raise refuse(
+            say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate), say("Name one task.")
+        )
     if base.name != candidate.name:
-        metrics = say("the metrics are {one} and {other}.", one=str(base.name), other=str(candidate.name))
+        metrics = say("the metrics are {b.name} and {c.name}.", b=base, c=candidate)
         raise refuse(metrics, say("Name one --metric and --filter."))
     if differing := _differing(base, candidate):
         settings = say("their {what} differ on {task} ({a} and {b}).", task=base.task, **differing)
@@ -255,11 +253,10 @@ def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, 
             bound = paired.most_that_could_differ(n)
             difference = Estimate(0.0, -bound, bound, n)
         test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
-        z, p = paired.unpaired_z(int(y.sum()), n, int(x.sum()), n)
     else:
         table = None
         test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
-        z, p = paired.unpaired_z_of_values(y, x)
+    z, p = paired.unpaired_z_of_values(y, x)
     return {
         "base_score": float(x.mean()),
         "candidate_score": float(y.mean()),
@@ -307,29 +304,31 @@ def _judged(c: Comparison, alpha: float) -> Comparison:
 
 
 def _change(c: Comparison) -> str:
-    d = c.difference if c.lower_is_better else c.difference * 100
-    fields = {"task": c.task, "base": c.base, "candidate": c.candidate, "before": c.base_score}
-    fields |= {"after": c.candidate_score, "change": d.value, "low": d.low, "high": d.high}
     if c.lower_is_better:
         return say(
-            "{task}: {base} to {candidate}, {before:.4g} to {after:.4g} (change {change:+.3g}, 95 % {low:+.3g} to {high:+.3g}).",
-            **fields,
+            "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4g} to {c.candidate_score:.4g} "
+            "(change {d.value:+.3g}, 95 % {d.low:+.3g} to {d.high:+.3g}).",
+            c=c,
+            d=c.difference,
         )
     return say(
-        "{task}: {base} to {candidate}, {before:.4f} to {after:.4f}, {change:+.1f} points (95 % {low:+.1f} to {high:+.1f}).",
-        **fields,
+        "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4f} to {c.candidate_score:.4f}, "
+        "{d.value:+.1f} points (95 % {d.low:+.1f} to {d.high:+.1f}).",
+        c=c,
+        d=c.difference * 100,
     )
 
 
 def _evidence(c: Comparison) -> str:
-    evidence = say("{test} p = {p:.3g}", test=c.test, p=c.p_value)
+    evidence = say("{c.test} p = {c.p_value:.3g}", c=c)
     if c.p_holm != c.p_value:
         evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=c.p_holm)
     if c.discordant is None:
         return evidence
     return say(
-        "{evidence}; only the base is right on {x} items, only the candidate on {y}",
-        **{"evidence": evidence, "x": c.discordant.only_base, "y": c.discordant.only_candidate},
+        "{evidence}; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}",
+        evidence=evidence,
+        t=c.discordant,
     )
 
 

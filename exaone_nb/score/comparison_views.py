@@ -102,20 +102,11 @@ def lecture_table() -> Table:
     ]
     rows = []
     for filter_name, counts in LECTURE_COUNTS.items():
-        base, candidate = (count / LECTURE_N for count in counts)
-        z, p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
-        rows.append(
-            {
-                "filter": filter_name,
-                "base": base,
-                "base_error": math.sqrt(base * (1 - base) / (LECTURE_N - 1)),
-                "candidate": candidate,
-                "candidate_error": math.sqrt(candidate * (1 - candidate) / (LECTURE_N - 1)),
-                "drop": base - candidate,
-                "z": z,
-                "p": p,
-            }
-        )
+        scores = [count / LECTURE_N for count in counts]
+        base, candidate = ((a, math.sqrt(a * (1 - a) / (LECTURE_N - 1))) for a in scores)
+        z_and_p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
+        values = (filter_name, *base, *candidate, scores[0] - scores[1], *z_and_p)
+        rows.append(dict(zip((column.name for column in columns), values, strict=True)))
     return Table(columns, rows)
 
 

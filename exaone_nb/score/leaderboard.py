@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 
+Row = TypeVar("Row")
 FOLDER = DATA / "hackathon"
 # Some scores were published with two digits.
 ROUNDING = 0.005
@@ -99,26 +101,8 @@ class Conclusion:
 
 def read_submissions(path: Path = FOLDER / "submissions.csv") -> tuple[Submission, ...]:
     """The rows of a submissions file. Raises WorkbookError naming the line that is not right."""
-    found = []
-    for number, row in _rows(path, Submission):
-        try:
-            found.append(
-                Submission(
-                    **{
-                        **row,
-                        "score": float(row["score"]),
-                        "minutes": _minutes(row["minutes"]),
-                        "local_score": float(row["local_score"]) if row["local_score"] else None,
-                    }
-                )
-            )
-        except ValueError as error:
-            raise WorkbookError(
-                f"{path.name} line {number}: {error}.",
-                expected="a score, and minutes as m:ss.",
-                remedy="Correct the line.",
-            ) from error
-    return tuple(found)
+    optional = {"local_score": lambda text: float(text) if text else None}
+    return _read(path, Submission, {"score": float, "minutes": _minutes, **optional})
 
 
 @cache
@@ -130,17 +114,8 @@ def submissions() -> tuple[Submission, ...]:
 @cache
 def conclusions() -> tuple[Conclusion, ...]:
     """The stored conclusions."""
-    return tuple(
-        Conclusion(
-            **{
-                **row,
-                "better": float(row["better"]),
-                "worse": float(row["worse"]),
-                "takes_effect": row["takes_effect"] == "yes",
-            }
-        )
-        for _, row in _rows(FOLDER / "conclusions.csv", Conclusion)
-    )
+    readers = {"better": float, "worse": float, "takes_effect": "yes".__eq__}
+    return _read(FOLDER / "conclusions.csv", Conclusion, readers)
 
 
 def groups(found: Iterable[Submission] | None = None) -> TimeGroups:
@@ -194,31 +169,22 @@ def local_against_server(found: Sequence[Submission] | None = None) -> tuple[flo
 
     Each artifact counts once. The p value is by permutation, since there are few.
     """
-    import numpy as np
-    from scipy.stats import permutation_test, rankdata
+    from scipy.stats import PermutationMethod, pearsonr, rankdata
 
     chosen: dict[str, Submission] = {}
     for s in submissions() if found is None else found:
         if s.local_score is not None:
             chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", s)
-    local = np.array([s.local_score for s in chosen.values()])
-    server = np.array([s.score for s in chosen.values()])
-    if len(local) < 4:
+    if len(chosen) < 4:
         raise WorkbookError(
-            say("{n} submissions with a local score are too few for a correlation.", n=len(local))
+            say("{n} submissions with a local score are too few for a correlation.", n=len(chosen))
         )
-
-    ranks = rankdata(server) - (len(server) + 1) / 2
-
-    def statistic(shuffled: np.ndarray, axis: int = -1) -> np.ndarray:
-        # Pearson's correlation of the ranks, for many orders at once.
-        moved = rankdata(shuffled, axis=axis) - (len(server) + 1) / 2
-        return (moved * ranks).sum(axis=axis) / np.sqrt((moved**2).sum(axis=axis) * (ranks**2).sum())
-
-    test = permutation_test(
-        (local,), statistic, permutation_type="pairings", n_resamples=100_000, vectorized=True
+    local, server = (
+        rankdata([getattr(s, name) for s in chosen.values()]) for name in ("local_score", "score")
     )
-    return float(test.statistic), float(test.pvalue), len(local)
+    # Spearman's correlation is Pearson's of the ranks.
+    found = pearsonr(local, server, method=PermutationMethod(n_resamples=100_000))
+    return float(found.statistic), float(found.pvalue), len(chosen)
 
 
 def _minutes(text: str) -> float | None:
@@ -230,14 +196,29 @@ def _minutes(text: str) -> float | None:
     return int(minutes) + int(seconds) / 60
 
 
-def _rows(path: Path, kind: type) -> list[tuple[int, dict[str, str]]]:
-    columns = tuple(kind.__dataclass_fields__)
+def _read(path: Path, kind: type[Row], readers: Mapping[str, Callable[[str], Any]]) -> tuple[Row, ...]:
+    """A CSV file as records of a dataclass whose fields are its columns; `readers` make more than text of some."""
+    columns = set(kind.__dataclass_fields__)
+    found = []
     with open(path, encoding="utf-8", newline="") as handle:
         reader = csv.DictReader(handle)
-        if set(reader.fieldnames or ()) != set(columns):
+        if set(reader.fieldnames or ()) != columns:
             raise WorkbookError(
-                f"{path.name} has the columns {', '.join(reader.fieldnames or ())}.",
+                say(
+                    "{name} has the columns {found}.",
+                    name=path.name,
+                    found=", ".join(reader.fieldnames or ()),
+                ),
                 expected=", ".join(columns),
-                remedy="Restore the file from the repository.",
+                remedy=say("Restore the file from the repository."),
             )
-        return [(reader.line_num, row) for row in reader]
+        for row in reader:
+            try:
+                found.append(kind(**{name: readers.get(name, str)(text) for name, text in row.items()}))
+            except ValueError as error:
+                raise WorkbookError(
+                    say("{name} line {line}: {why}.", name=path.name, line=reader.line_num, why=str(error)),
+                    expected=say("numbers, and minutes as m:ss."),
+                    remedy=say("Correct the line."),
+                ) from error
+    return tuple(found)

@@ -46,10 +46,8 @@ class TaskPreview:
     def work(self) -> str:
         """How much there is to do, in words."""
         return say(
-            "{items:,} items, {requests:,} requests, {tokens:,} prompt tokens, at most {most:,} generated",
-            items=self.items,
-            requests=self.requests,
-            tokens=self.prompt_tokens,
+            "{p.items:,} items, {p.requests:,} requests, {p.prompt_tokens:,} prompt tokens, at most {most:,} generated",
+            p=self,
             most=self.items * self.max_gen_toks,
         )
 

@@ -17,7 +17,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.score.candidates import Candidate, Candidates, measured, read_candidates
+from exaone_nb.score.candidates import BoardCandidate, Candidates, measured, read_candidates
 from exaone_nb.score.pareto import dominated_by, share_on_front
 from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
@@ -75,13 +75,6 @@ class Scoreboard:
     def best(self) -> BoardRow:
         return self.rows[0]
 
-    @property
-    def front(self) -> tuple[BoardRow, ...]:
-        """The Pareto front, smallest file first."""
-        return tuple(
-            sorted((row for row in self.rows if not row.dominated_by), key=lambda row: row.file_bytes)
-        )
-
     def row(self, recipe: str) -> BoardRow:
         """The row of a recipe. Raises UsageError for a name that is not on the board."""
         for row in self.rows:
@@ -112,11 +105,7 @@ def make_scoreboard(
     values = {name: _mean_accuracy(c) for name, c in found.items()}
     if min(values[baseline], accuracy[baseline].min()) <= 0:
         raise WorkbookError(
-            say(
-                "The base solves almost nothing of {tasks} ({value:.3f}).",
-                tasks=", ".join(candidates.tasks),
-                value=values[baseline],
-            ),
+            say("The base solves almost nothing of {tasks}.", tasks=", ".join(candidates.tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
             remedy=say("Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."),
         )
@@ -156,12 +145,8 @@ def make_scoreboard(
             accuracy=estimate_of(values[name], accuracy[name]),
             seconds_per_token=estimate_of(times[name], seconds[name]),
             roofline_fraction=found[name].speed["details"].get("decode_roofline_fraction"),
-            perf_norm=estimate_of(
-                perf_norm(values[name], values[baseline]), perf_norm(accuracy[name], accuracy[baseline])
-            ),
-            speed_norm=estimate_of(
-                speed_norm(times[name], times[baseline]), speed_norm(seconds[name], seconds[baseline])
-            ),
+            perf_norm=estimate_of(*(perf_norm(a[name], a[baseline]) for a in (values, accuracy))),
+            speed_norm=estimate_of(*(speed_norm(t[name], t[baseline]) for t in (times, seconds))),
             size_norm=float(size_norm(sizes[name], sizes[baseline])),
             score=estimate_of(points[name], scores[name]),
             behind=behind,
@@ -188,16 +173,14 @@ def make_scoreboard(
 def _remarks(candidates: Candidates, paired: bool) -> list[str]:
     remarks = []
     if not paired:
-        remarks.append(
-            say("Accuracies were compared unpaired: the results do not hold the same items for everyone.")
-        )
+        remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
     for name, candidate in candidates.found.items():
         if candidate.seconds_per_token.low is None:
             remarks.append(say("The speed of {name} has no interval; it is taken as exact.", name=name))
     return remarks
 
 
-def _mean_accuracy(candidate: Candidate) -> float:
+def _mean_accuracy(candidate: BoardCandidate) -> float:
     """Plain mean over tasks, every task counting the same."""
     return float(np.mean([result["value"] for result in candidate.tasks.values()]))
 
@@ -230,14 +213,10 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
 
     try:
         config = read_config(run.checkpoint(recipe) / "config.json")
-        scheme, prediction = predict_as_stored(config)
+        scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)
     except WorkbookError as error:
         return {"memory_remark": say("not known: {reason}", reason=error.got)}
     if not plan.support.runs:
-        return {
-            "memory_remark": say(
-                "no kernel on {gpu}: {reason}", gpu=plan.gpu.name, reason=plan.support.reason
-            )
-        }
+        return {"memory_remark": say("no kernel: {reason}", reason=plan.support.reason)}
     return {"concurrency": plan.largest_concurrency, "context": plan.context}

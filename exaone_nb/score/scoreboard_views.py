@@ -79,11 +79,9 @@ def full_table(board: Scoreboard) -> Table:
         for row in board.rows
     ]
     caption = say(
-        "{formula}; {tasks}; {items:,} items; base: {base}; 95 % intervals",
-        formula=board.weights.formula,
+        "{board.weights.formula}; {tasks}; {board.items:,} items; base: {board.baseline}; 95 % intervals",
+        board=board,
         tasks=", ".join(board.tasks),
-        items=board.items,
-        base=board.baseline,
     )
     return Table(columns, rows, caption)
 
@@ -168,13 +166,11 @@ def alt_text(board: Scoreboard) -> str:
     """What the figure shows, for a reader who cannot see it."""
     parts = {
         _name(row): say(
-            "accuracy {accuracy:.3f}, {size:,.2f} MB, {time:.3g} ms per token, score {score:.3f} ({low:.3f} to {high:.3f})",
-            accuracy=row.accuracy.value,
-            size=row.file_bytes / 1e6,
-            time=row.seconds_per_token.value * 1e3,
-            score=row.score.value,
-            low=row.score.low,
-            high=row.score.high,
+            "accuracy {row.accuracy.value:.3f}, {megabytes:,.2f} MB, {ms.value:.3g} ms per token, "
+            "score {row.score.value:.3f} ({row.score.low:.3f} to {row.score.high:.3f})",
+            row=row,
+            megabytes=row.file_bytes / 1e6,
+            ms=row.seconds_per_token * 1e3,
         )
         for row in board.rows
     }
@@ -182,9 +178,7 @@ def alt_text(board: Scoreboard) -> str:
 
 
 def _name(row: BoardRow) -> str:
-    return (
-        say("{recipe}, run as {scheme}", recipe=row.recipe, scheme=row.runs_as) if row.runs_as else row.recipe
-    )
+    return say("{row.recipe}, run as {row.runs_as}", row=row) if row.runs_as else row.recipe
 
 
 def _looks(board: Scoreboard) -> dict[str, Style]:

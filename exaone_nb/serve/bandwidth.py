@@ -58,11 +58,6 @@ class Roof:
         return support(scheme, this_cpu() if self.device == "cpu" else this_machine())
 
 
-def support_here(scheme: str) -> Support:
-    """What vLLM does with a scheme on this machine: on its first GPU, or on its CPU when it has none."""
-    return support(scheme, this_machine())
-
-
 def measure_roof() -> Roof:
     """Measure once per process and number of threads; a second or two on two cores.
 

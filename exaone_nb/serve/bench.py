@@ -20,11 +20,13 @@ from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limi
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.kernels import support
 from exaone_nb.quantization.nearest import MIXED, preset_name
-from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of, support_here
+from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
 from exaone_nb.statistics.repeats import INTERVAL_KIND
@@ -108,6 +110,7 @@ class Bench:
     per_token: PerToken | None
     parameters: dict[str, Any]
     layers: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -241,7 +244,7 @@ def bench(
     do not fit, WorkbookError for a scheme that vLLM has no kernel for here.
     """
     options = options or BenchOptions()
-    prepare_process()  # before anything below loads torch
+    remarks = prepare_process()  # before anything below loads torch
     with _subject(model, options) as subject:
         settings = _engine_settings(subject, options)
         with VllmEngine(subject.folder, dummy_weights=options.weights == "dummy", **settings) as engine:
@@ -286,6 +289,7 @@ def bench(
         per_token=timed,
         parameters=parameters,
         layers=layers,
+        remarks=(*remarks, *engine.remarks),
     )
 
 
@@ -339,13 +343,13 @@ def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
 
 def _require_kernel(scheme: str) -> None:
     """Raise WorkbookError when vLLM's tables have no kernel for the scheme on this device."""
-    support = support_here(scheme)
-    if not support.runs:
+    found = support(scheme, this_machine())
+    if not found.runs:
         raise WorkbookError(
             say(
                 "vLLM cannot run {scheme} on this device: {reason}.",
-                scheme=support.scheme,
-                reason=support.reason or say("it has no kernel"),
+                scheme=found.scheme,
+                reason=found.reason or say("it has no kernel"),
             ),
             expected=say("a scheme with a kernel here; the inference chapter shows the table."),
             remedy=say("Choose another scheme, or measure on a card that has the kernel."),

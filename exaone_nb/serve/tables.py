@@ -150,6 +150,7 @@ def per_token_table(timed: Mapping[str, PerToken]) -> Table:
 def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What a reader of one measurement must know beside its numbers."""
     asked = found.parameters
+    yield from found.remarks
     if words := eight_bit_words(rows):
         yield words
     if found.per_token is not None and found.per_token.longest_allowed < asked["max_gen_toks"]:

@@ -59,11 +59,10 @@ def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, f
 
     z = (a1 - a2) / sqrt(se1^2 + se2^2) with se = sqrt(a (1 - a) / (n - 1)), lm-eval's standard error of a mean.
     """
-    from scipy.stats import norm
-
-    a1, a2 = right_1 / n_1, right_2 / n_2
-    spread = math.sqrt(a1 * (1 - a1) / (n_1 - 1) + a2 * (1 - a2) / (n_2 - 1))
-    return _z_and_p(a1 - a2, spread, norm)
+    first, second = (
+        np.repeat([1.0, 0.0], [right, n - right]) for right, n in ((right_1, n_1), (right_2, n_2))
+    )
+    return unpaired_z_of_values(first, second)
 
 
 def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float, float]:
@@ -71,14 +70,10 @@ def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float
     from scipy.stats import norm
 
     spread = math.sqrt(sum(float(v.var(ddof=1)) / len(v) for v in (base, candidate)))
-    return _z_and_p(float(base.mean() - candidate.mean()), spread, norm)
-
-
-def _z_and_p(difference: float, spread: float, norm) -> tuple[float, float]:
+    difference = float(base.mean() - candidate.mean())
     if spread == 0:
         return (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
-    z = difference / spread
-    return z, float(2 * norm.sf(abs(z)))
+    return difference / spread, float(2 * norm.sf(abs(difference / spread)))
 
 
 def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = DRAWS) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,27 +86,26 @@ class Executor:
 
         kernel = Kernel(chapter.timed)
         with self._lock:
-            self._kernels.add(kernel)
             if self._stopped:
-                kernel.cancel()
+                raise CancelledError
+            self._kernels.add(kernel)
         try:
-            kernel.start(
-                Path.cwd()
-            )  # so that a relative MODEL means what it meant to the person who typed it
-            # Here, because it imports papermill, which takes its second while the kernel starts up.
-            from exaone_nb.workbook import papermill_engine
+            # In this folder, so that a relative MODEL means what it meant to the person who typed it.
+            kernel.start(Path.cwd())
+            # Only now, because it imports papermill, which takes its second while the kernel starts up.
+            from exaone_nb.workbook.papermill_engine import execute
 
-            return papermill_engine.execute(
-                chapter, values, kernel, self.timeout_s or chapter.timeout_s, on_cell
-            )
+            return execute(chapter, values, kernel, self.timeout_s or chapter.timeout_s, on_cell)
         finally:
             with self._lock:  # from here on nobody else ends it
                 self._kernels.remove(kernel)
             kernel.close()
+            if self._stopped:  # whatever it ended with
+                raise CancelledError
 
     def stop(self) -> None:
         """End every kernel, and whatever would be executed later. Called from another thread."""
         with self._lock:
             self._stopped = True
             for kernel in self._kernels:
-                kernel.cancel()
+                kernel.end("stopped")

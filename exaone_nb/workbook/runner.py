@@ -28,7 +28,6 @@ from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, pages, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.execution import Executor
-from exaone_nb.workbook.explain import Failure
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
 from exaone_nb.workbook.report.pdf import require_browser
@@ -40,7 +39,7 @@ SHARE_OF_MEMORY = 0.8
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell the person who waits: `kind` is start, cell, or how a chapter ended (see Outcome)."""
+    """Something to tell the person who waits: `kind` is start, cell, or the state in which a chapter ended."""
 
     kind: str
     chapter: Chapter
@@ -50,33 +49,12 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one chapter ended: ok, cached, failed, skipped or interrupted."""
-
-    number: str
-    title: str
-    status: str
-    seconds: float = 0.0
-    peak_bytes: int = 0
-    why: str = ""
-    failure: Failure | None = None
-
-    @classmethod
-    def of(cls, c: ChapterRecord) -> Outcome:
-        """What the record says."""
-        status, why = ("cached", say("unchanged")) if c.kept else (c.status, c.why)
-        why = "" if status in ("ok", "failed") else why
-        return cls(c.number, c.title, status, c.seconds, c.peak_bytes, why, c.failure)
-
-
-@dataclass(frozen=True)
 class RunReport:
     """What `run` hands back. `pages` are what was rendered: index.html, and report.html and report.pdf if asked."""
 
     path: Path
-    status: str
-    seconds: float
-    outcomes: tuple[Outcome, ...]
+    record: RunRecord
+    outcomes: tuple[ChapterRecord, ...]
     pages: tuple[Path, ...]
 
     @property
@@ -86,29 +64,17 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.status == "ok" else 1
+        return 0 if self.record.status == "ok" else 1
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON document for `--json` and for sweeps."""
-        chapters = [
-            {
-                "chapter": o.number,
-                "title": o.title,
-                "status": o.status,
-                "seconds": round(o.seconds, 3),
-                "peak_bytes": o.peak_bytes,
-                "why": o.why,
-                "failure": o.failure.as_dict() if o.failure else None,
-            }
-            for o in self.outcomes
-        ]
+        """JSON document for `--json`."""
         return {
             "run": str(self.path),
-            "status": self.status,
-            "seconds": round(self.seconds, 3),
+            "status": self.record.status,
+            "seconds": self.record.seconds,
             "report": str(self.index),
             "pages": [str(page) for page in self.pages],
-            "chapters": chapters,
+            "chapters": [chapter.outcome() for chapter in self.outcomes],
         }
 
 
@@ -183,10 +149,7 @@ def run(
             call.go(schedule, force)
         finally:
             made = pages.write_report(path, call.record, call.executor.scrubber, single=single, pdf=pdf)
-    outcomes = tuple(
-        Outcome.of(call.record.chapters[c.number]) for c in chosen if c.number in call.record.chapters
-    )
-    return RunReport(path, call.record.status, call.record.seconds or 0.0, outcomes, made)
+    return RunReport(path, call.record, tuple(call.record.chapters[c.number] for c in chosen), made)
 
 
 @dataclass
@@ -245,8 +208,7 @@ class _Call:
     def _end(self, chapter: Chapter, made: ChapterRecord) -> None:
         self._ended[chapter.number] = self.record.chapters[chapter.number] = made
         self._save()
-        outcome = Outcome.of(made)
-        self._tell(Event(outcome.status, chapter, outcome.why))
+        self._tell(Event(made.state, chapter, made.why_not))
 
     def _interrupted(self, chapters: Sequence[Chapter]) -> None:
         for chapter in chapters:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say
 from exaone_nb.workbook import cache, pages
@@ -20,22 +20,23 @@ LOCK = ".lock"
 
 
 @contextmanager
-def exclusive(run: Path) -> Iterator[None]:
-    """Hold the run folder for this process. Raises WorkbookError at once when another process holds it."""
+def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
+    """Hold a folder for this process. Raises WorkbookError, saying `busy`, at once when another process holds it."""
     from filelock import FileLock, Timeout
 
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run / LOCK)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise WorkbookError(
-            say("Another run is writing to {run}.", run=run.name),
+            busy or say("Another run is writing to {folder}.", folder=folder.name),
+            expected=say("one at a time: they would overwrite what the other writes."),
             remedy=say("Wait for it, or give this one its own --out NAME."),
         ) from error
     except OSError as error:
-        raise WorkbookError(
-            say("{run} cannot be written ({reason}).", run=str(run), reason=error.strerror),
+        raise UsageError(
+            say("{folder} cannot be written ({reason}).", folder=str(folder), reason=error.strerror),
             remedy=say("Choose another --out."),
         ) from error
     try:

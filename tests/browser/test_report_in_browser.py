@@ -57,7 +57,7 @@ def report(tmp_path_factory):
     document = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     (folder / "09_evil.ipynb").write_text(json.dumps(document))
     report = run(folder=folder, out=folder / "run", single=True)
-    assert report.status == "ok", report.outcomes
+    assert report.record.status == "ok", report.outcomes
     return report.path
 
 

@@ -1,5 +1,9 @@
 """What `vllm_adapter` and `options` take for granted, looked up in the installed vLLM: an upgrade fails here first."""
 
+import importlib.util
+import sys
+import types
+
 import pytest
 
 from exaone_nb import catalog
@@ -73,6 +77,9 @@ def vllms_choice(monkeypatch, family: str, stored: str, capability: float | None
     if capability is None:
         from vllm.platforms.cpu import CpuPlatform as Platform
     else:
+        kernels = "vllm._C_stable_libtorch"  # a CPU's vLLM has none, and no rule here needs them
+        if kernels not in sys.modules and importlib.util.find_spec(kernels) is None:
+            monkeypatch.setitem(sys.modules, kernels, types.ModuleType(kernels))
         from vllm.platforms.cuda import NonNvmlCudaPlatform
 
         class Platform(NonNvmlCudaPlatform):

@@ -9,7 +9,6 @@ import pytest
 from exaone_nb.engines import server, vllm_adapter, vllm_engine
 from exaone_nb.engines.parallel import copies_note
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.paths import NANO
 from exaone_nb.score import backends
 from exaone_nb.score.settings import Settings
 from exaone_nb.serve.bandwidth import Roof
@@ -84,7 +83,7 @@ def test_several_copies_need_the_server():
         copies_note(1, 3, False)
 
 
-def test_scoring_hands_both_to_lm_eval(monkeypatch):
+def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     seen = {}
     made = SimpleNamespace(model=None)
     monkeypatch.setattr(
@@ -106,8 +105,12 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch):
         names | {"Settings": Settings},
         names,
     )
-    with backends.opened(NANO, names["settings"]):
+    monkeypatch.setattr(backends, "capability", lambda: 7.5)
+    (tmp_path / "config.json").write_text('{"model_type": "exaone4", "dtype": "bfloat16"}', encoding="utf-8")
+    with backends.opened(tmp_path, names["settings"]):
         pass
+    # A T4 has no bfloat16, and scoring takes the same share of its memory as measuring does.
+    assert (seen["dtype"], seen["gpu_memory_utilization"]) == ("float16", 0.85)
     assert (seen["tensor_parallel_size"], seen["data_parallel_size"]) == (2, 3)
 
 

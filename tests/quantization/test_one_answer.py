@@ -184,7 +184,7 @@ def test_doctor_the_measurement_and_the_cards_say_what_the_kernels_say(monkeypat
     for machine in (PLAIN, AMX, *(find_gpu(name).machine for name in CARDS)):
         expected = kernels.support(scheme, machine)
         monkeypatch.setattr(bandwidth, "this_machine", lambda machine=machine: machine)
-        assert bandwidth.support_here(scheme) == expected
+        assert bandwidth.Roof(1.0, {}, "", "cuda").support(scheme) == expected
         rows = {row.scheme: row for row in doctor._schemes(machine)}
         assert scheme not in rows or rows[scheme].serve is expected.runs
         assert kernels.runs_as(scheme, machine) == (expected.runs_as or scheme)

@@ -282,6 +282,10 @@ WRONG_MODELS = {
         "kernels",
     ),
     "2:4": ({"quantization_config": quantized(sparsity_config={"sparsity_structure": "2:4"})}, "kernels"),
+    "a field nobody knows": (
+        {"quantization_config": quantized(weights=W8A8["config_groups"]["group_0"]["weights"] | {"group_size_hint": 64})},
+        "quantization",
+    ),
     "nothing matches": ({"quantization_config": quantized(targets=["re:model.decoder.*"])}, "nothing"),
     "embedding quantized": (
         {"quantization_config": quantized(targets=["Linear", "Embedding"])},
@@ -534,7 +538,7 @@ def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path):
 
 
 def test_a_boot_with_an_empty_answer_proves_nothing(tmp_path, monkeypatch):
-    outcome = {"text": " \n", "version": "0.14.1", "device": "GPU", "dtype": "bfloat16", "kernel": "unknown"}
+    outcome = {"text": " \n", "version": "0.14.1", "device": "GPU", "kernel": "unknown"}
     monkeypatch.setattr(load, "run_apart", lambda *_, **__: outcome)
     monkeypatch.setattr(load, "has_vllm", lambda: True)
     assert [f.level for f in boot_in_vllm(tmp_path)] == ["warning"]

@@ -202,32 +202,36 @@ def test_widgets_and_a_cell_that_may_fail_are_kept_as_papermill_keeps_them(tmp_p
 
 
 @pytest.mark.notebook
-def test_cancelled_from_another_thread_it_ends_at_once(tmp_path):
-    import asyncio
-
+@pytest.mark.parametrize("when", ["before it starts", "while it works"])
+def test_ended_from_another_thread_it_is_gone_at_once(tmp_path, when):
     chapter = load(write_notebook(tmp_path, "01_a", [CELL, ("code", "import time; time.sleep(600)")]))
     kernel = Kernel()
+    if when == "before it starts":
+        kernel.end("stopped")
     kernel.start(ROOT)
     pid, began = kernel.manager.provisioner.pid, time.monotonic()
     second = threading.Event()
-    threading.Thread(target=lambda: (second.wait(60), time.sleep(0.3), kernel.cancel())).start()
-    with pytest.raises(asyncio.CancelledError):
-        papermill_engine.execute(
+    threading.Thread(
+        target=lambda: (second.wait(60), time.sleep(0.3), kernel.end("stopped")), daemon=True
+    ).start()
+    try:
+        made = papermill_engine.execute(
             chapter, {}, kernel, 600, lambda done, total: second.set() if done == 2 else None
         )
-    kernel.close()
+        assert made.failure.kind == "dead kernel"
+    except WorkbookError:
+        assert when == "before it starts"
+    finally:
+        second.set()
+        kernel.close()
     assert time.monotonic() - began < 60 and not psutil.pid_exists(pid)
 
 
-def test_a_kernel_that_does_not_answer_is_an_error_with_its_last_words(monkeypatch):
-    kernel = Kernel()
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    try:
-        kernel.start(ROOT)
-        with pytest.raises(WorkbookError, match="kernel did not start"):
-            kernel.run(kernel.client(20))
-    finally:
-        kernel.close()
+def test_a_kernel_that_does_not_answer_is_an_error_with_its_last_words(tmp_path, monkeypatch):
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('planted last words')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(WorkbookError, match="kernel did not start: planted last words"):
+        run_here(load(write_notebook(tmp_path, "01_a", [CELL])))
 
 
 def test_contract_papermill_asks_an_engine_for_these_methods():
@@ -263,8 +267,7 @@ def test_contract_the_execution_manager_and_the_client_take_what_we_give():
         "notebook_complete",
     ):
         assert callable(getattr(Manager, name))
-    for name in ("reset_execution_trackers", "set_widgets_metadata", "async_execute_cell"):
-        assert callable(getattr(NotebookClient, name))
+    assert list(inspect.signature(PapermillNotebookClient.execute_cell).parameters) in (["args", "kwargs"], ["self", "cell", "cell_index"])  # fmt: skip
     assert issubclass(PapermillNotebookClient, NotebookClient)
     for trait in ("timeout", "coalesce_streams", "record_timing", "log_output", "stdout_file", "stderr_file"):
         assert PapermillNotebookClient.class_traits().get(trait) is not None, trait
@@ -275,10 +278,23 @@ def test_contract_jupyter_client_tells_how_a_kernel_ended():
     kernel = Kernel()
     try:
         kernel.start(ROOT)
-        kernel.run(kernel.client())
-        assert kernel.run(kernel.exit_code()) is None
+        assert kernel.exit_code() is None
         os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
-        assert kernel.run(kernel.exit_code()) == -signal.SIGKILL
+        assert kernel.exit_code() == -signal.SIGKILL
+    finally:
+        kernel.close()
+
+
+@pytest.mark.notebook
+def test_contract_nbclient_leaves_a_kernel_that_it_was_given(tmp_path):
+    chapter = load(write_notebook(tmp_path, "01_a", [("code", "print('once')")]))
+    kernel = Kernel()
+    try:
+        kernel.start(ROOT)
+        pid = kernel.manager.provisioner.pid
+        for _ in "ab":
+            assert said(papermill_engine.execute(chapter, {}, kernel, 60).document) == "once\n"
+            assert kernel.exit_code() is None and kernel.manager.provisioner.pid == pid
     finally:
         kernel.close()
 
@@ -304,7 +320,7 @@ def test_an_unchanged_run_does_not_import_papermill(tmp_path):
     code = (
         "import sys; from exaone_nb.workbook.runner import run\n"
         f"report = run(out={str(tmp_path / 'r')!r} + '/', folder={str(tmp_path / 'nb')!r})\n"
-        "print(report.outcomes[0].status, sorted({'papermill', 'nbclient', 'jupyter_client', 'nbformat'} & set(sys.modules)))"
+        "print(report.outcomes[0].state, sorted({'papermill', 'nbclient', 'jupyter_client', 'nbformat'} & set(sys.modules)))"
     )
     first, again = (
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

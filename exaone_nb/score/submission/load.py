@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,113 +24,88 @@ MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
 CLOSED_THOUGHT = "</think>\n\n"
 
 
-def load_offline(folder: Path, *, trust_remote_code: bool = False) -> list[Finding]:
+def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
     """AutoTokenizer and AutoModelForCausalLM from the files alone, a forward pass and 16 tokens."""
     request = {"folder": str(folder), "trust_remote_code": trust_remote_code}
     try:
         outcome = run_apart(f"{__name__}:in_transformers", request, timeout=TIMEOUT_SECONDS)
     except WorkbookError as error:
-        return [
-            fail(
-                "load",
-                say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got),
-                say(
-                    "Load it yourself with local_files_only=True; save tokenizer and model again from the base."
-                ),
-            )
-        ]
-    found = []
+        yield fail(
+            "load",
+            say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got),
+            say("Load it yourself with local_files_only=True; save tokenizer and model again from the base."),
+        )
+        return
+    vocabulary, rows = outcome["vocabulary"], outcome["rows"]
     if not outcome["finite"]:
-        found.append(
-            fail(
-                "load",
-                say("The logits are not finite."),
-                say("A scale overflowed: quantize again, in bfloat16."),
-            )
+        remedy = say("A scale overflowed: quantize again, in bfloat16.")
+        yield fail("load", say("The logits are not finite."), remedy)
+    if vocabulary > rows:
+        yield fail(
+            "tokenizer",
+            say(
+                "The tokenizer has {tokens:,} tokens, the model {rows:,} rows.", tokens=vocabulary, rows=rows
+            ),
+            say("Use the tokenizer that belongs to the model."),
         )
-    if outcome["vocabulary"] > outcome["rows"]:
-        found.append(
-            fail(
-                "tokenizer",
-                say("The tokenizer has {vocabulary:,} tokens, the model {rows:,} rows.", **_sizes(outcome)),
-                say("Use the tokenizer that belongs to the model."),
-            )
+    if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
+        yield warn(
+            "chat template",
+            say(
+                "The prompt ends with {end!r}; EXAONE 4.0's default closes an empty think block.",
+                end=prompt[-24:],
+            ),
+            say("Use the base model's template, unless you changed it on purpose."),
         )
-    if not outcome["prompt"].endswith(CLOSED_THOUGHT):
-        found.append(
-            warn(
-                "chat template",
-                say(
-                    "The prompt ends with {end!r}; EXAONE 4.0's default closes an empty think block.",
-                    end=outcome["prompt"][-24:],
-                ),
-                say("Use the base model's template, unless you changed it on purpose."),
-            )
-        )
-    if not any(finding.level == "error" for finding in found):
+    if outcome["finite"] and vocabulary <= rows:
         answer = outcome["text"][:60]
-        found.append(
-            ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
-        )
-    return found
+        yield ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
 
 
-def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> list[Finding]:
+def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
     """A boot in vLLM with the server's arguments, and one answer through the chat template."""
     if not has_vllm():
-        return [
-            warn(
-                "boot",
-                say("vLLM is not installed here, so the boot was not tried."),
-                say("Run this where vLLM is."),
-            )
-        ]
+        remedy = say("Run this where vLLM is.")
+        yield warn("boot", say("vLLM is not installed here, so the boot was not tried."), remedy)
+        return
     options = {"gpu_memory_utilization": rules()["gpu_memory_utilization"].value, "tensor_parallel_size": 1}
     request = {"folder": str(folder), "options": options | {"trust_remote_code": trust_remote_code}}
     try:
         outcome = run_apart(f"{__name__}:in_vllm", request, timeout=TIMEOUT_SECONDS)
     except WorkbookError as error:
-        return [
-            fail(
-                "boot",
-                say("vLLM does not start with it: {reason}", reason=error.got),
-                say(
-                    "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a "
-                    "matter of this machine, not of the submission."
-                ),
-            )
-        ]
-    where = {"version": outcome["version"], "device": outcome["device"]}
-    if outcome["text"].strip():
-        started = say(
-            "vLLM {version} on this {device} starts it ({dtype}, {kernel}) and answers {answer!r}",
-            dtype=outcome["dtype"],
-            kernel=outcome["kernel"],
-            answer=outcome["text"][:60],
-            **where,
+        yield fail(
+            "boot",
+            say("vLLM does not start with it: {reason}", reason=error.got),
+            say(
+                "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
+                "this machine, not of the submission."
+            ),
         )
-        found = [ok("boot", started)]
+        return
+    where = say("vLLM {version} on this {device}", version=outcome["version"], device=outcome["device"])
+    if answer := outcome["text"].strip()[:60]:
+        kernel = outcome["kernel"]
+        yield ok(
+            "boot",
+            say(
+                "{where} starts it ({kernel}) and answers {answer!r}",
+                where=where,
+                kernel=kernel,
+                answer=answer,
+            ),
+        )
     else:
-        found = [
-            warn(
-                "boot",
-                say("vLLM {version} on this {device} starts it, but its answer is empty.", **where),
-                say("An empty answer is no proof of life: look at the chat template and the weights."),
-            )
-        ]
-    if outcome["version"].split("+")[0] != "0.14.1":
-        found.append(
-            warn(
-                "boot",
-                say("The judging server has vLLM 0.14.1 on an L4, not {version} on this {device}.", **where),
-                say("requirements/hackathon-l4.txt is its package set."),
-            )
+        yield warn(
+            "boot",
+            say("{where} starts it, but its answer is empty.", where=where),
+            say("An empty answer is no proof of life: look at the chat template and the weights."),
         )
-    return found
-
-
-def _sizes(outcome: dict[str, Any]) -> dict[str, int]:
-    return {name: outcome[name] for name in ("vocabulary", "rows")}
+    if outcome["version"].split("+")[0] != "0.14.1":
+        yield warn(
+            "boot",
+            say("The judging server has vLLM 0.14.1 on an L4, not {where}.", where=where),
+            say("requirements/hackathon-l4.txt is its package set."),
+        )
 
 
 def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +144,5 @@ def in_vllm(request: dict[str, Any]) -> dict[str, Any]:
             "text": answer.raw,
             "version": vllm_adapter.version(),
             "device": "GPU" if gpu else "CPU",
-            "dtype": engine.dtype,
             "kernel": engine.kernel,
         }

@@ -59,23 +59,29 @@ def pack(
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", expected="a model folder with config.json.")
+        raise UsageError(
+            say("There is no folder {folder}.", folder=str(folder)),
+            expected=say("a model folder with config.json."),
+        )
     if out.suffix != ".zip":
-        raise UsageError(f"The output is called {out.name}.", expected="a name that ends in .zip.")
+        raise UsageError(
+            say("The output is called {name}.", name=out.name), expected=say("a name that ends in .zip.")
+        )
     rewritten, changed = adapted(folder) if adapt else ({}, [])
     findings = check_static(folder)
     failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
     if failures and not force:
         first = failures[0]
-        more = (
-            f" ({len(failures) - 1} more; see `exaone-nb check {folder.name}`)" if len(failures) > 1 else ""
+        more = len(failures) - 1
+        others = say(" ({n} more; see `exaone-nb check {name}`)", n=more, name=folder.name) if more else ""
+        raise WorkbookError(
+            say("Not packed. {problem}{others}", problem=first.text, others=others), remedy=first.remedy
         )
-        raise WorkbookError(f"Not packed. {first.text}{more}", remedy=first.remedy)
     chosen, left_out = _choose(folder, out)
     names = {path.relative_to(folder).as_posix() for path in chosen}
     if licence is not None:
         if not Path(licence).is_file():
-            raise UsageError(f"There is no licence file {licence}.")
+            raise UsageError(say("There is no licence file {licence}.", licence=str(licence)))
         rewritten["LICENSE"] = Path(licence).read_bytes()
     elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in names):
         findings.append(

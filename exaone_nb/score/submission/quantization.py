@@ -45,7 +45,11 @@ def check_quantization(folder: Path) -> list[Finding]:
             "quant_method is {method!r}; only compressed-tensors is checked here.", method=quantization.method
         )
         return [warn("quantization", text, say("Boot it in vLLM before submitting (--boot)."))]
-    found = [*_sparsity(quantization), *effects.order_findings(quantization)]
+    found = [
+        fail("quantization", say("compressed-tensors refuses the field {name}.", name=name), say("Remove it."))
+        for name in quantization.unknown
+    ]
+    found += [*_sparsity(quantization), *effects.order_findings(quantization)]
     if quantization.kv_cache:
         found.append(effects.cache_finding(quantization.kv_cache, JUDGE))
     try:

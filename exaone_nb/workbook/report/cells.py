@@ -6,7 +6,6 @@ import base64
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -25,25 +24,15 @@ _PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
-@dataclass(frozen=True)
-class SlowCell:
-    """A code cell that took long: where it stands on the page, its first line, and its seconds."""
-
-    anchor: str
-    title: str
-    seconds: float
-
-
-def slow_cells(cells: list[dict[str, Any]], prefix: str = "") -> list[SlowCell]:
-    """The code cells that took at least a second and a tenth of the notebook's time, the slowest first."""
-    times = [seconds_of(cell) for cell in cells]
-    least = max(SLOW_SECONDS, SLOW_SHARE * sum(times))
+def slow_cells(cells: list[dict[str, Any]], prefix: str = "") -> list[tuple[str, str, float]]:
+    """Anchor, title and seconds of the code cells that took a second and a tenth of the notebook's time, or more."""
+    least = max(SLOW_SECONDS, SLOW_SHARE * sum(map(seconds_of, cells)))
     slow = [
-        SlowCell(f"{prefix}cell-{number}", title_of(cell), seconds)
-        for number, (cell, seconds) in enumerate(zip(cells, times, strict=True))
-        if seconds >= least and cell["cell_type"] == "code" and not has_tag(cell, "remove-cell")
+        (f"{prefix}cell-{number}", title_of(cell), seconds_of(cell))
+        for number, cell in enumerate(cells)
+        if seconds_of(cell) >= least and cell["cell_type"] == "code" and not has_tag(cell, "remove-cell")
     ]
-    return sorted(slow, key=lambda cell: -cell.seconds)
+    return sorted(slow, key=lambda found: -found[2])
 
 
 def seconds_of(cell: dict[str, Any]) -> float:
@@ -56,7 +45,7 @@ def cells_to_html(
 ) -> str:
     """All cells of one notebook. Cells tagged `remove-cell` are left out."""
     parts = []
-    slow = {cell.anchor for cell in slow_cells(cells, prefix)}
+    slow = {anchor for anchor, _, _ in slow_cells(cells, prefix)}
     for number, cell in enumerate(cells):
         if has_tag(cell, "remove-cell"):
             continue

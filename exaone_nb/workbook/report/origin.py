@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from exaone_nb.messages import say
-from exaone_nb.workbook.passport import MODES, SHOWN_LIBRARIES
-from exaone_nb.workbook.record import ChapterRecord, Hardware, Origin, RunRecord
+from exaone_nb.workbook.passport import MODES
+from exaone_nb.workbook.record import ChapterRecord, Origin, RunRecord
 
 
 def is_kept(chapter: ChapterRecord, run: RunRecord) -> bool:
@@ -27,8 +27,8 @@ def of_chapter(chapter: ChapterRecord) -> dict[str, str]:
     return {
         "when": span(chapter.began, chapter.ended),
         "ended": _clock(chapter.ended),
-        "with_": versions(chapter.origin),
-        "machine": machine(chapter.origin.machine),
+        "with_": chapter.origin.versions(),
+        "machine": str(chapter.origin.machine),
         "commit": chapter.origin.commit,
     }
 
@@ -59,30 +59,12 @@ def of_run(run: RunRecord) -> dict[str, Any]:
         "models": _grouped([(c.model, c.number) for c in chapters]) or [(run.model or say("none"), [])],
         "modes": _grouped([(c.mode, c.number) for c in chapters]) or [(run.mode, [])],
         "mode_meanings": MODES,
-        "machines": each(lambda origin: machine(origin.machine)),
-        "machine_of_last_call": machine(run.origin.machine),
-        "made_with": each(versions),
+        "machines": each(lambda origin: str(origin.machine)),
+        "machine_of_last_call": str(run.origin.machine),
+        "made_with": each(Origin.versions),
         "commits": each(lambda origin: origin.commit),
         "libraries": libraries or {name: [version] for name, version in run.origin.libraries.items()},
     }
-
-
-def machine(hardware: Hardware) -> str:
-    """A machine as one line."""
-    return say(
-        "{system}, {cores}, {memory:.1f} GB memory, {gpu}",
-        system=hardware.system,
-        cores=say("1 core") if hardware.cores == 1 else say("{count} cores", count=hardware.cores),
-        memory=hardware.memory_bytes / 1e9,
-        gpu=hardware.gpu or say("no GPU"),
-    )
-
-
-def versions(origin: Origin) -> str:
-    """The package, Python and the libraries that a reader looks for first."""
-    found = {"exaone-nb": origin.package, "Python": origin.python}
-    found |= {name: origin.libraries[name] for name in SHOWN_LIBRARIES if name in origin.libraries}
-    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 def span(began: str, ended: str) -> str:

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
-from exaone_nb.workbook.store import LOCK
+from exaone_nb.messages import say
+from exaone_nb.workbook.store import exclusive
 from exaone_nb.workbook.sweep.grid import Grid
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Hold the sweep's folder for this process. Raises WorkbookError when another sweep has it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise WorkbookError(
-            f"Another sweep is running in {folder.name}.",
-            expected="one at a time: they would overwrite each other's leaderboard.",
-            remedy="Wait for it, or give this one its own --out NAME.",
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror}).",
-            expected="a folder for the sweep.",
-            remedy="Choose another --out.",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return exclusive(folder, say("Another sweep is running in {folder}.", folder=folder.name))
 
 
 def pin(grid: Grid) -> None:

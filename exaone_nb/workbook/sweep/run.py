@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ class SweepReport:
         return {
             "folder": str(self.folder),
             "leaderboard": str(self.page),
-            "runs": [result.as_dict() for result in self.results],
+            "runs": [asdict(result) for result in self.results],
         }
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,6 @@ class TaskResult:
     status: str
     seconds: float = 0.0
     why: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def finished(folder: Path) -> bool:
@@ -82,15 +79,15 @@ def execute(
     timeout_s: float | None = None,
     force: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """Run the chapters into `folder` and return a TaskResult as a dict. Never raises for a run that fails.
+) -> TaskResult:
+    """Run the chapters into `folder`. Never raises for a run that fails.
 
     `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run
     behind that holds the folder), when the time is up, and soon after `should_stop()` turns true.
     """
     target = Path(folder)
     if should_stop():
-        return TaskResult(name, "stopped", why="the sweep was stopped before it began").as_dict()
+        return TaskResult(name, "stopped", why="the sweep was stopped before it began")
     command = [sys.executable, "-m", "exaone_nb", "run", *chapters, "--out", f"{target}/", "--json"]
     command += ["--notebooks", notebooks, "--parameters-file", str(target / "parameters.json"), "--jobs", "1"]
     command += ["--force"] if force else []
@@ -100,7 +97,7 @@ def execute(
             write_json(target / "parameters.json", parameters)
             log = stack.enter_context(open(target / "log.txt", "a", encoding="utf-8"))
         except (OSError, WorkbookError) as error:
-            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
+            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}")
         since = log.tell()
         wait_for_lock(target, should_stop)
         environment = os.environ | {
@@ -119,10 +116,10 @@ def execute(
             processes.end(process)
     seconds = time.monotonic() - started
     if status:
-        return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s").as_dict()
+        return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s")
     if process.returncode == 0 and finished(target):
-        return TaskResult(name, "ok", seconds).as_dict()
-    return TaskResult(name, "failed", seconds, reason(target, since, process.returncode)).as_dict()
+        return TaskResult(name, "ok", seconds)
+    return TaskResult(name, "failed", seconds, reason(target, since, process.returncode))
 
 
 def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
