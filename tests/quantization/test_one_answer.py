@@ -30,6 +30,8 @@ from exaone_nb.quantization.loading import obstacles
 from exaone_nb.quantization.nearest import MIXED, nearest_preset, preset_name
 from exaone_nb.quantization.schemes import SCHEMES, QuantArgs
 from exaone_nb.quantization.serving import serve
+from exaone_nb.results import RunFolder
+from exaone_nb.score import scoreboard
 from exaone_nb.score.submission.quantization import check_quantization
 from exaone_nb.serve import bandwidth
 from exaone_nb.workbook import doctor
@@ -146,6 +148,20 @@ def test_plan_check_memory_and_names_agree(config_of, tmp_path, model, name):
             expected = kernels.support(label, card.machine)
             assert plan_memory(config, label, card, context=64, prediction=stored).support == expected
             assert decode(config, label, card, context=64).support == expected
+
+        # The scoreboard says the same of the checkpoint in a run folder.
+        run = RunFolder.at(tmp_path / "run")
+        (run.checkpoints / name).mkdir(parents=True)
+        (run.checkpoints / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        _, loaded = predict_as_stored(config, loaded=True)
+        shown, there = (
+            scoreboard._on_card(run, name, "L4"),
+            plan_memory(config, label, "L4", prediction=loaded),
+        )
+        if there.support.runs:
+            assert (shown["concurrency"], shown["context"]) == (there.largest_concurrency, there.context)
+        else:
+            assert there.support.reason in shown["memory_remark"]
 
     # The plan's places and the finished checkpoint's.
     card = find_gpu("L4").machine
