@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
@@ -96,12 +97,17 @@ def heads(config: dict[str, Any]) -> tuple[int, int, int]:
     return query, key_value, size(config, "head_dim", hidden // query)
 
 
-def model_dtype(config: dict[str, Any]) -> str:
+def model_dtype(config: Mapping[str, Any]) -> str:
     """The dtype that the config names, in the names of safetensors; BF16 when it names none."""
+    return TORCH_DTYPES.get(named_dtype(config), "BF16")
+
+
+def named_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype that the config names, also inside `text_config`, in torch's names; empty when it names none."""
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
     for place in (config, text):
         for key in ("dtype", "torch_dtype"):
             name = str(place.get(key, "")).removeprefix("torch.")
             if name in TORCH_DTYPES:
-                return TORCH_DTYPES[name]
-    return "BF16"
+                return name
+    return ""

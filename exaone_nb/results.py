@@ -3,7 +3,7 @@
     runs/NAME/
       run.json             written by the runner
       notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
-      checkpoints/RECIPE/  chapter 05 writes; 06 and 07 read; `baseline` stands beside them
+      checkpoints/RECIPE/  the quantization chapter writes; inference and scoring read; `baseline` stands beside them
       results/*.json       one file per measurement (see `write_result`)
 """
 
@@ -44,12 +44,12 @@ class RunFolder:
         return self.path / "results"
 
     def checkpoint(self, recipe: str) -> Path:
-        """Folder of one checkpoint, `baseline` included. Raises WorkbookError when chapter 05 has not made it."""
+        """Folder of one checkpoint, `baseline` included. Raises WorkbookError when the quantization chapter has not made it."""
         folder = self.checkpoints / recipe
         if not (folder / "config.json").is_file():
             raise WorkbookError(
                 f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
-                expected="a folder with config.json and safetensors, written by chapter 05.",
+                expected="a folder with config.json and safetensors, written by the quantization chapter.",
                 remedy=f"Run: exaone-nb run 05 --out {self.path.name}",
             )
         return folder

@@ -105,10 +105,7 @@ class MemoryPlan:
                 tips.append(say("Shorten the context to {longest:,} tokens.", longest=self.longest))
             if self.largest_concurrency:
                 tips.append(
-                    say(
-                        "Serve {most} of these requests at once; the others wait.",
-                        most=self.largest_concurrency,
-                    )
+                    say("Serve {n} of these requests at once; the others wait.", n=self.largest_concurrency)
                 )
             activations = next(part.bytes for part in self.overheads if part.name == ACTIVATIONS)
             spare = activations * (1 - SMALL_BATCH / self.batched_tokens)

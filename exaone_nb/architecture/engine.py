@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.anatomy.kv import kv_cache
-from exaone_nb.architecture.shape import layer_pattern, whole
+from exaone_nb.architecture.shape import layer_pattern
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines.apart import run_apart
 from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.fields import whole
 from exaone_nb.files import write_json
 from exaone_nb.show.table import Column, Table
 

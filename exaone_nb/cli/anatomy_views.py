@@ -31,39 +31,7 @@ def lines(console: Console, sentences: Iterable[str]) -> None:
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
     """Totals, what does not fit, and every tensor when `tensors` is set."""
-    total, checkpoint = inspection.total, inspection.checkpoint
-    known = "?" if total.logical is None else format(total.logical, ",")
-    found = [
-        say("{name}", name=inspection.name),
-        say(
-            "{tensors:,} tensors, {elements:,} stored elements, {known} parameters",
-            tensors=total.tensors,
-            elements=total.elements,
-            known=known,
-        ),
-    ]
-    if checkpoint:
-        found.append(
-            say(
-                "{lengths:,} (lengths) + {headers:,} (headers) + {data:,} (data) = {file:,} bytes in {files} file(s)",
-                lengths=8 * len(checkpoint.files),
-                headers=sum(file.header_bytes for file in checkpoint.files),
-                data=checkpoint.data_bytes,
-                file=checkpoint.file_bytes,
-                files=len(checkpoint.files),
-            )
-        )
-        if checkpoint.requests:
-            found.append(
-                say(
-                    "{requests} requests, {bytes:,} bytes fetched",
-                    requests=checkpoint.requests,
-                    bytes=checkpoint.wire_bytes,
-                )
-            )
-    else:
-        found.append(say("{bytes:,} bytes of data", bytes=total.bytes))
-    lines(console, found)
+    lines(console, [inspection.name, *_sums(inspection)])
     console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
     console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
     lines(console, (say("quantization: {line}", line=line) for line in inspection.quantization))
@@ -72,22 +40,39 @@ def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> 
     lines(console, _findings(inspection))
 
 
+def _sums(inspection: Inspection) -> Iterable[str]:
+    total, read = inspection.total, inspection.checkpoint
+    known = "?" if total.logical is None else format(total.logical, ",")
+    yield say(
+        "{total.tensors:,} tensors, {total.elements:,} stored elements, {known} parameters",
+        total=total,
+        known=known,
+    )
+    if not read:
+        yield say("{total.bytes:,} bytes of data", total=total)
+        return
+    yield say(
+        "{lengths:,} (lengths) + {headers:,} (headers) + {read.data_bytes:,} (data) = {read.file_bytes:,} bytes in "
+        "{files} file(s)",
+        lengths=8 * len(read.files),
+        headers=sum(file.header_bytes for file in read.files),
+        read=read,
+        files=len(read.files),
+    )
+    if read.requests:
+        yield say("{read.requests} requests, {read.wire_bytes:,} bytes fetched", read=read)
+
+
 def _findings(inspection: Inspection) -> Iterable[str]:
-    for copy in inspection.duplicates:
+    for one in inspection.duplicates:
+        seen = CONTENT[one.same_content]
         yield say(
-            "stored twice: {copy} repeats {original}, {bytes:,} bytes ({seen})",
-            copy=copy.copy,
-            original=copy.original,
-            bytes=copy.bytes,
-            seen=CONTENT[copy.same_content],
+            "stored twice: {one.copy} repeats {one.original}, {one.bytes:,} bytes ({seen})",
+            one=one,
+            seen=seen,
         )
     for one in inspection.mismatches[:LONGEST_LIST]:
-        yield say(
-            "shape: {name}\n  Left (file):    {left}\n  Right (config): {right}",
-            name=one.name,
-            left=one.left,
-            right=one.right,
-        )
+        yield say("shape: {one.name}\n  Left (file):    {one.left}\n  Right (config): {one.right}", one=one)
     for title, names in ((say("missing"), inspection.missing), (say("left over"), inspection.extra)):
         yield from (say("{title}: {name}", title=title, name=name) for name in names[:LONGEST_LIST])
         if len(names) > LONGEST_LIST:
@@ -109,12 +94,10 @@ def show_sizes(
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
     """Where one GPU's memory goes, and what that means."""
     caption = say(
-        "{model} in {scheme} on {gpus} x {gpu}, {engine}; figures of one GPU",
+        "{model} in {scheme} on {plan.tensor_parallel} x {plan.gpu.name}, {plan.engine}; figures of one GPU",
         model=model,
         scheme=scheme,
-        gpus=plan.tensor_parallel,
-        gpu=plan.gpu.name,
-        engine=plan.engine,
+        plan=plan,
     )
     console.print(drawn(memory_table(plan, caption)))
     lines(console, [*outlook(plan), *([remark] if remark else [])])
@@ -124,19 +107,20 @@ def show_speed(
     console: Console, writing: Pass, reading: Pass, turning: int | None, model: str, scheme: str, remark: str
 ) -> None:
     """Prefill and decode at best, or why there is no number."""
-    where = {"model": model, "scheme": scheme, "gpu": writing.gpu}
     if not writing.runs:
-        reason = say("{model} in {scheme} on {gpu}: no number, {reason}.", reason=writing.reason, **where)
-        return lines(console, [reason])
-    caption = say("{model} in {scheme} on {gpu}, batch {batch}", batch=writing.batch, **where)
+        text = say(
+            "{model} in {scheme} on {w.gpu}: no number, {w.reason}.", model=model, scheme=scheme, w=writing
+        )
+        return lines(console, [text])
+    caption = say("{model} in {scheme} on {w.gpu}, batch {w.batch}", model=model, scheme=scheme, w=writing)
     console.print(drawn(passes_table([reading, writing], caption)))
-    kernel, compute = writing.support.kernel, writing.support.compute
+    support = writing.support
     found = [
-        say("Kernel: {kernel}, computes in {compute}.", kernel=kernel, compute=compute),
+        say("Kernel: {support.kernel}, computes in {support.compute}.", support=support),
         say("Decoding is bound by compute from a batch of {batch:,} on.", batch=turning)
         if turning
         else say("Decoding is bound by compute at no batch: every request brings its own cache to read."),
-        writing.support.reason,
+        support.reason,
         say("Bounds by arithmetic, not measured; `exaone-nb bench` measures how much of them is reached."),
         remark,
     ]

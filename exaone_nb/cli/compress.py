@@ -13,7 +13,7 @@ from rich.console import Console
 from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
-from exaone_nb.messages import say
+from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table
 from exaone_nb.show.terminal import drawn
 
@@ -206,6 +206,10 @@ def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> Non
     from exaone_nb.compress import tables
 
     made = {out.name: document}
-    console.print(drawn(tables.manifests(made)))
+    shown = ("predicted_bytes", "actual_bytes", "equal", "seconds", "peak_bytes")
+    console.print(visible(str(out)), style="bold", markup=False)
+    console.print(drawn(tables.manifests(made).only(shown)))
     if document.get("generations"):
-        console.print(drawn(tables.answers(made)))
+        console.print(drawn(tables.answers(made).only(("mode", "answer"))))
+    for problem in document["problems"]:
+        console.print(say("[problem] {text}", text=problem), markup=False)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exaone_nb.workbook.sweep.task import TaskResult
 
 
-class Engine(StrEnum):
+class RunsOn(StrEnum):
     """Where the runs are executed."""
 
     local = "local"
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     grid_file: Annotated[Path, typer.Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
-    on: Annotated[Engine, typer.Option("--on", help="Processes here, or a Ray cluster.")] = Engine.local,
+    on: Annotated[RunsOn, typer.Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Runs at once on this machine. Default: 1.")
     ] = None,
@@ -101,15 +101,15 @@ def sweep(
     raise typer.Exit(report.exit_code)
 
 
-def _require_fitting(on: Engine, jobs: int | None, address: str, store: str) -> None:
+def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> None:
     """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
         raise UsageError(
             f"--jobs {jobs}", expected="how many runs at once, 1 or more.", remedy="Leave it out for one."
         )
-    ignored = {"--jobs": jobs is not None} if on is Engine.ray else {"--address": address, "--store": store}
+    ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
-        instead = "; cpus_per_run in the grid decides." if on is Engine.ray else ", or add --on ray."
+        instead = "; cpus_per_run in the grid decides." if on is RunsOn.ray else ", or add --on ray."
         raise UsageError(
             f"{option} has no effect with --on {on.value}.",
             expected="--jobs with --on local; --address and --store with --on ray.",

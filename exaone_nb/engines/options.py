@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exaone_nb.errors import UsageError
+from exaone_nb.fields import named_dtype
 from exaone_nb.messages import say
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -47,7 +48,7 @@ def choose_dtype(config: Mapping[str, Any], capability: float | None, asked: str
         )
     if asked != "auto":
         return asked, say("asked for")
-    stored = stored_dtype(config)
+    stored = named_dtype(config)
     if stored in usable and stored != "float32":
         return stored, say("as the checkpoint is stored")
     why = [lacking[name] for name in DTYPES[1 : DTYPES.index(usable[0])] if name in lacking]
@@ -72,16 +73,6 @@ def context_limit(config: Mapping[str, Any], asked: int = 0) -> int:
             expected=say("at most {held:,}, the model's own limit (max_position_embeddings).", held=held),
         )
     return held
-
-
-def stored_dtype(config: Mapping[str, Any]) -> str:
-    """The number format that config.json names, also inside `text_config`; empty when it names none."""
-    text = config.get("text_config")
-    for level in (config, text if isinstance(text, Mapping) else {}):
-        for key in ("dtype", "torch_dtype"):
-            if level.get(key):
-                return str(level[key]).removeprefix("torch.")
-    return ""
 
 
 def vllm_arguments(

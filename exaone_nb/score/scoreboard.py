@@ -107,7 +107,7 @@ def make_scoreboard(
         raise WorkbookError(
             say("The base solves almost nothing of {tasks}.", tasks=", ".join(candidates.tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
-            remedy=say("Check the chat template and the token limit in chapter 07, or choose easier tasks."),
+            remedy=say("Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."),
         )
     times = {name: c.seconds_per_token.value for name, c in found.items()}
     sizes = {name: c.file_bytes for name, c in found.items()}

@@ -20,6 +20,7 @@ from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limi
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
 from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -68,8 +69,7 @@ class BenchOptions:
         for name, least in LEAST.items():
             values = self.batches or [0] if name == "batches" else [getattr(self, name)]
             for value in values:
-                if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                    raise UsageError(f"{name} is {value!r}.", expected=f"a whole number of at least {least}.")
+                whole(name, value, least=least)
         if not 0 < self.kv_cache_gib < 1 << 20:
             raise UsageError(
                 f"kv_cache_gib is {self.kv_cache_gib!r}.", expected="GiB above 0, for instance 1."
@@ -342,9 +342,9 @@ def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
 
 
 def _require_kernel(scheme: str) -> None:
-    """Raise WorkbookError when vLLM's tables have no kernel for the scheme on this device."""
+    """Raise WorkbookError when vLLM is known to have no kernel for the scheme on this device."""
     found = support(scheme, this_machine())
-    if not found.runs:
+    if found.answer == "no":
         raise WorkbookError(
             say(
                 "vLLM cannot run {scheme} on this device: {reason}.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
-from exaone_nb.errors import UsageError
+from exaone_nb.fields import whole
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.record import record
@@ -40,8 +40,7 @@ def measure_checkpoints(
     one engine do not show that, and two checkpoints that run the same kernel seemed to differ by a third. So every
     second round goes backwards, and a round counts once. `compare` questions are answered once, with log-probabilities.
     """
-    if rounds < 1:
-        raise UsageError(f"rounds is {rounds}.", expected="a whole number of at least 1.")
+    whole("rounds", rounds)
     places = checkpoints(run, model)
     found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
     kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
@@ -56,7 +55,7 @@ def measure_checkpoints(
             found[recipe].append(bench(str(places[recipe]), options, first=first))
     candidates = []
     for recipe, benches in found.items():
-        whole = replace(pooled(benches), model=recipe)
-        record(run, recipe, replace(whole, model=model))
-        candidates.append(Candidate(recipe, whole, tuple(kept[recipe])))
+        every_round = replace(pooled(benches), model=recipe)
+        record(run, recipe, replace(every_round, model=model))
+        candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates

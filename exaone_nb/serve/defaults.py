@@ -11,7 +11,8 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.engines.environment import core_count, has_gpu
 from exaone_nb.engines.options import context_limit
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import WorkbookError
+from exaone_nb.fields import whole
 
 # Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
 TINY_BELOW = 50_000_000
@@ -53,8 +54,7 @@ def sizes_for(model: str, *, threads: int = 0, answer_tokens: int = 0, max_model
     """
     given = {"threads": threads, "answer_tokens": answer_tokens, "max_model_len": max_model_len}
     for name, value in given.items():
-        if value < 0:
-            raise UsageError(f"{name} is {value}.", expected="0 or more.")
+        whole(name, value, least=0)
     config = catalog.read_config(catalog.weights_folder(model) / "config.json")
     held = context_limit(config, max_model_len)
     by_size = TINY_ANSWER if is_tiny(config) else GPU_ANSWER if has_gpu() else CPU_ANSWER

@@ -17,6 +17,7 @@ from exaone_nb import judging
 from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
 from exaone_nb.serve.lengths import Lengths, lengths
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.repeats import over_repeats
@@ -87,12 +88,8 @@ def measure_decode(
 ) -> Decode:
     """Fixed-length generation of `batch` random prompts. Raises UsageError for lengths the engine cannot hold."""
     for name, value in {"batch": batch, "prompt_tokens": prompt_tokens, "repeats": repeats}.items():
-        if value < 1:
-            raise UsageError(f"{name} is {value}.", expected="a whole number of at least 1.")
-    if output_tokens < 2:
-        raise UsageError(
-            f"output_tokens is {output_tokens}.", expected="at least 2: the first is the prefill's."
-        )
+        whole(name, value)
+    whole("output_tokens", output_tokens, least=2)  # the first is the prefill's
     limit = engine.arguments["max_model_len"]
     if prompt_tokens + output_tokens > limit:
         raise UsageError(
@@ -214,8 +211,7 @@ def measure_per_token(
     prompts = [engine.prompt_tokens(messages, mode) for messages in conversations]
     if not prompts:
         raise UsageError("There are no questions.", expected="at least one conversation.")
-    if max_gen_toks < 1:
-        raise UsageError(f"max_gen_toks is {max_gen_toks}.", expected="a whole number of at least 1.")
+    whole("max_gen_toks", max_gen_toks)
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
     sampling = Sampling(max_tokens=max(min(max_gen_toks, room), 1))
     ratios: list[float] = []

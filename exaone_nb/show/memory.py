@@ -117,12 +117,9 @@ def outlook(plan: MemoryPlan) -> list[str]:
     found += [
         say("Fits.") if plan.fits else say("Does not fit."),
         say(
-            "Longest context: {all:,} tokens for {requests} at once, {one:,} for one. At {context:,} tokens: {most} at once.",
-            all=plan.longest,
-            requests=plan.concurrency,
-            one=plan.longest_for_one,
-            context=plan.context,
-            most=plan.largest_concurrency,
+            "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one. "
+            "At {plan.context:,} tokens: {plan.largest_concurrency} at once.",
+            plan=plan,
         ),
         say(
             "Sharing key/value heads makes the cache {times:g} times smaller.",

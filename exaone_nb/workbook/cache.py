@@ -141,7 +141,9 @@ def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
 
 def _named_by(parameter: Parameter, value: Any) -> list[str]:
     """Fingerprints of the models and files that the value of a parameter names."""
-    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
+    texts = [
+        text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text
+    ]
     if parameter.kind == "model":
         return [fingerprint_model(text) for text in texts]
     files = [Path(text) for text in texts if "/" in text or "." in text]

@@ -37,6 +37,7 @@ def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             say("{folder} cannot be written ({reason}).", folder=str(folder), reason=error.strerror),
+            expected=say("a folder that can be made and written to."),
             remedy=say("Choose another --out."),
         ) from error
     try:

@@ -83,7 +83,9 @@ def test_metadata_says_what_the_runner_needs(chapter):
 
 def test_the_chapters_that_hand_on_checkpoints_take_part_in_a_sweep():
     """What differs between two points of a grid goes through checkpoints and what is measured on them."""
-    handing_on = [c.number for c in CHAPTERS if any(p.startswith("checkpoints/") for p in (*c.reads, *c.writes))]
+    handing_on = [
+        c.number for c in CHAPTERS if any(p.startswith("checkpoints/") for p in (*c.reads, *c.writes))
+    ]
     assert [c.number for c in CHAPTERS if c.sweep] == handing_on
 
 

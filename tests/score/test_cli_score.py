@@ -126,7 +126,7 @@ def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["compare"], 2, "needs a base and a candidate"),
         (["compare", "one"], 2, "needs a base and a candidate"),
-        (["compare", "one", "one", "--out", "nowhere"], 1, "no accuracy of 'one'"),
+        (["compare", "one", "one", "--out", "nowhere"], 2, "no accuracy of 'one'"),
         (["score", "nano", "--backend", "abacus"], 2, "No backend 'abacus'"),
         (["score", "nano", "--gen-kwargs", "{"], 2, "--gen-kwargs is not JSON"),
         (["score", "nano", "--gen-kwargs", "[]"], 2, "--gen-kwargs is a list"),

@@ -111,7 +111,7 @@ def test_the_command_line(run: RunFolder, capsys: pytest.CaptureFixture[str]) ->
     assert [c["verdict"] for c in document["comparisons"]] == ["identical", "identical"]
     with pytest.raises(SystemExit) as ended:
         main(["compare", "baseline", "nobody", "--out", str(run.path)])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "no accuracy of 'nobody'" in capsys.readouterr().err
 
 

@@ -69,7 +69,12 @@ def test_help_notebook_shows_types_as_they_are_and_what_can_be_set(tmp_path, cap
     write_notebook(tmp_path / "nb", "01_a", [("code", lines, "parameters")])
     assert call("run", "01", "--help-notebook", "--notebooks", tmp_path / "nb") == 0
     said = capsys.readouterr().out
-    assert "list[str]" in said and "['red', 'b']" in said and "which [ones] there are" in said and "RUN_DIR" not in said
+    assert (
+        "list[str]" in said
+        and "['red', 'b']" in said
+        and "which [ones] there are" in said
+        and "RUN_DIR" not in said
+    )
 
 
 def test_diff_of_nothing(tmp_path, capsys):

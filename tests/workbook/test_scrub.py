@@ -138,7 +138,7 @@ def test_both_users_of_the_table_know_every_shape(scrubber, tmp_path):
     for what, token in examples.items():
         assert scrubber.text(f"x = '{token}';") == f"x = '{REMOVED}';", what
         (tmp_path / "README.md").write_text(f"first line\nx = '{token}'\n")
-        said = [finding.message for finding in check_files(tmp_path) if finding.check == "secrets"]
+        said = [finding.text for finding in check_files(tmp_path) if finding.code == "secrets"]
         assert said == [f"README.md line 2 looks like {what}."]
 
 

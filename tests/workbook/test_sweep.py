@@ -437,8 +437,12 @@ def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
         )
 
     assert said([0]).startswith("Runs: 1, kept: 0, to do: 1, in about 0.1 minutes ")
-    assert said([0, 1], minutes=2).startswith("Runs: 2, kept: 0, to do: 2, in about 4.0 minutes one after the other")
-    assert said([0, 1, 2], kept=1, minutes=6.6).startswith("Runs: 3, kept: 1, to do: 2, in about 13.2 minutes ")
+    assert said([0, 1], minutes=2).startswith(
+        "Runs: 2, kept: 0, to do: 2, in about 4.0 minutes one after the other"
+    )
+    assert said([0, 1, 2], kept=1, minutes=6.6).startswith(
+        "Runs: 3, kept: 1, to do: 2, in about 13.2 minutes "
+    )
     assert said([0, 1], kept=2) == "Runs: 2, kept: 2, to do: 0"
 
 
