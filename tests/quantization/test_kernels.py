@@ -101,6 +101,8 @@ def test_lecture_matrix_says_what_the_lecture_said() -> None:
 def test_unknown_names() -> None:
     with pytest.raises(UsageError, match="W5"):
         kernels.on_gpu("W5", find_gpu("L4"))
-    with pytest.raises(UsageError, match="H100"):
-        find_gpu("h100")
+    with pytest.raises(UsageError, match="Z9"):
+        find_gpu("Z9")
+    with pytest.raises(UsageError, match=r"0\.14\.1"):
+        kernels.support("W4A16", find_gpu("L4").machine, "0.15")
     assert find_gpu("h100 sxm").name == "H100-SXM" and find_gpu("rtx4090").name == "RTX-4090"
