@@ -54,12 +54,8 @@ def require(path: str) -> Any:
 
         raise WorkbookError(
             say("lm-eval {version} has no {path}.", version=lm_eval.__version__, path=path),
-            expected=say(
-                "lm-eval {checked}, which this adapter was checked against.", checked=CHECKED_AGAINST
-            ),
-            remedy=say(
-                "Install the pinned version (make install), or adapt exaone_nb/score/lm_eval_adapter.py."
-            ),
+            expected=say("lm-eval {checked}, which this was checked against.", checked=CHECKED_AGAINST),
+            remedy=say("Install the pinned version (make install), or adapt score/lm_eval_adapter.py."),
         ) from error
 
 
@@ -231,9 +227,7 @@ def _require_choices(outputs: Any, choices: list[Any]) -> None:
     if not choices:
         raise WorkbookError(
             say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),
-            remedy=say(
-                "Check that the address is an OpenAI-compatible endpoint and the model name is right."
-            ),
+            remedy=say("Check that the address is an OpenAI-compatible endpoint, and the model's name."),
         )
 
 
