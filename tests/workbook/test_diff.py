@@ -89,7 +89,7 @@ def spoiled(run, *place, value):
         ((("schema",), 1), "format 1"),
         ((("chapters",), []), "chapters"),
         ((("chapters", "05"), {}), "chapters.05"),
-        ((("chapters", "05", "seconds"), "ten"), "chapters.05.seconds"),
+        ((("chapters", "05", "seconds"), "10"), "chapters.05.seconds"),
         ((("chapters", "05", "failure"), {"kind": 3}), "chapters.05.failure"),
         ((("origin", "machine", "cores"), "two"), "origin.machine.cores"),
     ],
