@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
+from exaone_nb import fields
+from exaone_nb.anatomy.layouts import expected_tensors, is_known
 from exaone_nb.anatomy.predict import cache_scales
 from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
 from exaone_nb.quantization.stored import StoredTensor
@@ -26,31 +27,6 @@ OVERHEAD = re.compile(
 )
 BUFFER = re.compile(r"\.e_score_correction_bias$")
 PACKED = re.compile(r"(\.(weight_packed|qweight)|_blocks)$")
-
-_COMPONENTS = (
-    (re.compile(r"(^|\.)lm_head\."), "head"),
-    (re.compile(r"(embed_tokens|\.wte|word_embeddings)\."), "embedding"),
-    (re.compile(r"vision"), "vision"),
-    (re.compile(r"projector"), "projector"),
-    (re.compile(r"shared_expert"), "shared_experts"),
-    (re.compile(r"\.experts\."), "experts"),
-    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction"), "router"),
-    (re.compile(r"norm|\.ln_"), "norm"),
-    (re.compile(r"attn|attention"), "attention"),
-    (re.compile(r"mlp|feed_forward"), "mlp"),
-)
-_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
-
-
-def component_of(name: str) -> str:
-    """The component by the tensor's name, `other` when the name says nothing."""
-    return next((component for pattern, component in _COMPONENTS if pattern.search(name)), "other")
-
-
-def layer_of(name: str) -> int | None:
-    """The decoder layer in a tensor's name, None outside the layers and in a vision tower."""
-    found = _LAYER.search(name)
-    return int(found[1]) if found and "vision" not in name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +55,12 @@ def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
     return found
 
 
-def is_known(config: dict[str, Any] | None) -> bool:
-    """True when there is a layout for the config's family."""
-    return bool(config) and config.get("model_type") in LAYOUTS
-
-
 def model_dtype(config: dict[str, Any]) -> str:
     """The dtype that the config names, BF16 when it names none."""
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
-    for place in (config, text):
-        for key in ("dtype", "torch_dtype"):
-            name = str(place.get(key, "")).removeprefix("torch.")
-            if name in TORCH_DTYPES:
-                return TORCH_DTYPES[name]
+    for place in (config, fields.table(config, "text_config")):
+        name = str(fields.get(place, "dtype")).removeprefix("torch.")
+        if name in TORCH_DTYPES:
+            return TORCH_DTYPES[name]
     return "BF16"
 
 
