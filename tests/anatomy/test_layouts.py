@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 
 import pytest
 
@@ -220,9 +221,7 @@ def test_asking_transformers_gives_what_the_layout_gives(family):
     config = tiny_config(family, {})
     ours = {spec.name: spec for spec in expected_tensors(config)}
     theirs = [item[0] for item in ask_transformers(config)]
-    if theirs != sorted(
-        theirs
-    ):  # where transformers renames tensors, it sorts them; elsewhere their order decides shards
+    if family not in RENAMED:
         assert list(ours) == theirs
     for name, shape, kind, dtype, buffer in ask_transformers(config):
         spec = ours.pop(name)
@@ -297,7 +296,7 @@ def test_a_family_without_a_layout_is_asked_of_transformers(tmp_path, monkeypatc
         len(list((tmp_path / "cache" / "layouts").iterdir())) <= 2
     )  # the config as given, and as it was saved
     asked._ask.cache_clear()
-    monkeypatch.setattr(asked.subprocess, "run", None)  # the second time the answer is read from the disk
+    monkeypatch.setattr(subprocess, "run", None)  # the second time the answer is read from the disk
     assert count_parameters(STABLELM).total == inspection.total.logical
 
 

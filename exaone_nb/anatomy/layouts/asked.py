@@ -7,17 +7,13 @@ version of transformers. `python -m exaone_nb.anatomy.layouts.asked` reads a con
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from exaone_nb import files, paths
 from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
@@ -85,6 +81,12 @@ def _plain(config: dict[str, Any]) -> str:
 @cache
 def _ask(config: str) -> tuple[list[list[Any]], str]:
     """(the answer, why there is none): one of the two is empty."""
+    # Imported here: most configs need none of it, and importing the anatomy is to take no time.
+    import hashlib
+    import subprocess
+
+    from exaone_nb import files, paths
+
     key = hashlib.sha256(f"{_version()}\n{config}".encode()).hexdigest()[:32]
     kept = paths.cache() / "layouts" / f"{key}.json"
     if kept.is_file():
@@ -107,7 +109,10 @@ def _ask(config: str) -> tuple[list[list[Any]], str]:
     return json.loads(run.stdout), ""
 
 
+@cache
 def _version() -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("transformers")
     except importlib.metadata.PackageNotFoundError:
