@@ -12,7 +12,7 @@ RUNS = ROOT / "runs"
 NANO = DATA / "nano"
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Where things are kept that can be made again: EXAONE_NB_CACHE, or ~/.cache/exaone-nb."""
     named = os.environ.get("EXAONE_NB_CACHE")
     return Path(named).expanduser() if named else Path.home() / ".cache" / "exaone-nb"

@@ -1,10 +1,10 @@
 """The run folder: the only place where chapters and wings meet.
 
-    runs/NAME/
-      run.json             written by the runner
-      notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
-      checkpoints/RECIPE/  chapter 05 writes; 06 and 07 read; `baseline` stands beside them
-      results/*.json       one file per measurement (see `write_result`)
+runs/NAME/
+  run.json             written by the runner
+  notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
+  checkpoints/RECIPE/  chapter 05 writes; 06 and 07 read; `baseline` stands beside them
+  results/*.json       one file per measurement (see `write_result`)
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class RunFolder:
                     remedy="Delete it and run its chapter again.",
                 ) from error
             parts = document if isinstance(document, dict) else {}
-            if lost := [name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts]:
+            if lost := [
+                name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts
+            ]:
                 raise WorkbookError(
                     f"The result file {path.name} lacks {', '.join(lost)}.",
                     remedy="Delete it and run its chapter again.",

@@ -37,22 +37,32 @@ def bench(
         int, typer.Option(help="Longest answer; the hackathon's server allows 16384.")
     ] = 16384,
     max_model_len: Annotated[
-        int, typer.Option(help="Prompt and answer together; 0: what the longest answer needs and the cache holds.")
+        int,
+        typer.Option(
+            help="Prompt and answer together; 0: what the longest answer needs and the cache holds."
+        ),
     ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
     kv_cache_gib: Annotated[float, typer.Option(help="KV cache on a CPU, in GiB.")] = 1.0,
     tensor_parallel_size: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
     compiled: Annotated[
         bool | None,
-        typer.Option("--compiled/--eager", help="Compile graphs; default: on a GPU, not on a CPU (start takes longer)."),
+        typer.Option(
+            "--compiled/--eager", help="Compile graphs; default: on a GPU, not on a CPU (start takes longer)."
+        ),
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Any other argument of vllm.LLM, as gpu_memory_utilization=0.8."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Any other argument of vllm.LLM, as gpu_memory_utilization=0.8."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write the results into.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="Name in the run folder. Default: baseline; for dummy weights the shape and scheme.")
+        str,
+        typer.Option(
+            help="Name in the run folder. Default: baseline; for dummy weights the shape and scheme."
+        ),
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -95,7 +105,8 @@ def _engine_options(words: list[str]) -> dict[str, Any]:
         name, sign, value = word.partition("=")
         if not sign or not name.isidentifier():
             raise UsageError(
-                f"--engine {word} names no value.", expected="--engine NAME=VALUE, as --engine max_num_seqs=64."
+                f"--engine {word} names no value.",
+                expected="--engine NAME=VALUE, as --engine max_num_seqs=64.",
             )
         try:
             found[name] = json.loads(value)

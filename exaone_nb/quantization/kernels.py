@@ -78,4 +78,6 @@ def on_cpu(scheme: str) -> Support:
     """What vLLM 0.32's x86 CPU backend does with `scheme`. Raises UsageError for an unknown scheme."""
     name, rule = _rule(scheme)
     cpu = rule["cpu"]
-    return Support(name, cpu["runs"], cpu.get("compute", "16-bit"), cpu.get("kernel", ""), cpu.get("note", ""))
+    return Support(
+        name, cpu["runs"], cpu.get("compute", "16-bit"), cpu.get("kernel", ""), cpu.get("note", "")
+    )

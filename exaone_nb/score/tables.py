@@ -29,7 +29,9 @@ def board_table(board: Scoreboard) -> pd.DataFrame:
             if row.predicted_bytes is None
             else f"{row.file_bytes - row.predicted_bytes:+,}",
             "ms per token": _with_interval(row.seconds_per_token, 1e3, ".3g"),
-            "decoding, of the roofline": "" if row.roofline_fraction is None else f"{row.roofline_fraction:.0%}",
+            "decoding, of the roofline": ""
+            if row.roofline_fraction is None
+            else f"{row.roofline_fraction:.0%}",
             f"fits on {board.gpu}": row.memory,
             "beaten on everything by": ", ".join(row.dominated_by),
             "unusable answers": row.unusable_answers,

@@ -58,7 +58,9 @@ class Bench:
     @property
     def label(self) -> str:
         """Name in a run folder: random weights are never taken for a checkpoint."""
-        return "baseline" if self.weights == "real" else f"dummy {self.model} {self.scheme} {self.layers} layers"
+        return (
+            "baseline" if self.weights == "real" else f"dummy {self.model} {self.scheme} {self.layers} layers"
+        )
 
     def fraction(self, row: int) -> float | None:
         """Measured over possible decode tokens/s of one row; None where the scheme has no roof here."""
@@ -369,6 +371,8 @@ def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_
         raise UsageError(
             f"{least:,} prompt and output tokens exceed {why or 'the room'}, {room:,} tokens.",
             expected="lengths that fit.",
-            remedy="Shorten the prompt or the output." if room == held else "Shorten them, or raise that limit.",
+            remedy="Shorten the prompt or the output."
+            if room == held
+            else "Shorten them, or raise that limit.",
         )
     return room

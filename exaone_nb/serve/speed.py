@@ -19,7 +19,9 @@ from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.lengths import Lengths, lengths
 
-INTERVAL_KIND = "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
+INTERVAL_KIND = (
+    "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
+)
 
 
 @dataclass(frozen=True)

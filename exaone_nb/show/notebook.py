@@ -55,7 +55,9 @@ def show_table(table: Table | pd.DataFrame, caption: str = "", *, index: bool = 
     if isinstance(table, Table):
         display(HTML(as_html(table, caption)))
         return
-    table = table.rename_axis(columns=None)  # pivot() names the columns: an empty column, and every alignment shifted
+    table = table.rename_axis(
+        columns=None
+    )  # pivot() names the columns: an empty column, and every alignment shifted
     html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
     if caption:
         html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)
@@ -73,15 +75,14 @@ def as_html(table: Table, caption: str = "") -> str:
     body = "\n".join(
         "<tr>"
         + "".join(
-            _cell(text, side, column.code) for text, side, column in zip(row, sides, table.columns, strict=True)
+            _cell(text, side, column.code)
+            for text, side, column in zip(row, sides, table.columns, strict=True)
         )
         + "</tr>"
         for row in table.cells()
     )
     above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
-    return (
-        f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
-    )
+    return f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
 
 
 def _cell(text: str, side: str, code: bool) -> str:

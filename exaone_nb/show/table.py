@@ -89,12 +89,16 @@ class Table:
     def is_number(self, column: Column) -> bool:
         """True when every value of the column is a number or an estimate: such columns stand to the right."""
         values = [row.get(column.name) for row in self.rows]
-        kinds = [isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None]
+        kinds = [
+            isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None
+        ]
         return bool(kinds) and all(kinds)
 
     def without_empty(self) -> Table:
         """The table without the columns in which no row has a value."""
-        used = [c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)]
+        used = [
+            c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)
+        ]
         return Table(used, self.rows, self.caption)
 
     def records(self) -> list[dict[str, Any]]:

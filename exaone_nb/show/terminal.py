@@ -17,7 +17,9 @@ def drawn(table: Table) -> Drawn:
 
     made = Drawn(box=None, title=Text(table.caption) if table.caption else None, title_justify="left")
     for column in table.columns:
-        made.add_column(Text(column.title), justify="right" if table.is_number(column) else "left", overflow="fold")
+        made.add_column(
+            Text(column.title), justify="right" if table.is_number(column) else "left", overflow="fold"
+        )
     for row in table.cells():
         made.add_row(*(Text(cell) for cell in row))
     return made

@@ -217,7 +217,9 @@ def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None)
     for name, value, unit in (("--timeout", timeout_s, "seconds"), ("--memory", memory_gb, "GB")):
         if value is not None and not 0 < value < math.inf:
             raise UsageError(
-                f"{name} {value:g}", expected=f"a number of {unit} above 0.", remedy=f"Leave {name} out for the usual."
+                f"{name} {value:g}",
+                expected=f"a number of {unit} above 0.",
+                remedy=f"Leave {name} out for the usual.",
             )
 
 

@@ -88,7 +88,7 @@ def _ask(config: str) -> tuple[list[list[Any]], str]:
     from exaone_nb import files, paths
 
     key = hashlib.sha256(f"{_version()}\n{config}".encode()).hexdigest()[:32]
-    kept = paths.cache() / "layouts" / f"{key}.json"
+    kept = paths.cache_folder() / "layouts" / f"{key}.json"
     if kept.is_file():
         return json.loads(kept.read_text(encoding="utf-8")), ""
     try:
