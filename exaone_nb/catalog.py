@@ -109,7 +109,7 @@ def resolve(model: str | Path) -> Place:
     if text in known:
         org, _, name = known[text].stem.partition("__")
         return Place(name, "catalog", hub_id=f"{org}/{name}", config_path=known[text])
-    if Path(text).name == text and fetched_folder(text).is_dir():
+    if text.strip(".") and Path(text).name == text and fetched_folder(text).is_dir():
         return Place(text, "folder", path=fetched_folder(text))
     looks_local = text.startswith((".", "/", "~")) or text.count("/") > 1 or path.suffix in FILES
     if text.count("/") == 1 and not looks_local:

@@ -225,8 +225,8 @@ def _held_against(
     extra = [name for name in names - expected.keys() if name not in doubled]
     decoder = text_config(config)
     layers = fields.layers(decoder)
-    drafts = [name for name in extra if (layer_of(name) or 0) >= layers]
-    if drafts and config.get("num_nextn_predict_layers"):
+    drafts = [name for name in extra if (layer_of(name) or 0) >= layers or name.startswith("mtp.")]
+    if drafts and fields.get(config, "num_nextn_predict_layers"):
         extra = [name for name in extra if name not in set(drafts)]
         notes.append(
             f"{len(drafts)} tensors of the draft layer for multi-token prediction are not part of the model proper."

@@ -20,6 +20,8 @@ from exaone_nb.errors import UsageError, WorkbookError
 COUNTS = {
     "EXAONE-4.0-1.2B": (1_279_391_488, 1_069_676_288),
     "EXAONE-4.0-32B": (32_003_216_384, 30_954_640_384),
+    # 33B with a tower of 1.2B, says its report; the hub counts 34B with the draft layer.
+    "EXAONE-4.5-33B": (33_813_987_328, 32_241_123_328),
     "EXAONE-3.5-2.4B-Instruct": (2_405_327_360, 2_143_183_360),
     "EXAONE-Deep-2.4B": (2_405_327_360, 2_143_183_360),
     "EXAONE-3.0-7.8B-Instruct": (7_818_448_896, 6_979_588_096),
