@@ -27,13 +27,13 @@ class Oracle:
         import torch
 
         self.test = from_tests("anatomy/test_kv_against_vllm.py")
-        self.utils, self.interface, self.layouts = self.test._vllm()
+        self.utils, self.interface, self.layouts = self.test.vllm_modules()
         self.dtype = torch.bfloat16
 
     def bytes(self, config: dict, types: list[str], length: int, in_flight: int) -> int:
         """Bytes that one request of `length` tokens needs."""
-        specs = self.test._their_specs(self.interface, config, types, self.dtype, 1)
-        stub = self.test._their_config(self.interface, self.layouts.LBNHC, length, in_flight, False)
+        specs = self.test.vllm_specs(self.interface, config, types, self.dtype, 1)
+        stub = self.test.vllm_config(self.interface, self.layouts.LBNHC, length, in_flight, False)
         groups = self.utils.get_kv_cache_groups(stub, specs)
         return self.utils._max_memory_usage_bytes_from_groups(stub, groups)
 
@@ -54,7 +54,7 @@ def main() -> None:
     worst = compared = 0
     for model in oracle.test.MODELS:
         config = catalog.resolve(model).config()
-        types, longest = oracle.test._layer_types(config), config["max_position_embeddings"]
+        types, longest = oracle.test.layer_types(config), config["max_position_embeddings"]
         off = [
             kv_cache(config, max_model_len=length, max_num_batched_tokens=tokens).bytes_per_request
             - oracle.bytes(config, types, length, tokens)

@@ -22,7 +22,7 @@ IN_FLIGHT = (2048, 8193, 2 * 8192)
 BLOCK = 16
 
 
-def _vllm():
+def vllm_modules():
     """vLLM's functions, imported once and late: they bring torch with them."""
     utils = pytest.importorskip("vllm.v1.core.kv_cache_utils", reason="vLLM is not installed here")
     import vllm.v1.kv_cache_interface as interface
@@ -31,14 +31,14 @@ def _vllm():
     return utils, interface, KVCacheLayout
 
 
-def _layer_types(config: dict) -> list[str]:
+def layer_types(config: dict) -> list[str]:
     from transformers import AutoConfig
 
     fields = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
     return list(AutoConfig.for_model(config["model_type"], **fields).layer_types)
 
 
-def _their_config(interface, layout, length: int, in_flight: int, disabled: bool) -> SimpleNamespace:
+def vllm_config(interface, layout, length: int, in_flight: int, disabled: bool) -> SimpleNamespace:
     return SimpleNamespace(
         model_config=SimpleNamespace(max_model_len=length),
         parallel_config=SimpleNamespace(decode_context_parallel_size=1, pipeline_parallel_size=1),
@@ -57,7 +57,7 @@ def _their_config(interface, layout, length: int, in_flight: int, disabled: bool
     )
 
 
-def _their_specs(interface, config: dict, types: list[str], dtype, tensor_parallel: int) -> dict:
+def vllm_specs(interface, config: dict, types: list[str], dtype, tensor_parallel: int) -> dict:
     heads = max(1, config["num_key_value_heads"] // tensor_parallel)
     specs = {}
     for index, kind in enumerate(types):
@@ -76,15 +76,15 @@ def _their_specs(interface, config: dict, types: list[str], dtype, tensor_parall
 def test_kv_equals_vllm(model: str, in_flight: int, disabled: bool) -> None:
     import torch
 
-    utils, interface, layouts = _vllm()
+    utils, interface, layouts = vllm_modules()
     layout = layouts.LBNHC
     config = catalog.resolve(model).config()
-    types = _layer_types(config)
+    types = layer_types(config)
     available = 20 * 2**30 + 12_345
     for tensor_parallel, dtype in ((1, torch.bfloat16), (2, torch.float8_e4m3fn)):
         for length in (*LENGTHS, config["max_position_embeddings"]):
-            theirs = _their_config(interface, layout, length, in_flight, disabled)
-            specs = _their_specs(interface, config, types, dtype, tensor_parallel)
+            theirs = vllm_config(interface, layout, length, in_flight, disabled)
+            specs = vllm_specs(interface, config, types, dtype, tensor_parallel)
             groups = utils.get_kv_cache_groups(theirs, specs)
             allocated = utils.get_kv_cache_config_from_groups(theirs, groups, available)
             tokens, concurrency = utils.get_kv_cache_capacity(theirs, allocated)
@@ -111,11 +111,11 @@ def test_kv_equals_vllm(model: str, in_flight: int, disabled: bool) -> None:
 def test_longest_context_equals_vllm(model: str) -> None:
     import torch
 
-    utils, interface, layouts = _vllm()
+    utils, interface, layouts = vllm_modules()
     config = catalog.resolve(model).config()
     for available in (2**28, 2**31 + 77, 9 * 2**30):
-        theirs = _their_config(interface, layouts.LBNHC, config["max_position_embeddings"], 8192, False)
-        specs = _their_specs(interface, config, _layer_types(config), torch.bfloat16, 1)
+        theirs = vllm_config(interface, layouts.LBNHC, config["max_position_embeddings"], 8192, False)
+        specs = vllm_specs(interface, config, layer_types(config), torch.bfloat16, 1)
         groups = utils.get_kv_cache_groups(theirs, specs)
         expected = utils._estimate_max_model_len_from_groups(theirs, groups, available)
         assert longest_context(config, available, max_num_batched_tokens=8192) == expected
