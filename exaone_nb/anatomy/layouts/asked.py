@@ -20,6 +20,7 @@ from exaone_nb.messages import say
 from exaone_nb.tensors import TensorSpec
 
 LONGEST_SECONDS = 180
+LONGEST_REASON = 200  # transformers lists every family it knows
 # Of no effect on shapes, or meant for code that is not run here.
 LEFT_OUT = ("auto_map", "quantization_config", "_name_or_path", "transformers_version")
 
@@ -103,7 +104,7 @@ def _ask(config: str) -> tuple[list[list[Any]], str]:
     except (OSError, subprocess.SubprocessError) as error:
         return [], f"{type(error).__name__}: {error}"
     if run.returncode:
-        return [], (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
+        return [], (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1][:LONGEST_REASON]
     kept.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(kept, run.stdout)
     return json.loads(run.stdout), ""
