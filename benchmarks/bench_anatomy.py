@@ -230,7 +230,7 @@ def published() -> None:
     """Predictions against every file size and index total that is published to the byte."""
     print("\nBytes off, published files (data/published_sizes.csv)")
     for row in published_files():
-        line(f"{row['file']}, {row['scheme']}", f"{row['off by']:+,} of {row['real']}", "+0")
+        line(f"{row['file']}, {row['scheme']}", f"{row['off']:+,} of {row['real']:,}", "+0")
 
 
 def presets() -> None:

@@ -19,13 +19,19 @@ from pathlib import Path
 
 import measuring
 from rich.console import Console
-from rich.table import Table
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.compress.recipe import load
 from exaone_nb.paths import DATA, NANO
+from exaone_nb.show.table import Column, Table
+from exaone_nb.show.terminal import drawn
 
+MEDIANS = [
+    Column("run", "w4a16_gptq on nano"),
+    Column("seconds", form=".2f"),
+    Column("peak_bytes", "peak GB", ".3f", 1e-9),
+]
 # Ours over the plain script's, medians of whole processes.
 LIMITS = {"seconds": 1.05, "peak_bytes": 1.05}
 # What someone writes without this package, for the same recipe: load, template, oneshot, one answer, save.
@@ -91,7 +97,9 @@ def random_model(folder: Path, layers: int | None = None) -> Path:
     block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0)).mul(0.02).to(torch.bfloat16)
     tensors = {}
     for number, spec in enumerate(expected_tensors(config)):
-        begin = number * 1009  # elsewhere in the block each time: equal tensors would be reported as stored twice
+        begin = (
+            number * 1009
+        )  # elsewhere in the block each time: equal tensors would be reported as stored twice
         repeats = -(-(begin + spec.elements) // len(block))
         tensors[spec.name] = block.repeat(repeats)[begin : begin + spec.elements].reshape(spec.shape).clone()
         if spec.kind == "norm":
@@ -181,20 +189,19 @@ def show(console: Console, results: dict) -> None:
     """One table per part."""
     if "plain" in results:
         part = results["plain"]
-        table = Table("w4a16_gptq on nano", "seconds", "peak GB", title="Medians, whole process")
-        for name, value in part["medians"].items():
-            table.add_row(name, f"{value['seconds']:.2f}", f"{value['peak_bytes'] / 1e9:.3f}")
-        table.add_row(
-            "ours / plain", *(f"{part['ours_over_plain'][k]:.3f}" for k in ("seconds", "peak_bytes"))
-        )
-        console.print(table)
+        rows = [{"run": name} | medians for name, medians in part["medians"].items()]
+        console.print(drawn(Table(MEDIANS, rows, "Medians, whole process")))
+        ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in part["ours_over_plain"].items())
+        console.print(f"Ours / plain: {ratios}", highlight=False)
         paired = part["paired_seconds"]
         console.print(
             f"Seconds, ours / plain, pair by pair: median {statistics.median(paired):.3f}, "
             f"{min(paired):.3f} to {max(paired):.3f} (n = {len(paired)})"
         )
         for name, text in part["limits"].items():
-            console.print(f"Limit, {name.replace('_bytes', ' memory')}, ours / plain: {text}", highlight=False)
+            console.print(
+                f"Limit, {name.replace('_bytes', ' memory')}, ours / plain: {text}", highlight=False
+            )
     for name, value in results.get("full", {}).items():
         console.print(
             f"1.2B shape, {name}: {value['seconds']:.1f} s ({value['seconds_without_imports_and_checks']:.1f} s of it "

@@ -22,14 +22,14 @@ import time
 from pathlib import Path
 
 from exaone_nb import catalog
+from exaone_nb.engines.environment import IN_PROCESS
+from exaone_nb.engines.options import CACHE_GIB, GIB
 from exaone_nb.paths import DATA
-from exaone_nb.score.backends import CPU_CACHE_BYTES
-from exaone_nb.score.environment import IN_PROCESS
 from exaone_nb.score.samples import find_samples, read_rows
 from exaone_nb.score.settings import Settings
 
 COMMAND_LINE = (
-    "from exaone_nb.score.backends import import_vllm_backend as prepare; prepare(); "
+    "from exaone_nb.score.lm_eval_adapter import vllm_module as prepare; prepare(); "
     "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"
 )
 
@@ -55,7 +55,7 @@ def theirs(models: dict[str, Path], task: str, limit: int, out: Path, environmen
     for name, folder in models.items():
         arguments = (
             f"pretrained={folder},max_model_len={settings.max_model_len},enforce_eager=True,"
-            f"enable_thinking=False,seed={settings.seed},kv_cache_memory_bytes={CPU_CACHE_BYTES}"
+            f"enable_thinking=False,seed={settings.seed},kv_cache_memory_bytes={int(CACHE_GIB * GIB)}"
         )
         command = [sys.executable, "-c", COMMAND_LINE, "run", "--model", "vllm", "--model_args", arguments]
         command += ["--tasks", task, "--limit", str(limit), "--include_path", str(DATA / "tasks")]

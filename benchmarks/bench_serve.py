@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.engines.environment import capability, has_gpu, machine, machine_sentence, prepare_process
 
 PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS = 8, 64, 64
 SETS, ROUNDS = 9, 10
@@ -49,12 +49,12 @@ def bare(**options: Any) -> tuple[Callable[[], object], Callable[[], None]]:
     from vllm import LLM, SamplingParams
 
     from exaone_nb import catalog
+    from exaone_nb.engines.options import vllm_arguments
 
-    if not has_gpu():
-        options["kv_cache_memory_bytes"] = 2**30
-    llm = LLM(
-        str(catalog.weights_folder("nano")), dtype="bfloat16", max_model_len=512, enable_prefix_caching=False, **options
-    )  # fmt: skip
+    folder = catalog.weights_folder("nano")
+    shared, _ = vllm_arguments(catalog.read_config(folder / "config.json"), capability())
+    shared.pop("enforce_eager")  # with everything else at its default, bare vLLM compiles
+    llm = LLM(str(folder), max_model_len=512, enable_prefix_caching=False, **shared, **options)
     sampling = SamplingParams(max_tokens=OUTPUT_TOKENS, ignore_eos=True, temperature=0)
     asked = [{"prompt_token_ids": tokens} for tokens in TOKENS]
     return lambda: llm.generate(asked, sampling, use_tqdm=False), llm.llm_engine.engine_core.shutdown
@@ -212,19 +212,24 @@ def shape(record: bool) -> None:
     """The whole 1.2B shape with random weights, scheme by scheme."""
     from exaone_nb.files import write_json
     from exaone_nb.paths import DATA
-    from exaone_nb.serve.bench import bench
+    from exaone_nb.serve.bench import BenchOptions, bench
 
     rows, bandwidth, how = [], 0.0, ""
     print(f"{SHAPE}, all layers, random weights, batch 1:")
     gpu = has_gpu()
     for scheme in GPU_SCHEMES if gpu else SCHEMES:
-        found = bench(
-            SHAPE, scheme=scheme, weights="dummy", batches=(1,), prompt_tokens=32, output_tokens=16, repeats=3,
-            max_model_len=256,
-        )  # fmt: skip
+        lengths = {
+            "batches": (1,),
+            "prompt_tokens": 32,
+            "output_tokens": 16,
+            "repeats": 3,
+            "max_model_len": 256,
+        }
+        found = bench(SHAPE, BenchOptions(scheme=scheme, weights="dummy", **lengths))
         row = {
             "scheme": scheme,
-            **found.document()["decode"][0],
+            "runs_as": found.runs_as,
+            **found.decode_documents()[0],
             "kernel": found.kernel,
             "start_seconds": found.start_seconds,
         }

@@ -14,8 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import explain_hub_error
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, NANO, cache_folder
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
@@ -50,6 +52,27 @@ class Place:
             expected="a catalog name, a local folder, or a hub id.",
             remedy="Download its config.json into a folder and name the folder.",
         )
+
+    def local_weights(self) -> Path | None:
+        """The folder with this model's safetensors on this disk (the hub's cache included), None when they are not all there.
+
+        Nothing is fetched.
+        """
+        folder = self.path if self.path is None or self.path.is_dir() else self.path.parent
+        if folder is None and self.hub_id:
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(self.hub_id, "config.json")
+            folder = Path(cached).parent if isinstance(cached, str) else None
+        return folder if folder is not None and _has_weights(folder) else None
+
+
+def _has_weights(folder: Path) -> bool:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(fields.table(read_config(index), "weight_map").values())
+        return bool(shards) and all((folder / str(name)).is_file() for name in shards)
+    return any(folder.glob("*.safetensors"))
 
 
 def _hub_config(hub_id: str) -> Path:
@@ -179,6 +202,11 @@ def fetched_folder(name: str) -> Path:
     return cache_folder() / "models" / name
 
 
+def reasoning_parsers() -> dict[str, dict[str, Any]]:
+    """Reasoning parser of vLLM -> what is known of it (needs_think_block, source, date)."""
+    return _catalog_file()["reasoning_parsers"]
+
+
 @cache
 def config_sources() -> dict[str, dict[str, str]]:
     """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""
@@ -215,6 +243,79 @@ def record(model: str) -> Record:
         config_source=config_sources().get(place.config_path.name, {}) if place.config_path else {},
         date=str(known["date"]),
     )
+
+
+# What a model is by its config: fields that compressing, packing or renaming it leave alone. The second group settles
+# which of two alike: contestants shorten the context, and new versions spell the rope settings in another way.
+_SHAPE = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+    "tie_word_embeddings",
+)
+_SETTLING = ("max_position_embeddings", "rope_theta", "sliding_window")
+
+
+def recognised(model: str | Path) -> str:
+    """Catalog name of a model: its own, or for a folder the one whose config has the same shape; "" when unknown.
+
+    A folder may be called anything and may have been quantized. Two models of one shape are told apart by context and
+    rope settings, then by the folder's name; when that does not settle it, the answer is "".
+    """
+    place = resolve(model)
+    if place.kind == "catalog":
+        return place.name
+    try:
+        config = place.config() if place.path else {}
+    except WorkbookError:
+        return ""
+    alike = [name for name in names() if config and _alike(config, resolve(name).config(), _SHAPE)]
+    if len(alike) > 1:
+        alike = [name for name in alike if _alike(config, resolve(name).config(), _SETTLING)] or alike
+    if len(alike) > 1:
+        alike = [name for name in alike if name == place.name] or alike
+    return alike[0] if len(alike) == 1 else ""
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any], fields: tuple[str, ...]) -> bool:
+    return all(_field(one, name) == _field(other, name) for name in fields)
+
+
+def _field(config: dict[str, Any], name: str) -> Any:
+    places = (config, config.get("text_config") or {}, config.get("rope_parameters") or {})
+    return next((place[name] for place in places if name in place), None)
+
+
+def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
+    """(temperature, remarks) of one entry of a record's `sampling["settings"]`, as people read them."""
+    if "temperature_below" in setting:
+        temperature = say("below {bound:g}", bound=setting["temperature_below"])
+    else:
+        greedy = setting["temperature"] == 0
+        temperature = say("0 (greedy)") if greedy else say("{value:g}", value=setting["temperature"])
+    remarks = [setting["remark"]] if setting.get("remark") else []
+    if "temperature_in_korean" in setting:
+        remarks.append(
+            say(
+                "{value:g} for general conversation in Korean, against switching languages",
+                value=setting["temperature_in_korean"],
+            )
+        )
+    penalty = setting.get("presence_penalty_if_repeating")
+    if isinstance(penalty, list):
+        remarks.append(
+            say(
+                "presence_penalty {least:g} to {most:g} against repetition", least=penalty[0], most=penalty[1]
+            )
+        )
+    elif penalty is not None:
+        remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=penalty))
+    return temperature, "; ".join(remarks)
 
 
 def weights_folder(model: str | Path, revision: str | None = None) -> Path:

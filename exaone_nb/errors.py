@@ -27,6 +27,10 @@ class WorkbookError(Exception):
         return "\n".join(lines)
 
 
+class DiskFull(WorkbookError):
+    """There is no room for what was to be written."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM) and did so in order, as on Ctrl-C."""
 

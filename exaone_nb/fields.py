@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.tensors import TORCH_DTYPES
 
 # No real model comes near; larger is a corrupt file.
 LARGEST = 1 << 31
@@ -21,7 +23,6 @@ SPELLINGS = (
     ("num_experts", "num_local_experts", "n_routed_experts"),
     ("num_shared_experts", "n_shared_experts"),
     ("num_nextn_predict_layers", "num_mtp_layers"),
-    ("dtype", "torch_dtype"),
     ("num_attention_heads", "num_heads", "n_head"),
 )
 _OTHER_NAMES = {name: names for names in SPELLINGS for name in names}
@@ -149,3 +150,19 @@ def heads(config: dict[str, Any]) -> tuple[int, int, int]:
             expected="head_dim, or hidden_size divisible by num_attention_heads.",
         )
     return query, key_value, size(config, "head_dim", usual or hidden // query)
+
+
+def model_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype that the config names, in the names of safetensors; BF16 when it names none."""
+    return TORCH_DTYPES.get(named_dtype(config), "BF16")
+
+
+def named_dtype(config: Mapping[str, Any]) -> str:
+    """The dtype that the config names, also inside `text_config`, in torch's names; empty when it names none."""
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else {}
+    for place in (config, text):
+        for key in ("dtype", "torch_dtype"):
+            name = str(place.get(key, "")).removeprefix("torch.")
+            if name in TORCH_DTYPES:
+                return name
+    return ""

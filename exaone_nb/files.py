@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import DiskFull, WorkbookError
 
 ABANDONED_AFTER = 24 * 3600  # seconds; whoever still writes a file touches it far more often
 
@@ -35,7 +35,7 @@ def _said_plainly(destination: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, WorkbookError) or not _is_disk_full(error):
             raise
-        raise WorkbookError(
+        raise DiskFull(
             f"The disk became full while writing {destination.name}; what was there before is as it was.",
             remedy="Free some space, or choose another output folder with --out.",
         ) from error
@@ -46,7 +46,7 @@ def staged_file(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `destination`; rename it into place only if the block succeeds.
 
     A temporary file that a killed process left there is removed once nobody has written to it for a day.
-    Raises WorkbookError when the disk is full.
+    Raises DiskFull.
     """
     destination = Path(destination)
     with _said_plainly(destination):
@@ -72,8 +72,7 @@ def staged_file(destination: str | Path) -> Iterator[Path]:
 def staged_directory(destination: str | Path) -> Iterator[Path]:
     """Yield an empty directory near `destination`; swap it into place only if the block succeeds.
 
-    What earlier processes left behind when they were killed is cleared away first. Raises WorkbookError when the disk
-    is full.
+    What earlier processes left behind when they were killed is cleared away first. Raises DiskFull.
     """
     destination = Path(destination)
     with _said_plainly(destination):
@@ -158,13 +157,13 @@ def write_json(destination: str | Path, document: Any) -> Path:
 
 
 def require_free_space(folder: str | Path, needed_bytes: int, what: str) -> None:
-    """Raise WorkbookError when the file system that will hold `folder` has less than `needed_bytes` free."""
+    """Raise DiskFull when the file system that will hold `folder` has less than `needed_bytes` free."""
     probe = Path(folder).absolute()
     while not probe.exists():
         probe = probe.parent
     free = shutil.disk_usage(probe).free
     if free < needed_bytes:
-        raise WorkbookError(
+        raise DiskFull(
             f"Not enough disk space for {what}: {needed_bytes:,} bytes needed, {free:,} bytes free in {probe}.",
             remedy="Free some space, or choose another output folder with --out.",
         )

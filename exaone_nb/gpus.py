@@ -9,6 +9,8 @@ import csv
 from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError
+from exaone_nb.hardware import Machine
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 
 TERA = 1e12
@@ -27,6 +29,11 @@ class Gpu:
     has_bf16: bool
     confirmed: bool
     source: str
+
+    @property
+    def machine(self) -> Machine:
+        """The card as `quantization.kernels` asks for it."""
+        return Machine(self.name, self.compute_capability, memory_bytes=self.memory_bytes)
 
     def operations(self, compute: str) -> float | None:
         """Peak operations per second for "16-bit", "fp8", "int8" or "fp4"; None where the card has no such units."""
@@ -71,21 +78,37 @@ GPUS: dict[str, Gpu] = _read()
 
 
 def find_gpu(name: str) -> Gpu:
-    """A GPU by name; case and the dashes do not matter, and a unique beginning is enough ("H100-S" or "l4").
+    """A GPU by name; case and the dashes do not matter, and a unique beginning is enough ("H100-P" or "l4").
 
-    Raises UsageError when no card or more than one is meant.
+    Of a card that comes in two forms the SXM module is meant ("H100"), the form that servers have. Raises UsageError
+    when no card is meant, or several that differ in more.
     """
     wanted = _squash(name)
     exact = [gpu for gpu in GPUS.values() if _squash(gpu.name) == wanted]
     if exact:
         return exact[0]
     begins = [gpu for gpu in GPUS.values() if wanted and _squash(gpu.name).startswith(wanted)]
-    if len(begins) == 1:
-        return begins[0]
+    modules = [gpu for gpu in begins if gpu.name.endswith("-SXM")]
+    if len(begins) == 1 or len(modules) == 1:
+        return (modules or begins)[0]
     raise UsageError(
         f"{'More than one' if begins else 'No'} GPU is called {name!r}.",
         expected=", ".join(gpu.name for gpu in begins or GPUS.values()),
         remedy="A card that is missing can be added as one line of data/gpus.csv.",
+    )
+
+
+def remark_on_name(wanted: str, gpu: Gpu) -> str:
+    """Which card was taken for a name that is not its own, and what else the name could mean; "" for its own name."""
+    others = [other.name for other in GPUS.values() if _squash(other.name).startswith(_squash(wanted))]
+    others.remove(gpu.name)
+    if not others or _squash(wanted) == _squash(gpu.name):
+        return ""
+    return say(
+        "{wanted} is taken as {gpu}; there is also {others}.",
+        wanted=wanted,
+        gpu=gpu.name,
+        others=", ".join(others),
     )
 
 

@@ -11,10 +11,22 @@ be found by it. What is filled in comes from files, models and servers too: cont
 from __future__ import annotations
 
 import unicodedata
+from string import Formatter
 from typing import Any
 
 # Kept as they are: they lay out text and steer nothing.
 LAYOUT = "\n\t"
+
+
+class _Words(Formatter):
+    """`str.format` with control characters written out, also in an attribute of what was given (`{row.recipe}`)."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        value, first = super().get_field(field_name, args, kwargs)
+        return visible(value), first
+
+
+_WORDS = _Words()
 
 
 def say(template: str, /, **fields: Any) -> str:
@@ -23,7 +35,7 @@ def say(template: str, /, **fields: Any) -> str:
     Raises KeyError for a field that is not given, and ValueError for one that the template does not name: both are
     mistakes of the caller, and a translation could hide them.
     """
-    text = template.format(**{name: visible(value) for name, value in fields.items()})
+    text = _WORDS.vformat(template, (), fields)
     if unused := [name for name in fields if "{" + name not in template]:
         raise ValueError(f"{template!r} has no place for {', '.join(unused)}")
     return text

@@ -1,10 +1,10 @@
 """The run folder: the only place where chapters and wings meet.
 
-runs/NAME/
-  run.json             written by the runner
-  notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
-  checkpoints/RECIPE/  chapter 05 writes; 06 and 07 read; `baseline` stands beside them
-  results/*.json       one file per measurement (see `write_result`)
+    runs/NAME/
+      run.json             written by the runner
+      notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
+      checkpoints/RECIPE/  the quantization chapter writes; inference and scoring read; `baseline` stands beside them
+      results/*.json       one file per measurement (see `write_result`)
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class RunFolder:
         return self.path / "results"
 
     def checkpoint(self, recipe: str) -> Path:
-        """Folder of one checkpoint, `baseline` included. Raises WorkbookError when chapter 05 has not made it."""
+        """Folder of one checkpoint, `baseline` included. Raises WorkbookError when the quantization chapter has not made it."""
         folder = self.checkpoints / recipe
         if not (folder / "config.json").is_file():
             raise WorkbookError(
                 f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
-                expected="a folder with config.json and safetensors, written by chapter 05.",
+                expected="a folder with config.json and safetensors, written by the quantization chapter.",
                 remedy=f"Run: exaone-nb run 05 --out {self.path.name}",
             )
         return folder
@@ -118,9 +118,7 @@ class RunFolder:
                     remedy="Delete it and run its chapter again.",
                 ) from error
             parts = document if isinstance(document, dict) else {}
-            if lost := [
-                name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts
-            ]:
+            if lost := [name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts]:
                 raise WorkbookError(
                     f"The result file {path.name} lacks {', '.join(lost)}.",
                     remedy="Delete it and run its chapter again.",

@@ -34,6 +34,13 @@ def test_control_characters_are_written_out(given, shown):
     assert visible(given) == shown == say("{text}", text=given)
 
 
+def test_an_attribute_of_what_is_given_steers_nothing_either():
+    class Tensor:
+        name, shape = "x\x1b[2J", (3, 4)
+
+    assert say("{t.name} has {t.shape[0]:,} rows", t=Tensor()) == r"x\x1b[2J has 3 rows"
+
+
 def calls_of_say():
     for path in sorted((ROOT / "exaone_nb").rglob("*.py")):
         source = path.read_text(encoding="utf-8")

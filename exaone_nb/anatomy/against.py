@@ -6,32 +6,33 @@ from typing import Any
 
 from exaone_nb import catalog, published
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.fields import model_dtype
+from exaone_nb.messages import say
 
 
 def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict[str, Any]:
     return {
         "file": what,
         "scheme": scheme,
-        "predicted": f"{predicted:,}",
-        "real": f"{real:,}",
-        "off by": predicted - real,
-        "real size from": origin,
+        "predicted": predicted,
+        "real": real,
+        "off": predicted - real,
+        "origin": origin,
     }
 
 
 def local_files(model: str) -> list[dict[str, Any]]:
     """The unquantized model's own safetensors on this disk against the prediction; empty when none are here."""
     place = catalog.resolve(model)
-    if place.path is None or not place.path.is_dir():
+    folder = place.local_weights()
+    config = catalog.read_config(folder / "config.json") if folder else {}
+    if folder is None or "quantization_config" in config:
         return []
-    real = sum(path.stat().st_size for path in place.path.glob("*.safetensors"))
-    if not real or "quantization_config" in place.config():
-        return []
-    config = place.config()
-    dtype = {"float32": "F32", "float16": "F16"}.get(
-        str(config.get("dtype") or config.get("torch_dtype")), "BF16"
-    )
-    return [_row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, "this disk, now")]
+    real = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    dtype = model_dtype(config)
+    return [
+        _row(place.name, dtype, predict_checkpoint(config, dtype).file_bytes, real, say("this disk, now"))
+    ]
 
 
 def published_files() -> list[dict[str, Any]]:
@@ -44,12 +45,11 @@ def published_files() -> list[dict[str, Any]]:
         prediction = predict_checkpoint(
             config, entry["scheme"], untied_head=entry["head_twice"] == "yes", dtype=entry["dtype"]
         )
-        predicted = prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes
         rows.append(
             _row(
                 f"{entry['model']}, {entry['what']}",
                 entry["scheme"],
-                predicted,
+                prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes,
                 int(entry["value"]),
                 f"{entry['source']}, {entry['date']}",
             )

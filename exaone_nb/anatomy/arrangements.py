@@ -9,7 +9,7 @@ Each layer has two blocks (attention, MLP) around a residual stream. What is don
     Sandwich-LN      norm, block, norm, add    both: Gemma
 
 The reference modules run these descriptions, the diagrams draw them, the layouts take the norms' names from them, and
-the rules for smoothing ask `reads_normalised_stream`. Sources: Post-LN, Vaswani et al. 2017; Pre-LN, Xiong et al. 2020
+the rules for smoothing ask for the norms that feed a block. Sources: Post-LN, Vaswani et al. 2017; Pre-LN, Xiong et al. 2020
 (arXiv 2002.04745) and Llama; Reorder-LN with QK norm, EXAONE 4.0 (arXiv 2507.11407); families: `modeling_*.py` of
 transformers 5.17, which a test runs.
 """
@@ -42,9 +42,13 @@ class Arrangement:
     parallel: bool = False
 
     @property
-    def reads_normalised_stream(self) -> bool:
-        """Whether the Linears of a block read the output of a norm: the condition for SmoothQuant's usual pairs."""
-        return self.order != ("block", "norm", "add")
+    def feeding_norms(self) -> tuple[str, ...]:
+        """The norms that feed attention and MLP and nothing else: the condition for SmoothQuant's usual pairs.
+
+        Empty where the blocks read the stream itself; after Post-LN's norms the stream goes on as well.
+        """
+        steps = len(self.norms) // 2
+        return (self.norms[0], self.norms[steps]) if self.order[0] == "norm" else ()
 
     def sentence(self) -> str:
         """Where the norms sit, in words."""

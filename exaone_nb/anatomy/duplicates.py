@@ -7,8 +7,10 @@ serving, because loaders tie it again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from exaone_nb.anatomy.header import FileHeader, TensorEntry
@@ -17,6 +19,8 @@ from exaone_nb.anatomy.reader import Checkpoint
 
 TABLES = ("embed_tokens", "wte")
 CHUNK = 4 << 20
+# Smaller tensors repeat by chance (norms of ones, shapes), so `equal_tensors` compares only larger ones.
+SMALLEST = 65_536
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,24 @@ def find_duplicates(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[Dup
         same = same_bytes(checkpoint, other, (file, head)) if checkpoint.folder is not None else None
         found.append(Duplicate(other[1].name, head.name, head.bytes, same))
     return tuple(found)
+
+
+def equal_tensors(checkpoint: Checkpoint) -> list[list[str]]:
+    """Groups of tensors of a local checkpoint with equal content, whatever they are called; small ones aside."""
+    alike: dict[tuple[Any, ...], list[tuple[FileHeader, TensorEntry]]] = defaultdict(list)
+    for file in checkpoint.files:
+        with (checkpoint.folder / file.name).open("rb") as handle:
+            for entry in file.entries:
+                if entry.bytes >= SMALLEST:
+                    handle.seek(8 + file.header_bytes + entry.begin)
+                    start = sha256(handle.read(SMALLEST)).digest()
+                    alike[entry.dtype, entry.shape, start].append((file, entry))
+    found = []
+    for first, *rest in alike.values():
+        same = [other for other in rest if same_bytes(checkpoint, first, other)]
+        if same:
+            found.append([entry.name for _, entry in (first, *same)])
+    return found
 
 
 def same_bytes(

@@ -27,6 +27,7 @@ from exaone_nb.anatomy.attention import CachedLayer, cached_layers
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
+from exaone_nb.messages import say
 
 Engine = Literal["vllm", "transformers", "sglang"]
 ENGINES: tuple[Engine, ...] = ("vllm", "transformers", "sglang")
@@ -38,7 +39,7 @@ SGLANG_SLIDING_POOL_RATIO = 0.8  # --swa-full-tokens-ratio, its default
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerGroup:
     """Layers that share one block table. `blocks` are what one request of full length claims from it."""
 
     kind: str
@@ -49,7 +50,11 @@ class Group:
 
 @dataclass(frozen=True)
 class KVCache:
-    """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens."""
+    """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens.
+
+    `windows_ignored_by` says who makes layers with a window keep every token: "the caller", who switched vLLM's hybrid
+    cache manager off, or "the engine"; it is empty where windows save memory and where there are none.
+    """
 
     engine: Engine
     max_model_len: int
@@ -59,10 +64,11 @@ class KVCache:
     tensor_parallel: int
     bytes_per_block: int
     blocks_per_request: int
-    groups: tuple[Group, ...]
+    groups: tuple[LayerGroup, ...]
     every_token_every_layer: int
     if_multi_head: int
     how: str
+    windows_ignored_by: Literal["", "the caller", "the engine"] = ""
 
     @property
     def bytes_per_request(self) -> int:
@@ -167,15 +173,18 @@ def _vllm(
     counts = _counts(layers)
     length, in_flight = common["max_model_len"], common["in_flight_tokens"]
     has_chunks = any(kind == "chunked" for kind, _ in counts)
+    by_caller = hybrid is False and not has_chunks
     if hybrid is None:
         hybrid = not has_chunks
-    how = "blocks of the hybrid cache manager"
+    how, ignored = say("blocks of the hybrid cache manager"), ""
     if not hybrid and any(kind == "full" for kind, _ in counts):
-        how = "hybrid cache manager off: windows save no memory" if len(counts) > 1 else how
+        if len(counts) > 1:
+            how = say("hybrid cache manager off: windows save no memory")
+            ignored = "the caller" if by_caller else "the engine"
         counts = Counter({("full", 0): len(layers)})
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if largest < smallest * 1.5 else smallest
-    groups: list[Group] = []
+    groups: list[LayerGroup] = []
     for (kind, window), number in counts.items():
         parts = -(-number // size)
         held = {
@@ -184,7 +193,7 @@ def _vllm(
             "chunked": min(window + in_flight, length),
         }[kind]
         blocks = -(-held // block) + (kind == "sliding")  # a window seldom starts at a block's first token
-        groups += [Group(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
+        groups += [LayerGroup(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
     return KVCache(
         **common,
         block_size=block,
@@ -192,6 +201,7 @@ def _vllm(
         blocks_per_request=sum(group.blocks for group in groups),
         groups=tuple(groups),
         how=how,
+        windows_ignored_by=ignored,
     )
 
 
@@ -199,7 +209,7 @@ def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any])
     """DynamicCache: full layers keep every token, sliding ones the last window - 1 after each step."""
     length = common["max_model_len"]
     groups = tuple(
-        Group(kind, window, number, length if kind == "full" else min(length, window - 1))
+        LayerGroup(kind, window, number, length if kind == "full" else min(length, window - 1))
         for (kind, window), number in _counts(layers).items()
     )
     return KVCache(
@@ -208,7 +218,7 @@ def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any])
         bytes_per_block=token,
         blocks_per_request=sum(group.layers * group.blocks for group in groups),
         groups=groups,
-        how="DynamicCache between two steps; during a step the new tokens come on top",
+        how=say("DynamicCache between two steps; during a step the new tokens come on top"),
     )
 
 
@@ -219,7 +229,7 @@ def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, commo
     groups, slots = [], 0.0
     for (kind, window), number in _counts(layers).items():
         share = SGLANG_SLIDING_POOL_RATIO if windowed and kind != "full" else 1.0
-        groups.append(Group(kind, window, number, length))
+        groups.append(LayerGroup(kind, window, number, length))
         slots += number * share
     return KVCache(
         **common,
@@ -228,10 +238,11 @@ def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, commo
         blocks_per_request=length,
         groups=tuple(groups),
         how=(
-            f"two pools, the windowed one {SGLANG_SLIDING_POOL_RATIO:.0%} of the full one"
+            say("two pools, the windowed one {share:.0%} of the full one", share=SGLANG_SLIDING_POOL_RATIO)
             if windowed
-            else "one pool: every layer keeps every token"
+            else say("one pool: every layer keeps every token")
         ),
+        windows_ignored_by="the engine" if not windowed and any(g.kind != "full" for g in groups) else "",
     )
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb import fields
-from exaone_nb.anatomy.layouts import expected_tensors, is_known
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.predict import cache_scales
+from exaone_nb.fields import model_dtype
 from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
 from exaone_nb.quantization.stored import StoredTensor
-from exaone_nb.tensors import TORCH_DTYPES, TensorSpec
+from exaone_nb.tensors import TensorSpec
 
 # Tensors that describe other tensors and hold no parameters themselves.
 OVERHEAD = re.compile(
@@ -55,15 +54,6 @@ def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
     return found
 
 
-def model_dtype(config: dict[str, Any]) -> str:
-    """The dtype that the config names, BF16 when it names none."""
-    for place in (config, fields.table(config, "text_config")):
-        name = str(fields.get(place, "dtype")).removeprefix("torch.")
-        if name in TORCH_DTYPES:
-            return TORCH_DTYPES[name]
-    return "BF16"
-
-
 def logical_elements(
     entry: Any, quantization: Quantization | None, expected: Expectation | None
 ) -> int | None:
@@ -95,16 +85,3 @@ def _bits(module: str, quantization: Quantization | None) -> int | None:
     if scheme is None and len(quantization.groups) == 1:
         scheme = quantization.groups[0][0]
     return scheme.weights.num_bits if scheme and scheme.weights else None
-
-
-def total_logical(entries: Iterable[Any], config: dict[str, Any] | None) -> int | None:
-    """Logical parameters of a set of entries, None when one of them is packed in a way the config does not tell."""
-    quantization = read_quantization(config)
-    expected = expectations(config) if is_known(config) else {}
-    total = 0
-    for entry in entries:
-        count = logical_elements(entry, quantization, expected.get(entry.name))
-        if count is None:
-            return None
-        total += count
-    return total

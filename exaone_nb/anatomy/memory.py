@@ -10,15 +10,18 @@ overheads are estimates, and each says on what it rests: vLLM measures them when
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.as_stored import cache_dtype_bytes
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.anatomy.splits import unsplittable
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import Support, on_gpu
 
 MIB = 2**20
@@ -33,11 +36,12 @@ SPLIT = (
 CONTEXT_BYTES = 500 * MIB
 GRAPH_BYTES_PER_LAYER = 18 * MIB
 SMALL_BATCH = 2048
+ACTIVATIONS = "activations"
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A size that is not derived, with what it rests on."""
+class Overhead:
+    """Memory that is neither weights nor cache: an estimate, with what it rests on."""
 
     name: str
     bytes: int
@@ -57,7 +61,7 @@ class MemoryPlan:
     batched_tokens: int
     budget: int
     weights: int
-    overheads: tuple[Estimate, ...]
+    overheads: tuple[Overhead, ...]
     kv: KVCache
     longest: int
     longest_for_one: int
@@ -79,8 +83,8 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether all requests fit at once at full length (vLLM would otherwise let some wait)."""
-        return self.cache_needed <= self.left_for_cache
+        """Whether it runs at all, and all requests fit at once at full length (vLLM would otherwise let some wait)."""
+        return self.support.answer != "no" and self.cache_needed <= self.left_for_cache
 
     @property
     def largest_concurrency(self) -> int:
@@ -94,25 +98,32 @@ class MemoryPlan:
         tips = []
         if self.left_for_cache <= 0:
             tips.append(
-                "The weights do not fit: choose a scheme with fewer bits, a larger GPU, or more GPUs."
+                say("The weights do not fit: choose a scheme with fewer bits, a larger GPU, or more GPUs.")
             )
         else:
             if self.longest:
-                tips.append(f"Shorten the context to {self.longest:,} tokens.")
+                tips.append(say("Shorten the context to {longest:,} tokens.", longest=self.longest))
             if self.largest_concurrency:
-                tips.append(f"Serve {self.largest_concurrency} of these requests at once; the others wait.")
-            spare = self.overheads[1].bytes * (1 - SMALL_BATCH / self.batched_tokens)
+                tips.append(
+                    say("Serve {n} of these requests at once; the others wait.", n=self.largest_concurrency)
+                )
+            activations = next(part.bytes for part in self.overheads if part.name == ACTIVATIONS)
+            spare = activations * (1 - SMALL_BATCH / self.batched_tokens)
             if self.engine == "vllm" and spare > 0:
                 tips.append(
-                    f"Batch fewer tokens (--max-num-batched-tokens {SMALL_BATCH}): about {spare / 2**30:.1f} GiB of "
-                    "activations less, and smaller windows in flight."
+                    say(
+                        "Batch fewer tokens (--max-num-batched-tokens {tokens}): about {gib:.1f} GiB of activations "
+                        "less, and smaller windows in flight.",
+                        tokens=SMALL_BATCH,
+                        gib=spare / 2**30,
+                    )
                 )
             if self.kv.dtype_bytes > 1:
-                tips.append("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8).")
-        if self.engine == "vllm" and self.kv.how.startswith("hybrid cache manager off"):
-            tips.append("Leave vLLM's hybrid cache manager on, so that windows save memory.")
-        if self.engine != "vllm" and any(group.kind == "sliding" for group in self.kv.groups):
-            tips.append("vLLM drops what is outside the window; see --engine vllm.")
+                tips.append(say("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8)."))
+        if self.kv.windows_ignored_by == "the caller":
+            tips.append(say("Leave vLLM's hybrid cache manager on, so that windows save memory."))
+        if self.kv.windows_ignored_by == "the engine" and self.engine != "vllm":
+            tips.append(say("vLLM drops what is outside the window; see --engine vllm."))
         return tips
 
 
@@ -130,7 +141,7 @@ def overheads(
     sequences: int,
     tensor_parallel: int = 1,
     eager: bool = False,
-) -> tuple[Estimate, ...]:
+) -> tuple[Overhead, ...]:
     """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
     text = text_config(config)
     hidden, vocabulary = fields.size(text, "hidden_size"), fields.size(text, "vocab_size")
@@ -140,27 +151,44 @@ def overheads(
     )
     activations = 2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel))
     found = [
-        Estimate("CUDA context", CONTEXT_BYTES, "300 to 600 MiB is usual; depends on driver and libraries"),
-        Estimate(
-            "activations",
-            activations,
-            f"{batched_tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
+        Overhead(
+            "CUDA context", CONTEXT_BYTES, say("300 to 600 MiB is usual; depends on driver and libraries")
         ),
-        Estimate(
+        Overhead(
+            ACTIVATIONS,
+            activations,
+            say(
+                "{tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
+                tokens=batched_tokens,
+            ),
+        ),
+        Overhead(
             "logits",
             sequences * vocabulary * 10,
-            f"{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
+            say(
+                "{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
+                sequences=sequences,
+            ),
         ),
     ]
     if engine != "transformers" and not eager:
         found.append(
-            Estimate(
+            Overhead(
                 "CUDA graphs",
                 layers * GRAPH_BYTES_PER_LAYER,
-                f'{GRAPH_BYTES_PER_LAYER // MIB} MiB per layer; the log line "Graph capturing finished" has yours',
+                say(
+                    '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
+                    mib=GRAPH_BYTES_PER_LAYER // MIB,
+                ),
             )
         )
     return tuple(found)
+
+
+def _support(config: dict[str, Any], scheme: str, card: Gpu, tensor_parallel: int) -> Support:
+    problem = unsplittable(config, scheme, tensor_parallel)
+    found = on_gpu(scheme, card)
+    return replace(found, answer="no", reason=problem) if problem else found
 
 
 def plan_memory(
@@ -172,7 +200,7 @@ def plan_memory(
     context: int | None = None,
     concurrency: int = 1,
     tensor_parallel: int = 1,
-    kv_dtype_bytes: int = 2,
+    kv_dtype_bytes: int | None = None,
     block_size: int = 16,
     batched_tokens: int | None = None,
     concurrent_batches: int = 2,
@@ -184,7 +212,8 @@ def plan_memory(
     """Weights, overheads, KV cache and what fits on `gpu`.
 
     `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
-    chooses on that card (offline use, async scheduling on). `utilization` counts for vLLM and SGLang; transformers
+    chooses on that card (offline use, async scheduling on). `kv_dtype_bytes` defaults to 2, or to what vLLM makes of the
+    config's kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers
     may use all of the memory. Raises UsageError for arguments out of range.
     """
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
@@ -204,7 +233,7 @@ def plan_memory(
         "block_size": block_size,
         "max_num_batched_tokens": tokens,
         "concurrent_batches": concurrent_batches,
-        "dtype_bytes": kv_dtype_bytes,
+        "dtype_bytes": kv_dtype_bytes or (cache_dtype_bytes(config) if engine == "vllm" else 2),
         "tensor_parallel": tensor_parallel,
         "hybrid_manager": hybrid_manager,
     }
@@ -225,7 +254,7 @@ def plan_memory(
     return MemoryPlan(
         gpu=card,
         engine=engine,
-        support=on_gpu(scheme, card),
+        support=_support(config, scheme, card, tensor_parallel),
         context=cache.max_model_len,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,

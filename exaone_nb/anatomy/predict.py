@@ -8,18 +8,21 @@ follows LLM Compressor 0.14: Linear modules are quantized except the head, a tie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
 from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
 from exaone_nb.tensors import TensorSpec
+
+# LLM Compressor's own limit per file.
+SHARD = 20_000_000_000
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,6 @@ class Prediction:
     def data_bytes(self) -> int:
         """Bytes of all tensors; the index file calls this total_size."""
         return sum(shard.data_bytes for shard in self.shards)
-
-    @property
-    def header_bytes(self) -> int:
-        """Length fields and headers of all files."""
-        return self.file_bytes - self.data_bytes
 
     @property
     def file_bytes(self) -> int:
@@ -74,7 +72,7 @@ def predict_checkpoint(
     kv_cache: dict[str, Any] | str | None = None,
     untied_head: bool = False,
     dtype: str = "",
-    max_shard_size: int = 20_000_000_000,
+    max_shard_size: int = SHARD,
 ) -> Prediction:
     """Predict the safetensors files of a checkpoint.
 
@@ -97,7 +95,7 @@ def predict_checkpoint(
         )
     ]
     called_for = expected_tensors(config)
-    plan = _Plan(Groups(groups, ignore), own_dtype)
+    plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
     stored: list[StoredTensor] = []
     for spec in specs:
@@ -111,8 +109,24 @@ def predict_checkpoint(
     )
 
 
+def predict_schemes(
+    config: dict[str, Any], schemes: Iterable[str], **options: Any
+) -> tuple[dict[str, Prediction], dict[str, WorkbookError]]:
+    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name."""
+    found: dict[str, Prediction] = {}
+    refused: dict[str, WorkbookError] = {}
+    for scheme in schemes:
+        try:
+            found[scheme] = predict_checkpoint(config, scheme, **options)
+        except UsageError:
+            raise
+        except WorkbookError as error:
+            refused[scheme] = error
+    return found, refused
+
+
 @dataclass(frozen=True)
-class _Plan:
+class _Storage:
     groups: Groups[Scheme]
     dtype: str
 
@@ -133,7 +147,7 @@ class _Plan:
         return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
 
 
-def _settle_head(specs: list[TensorSpec], plan: _Plan, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
+def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
     """Whether the head stays tied, and the specs with a second table when it does not.
 
     A tied head is one table in two places. It stays one only when both places are quantized alike (or not at all).

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from exaone_nb.anatomy.header import FileHeader, TensorEntry, header_length, parse_header
-from exaone_nb.anatomy.sources import INDEX, Folder, Source, refuse_pickle_name
+from exaone_nb.anatomy.sources import INDEX, ByteSource, Folder, refuse_pickle_name
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
 
@@ -56,10 +56,6 @@ class Checkpoint:
         """Bytes of all tensors."""
         return sum(file.data_bytes for file in self.files)
 
-    def file_of(self, tensor: str) -> FileHeader:
-        """The file that holds a tensor."""
-        return next(file for file in self.files if any(entry.name == tensor for entry in file.entries))
-
 
 def read_headers(
     model: str | Path | Place, revision: str | None = None, progress: Progress | None = None
@@ -79,7 +75,7 @@ def read_headers(
             close()
 
 
-def _source(place: Place, revision: str | None) -> Source:
+def _source(place: Place, revision: str | None) -> ByteSource:
     if place.kind in ("folder", "file") or (place.path is not None and place.path.exists()):
         if place.kind == "file":
             refuse_pickle_name(place.path.name)
@@ -96,7 +92,7 @@ def _source(place: Place, revision: str | None) -> Source:
     )
 
 
-def _read(place: Place, source: Source, progress: Progress | None) -> Checkpoint:
+def _read(place: Place, source: ByteSource, progress: Progress | None) -> Checkpoint:
     index = None if getattr(source, "only", "") else source.text(INDEX)
     names, guesses, weight_map, total = (
         _from_index(index) if index is not None else (source.weight_files(), {}, {}, None)
@@ -129,7 +125,7 @@ def _read(place: Place, source: Source, progress: Progress | None) -> Checkpoint
     )
 
 
-def read_header(source: Source, name: str, first_read: int = FIRST_READ) -> FileHeader:
+def read_header(source: ByteSource, name: str, first_read: int = FIRST_READ) -> FileHeader:
     """The header of one file: one read when `first_read` covers it, two otherwise."""
     first, file_bytes = source.start(name, first_read)
     length = header_length(first, file_bytes, name)

@@ -16,7 +16,7 @@ SINGLE = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """One checkpoint somewhere."""
 
     requests: int

@@ -1,7 +1,7 @@
 """Checkpoints of any size that take no disk: real headers, and data that is one long hole.
 
 A file made with `truncate` has its full length but no blocks, so tools that read headers cannot tell it from the real
-one. The data reads as zeros. Used by chapter 01, the tests and the benchmark.
+one. The data reads as zeros. They stand in for models whose weights are not on this disk.
 """
 
 from __future__ import annotations
@@ -10,10 +10,30 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.predict import Prediction
+from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import header_json
 from exaone_nb.anatomy.sources import INDEX
+from exaone_nb.catalog import resolve
 from exaone_nb.files import staged_directory
+
+# What LLM Compressor writes into config.json for W4A16, as far as a reader of the weights needs it.
+W4A16_CONFIG = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "ignore": ["lm_head"],
+    "config_groups": {
+        "group_0": {
+            "targets": ["Linear"],
+            "weights": {
+                "num_bits": 4,
+                "type": "int",
+                "strategy": "group",
+                "group_size": 128,
+                "symmetric": True,
+            },
+        }
+    },
+}
 
 
 def write_sparse(folder: str | Path, prediction: Prediction, config: dict[str, Any]) -> Path:
@@ -34,3 +54,24 @@ def write_sparse(folder: str | Path, prediction: Prediction, config: dict[str, A
             (staging / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return Path(folder)
+
+
+def local_or_rebuilt(model: str, folder: Path) -> tuple[Path, bool]:
+    """A folder with safetensors files: the model's own, or one with true headers and empty data built in `folder`.
+
+    The second value is True when it was built (a catalog model whose weights are not on this disk).
+    """
+    place = resolve(model)
+    if (local := place.local_weights()) is not None:
+        return local, False
+    config = place.config()
+    return write_sparse(folder / place.name, predict_checkpoint(config), config), True
+
+
+def rebuild_w4a16(model: str, folder: Path, *, untied_head: bool) -> Path:
+    """The W4A16 file of a catalog model with its true header and empty data."""
+    place = resolve(model)
+    config = place.config()
+    plan = predict_checkpoint(config, "W4A16", untied_head=untied_head)
+    name = f"{place.name}-W4A16{'-head-twice' if untied_head else ''}"
+    return write_sparse(folder / name, plan, {**config, "quantization_config": W4A16_CONFIG})

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from exaone_nb.anatomy.arrangements import ARRANGEMENTS, Arrangement
+from exaone_nb.show.figures import INK, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NORM, BLOCK, STREAM = "#f2b134", "#c9dcf0", "#333333"
+NORM, BLOCK, STREAM = ORANGE, "#C9DCF0", INK
 STEP_HEIGHT, BOX = 1.0, (1.9, 0.62)
 
 

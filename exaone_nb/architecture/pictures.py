@@ -1,9 +1,12 @@
-"""The figures of chapters 03 and 04. Lines differ in style and marker, areas in hatch, so that print shows them too."""
+"""The figures of the layer: curves over depth and context, masks, ribbons of layers. Each returns a matplotlib figure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from exaone_nb.messages import say
+from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, SKY, Style, clean, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,9 +15,7 @@ if TYPE_CHECKING:
     from exaone_nb.architecture.outliers import Input
     from exaone_nb.architecture.race import Run
 
-# Okabe-Ito colours: told apart with any colour vision.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00")
-MARKERS, STYLES = ("o", "s", "^", "D", "v", "x"), ("-", "--", "-.", ":", "-", "--")
+LOCAL, GLOBAL = Style(SKY, hatch="///"), Style(BLUE)
 
 
 def curves(
@@ -31,16 +32,13 @@ def curves(
 
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for index, (name, (across, up)) in enumerate(lines.items()):
-        style = index % len(COLOURS)
-        axes.plot(
-            across, up, STYLES[style], color=COLOURS[style], marker=MARKERS[style], ms=4, lw=1.5, label=name
-        )
+        axes.plot(across, up, **style(index).curve(), ms=4, label=name)
     for index, (name, level) in enumerate((levels or {}).items()):
-        axes.axhline(level, color="0.35", linestyle=STYLES[index + 1], lw=1.2, label=name)
+        axes.axhline(level, color=INK, linestyle=style(index + 1).line, lw=1.2, label=name)
     axes.set(xlabel=x, ylabel=y, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
     if not log_x:
         axes.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
+    clean(axes)
     axes.legend(fontsize=8, frameon=False)
     return figure
 
@@ -57,11 +55,14 @@ def race_curves(runs: Sequence[Run]) -> Figure:
         for index, name in enumerate(names):
             losses = np.array([r.losses for r in runs if r.arrangement == name and r.learning_rate == rate])
             steps = np.arange(1, losses.shape[1] + 1)
-            axes.plot(steps, losses.mean(0), STYLES[index], color=COLOURS[index], lw=1.5, label=name)
-            axes.fill_between(steps, losses.min(0), losses.max(0), color=COLOURS[index], alpha=0.15, lw=0)
-        axes.set(title=f"learning rate {rate:g}", xlabel="step")
-        axes.grid(alpha=0.3)
-    panels[0][0].set_ylabel("loss, nats per token")
+            look = {**style(index).curve(), "marker": ""}
+            axes.plot(steps, losses.mean(0), **look, label=name)
+            axes.fill_between(
+                steps, losses.min(0), losses.max(0), color=look["color"], alpha=BAND_ALPHA, lw=0
+            )
+        axes.set(title=say("learning rate {rate:g}", rate=rate), xlabel=say("step"))
+        clean(axes)
+    panels[0][0].set_ylabel(say("loss, nats per token"))
     panels[0][0].legend(fontsize=8, frameon=False)
     return figure
 
@@ -78,9 +79,10 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
             if item.module == module:
                 shade = plt.cm.viridis(0.9 * item.layer / max(1, layers - 1))
                 axes.plot(item.channel_max.sort(descending=True).values.numpy(), color=shade, lw=1.2)
-        axes.set(title=f"into {module.rpartition('.')[2]}", xlabel="channel, sorted", yscale="log")
-        axes.grid(alpha=0.3)
-    panels[0][0].set_ylabel("largest |value|")
+        title = say("into {module}", module=module.rpartition(".")[2])
+        axes.set(title=title, xlabel=say("channel, sorted"), yscale="log")
+        clean(axes)
+    panels[0][0].set_ylabel(say("largest |value|"))
     figure.tight_layout()
     return figure
 
@@ -93,8 +95,8 @@ def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
     for axis, (name, mask) in zip(axes[0], panels.items(), strict=True):
         axis.pcolormesh(mask.int().numpy(), cmap="Blues", vmin=0, vmax=1.4, edgecolors="#bbbbbb", lw=0.4)
         axis.invert_yaxis()
-        axis.set(title=name, xlabel="key", aspect="equal")
-    axes[0][0].set_ylabel("query")
+        axis.set(title=name, xlabel=say("key"), aspect="equal")
+    axes[0][0].set_ylabel(say("query"))
     figure.tight_layout()
     return figure
 
@@ -113,20 +115,12 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
         kept = {}
         for index, layer in enumerate(cached_layers(config)):
             local = layer.kind != "full"
-            kind = f"local, window {layer.window:,}" if local else "global"
+            kind = say("local, window {window:,}", window=layer.window) if local else say("global")
             kept[kind] = dtype_bytes * layer.values_per_token() * layer.tokens_kept(context) / 2**20
-            axes.add_patch(
-                Rectangle(
-                    (index, y),
-                    0.86,
-                    0.86,
-                    facecolor="#dbe9f6" if local else "#0072b2",
-                    hatch="///" if local else None,
-                    edgecolor="#333333",
-                    lw=0.5,
-                )
-            )
-        sizes = "; ".join(f"{kind}: {mib:,.4g} MiB per layer" for kind, mib in sorted(kept.items()))
+            axes.add_patch(Rectangle((index, y), 0.86, 0.86, **(LOCAL if local else GLOBAL).area()))
+        sizes = "; ".join(
+            say("{kind}: {mib:,.4g} MiB per layer", kind=kind, mib=mib) for kind, mib in sorted(kept.items())
+        )
         axes.text(0, y + 1.1, f"{name}   {sizes}", fontsize=8, va="bottom")
     axes.set_xlim(-0.5, longest + 0.5)
     axes.set_ylim(-2.6 * (len(configs) - 1) - 0.4, 2.2)
@@ -143,9 +137,10 @@ def influence_bars(panels: Mapping[str, Tensor]) -> Figure:
     )
     for axis, (name, values) in zip(axes[:, 0], panels.items(), strict=True):
         seen = values > 0
-        axis.bar(range(len(values)), values.where(seen, values.new_tensor(float("nan"))), color=COLOURS[0])
-        axis.set(yscale="log", ylabel="|gradient|")
+        axis.bar(range(len(values)), values.where(seen, values.new_tensor(float("nan"))), color=BLUE)
+        axis.set(yscale="log", ylabel=say("|gradient|"))
+        clean(axis, grid="")
         axis.set_title(name, fontsize=9, loc="left")
-    axes[-1, 0].set_xlabel("input position; the output is at the right end")
+    axes[-1, 0].set_xlabel(say("input position; the output is at the right end"))
     figure.tight_layout()
     return figure

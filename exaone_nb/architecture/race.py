@@ -123,9 +123,7 @@ def race(
         ("Seeds", seeds),
     ):
         require_some(name, values)
-    threads = set_torch_threads(
-        1
-    )  # matrices this small gain nothing from more, and lose much on a busy machine
+    threads = set_torch_threads(1)  # matrices this small gain nothing from more, and lose much on a busy machine
     try:
         return _race(arrangements, shape, learning_rates, seeds, steps, tell)
     finally:

@@ -7,6 +7,7 @@ L * (window - 1) tokens, one window after another; a single global layer sees ev
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ def influence(model: Decoder, ids: Tensor, after_layers: int | None = None) -> T
     """
     count = model.shape.num_hidden_layers
     layers = count if after_layers is None else whole("after_layers", after_layers)
-    model = model.double()  # far influence is small: float32 would round it away
+    # Far influence is small: float32 would round it away. `double` changes the model itself, so a copy is taken.
+    model = deepcopy(model).double()
     streams = model(ids).streams
     mix = torch.randn(model.shape.hidden_size, generator=torch.Generator().manual_seed(0)).double()
     target = (streams[min(layers, count)][:, -1] @ mix).sum()

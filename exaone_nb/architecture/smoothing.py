@@ -50,7 +50,7 @@ PAIRS: tuple[Pair, ...] = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Proof:
     """`change` is |new logits - old| / |old| over all positions; `same_top` the share of equal top tokens.
 
     `valid` is None when the model has no such module: then `reason` says which.
@@ -76,7 +76,7 @@ def prove(
     *,
     seed: int = 0,
     logits: Callable[[nn.Module, Tensor], Tensor] = logits_of,
-) -> Verdict:
+) -> Proof:
     """Scale `pair` in every layer of a copy of `model` by seeded factors between 1/2 and 2, and compare the logits.
 
     `model` needs its layers at `.layers` or `.model.layers`. Run it in float32: in bfloat16 rounding alone changes
@@ -87,7 +87,7 @@ def prove(
     generator = torch.Generator().manual_seed(seed)
     missing = [name for name in (pair.source, *pair.targets) if not _has(layers[0], name)]
     if missing:
-        return Verdict(pair, None, float("nan"), float("nan"), f"the layer has no {', '.join(missing)}")
+        return Proof(pair, None, float("nan"), float("nan"), f"the layer has no {', '.join(missing)}")
     with torch.no_grad():
         for index, layer in enumerate(layers):
             readers = layer
@@ -106,13 +106,11 @@ def prove(
     before, after = logits(model, ids), logits(scaled, ids)
     change = ((after - before).norm() / before.norm()).item()
     same = (after.argmax(-1) == before.argmax(-1)).float().mean().item()
-    return Verdict(pair, change < UNCHANGED, change, same)
+    return Proof(pair, change < UNCHANGED, change, same)
 
 
-def prove_all(
-    model: nn.Module, ids: Tensor, pairs: Sequence[Pair] = PAIRS, *, seed: int = 0
-) -> list[Verdict]:
-    """A Verdict for every pair, in order."""
+def prove_all(model: nn.Module, ids: Tensor, pairs: Sequence[Pair] = PAIRS, *, seed: int = 0) -> list[Proof]:
+    """A Proof for every pair, in order."""
     return [prove(model, ids, pair, seed=seed) for pair in pairs]
 
 
@@ -143,7 +141,7 @@ def _has(layer: nn.Module, name: str) -> bool:
     return True
 
 
-def prove_free_columns(model: nn.Module, ids: Tensor, *, seed: int = 0) -> Verdict:
+def prove_free_columns(model: nn.Module, ids: Tensor, *, seed: int = 0) -> Proof:
     """v_proj → o_proj with one free factor per o_proj column, as if there were no GQA.
 
     Query heads of a group read the same values, so one value channel would need several factors at once. It gets
@@ -163,4 +161,4 @@ def prove_free_columns(model: nn.Module, ids: Tensor, *, seed: int = 0) -> Verdi
     change = ((after - before).norm() / before.norm()).item()
     same = (after.argmax(-1) == before.argmax(-1)).float().mean().item()
     pair = Pair("self_attn.v_proj", ("self_attn.o_proj",))
-    return Verdict(pair, change < UNCHANGED, change, same, "one factor per query head's channel")
+    return Proof(pair, change < UNCHANGED, change, same, "one factor per query head's channel")

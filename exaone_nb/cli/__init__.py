@@ -7,12 +7,15 @@ is bad, 2 the call is wrong.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 
 import typer
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.cli.output import prepare_streams, tell
+from exaone_nb.errors import UsageError, WorkbookError
 
 # Wing -> its verbs. A verb loads its own wing only, so that `inspect` does not wait for the others.
 WINGS = {
@@ -48,17 +51,51 @@ def command_line(verb: str = "") -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Turns a WorkbookError into its message on stderr and its exit code."""
+    if arguments is None:
+        _start_again_in_utf8()
+    prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
     try:
+        _require_text(words)
         command_line(words[0] if words else "")(args=words)
     except WorkbookError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         raise SystemExit(error.exit_code) from None
     except SystemExit as stop:
         # typer turns Ctrl-C into a silent exit; the interrupt stands behind it.
         if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
-            print("Interrupted.", file=sys.stderr)
+            tell("Interrupted.")
         raise
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        tell("error: The disk that the output goes to is full. Files that were written before are whole.")
+        raise SystemExit(1) from None
+
+
+def _start_again_in_utf8() -> None:
+    """Replace this process by one in Python's UTF-8 mode where the locale cannot hold every file name.
+
+    That is so under LC_ALL=C with PYTHONUTF8=0 and under a Latin-1 locale. Arguments, paths and the kernels' own files
+    would each fail in their own way there; what this process starts inherits the mode.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _require_text(words: list[str]) -> None:
+    """Raise UsageError for an argument that is not UTF-8: no record and no report could hold it."""
+    for number, word in enumerate(words, 1):
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"Argument {number} is not UTF-8: {os.fsencode(word)!r}.",
+                expected="text in UTF-8.",
+                remedy="Set the terminal to UTF-8, or rename the file.",
+            ) from error

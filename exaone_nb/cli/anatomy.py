@@ -35,7 +35,7 @@ def inspect(
     """Every byte of a checkpoint explained from its headers. Exits with 1 when it does not fit its config."""
     from exaone_nb.anatomy.inspection import inspect_model, require_sound
 
-    bar = _Progress()
+    bar = _HeaderProgress()
     inspection = inspect_model(model, revision, None if as_json else bar)
     bar.close()
 
@@ -48,7 +48,7 @@ def inspect(
     require_sound(inspection)
 
 
-class _Progress:
+class _HeaderProgress:
     """A line on stderr while several files are read, on a terminal only."""
 
     def __init__(self) -> None:
@@ -86,34 +86,25 @@ def size(
     as_json: JsonFlag = False,
 ) -> None:
     """The exact bytes of a checkpoint per quantization scheme, before anything is quantized."""
-    from exaone_nb.anatomy.predict import predict_checkpoint
-    from exaone_nb.errors import WorkbookError
+    from exaone_nb.anatomy.predict import predict_schemes
     from exaone_nb.quantization.schemes import SCHEMES
 
     config = catalog.resolve(model).config()
-    found: dict[str, Prediction] = {}
-    refused: dict[str, str] = {}
-    for name in scheme or ["BF16", *(preset for preset in SCHEMES if preset != "UNQUANTIZED")]:
-        try:
-            found[name] = predict_checkpoint(
-                config,
-                name,
-                targets=targets or ("Linear",),
-                ignore=("lm_head",) if ignore is None else ignore,
-                kv_cache=kv_cache or None,
-                untied_head=untied_head,
-                max_shard_size=max_shard_size,
-            )
-        except WorkbookError as error:
-            if scheme or error.exit_code == 2:
-                raise
-            refused[name] = error.got
-    if not found:
-        raise WorkbookError(f"No scheme fits {model}: {next(iter(refused.values()))}")
+    found, refused = predict_schemes(
+        config,
+        scheme or ["BF16", *(preset for preset in SCHEMES if preset != "UNQUANTIZED")],
+        targets=targets or ("Linear",),
+        ignore=("lm_head",) if ignore is None else ignore,
+        kv_cache=kv_cache or None,
+        untied_head=untied_head,
+        max_shard_size=max_shard_size,
+    )
+    if refused and (scheme or not found):
+        raise next(iter(refused.values()))
     document = {
         "model": model,
         "schemes": {name: _size_document(p) for name, p in found.items()},
-        "refused": refused,
+        "refused": {name: error.got for name, error in refused.items()},
     }
 
     def human(console: Console) -> None:

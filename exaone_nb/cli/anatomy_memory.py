@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def register(app: typer.Typer) -> None:
     app.command("note")(note)
 
 
-def _kv_bytes(kv_dtype: str) -> int:
-    sizes = {"auto": 2, "bf16": 2, "fp16": 2, "fp8": 1}
+def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
+    from exaone_nb.anatomy.as_stored import cache_dtype_bytes
+
+    sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
     if kv_dtype.lower() not in sizes:
         raise UsageError(f"No cache type {kv_dtype!r}.", expected=", ".join(sizes))
     return sizes[kv_dtype.lower()]
@@ -44,11 +47,7 @@ def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
     from exaone_nb.anatomy.as_stored import predict_as_stored
     from exaone_nb.anatomy.predict import predict_checkpoint
 
-    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config)
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:,.2f} GB ({count / 2**30:,.2f} GiB)"
+    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config, loaded=True)
 
 
 def memory(
@@ -70,6 +69,7 @@ def memory(
 ) -> None:
     """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
     from exaone_nb.anatomy.memory import plan_memory
+    from exaone_nb.gpus import remark_on_name
 
     config = catalog.resolve(model).config()
     scheme, prediction = _stored(config, scheme)
@@ -81,7 +81,7 @@ def memory(
         context=context,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,
-        kv_dtype_bytes=_kv_bytes(kv_dtype),
+        kv_dtype_bytes=_kv_bytes(kv_dtype, config),
         batched_tokens=batched_tokens,
         utilization=utilization,
         prediction=prediction,
@@ -90,6 +90,7 @@ def memory(
         "model": model,
         "scheme": scheme,
         "gpu": plan.gpu.name,
+        "gpu_remark": remark_on_name(gpu, plan.gpu),
         "engine": plan.engine,
         "tensor_parallel": plan.tensor_parallel,
         "runs": plan.support.runs,
@@ -121,39 +122,13 @@ def memory(
         "largest_concurrency": plan.largest_concurrency,
         "advice": plan.advice(),
     }
-    emit(as_json, document, lambda console: _show_memory(console, plan, model, scheme))
 
+    def human(console: Console) -> None:
+        from exaone_nb.cli.anatomy_views import show_memory
 
-def _show_memory(console: Console, plan: Any, model: str, scheme: str) -> None:
-    from rich.table import Table
+        show_memory(console, plan, model, scheme, document["gpu_remark"])
 
-    shared = f", one of {plan.tensor_parallel} GPUs" if plan.tensor_parallel > 1 else ""
-    table = Table(
-        title=f"{model} in {scheme} on {plan.gpu.name}, {plan.engine}{shared}", title_justify="left"
-    )
-    table.add_column("part")
-    table.add_column("bytes", justify="right")
-    table.add_column("how it is known", overflow="fold")
-    table.add_row("memory of the card", _size(plan.gpu.memory_bytes), "as the driver reports it")
-    table.add_row("budget", _size(plan.budget), "the share the engine may use")
-    table.add_row("weights", _size(plan.weights), "exact")
-    for part in plan.overheads:
-        table.add_row(part.name, _size(part.bytes), f"estimate: {part.basis}")
-    table.add_row("left for the cache", _size(plan.left_for_cache), "")
-    requests = "1 request" if plan.concurrency == 1 else f"{plan.concurrency} requests"
-    table.add_row(f"{requests} of {plan.context:,} tokens", _size(plan.cache_needed), plan.kv.how)
-    console.print(table)
-    if not plan.support.runs:
-        console.print(f"This scheme does not run here: {plan.support.reason}.", markup=False)
-    console.print(
-        f"{'Fits' if plan.fits else 'Does not fit'}. Longest context: {plan.longest:,} tokens for {requests}, "
-        f"{plan.longest_for_one:,} for one. At {plan.context:,} tokens: {plan.largest_concurrency} at once.",
-        markup=False,
-    )
-    saved = plan.kv.if_multi_head / plan.kv.every_token_every_layer
-    console.print(f"Sharing key/value heads makes the cache {saved:g} times smaller.", markup=False)
-    for tip in plan.advice():
-        console.print(f"- {tip}", markup=False)
+    emit(as_json, document, human)
 
 
 def speed(
@@ -169,11 +144,12 @@ def speed(
     """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
     from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
     from exaone_nb.anatomy.work import work_of
+    from exaone_nb.gpus import find_gpu, remark_on_name
 
     config = catalog.resolve(model).config()
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
-    size = _kv_bytes(kv_dtype)
+    size = _kv_bytes(kv_dtype, config)
     writing = decode(config, scheme, gpu, batch=batch, context=context, kv_dtype_bytes=size, work=work)
     reading = prefill(config, scheme, gpu, batch=batch, tokens=prompt, kv_dtype_bytes=size, work=work)
     turning = compute_bound_batch(config, scheme, gpu, context=context, work=work) if writing.runs else None
@@ -181,6 +157,7 @@ def speed(
         "model": model,
         "scheme": scheme,
         "gpu": writing.gpu,
+        "gpu_remark": remark_on_name(gpu, find_gpu(gpu)),
         "runs": writing.runs,
         "reason": writing.reason,
         "kernel": writing.support.kernel,
@@ -200,43 +177,13 @@ def speed(
         "prefill": {"tokens": prompt, "seconds": reading.seconds, "bound": reading.bound},
         "kind": "upper bound by arithmetic, not measured",
     }
-    emit(as_json, document, lambda console: _show_speed(console, writing, reading, turning, model, scheme))
 
+    def human(console: Console) -> None:
+        from exaone_nb.cli.anatomy_views import show_speed
 
-def _show_speed(
-    console: Console, writing: Any, reading: Any, turning: int | None, model: str, scheme: str
-) -> None:
-    if not writing.runs:
-        console.print(f"{model} in {scheme} on {writing.gpu}: no number, {writing.reason}.", markup=False)
-        return
-    from rich.table import Table
+        show_speed(console, writing, reading, turning, model, scheme, document["gpu_remark"])
 
-    table = Table(title=f"{model} in {scheme} on {writing.gpu}, batch {writing.batch}", title_justify="left")
-    for name in ("pass", "at best", "bound by", "reads"):
-        table.add_column(name)
-    table.add_row(
-        f"prefill, {reading.tokens:,} tokens",
-        f"{reading.seconds * 1e3:,.2f} ms",
-        reading.bound,
-        _size(reading.bytes_moved),
-    )
-    table.add_row(
-        f"decode at {writing.tokens:,} tokens",
-        f"{writing.tokens_per_second:,.0f} tokens/s ({writing.seconds * 1e3:,.3f} ms a step)",
-        writing.bound,
-        f"weights {_size(writing.weight_bytes)}, cache {_size(writing.bytes_moved - writing.weight_bytes)}",
-    )
-    console.print(table)
-    when = (
-        f"from a batch of {turning:,} on"
-        if turning
-        else "at no batch: every request brings its own cache to read"
-    )
-    console.print(f"Kernel: {writing.support.kernel}, computes in {writing.support.compute}.", markup=False)
-    console.print(f"Decoding is bound by compute {when}.", markup=False)
-    if writing.support.reason:
-        console.print(writing.support.reason, markup=False)
-    console.print("Bounds by arithmetic, not measured; chapter 06 measures how much of them is reached.")
+    emit(as_json, document, human)
 
 
 def note(
@@ -245,11 +192,11 @@ def note(
     as_json: JsonFlag = False,
 ) -> None:
     """The one-page model note, in Markdown."""
-    from exaone_nb.anatomy.note import model_note
     from exaone_nb.files import write_text
+    from exaone_nb.show.note import model_note
 
     text = model_note(model)
     if out is not None:
         write_text(out, text)
     document = {"model": model, "markdown": text, "file": str(out) if out else None}
-    emit(as_json, document, lambda console: print(f"Wrote {out}" if out else text))
+    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))

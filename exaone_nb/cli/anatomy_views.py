@@ -1,95 +1,127 @@
-"""What inspect and size show to a person. Names come from strangers' files, so they are text here, never markup."""
+"""What the verbs of anatomy show to a person. Names come from strangers' files, so they are text here, never markup."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
+from exaone_nb.messages import say
+from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
+from exaone_nb.show.memory import memory_table, outlook, passes_table
+from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from exaone_nb.anatomy.inspection import Inspection
+    from exaone_nb.anatomy.memory import MemoryPlan
     from exaone_nb.anatomy.predict import Prediction
+    from exaone_nb.anatomy.roofline import Pass
+    from exaone_nb.errors import WorkbookError
+
+LONGEST_LIST = 20
+CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}
+
+
+def lines(console: Console, sentences: Iterable[str]) -> None:
+    """Print sentences, each on a line of its own."""
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False)
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
     """Totals, what does not fit, and every tensor when `tensors` is set."""
-    total, checkpoint = inspection.total, inspection.checkpoint
-    logical = "unknown" if total.logical is None else f"{total.logical:,}"
-    console.print(Text(inspection.name, style="bold"))
-    console.print(f"{total.tensors:,} tensors, {total.elements:,} stored elements, {logical} parameters")
-    if checkpoint:
-        header = sum(file.header_bytes for file in checkpoint.files)
-        lengths = 8 * len(checkpoint.files)
-        console.print(
-            f"{lengths:,} (lengths) + {header:,} (headers) + {checkpoint.data_bytes:,} (data) = "
-            f"{checkpoint.file_bytes:,} bytes in {len(checkpoint.files)} file(s)"
-        )
-        if checkpoint.requests:
-            console.print(f"{checkpoint.requests} requests, {checkpoint.wire_bytes:,} bytes fetched")
-    else:
-        console.print(f"{total.bytes:,} bytes of data")
-    for title, key in (("component", lambda row: row.component), ("dtype", lambda row: row.dtype)):
-        table = Table(title, "tensors", "bytes", "share", "parameters", box=None)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for name, part in inspection.by(key).items():
-            known = "?" if part.logical is None else f"{part.logical:,}"
-            table.add_row(
-                name, f"{part.tensors:,}", f"{part.bytes:,}", f"{part.bytes / max(total.bytes, 1):.1%}", known
-            )
-        console.print(table)
-    for line in inspection.quantization:
-        console.print(Text(f"quantization: {line}"))
+    lines(console, [inspection.name, *_sums(inspection)])
+    console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
+    console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
+    lines(console, (say("quantization: {line}", line=line) for line in inspection.quantization))
     if tensors:
-        table = Table("tensor", "dtype", "shape", "bytes", "component", box=None)
-        for row in inspection.rows:
-            table.add_row(Text(row.name), row.dtype, str(list(row.shape)), f"{row.bytes:,}", row.component)
-        console.print(table)
-    for copy in inspection.duplicates:
-        seen = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}[
-            copy.same_content
-        ]
-        console.print(
-            Text(f"stored twice: {copy.copy} repeats {copy.original}, {copy.bytes:,} bytes ({seen})")
-        )
-    for mismatch in inspection.mismatches[:20]:
-        console.print(
-            Text(
-                f"shape: {mismatch.name}\n  Left (file):    {mismatch.left}\n  Right (config): {mismatch.right}"
-            )
-        )
-    for title, names in (("missing", inspection.missing), ("left over", inspection.extra)):
-        for name in names[:20]:
-            console.print(Text(f"{title}: {name}"))
-        if len(names) > 20:
-            console.print(f"{title}: and {len(names) - 20:,} more")
-    for line in (*(checkpoint.problems[:20] if checkpoint else ()), *inspection.notes):
-        console.print(Text(f"note: {line}"))
+        console.print(drawn(tensor_table(inspection.rows)))
+    lines(console, _findings(inspection))
 
 
-def show_sizes(console: Console, model: str, found: dict[str, Prediction], refused: dict[str, str]) -> None:
-    """One row per scheme, then the schemes that this model refuses and why."""
-    first = next(iter(found.values()))
-    console.print(
-        Text(f"{model}: {first.parameters:,} parameters, head {'tied' if first.tied else 'stored apart'}")
+def _sums(inspection: Inspection) -> Iterable[str]:
+    total, read = inspection.total, inspection.checkpoint
+    known = "?" if total.logical is None else format(total.logical, ",")
+    yield say(
+        "{total.tensors:,} tensors, {total.elements:,} stored elements, {known} parameters",
+        total=total,
+        known=known,
     )
-    table = Table("scheme", "file bytes", "of BF16", "bits/parameter", "embedding + head", "files", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, prediction in found.items():
-        parts = prediction.by_component()
-        tables = parts.get("embedding", 0) + parts.get("head", 0)
-        table.add_row(
-            name,
-            f"{prediction.file_bytes:,}",
-            f"{prediction.data_bytes / prediction.unquantized_bytes:.1%}",
-            f"{prediction.bits_per_parameter:.2f}",
-            f"{tables / prediction.data_bytes:.1%}",
-            str(len(prediction.shards)),
+    if not read:
+        yield say("{total.bytes:,} bytes of data", total=total)
+        return
+    yield say(
+        "{lengths:,} (lengths) + {headers:,} (headers) + {read.data_bytes:,} (data) = {read.file_bytes:,} bytes in "
+        "{files} file(s)",
+        lengths=8 * len(read.files),
+        headers=sum(file.header_bytes for file in read.files),
+        read=read,
+        files=len(read.files),
+    )
+    if read.requests:
+        yield say("{read.requests} requests, {read.wire_bytes:,} bytes fetched", read=read)
+
+
+def _findings(inspection: Inspection) -> Iterable[str]:
+    for one in inspection.duplicates:
+        seen = CONTENT[one.same_content]
+        yield say(
+            "stored twice: {one.copy} repeats {one.original}, {one.bytes:,} bytes ({seen})",
+            one=one,
+            seen=seen,
         )
-    console.print(table)
-    for name, reason in refused.items():
-        console.print(Text(f"{name}: {reason}"))
+    for one in inspection.mismatches[:LONGEST_LIST]:
+        yield say("shape: {one.name}\n  Left (file):    {one.left}\n  Right (config): {one.right}", one=one)
+    for title, names in ((say("missing"), inspection.missing), (say("left over"), inspection.extra)):
+        yield from (say("{title}: {name}", title=title, name=name) for name in names[:LONGEST_LIST])
+        if len(names) > LONGEST_LIST:
+            yield say("{title}: and {more:,} more", title=title, more=len(names) - LONGEST_LIST)
+    problems = inspection.checkpoint.problems[:LONGEST_LIST] if inspection.checkpoint else ()
+    yield from (say("note: {line}", line=line) for line in (*problems, *inspection.notes))
+
+
+def show_sizes(
+    console: Console, model: str, found: dict[str, Prediction], refused: dict[str, WorkbookError]
+) -> None:
+    """One line per scheme; the schemes that this model refuses say why."""
+    first = next(iter(found.values()))
+    head = say("tied") if first.tied else say("stored apart")
+    caption = say("{model}: {n:,} parameters, head {head}", model=model, n=first.parameters, head=head)
+    console.print(drawn(scheme_table(found, refused, caption)))
+
+
+def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
+    """Where one GPU's memory goes, and what that means."""
+    caption = say(
+        "{model} in {scheme} on {plan.tensor_parallel} x {plan.gpu.name}, {plan.engine}; figures of one GPU",
+        model=model,
+        scheme=scheme,
+        plan=plan,
+    )
+    console.print(drawn(memory_table(plan, caption)))
+    lines(console, [*outlook(plan), *([remark] if remark else [])])
+
+
+def show_speed(
+    console: Console, writing: Pass, reading: Pass, turning: int | None, model: str, scheme: str, remark: str
+) -> None:
+    """Prefill and decode at best, or why there is no number."""
+    if not writing.runs:
+        text = say(
+            "{model} in {scheme} on {w.gpu}: no number, {w.reason}.", model=model, scheme=scheme, w=writing
+        )
+        return lines(console, [text])
+    caption = say("{model} in {scheme} on {w.gpu}, batch {w.batch}", model=model, scheme=scheme, w=writing)
+    console.print(drawn(passes_table([reading, writing], caption)))
+    support = writing.support
+    found = [
+        say("Kernel: {support.kernel}, computes in {support.compute}.", support=support),
+        say("Decoding is bound by compute from a batch of {batch:,} on.", batch=turning)
+        if turning
+        else say("Decoding is bound by compute at no batch: every request brings its own cache to read."),
+        support.reason,
+        say("Bounds by arithmetic, not measured; `exaone-nb bench` measures how much of them is reached."),
+        remark,
+    ]
+    return lines(console, filter(None, found))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
+from exaone_nb.messages import say, visible
+from exaone_nb.show.table import Column, Table
+from exaone_nb.show.terminal import drawn
 
 RecipeOption = Annotated[
     str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
@@ -42,25 +45,25 @@ def plan(
 
     Exit code 1 when the plan, or the one it is compared with, has errors.
     """
+    from exaone_nb.compress.analysis import analyse
     from exaone_nb.compress.differences import compare
     from exaone_nb.compress.plan import make_plan
-    from exaone_nb.compress.serving import verdicts
 
-    first = second = make_plan(model, recipe)
-    document = first.to_dict() | {"serving": [vars(v) for v in verdicts(first, gpu)]}
-    differences = None
+    plan = make_plan(model, recipe)
+    first = second = analyse(plan, gpu)
+    document = first.to_dict()
     if against:
-        second = make_plan(model, against)
-        differences = compare(first, second)
-        document["against"] = second.recipe.name
+        other = make_plan(model, against)
+        second, differences = analyse(other, gpu), compare(plan, other)
+        document["against"] = other.recipe.name
         document["differences"] = [vars(d) for d in differences]
         document["identical_in_effect"] = not differences
-        document["against_findings"] = [vars(finding) for finding in second.findings]
+        document["against_findings"] = second.to_dict()["findings"]
     if picture is not None:
-        _draw(first, picture)
+        _draw(plan, picture)
     if export is not None and not first.has_errors:
-        _export(first, export)
-    emit(as_json, document, lambda console: _show_plan(console, document, first.by_part()))
+        _export(plan, export)
+    emit(as_json, document, lambda console: _show_plan(console, document, plan.by_part()))
     if first.has_errors or second.has_errors:
         raise typer.Exit(1)
 
@@ -88,6 +91,9 @@ def quantize(
     ignore_memory: Annotated[
         bool, typer.Option("--ignore-memory", help="Try although memory looks too small.")
     ] = False,
+    unservable: Annotated[
+        bool, typer.Option("--unservable", help="Make it although no vLLM can load it.")
+    ] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
     ] = False,
@@ -99,10 +105,10 @@ def quantize(
     """
     from exaone_nb.compress import quantize as engine
     from exaone_nb.compress import recipe as recipes
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress.calibration import TextSource
 
     chosen = recipes.load(recipe).with_calibration(
-        samples=samples, length=length, seed=seed, sources=(Source(calibration),) if calibration else None
+        samples=samples, length=length, seed=seed, sources=(TextSource(calibration),) if calibration else None
     )
     document = engine.quantize(
         model,
@@ -111,8 +117,9 @@ def quantize(
         reuse=not force,
         sanity=sanity,
         ignore_memory=ignore_memory,
+        unservable=unservable,
         trust_remote_code=trust_remote_code,
-        say=lambda message: print(message, file=sys.stderr, flush=True),
+        progress=tell,
     )
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:
@@ -123,65 +130,66 @@ def _export(plan: Any, file: Path) -> None:
     from exaone_nb.compress.modifiers import recipe_yaml
 
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        raise UsageError(
-            f"--export is {str(file)!r}{', which exists' if file.exists() else ''}.",
-            expected="a new file whose name ends in .yaml.",
-        )
-    try:
+        got = say("--export is {file!r}, which exists.", file=str(file))
+        if not file.exists():
+            got = say("--export is {file!r}.", file=str(file))
+        raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
+    with _writable(say("recipe"), file):
         write_text(file, recipe_yaml(plan.recipe))
-    except OSError as error:
-        raise UsageError(
-            f"The recipe {file} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
 
 
 def _draw(plan: Any, picture: Path) -> None:
     if picture.suffix not in (".svg", ".png"):
-        raise UsageError(f"--picture is {picture.name!r}.", expected="a file name ending in .svg or .png.")
+        got = say("--picture is {name!r}.", name=picture.name)
+        raise UsageError(got, expected=say("a file name ending in .svg or .png."))
     import matplotlib
 
     matplotlib.use("agg")
     from exaone_nb.compress.pictures import scheme_map
 
-    figure = scheme_map(plan, f"{plan.recipe.name} on {plan.model}")
+    figure = scheme_map(plan, say("{recipe} on {model}", recipe=plan.recipe.name, model=plan.model))
+    with _writable(say("picture"), picture), staged_file(picture) as staging:
+        figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+
+
+@contextmanager
+def _writable(what: str, file: Path) -> Iterator[None]:
+    """Raise UsageError instead of OSError."""
     try:
-        with staged_file(picture) as staging:
-            figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
+        yield
     except OSError as error:
-        raise UsageError(
-            f"The picture {picture} cannot be written ({error.strerror}).",
-            expected="a file in a folder that can be written.",
-        ) from error
-
-
-def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, str]]) -> None:
-    console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
-    modules = Table("module", "layers", "scheme", title="What each module gets")
-    for row in rows:
-        modules.add_row(row["module"], row["layers"], "kept" if row["scheme"] == "-" else row["scheme"])
-    console.print(modules)
-    if document["predicted_bytes"] is not None:
-        console.print(
-            f"  predicted {document['predicted_bytes']:,} bytes, of which {document['kept_bytes']:,} stay unquantized "
-            f"(whole model unquantized: {document['unquantized_bytes']:,})",
-            markup=False,
+        got = say(
+            "The {what} {file} cannot be written ({why}).", what=what, file=str(file), why=error.strerror
         )
-    table = Table("pattern", "role", "modules", "of which parents", "with effect", title="Patterns")
-    for pattern in document["patterns"]:
-        numbers = [str(pattern[key]) for key in ("modules", "parents", "effective")]
-        table.add_row(pattern["pattern"].replace("[", r"\["), pattern["role"], *numbers)
-    console.print(table)
+        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
+
+
+def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]]) -> None:
+    console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
+    columns = [Column("module", code=True), Column("layers"), Column("scheme")]
+    rows = [part | {"scheme": say("kept") if part["scheme"] == "-" else part["scheme"]} for part in parts]
+    console.print(drawn(Table(columns, rows, say("What each module gets"))))
+    if document["predicted_bytes"] is not None:
+        text = say(
+            "  predicted {predicted:,} bytes, of which {kept:,} stay unquantized (whole model unquantized: {whole:,})",
+            predicted=document["predicted_bytes"], kept=document["kept_bytes"], whole=document["unquantized_bytes"],
+        )  # fmt: skip
+        console.print(text, markup=False)
+    columns = [
+        Column("pattern", code=True), Column("role"), Column("modules"), Column("parents", say("of which parents")),
+        Column("effective", say("with effect")),
+    ]  # fmt: skip
+    console.print(drawn(Table(columns, document["patterns"], say("Patterns"))))
     _show_findings(console, document["findings"])
     for verdict in document["serving"]:
-        source = " (reported by participants, 2026-02)" if verdict["recorded"] else ""
+        source = say(" (reported by participants, 2026-02)") if verdict["recorded"] else ""
         console.print(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}", markup=False)
     if "differences" in document:
         if document["against_findings"]:
-            console.print(f"About {document['against']}:", markup=False)
+            console.print(say("About {recipe}:", recipe=document["against"]), markup=False)
             _show_findings(console, document["against_findings"])
         if document["identical_in_effect"]:
-            console.print(f"Identical in effect to {document['against']}.", markup=False)
+            console.print(say("Identical in effect to {recipe}.", recipe=document["against"]), markup=False)
         for difference in document["differences"]:
             console.print(
                 f"  {difference['what']}: {difference['first']} | {document['against']}: {difference['second']}",
@@ -191,17 +199,17 @@ def _show_plan(console: Console, document: dict[str, Any], rows: list[dict[str, 
 
 def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
     for finding in findings:
-        remedy = f" {finding['remedy']}" if finding["remedy"] else ""
-        console.print(f"[{finding['level']}] {finding['text']}{remedy}", markup=False)
+        console.print(f"[{finding['level']}] {finding['text']} {finding['remedy']}".rstrip(), markup=False)
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
-    how = "found finished" if document["reused"] else f"made in {document['seconds']:.1f} s"
-    console.print(f"{out}: {how}, {document['actual_bytes']:,} bytes", markup=False)
-    same = "equal to" if document["actual_bytes"] == document["predicted_bytes"] else "DIFFERENT FROM"
-    console.print(f"  {same} the {document['predicted_bytes']:,} bytes predicted", markup=False)
-    console.print(f"  peak memory {document['peak_bytes'] / 1e9:.2f} GB", markup=False)
-    for mode, text in document.get("generations", {}).items():
-        console.print(f"  {mode}: {text!r}", markup=False)
+    from exaone_nb.compress import tables
+
+    made = {out.name: document}
+    shown = ("predicted_bytes", "actual_bytes", "equal", "seconds", "peak_bytes")
+    console.print(visible(str(out)), style="bold", markup=False)
+    console.print(drawn(tables.manifests(made).only(shown)))
+    if document.get("generations"):
+        console.print(drawn(tables.answers(made).only(("mode", "answer"))))
     for problem in document["problems"]:
-        console.print(f"  problem: {problem}", markup=False)
+        console.print(say("[problem] {text}", text=problem), markup=False)

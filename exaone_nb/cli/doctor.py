@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.show.terminal import drawn
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
@@ -23,22 +24,11 @@ def register(app: typer.Typer) -> None:
 
         def human(console: Console) -> None:
             for check in found.checks:
-                colour = COLOURS[check.verdict]
-                console.print(
-                    f"[{colour}]\\[{check.verdict}][/{colour}] {check.name}: {check.found}", highlight=False
-                )
+                mark = Text(f"[{check.verdict}]", style=COLOURS[check.verdict])
+                console.print(mark, Text(f"{check.name}: {check.found}"))
                 if check.remedy:
-                    console.print(f"       {check.remedy}", highlight=False)
-            table = Table(
-                title=f"Quantization schemes on this {found.device}", box=None, title_justify="left"
-            )
-            for column in ("scheme", "make", "serve", "why"):
-                table.add_column(column)
-            for row in found.schemes:
-                table.add_row(
-                    row.scheme, "yes" if row.make else "no", "yes" if row.serve else "no", row.serve_why
-                )
-            console.print(table)
+                    console.print(Text(f"       {check.remedy}"))
+            console.print(drawn(found.scheme_table()))
 
         emit(as_json, found.as_dict(), human)
         if not found.healthy:

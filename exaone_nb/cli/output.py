@@ -1,4 +1,9 @@
-"""One JSON document on stdout, or a human view; never both."""
+"""One JSON document on stdout, or a human view; never both.
+
+Everything that is printed goes through here, because much of it comes from strangers: names of tensors, settings of
+models, answers of servers. Control characters in it are written out (`\\x1b`), so that nothing steers the terminal, and
+what the terminal's encoding cannot hold is written as an escape, so that no output ends a run.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from exaone_nb.messages import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,19 +28,65 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document 
 LOG_COLUMNS = 140
 
 
+def prepare_streams() -> None:
+    """Make stdout and stderr take any text: what they cannot encode is escaped, and a closed one swallows it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the whole process)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    # It is about this terminal. Kernels and what they start write into pipes and logs, which are UTF-8.
+    os.environ.pop("PYTHONIOENCODING", None)
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Print one message, on stderr unless told otherwise."""
+    print(visible(text), file=stream or sys.stderr, flush=True)
+
+
 def console(stderr: bool = False) -> Console:
     """A rich console as wide as the terminal, or LOG_COLUMNS where there is none (COLUMNS in the environment wins)."""
-    from rich.console import Console  # a tenth of a second that --json need not wait for
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS") else LOG_COLUMNS
-    return Console(stderr=stderr, width=width)
+    return _console_class()(stderr=stderr, width=width, emoji=False)
+
+
+@cache
+def _console_class() -> type[Console]:
+    """Rich's console, which writes control characters of a text out before it measures and lays out the text."""
+    from rich.console import Console  # a tenth of a second that --json need not wait for
+    from rich.text import Text
+
+    class Screen(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(visible(text), **options)
+
+        def render(self, renderable: Any, options: Any = None) -> Any:
+            if isinstance(renderable, Text) and (shown := visible(renderable.plain)) != renderable.plain:
+                renderable = renderable.copy()
+                renderable.plain = shown
+            return super().render(renderable, options)
+
+    return Screen
 
 
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `human` draw on a rich console."""
     if as_json:
-        json.dump(document, sys.stdout, ensure_ascii=False, indent=2, allow_nan=False)
-        sys.stdout.write("\n")
+        print(_json(document))
     else:
         human(console())
+
+
+def _json(document: Any) -> str:
+    """Readable JSON; pure ASCII when it holds control characters, or what stdout cannot encode."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        pass
+    else:
+        if all(map(str.isprintable, text.split("\n"))) or visible(text) == text:
+            return text
+    return json.dumps(document, indent=2, allow_nan=False)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from exaone_nb.cli import submission
 from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
+from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.score.compare import Comparison
     from exaone_nb.score.evaluate import Score
-    from exaone_nb.score.preview import Preview
-    from exaone_nb.score.samples import ItemScores
+    from exaone_nb.score.preview import TaskPreview
 
 Run = Annotated[str, typer.Option("--out", help="Run folder; empty means runs/interactive.")]
 
@@ -99,15 +99,16 @@ def score(
     by_name = _named(models)
     run = RunFolder.at(out)
     if preview:
-        from exaone_nb.score.preview import expected_seconds
-        from exaone_nb.score.preview import preview as look
+        from exaone_nb.score.preview import expected_seconds, preview_tasks
 
-        found = look(next(iter(by_name.values())), names, settings, include)
+        found = preview_tasks(next(iter(by_name.values())), names, settings, include)
         seconds = expected_seconds(run, found)
         document = {"previews": [p.as_json() for p in found], "expected_seconds_per_model": seconds}
         emit(as_json, document, lambda console: _show_previews(console, found, seconds))
-        if not all(check.ok for p in found for check in p.checks):
-            raise WorkbookError("The prompt is not as it should be.", remedy="See the checks above.")
+        if any(p.problems for p in found):
+            raise WorkbookError(
+                say("The prompt is not as it should be."), remedy=say("See the checks above.")
+            )
         return
     errors = console(stderr=True)
     scores = run_score(
@@ -119,7 +120,7 @@ def score(
         force=force,
         report=lambda line: errors.print(Text(line, style="dim")),
     )
-    emit(as_json, {"scores": [asdict(s) for s in scores]}, lambda console: _show_scores(console, scores))
+    emit(as_json, {"scores": [s.as_json() for s in scores]}, lambda console: _show_scores(console, scores))
 
 
 def compare(
@@ -159,81 +160,19 @@ def compare(
     if plan:
         _plan(drop, differing, items, alpha, as_json)
         return
-    if not models or len(models) < 2:
-        raise UsageError("compare needs a base and a candidate.", remedy="exaone-nb compare BASE CANDIDATE")
     from exaone_nb.score.compare import compare_all
+    from exaone_nb.score.named_results import read_named
 
-    runs = _seed_runs(out, seeds, models)
-    read = {name: _over_seeds(name, runs, task, metric, filter_name) for name in models}
-    base, *others = models
-    if base in others:
-        raise UsageError(f"{base} would be compared with itself.", remedy="Name two different results.")
-    labels = _labels(models)
-    if len(runs) > 1:
-        labels = {name: f"{label} (mean of {len(runs)} seeds)" for name, label in labels.items()}
+    runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
+    (base, scored), *others = read_named(models or [], runs, task, metric, filter_name).items()
     found = compare_all(
-        read[base],
-        {labels[name]: read[name] for name in others},
-        base_name=labels[base],
-        alpha=alpha,
-        different_prompts=different_prompts,
+        scored, dict(others), base_name=base, alpha=alpha, different_prompts=different_prompts
     )
     emit(
         as_json,
         {"comparisons": [c.as_json() for c in found]},
         lambda console: _show_comparisons(console, found),
     )
-
-
-def _seed_runs(out: str, seeds: str, models: list[str]) -> list[RunFolder]:
-    """The run folders to average over: --out, then those of --seeds."""
-    runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
-    if len({run.path.resolve() for run in runs}) < len(runs):
-        raise UsageError("A run folder is named twice.", expected="one folder per seed, --out among them.")
-    for name in models if len(runs) > 1 else ():
-        if Path(name).exists():
-            raise UsageError(f"{name} is a path.", expected="recipes of the runs, when --seeds is given.")
-    return runs
-
-
-def _over_seeds(
-    name: str, runs: list[RunFolder], task: str, metric: str, filter_name: str
-) -> dict[str, ItemScores]:
-    """Item scores by task, each item's mean over the runs. Raises UsageError when a run lacks a task of the first."""
-    from exaone_nb.score.compare import averaged
-
-    first, *others = [_items(name, run, task, metric, filter_name) for run in runs]
-    for run, found in zip(runs[1:], others, strict=True):
-        missing = ", ".join(sorted(set(first) - set(found)))
-        if missing:
-            raise UsageError(
-                f"{name} has no {missing} in {run.path.name}.", remedy="Score it there, or name one --task."
-            )
-    return {task: averaged([first[task], *(found[task] for found in others)]) for task in first}
-
-
-def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:
-    """Item scores by task of a recipe of the run, a samples file, or a folder."""
-    from exaone_nb.score.compare import scored_items
-    from exaone_nb.score.samples import find_samples, read_samples
-
-    if Path(name).exists():
-        files = find_samples(name)
-    elif metric or filter_name:
-        files = find_samples(run.path / "lm_eval" / name)
-    else:
-        found = scored_items(run, name)
-        return {t: i for t, i in found.items() if t == task} if task else found
-    if task and task not in files:
-        raise UsageError(f"{name} has no task {task!r}.", expected=f"one of {', '.join(files)}.")
-    wanted = [task] if task else list(files)
-    return {name: read_samples(files[name], metric, filter_name) for name in wanted}
-
-
-def _labels(models: list[str]) -> dict[str, str]:
-    """Short names for what was typed: the last part of a path, as long as these stay different."""
-    short = {name: Path(name).name.removesuffix(".jsonl") if Path(name).exists() else name for name in models}
-    return short if len(set(short.values())) == len(short) else {name: name for name in models}
 
 
 def _named(models: list[str]) -> dict[str, str]:
@@ -253,80 +192,81 @@ def _object(text: str, option: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise UsageError(
-            f"{option} is not JSON: {error}", remedy=f"{option} '{{\"temperature\": 0}}'"
-        ) from error
+        told = say("{option} is not JSON: {reason}", option=option, reason=str(error))
+        raise UsageError(told, remedy=f"{option} '{{\"temperature\": 0}}'") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{option} is a {type(document).__name__}.", expected="a JSON object.")
+        kind = type(document).__name__
+        raise UsageError(
+            say("{option} is a {kind}.", option=option, kind=kind), expected=say("a JSON object.")
+        )
     return document
 
 
 def _plan(drop: float, differing: float, items: int, alpha: float, as_json: bool) -> None:
-    from exaone_nb.statistics import planning as planner
+    from exaone_nb.statistics import planning
 
-    needed = planner.items_needed(drop, differing, alpha=alpha)
-    smallest = planner.smallest_drop(items, differing, alpha=alpha)
+    needed = planning.items_needed(drop, differing, alpha=alpha)
+    smallest = planning.smallest_drop(items, differing, alpha=alpha)
     document = {
         "drop": drop,
         "share_differing": differing,
         "alpha": alpha,
-        "power": planner.POWER,
+        "power": planning.POWER,
         "items_needed": needed,
         "items": items,
         "smallest_drop": smallest,
     }
 
     def human(console: Console) -> None:
+        fields = {"points": 100 * drop, "differing": differing, "items": needed, "power": planning.POWER}
         console.print(
-            f"A drop of {100 * drop:g} points, when the models differ on {100 * differing:g} % of the items, "
-            f"needs {needed:,} items (power {planner.POWER:g}, level {alpha:g})."
+            say(
+                "A drop of {points:g} points, when the models differ on a share of {differing:g}, needs {items:,} items "
+                "(power {power:g}, level {level:g}).",
+                **fields,
+                level=alpha,
+            )
         )
-        seen = "no drop" if smallest is None else f"drops of {100 * smallest:.2f} points and more"
-        console.print(f"{items:,} items show {seen}.")
+        if smallest is None:
+            console.print(say("{items:,} items show no drop.", items=items))
+        else:
+            console.print(
+                say("{n:,} items show drops of {p:.2f} points and more.", n=items, p=100 * smallest)
+            )
 
     emit(as_json, document, human)
 
 
 def _show_scores(console: Console, scores: list[Score]) -> None:
-    table = Table(box=None, header_style="bold")
-    for column in ("model", "task", "metric", "score", "95 %", "n", "unparsable", "cut", "empty", "seconds"):
-        table.add_column(column, justify="left" if column in ("model", "task", "metric") else "right")
-    for s in scores:
-        o = s.outcomes
-        seconds = "before" if s.resumed else f"{s.seconds:.0f}"
-        row = [s.recipe, s.task, s.metric, f"{s.value:.4f}", f"{s.interval[0]:.4f} to {s.interval[1]:.4f}"]
-        row += [str(s.n), str(o["unparsable"]), str(o["truncated"]), str(o["empty"]), seconds]
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-    console.print("seconds: the model's, for all its tasks together")
+    from exaone_nb.score.comparison_views import score_table
+
+    console.print(drawn(score_table(scores)))
+    console.print(say("seconds: the model's, for all its tasks together"))
 
 
-def _show_previews(console: Console, previews: list[Preview], seconds: float | None) -> None:
+def _show_previews(console: Console, previews: list[TaskPreview], seconds: float | None) -> None:
     for p in previews:
         console.rule(Text(p.task))
         console.print(Text(p.prompt + p.continuation))
-        console.print(Text(f"expected: {p.target}", style="dim"))
+        console.print(Text(say("expected: {target}", target=p.target), style="dim"))
         for check in p.checks:
-            console.print(Text(f"[{'OK' if check.ok else 'FAIL'}] {check.text}"))
-        console.print(
-            f"{p.items} items, {p.requests} requests, {p.prompt_tokens:,} prompt tokens, "
-            f"at most {p.items * p.max_gen_toks:,} generated"
-        )
-    text = "not measured in this run yet" if seconds is None else f"about {seconds:.0f} s, loading apart"
-    console.print(f"time for one model: {text}")
+            console.print(Text(check.line))
+        console.print(Text(p.work))
+    if seconds is None:
+        console.print(say("time for one model: not measured in this run yet"))
+    else:
+        console.print(say("time for one model: about {seconds:.0f} s, loading apart", seconds=seconds))
 
 
 def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
+    from exaone_nb.score.comparison_views import verdict_table
+
     for c in comparisons:
         console.print(Text(c.words))
-        console.print(Text(f"  unpaired z = {c.unpaired_z:+.2f}, p = {c.unpaired_p:.3g}", style="dim"))
-        if c.recovery is not None:
-            ends = c.recovery_interval
-            interval = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
-            console.print(Text(f"  recovery {100 * c.recovery:.1f} %{interval}", style="dim"))
         if c.unmatched_base or c.unmatched_candidate:
-            console.print(
-                Text(
-                    f"  left out: {c.unmatched_base} items only in {c.base}, {c.unmatched_candidate} only in {c.candidate}"
-                )
+            counts = say(
+                "{c.unmatched_base} items only in {c.base}, {c.unmatched_candidate} only in {c.candidate}",
+                c=c,
             )
+            console.print(Text(say("  left out: {counts}", counts=counts)))
+    console.print(drawn(verdict_table(comparisons)))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
+from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.serve.bench import Bench
@@ -43,6 +45,9 @@ def bench(
         ),
     ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
+    dtype: Annotated[
+        str, typer.Option(help="auto, bfloat16, float16 or float32; auto is what the engine allows here.")
+    ] = "auto",
     kv_cache_gib: Annotated[float, typer.Option(help="KV cache on a CPU, in GiB.")] = 1.0,
     tensor_parallel_size: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
     compiled: Annotated[
@@ -68,16 +73,14 @@ def bench(
 ) -> None:
     """Measure prefill, decode, time per token as the hackathon counts it, and the length tail."""
     from exaone_nb.results import RunFolder
+    from exaone_nb.serve.bench import BenchOptions
     from exaone_nb.serve.bench import bench as measure
     from exaone_nb.serve.record import record
 
-    options = {"tensor_parallel_size": tensor_parallel_size, **_engine_options(engine or [])}
+    arguments = {"tensor_parallel_size": tensor_parallel_size, **_engine_options(engine or [])}
     if compiled is not None:
-        options["eager"] = not compiled
-    if out is not None:
-        _require_folder(RunFolder.at(out).results)
-    found = measure(
-        model,
+        arguments["eager"] = not compiled
+    options = BenchOptions(
         scheme=scheme,
         weights=weights,
         batches=batch or (1, 8),
@@ -91,8 +94,12 @@ def bench(
         layers=layers,
         threads=threads,
         kv_cache_gib=kv_cache_gib,
-        options=options,
+        dtype=dtype,
+        engine=arguments,
     )
+    if out is not None:
+        _require_folder(RunFolder.at(out).results)
+    found = measure(model, options)
     if out is not None:
         record(RunFolder.at(out), recipe or found.label, found)
     emit(as_json, found.document(), lambda console: _show(console, found))
@@ -128,50 +135,19 @@ def _require_folder(folder: Path) -> None:
 
 
 def _show(console: Console, found: Bench) -> None:
-    shape = f"{found.model}, {found.scheme}, {found.weights} weights, {found.layers} layers"
-    table = Table(title=shape, title_justify="left")
-    for name in ("batch", "first token", "per token", "tokens/s", "95 % interval", "of the roof"):
-        table.add_column(name, justify="right")
-    for row, measured in enumerate(found.decodes):
-        share, interval = found.fraction(row), measured.tokens_per_second.interval
-        table.add_row(
-            str(measured.batch),
-            f"{measured.first_token.mean * 1e3:,.1f} ms",
-            f"{measured.per_token.mean * 1e3:,.2f} ms",
-            f"{measured.tokens_per_second.mean:,.1f}",
-            f"{interval[0]:,.1f} to {interval[1]:,.1f}" if interval else "one repeat",
-            f"{share:.0%} ({found.roof_bounds[row]})" if share else "not known",
-        )
-    console.print(table)
-    if found.per_token is not None:
-        timed, tail = found.per_token, found.per_token.lengths
-        console.print(
-            f"Hackathon time per token: {timed.seconds_per_token.mean * 1e3:.3f} ms over {timed.questions} questions "
-            f"({timed.output_tokens:,} tokens, {timed.seconds_per_token.n} repeats).",
-            markup=False,
-        )
-        if timed.longest_allowed < found.parameters["max_gen_toks"]:
-            console.print(
-                f"Answers were cut off at {timed.longest_allowed:,} tokens, not at {found.parameters['max_gen_toks']:,}: "
-                f"max_model_len is {found.parameters['max_model_len']:,}.",
-                markup=False,
-            )
-        console.print(
-            f"Answers: median {tail.median:g} tokens, longest {tail.longest}, {tail.cut_off} cut off, {tail.empty} "
-            f"empty; the last 5 % took {tail.tail_seconds:.2f} of {tail.seconds:.2f} s.",
-            markup=False,
-        )
-    document = found.document()
-    if found.parameters["enforce_eager"]:
-        console.print(
-            "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default.",
-            markup=False,
-        )
-    console.print(
-        f"Kernel: {found.kernel}. Started in {found.start_seconds:.1f} s. {document['machine_in_words']}; memory "
-        f"{found.roof.bandwidth / 1e9:.1f} GB/s ({found.roof.how}).",
-        markup=False,
+    from exaone_nb.serve import tables
+
+    rows = tables.speed_rows([found])
+    title = say(
+        "{bench.scheme}, {bench.weights} weights, {bench.layers} layers, {bench.dtype} ({why})",
+        bench=found,
+        why=found.parameters["dtype_reason"],
     )
+    console.print(drawn(replace(tables.speed_table(rows), caption=title)))
+    if found.per_token is not None:
+        console.print(drawn(tables.per_token_table({found.model: found.per_token})))
+    for line in tables.bench_notes(found, rows):
+        console.print(line, markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.score.submission.findings import Report
     from exaone_nb.score.submission.pack import Packed
 
-STYLES = {"fail": "bold red", "warn": "yellow", "ok": "green"}
+STYLES = {"fail": "bold red", "warn": "yellow", "note": "cyan", "ok": "green"}
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +48,7 @@ def pack(
         "files": list(packed.files),
         "left_out": list(packed.left_out),
         "changed": list(packed.changed),
-        "warnings": [{"check": w.check, "message": w.message, "remedy": w.remedy} for w in packed.warnings],
+        "warnings": [{"check": w.code, "message": w.text, "remedy": w.remedy} for w in packed.warnings],
     }
     emit(as_json, document, lambda console: _show_packed(console, packed))
 
@@ -80,14 +81,16 @@ def _show_packed(console: Console, packed: Packed) -> None:
     for name in packed.left_out:
         console.print(Text(f"left out  {name}"))
     for finding in packed.warnings:
-        console.print(Text(f"warn      {finding.message} {finding.remedy}".rstrip(), style=STYLES["warn"]))
+        console.print(Text(f"warn      {finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"]))
 
 
 def _show_report(console: Console, report: Report) -> None:
-    for finding in report.sorted():
-        line = Text(f"[{finding.level.upper()}]".ljust(7), style=STYLES[finding.level])
-        console.print(line + Text(f"{finding.check}: {finding.message}"))
-        if finding.remedy:
-            console.print(Text(f"       {finding.remedy}", style="dim"))
-    failures = sum(finding.level == "fail" for finding in report.findings)
-    console.print(Text(f"{report.submission}: " + (f"{failures} failed" if failures else "nothing failed")))
+    rows = report.document()["findings"]
+    for row in rows:
+        line = Text(f"[{row['level'].upper()}]".ljust(7), style=STYLES[row["level"]])
+        console.print(line + Text(f"{row['check']}: {row['message']}"))
+        if row["remedy"]:
+            console.print(Text(f"       {row['remedy']}", style="dim"))
+    failures = sum(row["level"] == "fail" for row in rows)
+    end = say("{n} failed", n=failures) if failures else say("nothing failed")
+    console.print(Text(f"{report.submission}: {end}"))

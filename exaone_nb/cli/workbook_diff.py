@@ -10,6 +10,9 @@ from rich.console import Console
 
 from exaone_nb.cli.output import JsonFlag, emit
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
+from exaone_nb.show.table import Column, Table
+from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.workbook.diff import RunDiff
@@ -38,6 +41,12 @@ def diff(
         RUNS / name if "/" not in name and ((RUNS / name).is_dir() or not Path(name).exists()) else Path(name)
         for name in (before, after)
     ]
+    for name, folder in zip((before, after), folders, strict=True):
+        if not folder.exists():
+            raise UsageError(
+                say("There is no run {name}.", name=name),
+                expected=say("a name under runs/, or a folder that `exaone-nb run --out NAME` made."),
+            )
     found = compare_runs(*folders)
     if html is not None:
         try:
@@ -50,18 +59,20 @@ def diff(
 
 
 def _print(console: Console, found: RunDiff) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    console.print(
-        f"{found.before} -> {found.after}: {len(found.changes)} differences, {found.equal_results} results equal"
+    summary = say(
+        "{before} -> {after}: {n} differences, {equal} results equal",
+        before=found.before,
+        after=found.after,
+        n=len(found.changes),
+        equal=found.equal_results,
     )
-    if not found.changes:
-        return
-    table = Table()
-    for head in ("section", "what", found.before, found.after, "note"):
-        table.add_column(head, overflow="fold")
-    for c in found.changes:
-        shown = ["absent" if item is None else escape(str(item)) for item in (c.before, c.after)]
-        table.add_row(c.section, escape(c.name), *shown, escape(c.note))
-    console.print(table)
+    console.print(summary, markup=False)
+    if found.changes:
+        heads = [
+            Column("section"),
+            Column("name", say("what"), code=True),
+            Column("before", found.before, missing=say("absent")),
+            Column("after", found.after, missing=say("absent")),
+            Column("note"),
+        ]
+        console.print(drawn(Table(heads, [vars(change) for change in found.changes])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,20 +11,22 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.workbook.chapters import Chapter
     from exaone_nb.workbook.runner import Event, RunReport
 
-_MARKS = {
-    "ok": "[green]done[/]",
-    "cached": "[green]kept[/]",
-    "failed": "[red]FAILED[/]",
-    "skipped": "[yellow]skipped[/]",
-    "interrupted": "[yellow]stopped[/]",
+_STATES = {
+    "ok": say("done"),
+    "cached": say("kept"),
+    "failed": say("FAILED"),
+    "skipped": say("skipped"),
+    "interrupted": say("stopped"),
 }
+_COLOURS = {"ok": "green", "cached": "green", "failed": "red"}
 
 
 class _PairsOfWords(TyperCommand):
@@ -105,8 +107,10 @@ def run(
         chosen = select(discover(folder), chapters or [])
         emit(as_json, _schema(chosen), lambda console: _print_schema(console, chosen))
         return
-    given = read_parameters(parameter or [], parameters_file)
     from exaone_nb.workbook import runner
+    from exaone_nb.workbook.values import read_given
+
+    given = read_given(parameter or [], parameters_file)
 
     progress = _Progress(as_json)
     try:
@@ -125,35 +129,12 @@ def run(
         )
     except KeyboardInterrupt as stop:
         progress.close()
-        print("Stopped. What finished is kept; the same command continues.", file=sys.stderr)
+        tell("Stopped. What finished is kept; the same command continues.")
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         progress.close()
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
     raise typer.Exit(report.exit_code)
-
-
-def read_parameters(pairs: list[str], file: Path | None) -> dict[str, Any]:
-    """Values from a YAML file, then from `NAME=VALUE` words, which win. Raises UsageError."""
-    given: dict[str, Any] = {}
-    if file is not None:
-        import yaml
-
-        try:
-            document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(
-                f"{file} cannot be read as YAML: {error}", expected="NAME: value, one per line."
-            ) from error
-        if not isinstance(document, dict):
-            raise UsageError(f"{file} does not hold names and values.", expected="NAME: value, one per line.")
-        given |= {str(name): value for name, value in document.items()}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign or not name:
-            raise UsageError(f"-p {pair} names no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
-        given[name] = value
-    return given
 
 
 class _Progress:
@@ -182,7 +163,8 @@ class _Progress:
         else:
             self._running.pop(name, None)
             text = f": {escape(event.text)}" if event.text else ""
-            self._console.print(f"{name}: {_MARKS[event.kind]}{text}", highlight=False)
+            mark = f"[{_COLOURS.get(event.kind, 'yellow')}]{_STATES[event.kind]}[/]"
+            self._console.print(f"{name}: {mark}{text}", highlight=False)
         if self._status is not None:
             self._status.update("  ".join(self._running.values()) or "…")
 
@@ -202,65 +184,70 @@ def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
             "minutes": c.minutes,
             "memory_gb": c.memory_gb,
             "heavy": c.heavy,
-            "parameters": [
-                {
-                    "name": p.name,
-                    "type": p.type,
-                    "default": p.default,
-                    "choices": list(p.choices),
-                    "low": p.low,
-                    "high": p.high,
-                    "help": p.help,
-                }
-                for p in c.parameters
-            ],
+            "parameters": [asdict(parameter) for parameter in c.parameters],
         }
         for c in chapters
     ]
 
 
 def _print_schema(console: Console, chapters: list[Chapter]) -> None:
-    from rich.table import Table
-
+    from exaone_nb.show.table import Column, Table
+    from exaone_nb.show.terminal import drawn
     from exaone_nb.workbook.parameters import RUN_DIR
 
+    columns = [
+        Column("name", say("parameter"), code=True),
+        Column("type", say("type"), code=True),
+        Column("default", say("default"), code=True),
+        Column("help", say("meaning")),
+    ]
     for chapter in chapters:
-        table = Table(title=f"{chapter.slug}: {chapter.question or chapter.title}", title_justify="left")
-        for head in ("parameter", "type", "default", "meaning"):
-            table.add_column(head)
-        for p in chapter.parameters:
-            allowed = f" ({p.values})" if p.values else ""
-            if p.name != RUN_DIR:  # set by --out
-                table.add_row(*map(escape, (p.name, p.type, repr(p.default), p.help + allowed)))
-        console.print(table)
+        rows = [
+            {
+                "name": p.name,
+                "type": p.type,
+                "default": repr(p.default),
+                "help": say("{help} ({values})", help=p.help, values=p.values) if p.values else p.help,
+            }
+            for p in chapter.parameters
+            if p.name != RUN_DIR  # set by --out
+        ]
+        caption = say(
+            "{chapter}: {question}", chapter=chapter.slug, question=chapter.question or chapter.title
+        )
+        console.print(drawn(Table(columns, rows, caption)))
 
 
 def _print_summary(console: Console, report: RunReport) -> None:
-    from rich.table import Table
+    from exaone_nb.show.table import Column, Table
+    from exaone_nb.show.terminal import drawn
+    from exaone_nb.workbook.report.look import duration
 
-    from exaone_nb.workbook.report.look import duration, gigabytes
-
-    table = Table()
-    table.add_column("chapter")
-    table.add_column("status")
-    table.add_column("time", justify="right")
-    table.add_column("peak memory", justify="right")
-    for o in report.outcomes:
-        table.add_row(
-            f"{o.number} {escape(o.title)}",
-            _MARKS[o.status],
-            duration(o.seconds) if o.seconds else "",
-            gigabytes(o.peak_bytes),
-        )
-    console.print(table)
-    for o in report.outcomes:
-        if o.failure:
-            where = f", code cell {o.failure.cell}" if o.failure.cell else ""
+    columns = [
+        Column("chapter", say("chapter")),
+        Column("status", say("status")),
+        Column("seconds", say("seconds"), ",.1f"),
+        Column("peak_bytes", say("peak memory (GB)"), ",.2f", scale=1e-9),
+    ]
+    rows = [
+        {
+            "chapter": f"{made.number} {made.title}",
+            "status": _STATES[made.state],
+            "seconds": made.seconds or None,
+            "peak_bytes": made.peak_bytes or None,
+        }
+        for made in report.outcomes
+    ]
+    console.print(drawn(Table(columns, rows)))
+    for made in report.outcomes:
+        if failure := made.failure:
+            where = say(", code cell {number}", number=failure.cell) if failure.cell else ""
             # A refusal of our own is its own reason: it need not be said twice.
-            error = "" if o.failure.kind == "refused" else f": {o.failure.error[:600]}"
-            console.print(f"[red]{o.number} failed[/] ({o.failure.kind}{where}){escape(error)}")
-            console.print(f"  Why: {escape(o.failure.why)}\n  What to do: {escape(o.failure.remedy)}")
-        elif o.status == "skipped":
-            console.print(f"[yellow]{o.number} skipped[/]: {escape(o.why)}")
+            error = "" if failure.kind == "refused" else say(": {error}", error=failure.error[:600])
+            console.print(f"[red]{made.number} failed[/] ({failure.kind}{where}){escape(error)}")
+            console.print(f"  Why: {escape(failure.why)}\n  What to do: {escape(failure.remedy)}")
+        elif made.state == "skipped":
+            console.print(f"[yellow]{made.number} skipped[/]: {escape(made.why)}")
     pages = " ".join(map(str, report.pages))
-    console.print(f"{duration(report.seconds)} in all. Report: {pages}", soft_wrap=True, highlight=False)
+    seconds = duration(report.record.seconds)
+    console.print(f"{seconds} in all. Report: {pages}", soft_wrap=True, highlight=False)

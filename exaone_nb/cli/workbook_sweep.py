@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from exaone_nb.workbook.sweep.grid import Grid
     from exaone_nb.workbook.sweep.run import SweepReport
     from exaone_nb.workbook.sweep.task import TaskResult
 
 
-class Engine(StrEnum):
+class RunsOn(StrEnum):
     """Where the runs are executed."""
 
     local = "local"
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def sweep(
     grid_file: Annotated[Path, typer.Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
-    on: Annotated[Engine, typer.Option("--on", help="Processes here, or a Ray cluster.")] = Engine.local,
+    on: Annotated[RunsOn, typer.Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Runs at once on this machine. Default: 1.")
     ] = None,
@@ -84,7 +84,7 @@ def sweep(
             errors.print(f"[{done}/{total}] {result.name}: {result.status}{time}{why}", markup=False)
 
     try:
-        with _heard_sigterm():
+        with _sigterm_as_interrupt():
             report = run_sweep(
                 grid,
                 on.value,
@@ -95,30 +95,30 @@ def sweep(
                 progress=show,
             )
     except KeyboardInterrupt as stop:
-        print("Stopped. Finished runs are kept; the same command continues.", file=sys.stderr)
+        tell("Stopped. Finished runs are kept; the same command continues.")
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
     raise typer.Exit(report.exit_code)
 
 
-def _require_fitting(on: Engine, jobs: int | None, address: str, store: str) -> None:
-    """Raise UsageError for options that this engine would not hear."""
+def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> None:
+    """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
         raise UsageError(
             f"--jobs {jobs}", expected="how many runs at once, 1 or more.", remedy="Leave it out for one."
         )
-    unheard = {"--jobs": jobs is not None} if on is Engine.ray else {"--address": address, "--store": store}
-    if option := next((name for name, given in unheard.items() if given), ""):
+    ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
+    if option := next((name for name, given in ignored.items() if given), ""):
+        instead = "; cpus_per_run in the grid decides." if on is RunsOn.ray else ", or add --on ray."
         raise UsageError(
-            f"{option} says nothing with --on {on.value}.",
+            f"{option} has no effect with --on {on.value}.",
             expected="--jobs with --on local; --address and --store with --on ray.",
-            remedy=f"Leave {option} out"
-            + ("; cpus_per_run in the grid decides." if on is Engine.ray else ", or add --on ray."),
+            remedy=f"Leave {option} out{instead}",
         )
 
 
 @contextlib.contextmanager
-def _heard_sigterm() -> Iterator[None]:
+def _sigterm_as_interrupt() -> Iterator[None]:
     """SIGTERM ends the runs in order, as Ctrl-C does; by itself it would leave them to be killed."""
 
     def stop(*_: object) -> None:
@@ -150,51 +150,45 @@ def _plan(grid: Grid, reasons: Mapping[str, str]) -> dict[str, object]:
 
 
 def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> None:
+    from exaone_nb.show.table import Column, Table
+    from exaone_nb.show.terminal import drawn
     from exaone_nb.workbook.sweep.task import NOT_YET
 
+    def state(why: str) -> str:
+        if why in ("", NOT_YET):
+            return why or say("kept")
+        return say("again: {why}", why=why)
+
     # Not as the table's title: that would be broken to the width of the table.
-    chapters = "chapter" if len(grid.chapters) == 1 else "chapters"
-    console.print(
-        f"Sweep {grid.name}: {chapters} {', '.join(grid.chapters)}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
-    table = Table(box=None)
-    told = any(why != NOT_YET for why in reasons.values())
-    for name in ("run", *grid.axes, *(["state"] if told else [])):
-        table.add_column(name, overflow="fold")
-    for run in grid.runs:
-        why = reasons[run.name]
-        state = [("kept" if not why else why if why == NOT_YET else f"again: {why}")] if told else []
-        cells = (", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in run.varied.values())
-        table.add_row(*map(escape, (run.name, *cells, *state)))
-    console.print(table)
+    numbers = ", ".join(grid.chapters)
+    title = say("Sweep {name}, chapters: {numbers}", name=grid.name, numbers=numbers)
+    console.print(title, soft_wrap=True, markup=False, highlight=False)
+    columns = [Column("run", say("run")), *map(Column, grid.axes)]
+    if any(why != NOT_YET for why in reasons.values()):
+        columns.append(Column("state", say("state")))
+    rows = [{"run": run.name, **run.varied, "state": state(reasons[run.name])} for run in grid.runs]
+    console.print(drawn(Table(columns, rows)))
     console.print(_estimate(grid, reasons), markup=False, highlight=False)
 
 
 def _estimate(grid: Grid, reasons: Mapping[str, str]) -> str:
+    """How many runs there are, and how long those take that are not kept."""
     todo = sum(map(bool, reasons.values()))
-    kept = len(reasons) - todo
-    count = _counted(len(reasons), "run")
+    counts = say(
+        "Runs: {runs}, kept: {kept}, to do: {todo}", runs=len(reasons), kept=len(reasons) - todo, todo=todo
+    )
     if not todo:
-        return f"{count}, finished before; nothing is left to do."
-    minutes = grid.minutes * todo
-    long = "less than a minute" if minutes < 0.75 else f"about {_counted(round(minutes) or 1, 'minute')}"
-    rest = f"{count}, {kept} of them kept; the other {todo}" if kept else count
-    return (
-        f"{rest}, {long}{' one after the other' if todo > 1 else ''} (the chapters' recorded minutes with default "
-        f"parameters on nano; other models take longer). Threads per run (cpus_per_run): {grid.threads}."
+        return counts
+    return say(
+        "{counts}, in about {minutes:,.1f} minutes one after the other (the chapters' recorded minutes with default "
+        "parameters on nano; other models take longer). Threads per run (cpus_per_run): {threads}.",
+        counts=counts,
+        minutes=grid.minutes * todo,
+        threads=grid.threads,
     )
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _print_summary(console: Console, report: SweepReport) -> None:
-    counts: dict[str, int] = {}
-    for result in report.results:
-        counts[result.status] = counts.get(result.status, 0) + 1
+    counts = Counter(result.status for result in report.results)
     console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
     console.print(f"Leaderboard: {report.page}", soft_wrap=True, markup=False)

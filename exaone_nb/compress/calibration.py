@@ -1,6 +1,6 @@
 """Calibration: the text that GPTQ, AWQ and static activation scales see.
 
-Which text, how much of it, and whether it wears the chat template is part of a recipe, because it changes the
+Which text, how much of it, and whether it is put into the chat template are part of a recipe, because they change the
 result. Sources are JSONL files (one {"messages": [...]} or {"text": ...} per line) or data sets of the hub by name.
 """
 
@@ -10,13 +10,18 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb import schema
+from exaone_nb.errors import WorkbookError
+from exaone_nb.hub import explain_hub_error
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.quantization.arguments import check_keys, is_number
+from exaone_nb.schema import Count, Positive, Whole, is_name, kind, list_of
+from exaone_nb.written import decode
 
 DEFAULT_SOURCE = "nano_calibration"
 # What a row may call its conversation; MANTA-1M says "conversations".
@@ -27,12 +32,17 @@ FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """One place text comes from. `name` is a JSONL file, a file of data/calibration/, or a hub id ORG/NAME."""
 
-    name: str = DEFAULT_SOURCE
-    share: float = 1.0
+    name: kind(str, is_name, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
+    share: Positive = 1.0
     field: str = ""
+
+    @classmethod
+    def parse(cls, document: Any) -> TextSource:
+        """From a recipe's source, which may be the name alone, for `schema.read`."""
+        return schema.nested({"name": document} if isinstance(document, str) else document, cls)
 
     @property
     def path(self) -> Path | None:
@@ -49,41 +59,29 @@ class Source:
         return None if hub else typed
 
 
+Given = kind(TextSource, lambda value: True, "", TextSource.parse)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How much text, from where. `length` is tokens per sample; longer samples are cut."""
 
-    sources: tuple[Source, ...] = (Source(),)
-    samples: int = 128
-    length: int = 256
-    seed: int = 0
+    sources: list_of(Given, "a list of names or {name, share, field}.") = (TextSource(),)
+    samples: Count = 128
+    length: Count = 256
+    seed: Whole = 0
     template: bool = True
     generation_prompt: bool = False
 
     @classmethod
-    def parse(cls, document: dict[str, Any], recipe: str = "") -> Calibration:
-        """From a recipe's `calibration` mapping. Raises UsageError, naming the key."""
-        what = f"Recipe {recipe}: calibration"
-        allowed = ("source", "sources", "samples", "length", "seed", "template", "generation_prompt")
-        check_keys(document, allowed, what)
-        if {"source", "sources"} <= set(document):
-            raise UsageError(f"{what} has both source and sources.", expected="one of them.")
-        sources = document.get("sources", [document.get("source", DEFAULT_SOURCE)])
-        if not isinstance(sources, list) or not sources:
-            raise UsageError(
-                f"{what}: sources is {sources!r}.", expected="a list of names or {name, share, field}."
-            )
-        made = tuple(_source(source, what) for source in sources)
-        rest = {key: value for key, value in document.items() if key not in ("source", "sources")}
-        for key, value in rest.items():
-            number = isinstance(value, int) and is_number(value)
-            if key in ("template", "generation_prompt") and not isinstance(value, bool):
-                raise UsageError(f"{what}: {key} is {value!r}.", expected="true or false, without quotes.")
-            if key in ("samples", "length") and not (number and value > 0):
-                raise UsageError(f"{what}: {key} is {value!r}.", expected="a whole number above 0.")
-            if key == "seed" and not number:
-                raise UsageError(f"{what}: seed is {value!r}.", expected="a whole number.")
-        return cls(sources=made, **rest)
+    def parse(cls, document: Any) -> Calibration:
+        """From a recipe's `calibration` mapping, for `schema.read`. One source may be written as `source`."""
+        if not isinstance(document, dict) or "source" not in document:
+            return schema.nested(document, cls)
+        if "sources" in document:
+            raise schema.Mistake("has both source and sources.", expected="one of them.")
+        rest = {key: value for key, value in document.items() if key != "source"}
+        return schema.nested(rest | {"sources": [document["source"]]}, cls)
 
     def counts(self) -> list[int]:
         """Samples per source: shares by largest remainder, summing to `samples`."""
@@ -114,24 +112,6 @@ class Calibration:
         return digest.hexdigest()
 
 
-def _source(document: Any, what: str) -> Source:
-    if isinstance(document, str):
-        document = {"name": document}
-    what = f"{what}: source"
-    check_keys(document, ("name", "share", "field"), what)
-    for key in ("name", "field"):
-        value = document.get(key, "" if key == "field" else None)
-        if not isinstance(value, str) or (key == "name" and not value):
-            raise UsageError(
-                f"{what}: {key} is {value!r}.",
-                expected="a JSONL file or a hub id ORG/NAME." if key == "name" else "a name.",
-            )
-    share = document.get("share", 1.0)
-    if not (is_number(share) and share > 0):
-        raise UsageError(f"{what}: share is {share!r}.", expected="a number above 0.")
-    return Source(**document)
-
-
 def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     """The chosen samples, as message lists or plain texts, drawn with the seed; `samples` of them.
 
@@ -147,35 +127,54 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     return chosen
 
 
-def read_source(source: Source, at_least: int = 1) -> list[list[dict[str, str]] | str]:
+def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:
     """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
-    if source.path is None:
-        return _read_hub(source, at_least)
-    found = []
+    read = _hub_rows(source, at_least) if source.path is None else _file_rows(source)
+    found = [_content(row, source, number) for number, row in read]
+    if len(found) < at_least:
+        most = f", or ask for at most {len(found)} (calibration: samples)" if found else ""
+        raise WorkbookError(
+            f"{source.name} has {len(found) or 'no'} samples, but {at_least} are asked of it.",
+            remedy=f"Name a longer file{most}.",
+        )
+    return found
+
+
+def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
+    """(line, what stands on it) of a JSONL file."""
+    text = decode(_read_bytes(source), source.name, "a JSONL file in UTF-8.")
     # Not splitlines: it also splits at characters that are allowed inside a JSON string, such as U+2028.
-    for number, line in enumerate(_text(source).split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise WorkbookError(
-                f"{source.path.name}, line {number} is not JSON: {error}",
-                expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
-                remedy="A .json file with one big list must be written line by line.",
-            ) from error
-        found.append(_content(row, source, number))
-    if not found:
-        raise WorkbookError(f"The calibration file {source.name} is empty.", remedy="Name another file.")
-    if len(found) < at_least:
-        raise WorkbookError(
-            f"{source.path.name} has {len(found)} samples, but {at_least} are asked of it.",
-            remedy=f"Ask for at most {len(found)} (calibration: samples), or give a longer file.",
-        )
-    return found
+            raise _not_jsonl(f"{source.path.name}, line {number} is not JSON: {error}") from error
+        if isinstance(row, list):
+            raise _not_jsonl(f"{source.path.name}, line {number} is a list.")
+        yield number, row
 
 
-def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | str:
+def _not_jsonl(got: str) -> WorkbookError:
+    return WorkbookError(
+        got,
+        expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
+        remedy="A .json file with one big list must be written line by line.",
+    )
+
+
+def _hub_rows(source: TextSource, at_least: int) -> Iterator[tuple[int, Any]]:
+    """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
+    from datasets import load_dataset
+
+    try:
+        return enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
+    except Exception as error:  # many kinds: a full disk, no network, a licence, an unknown name
+        raise explain_hub_error(error, say("The data set {name}", name=source.name)) from error
+
+
+def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] | str:
     wanted = (source.field,) if source.field else (*MESSAGE_FIELDS, "text")
     key = next((k for k in wanted if isinstance(row, dict) and k in row), None)
     value = row[key] if key else None
@@ -183,10 +182,11 @@ def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | st
         return value
     messages = isinstance(value, list) and value and all(isinstance(m, dict) for m in value)
     if messages and all({"role", "content"} <= set(m) for m in value):
-        for message in value:
-            if not isinstance(message["content"], str):
+        for content in (message["content"] for message in value):
+            if not isinstance(content, str):
+                what = "null" if content is None else f"a {type(content).__name__}"
                 raise WorkbookError(
-                    f"{source.name}, line {number}: a message's content is {_kind(message['content'])}.",
+                    f"{source.name}, line {number}: a message's content is {what}.",
                     expected='text, such as {"role": "user", "content": "…"}.',
                     remedy="Write the message's text as one string, or leave the line out.",
                 )
@@ -199,27 +199,7 @@ def _content(row: Any, source: Source, number: int) -> list[dict[str, str]] | st
     )
 
 
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
-
-
-def _read_hub(source: Source, at_least: int) -> list[Any]:
-    """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
-    from datasets import load_dataset
-
-    try:
-        data = load_dataset(source.name, split=f"train[:{10 * at_least}]")
-    except Exception as error:  # many kinds: no network, gated, unknown name
-        raise WorkbookError(
-            f"The data set {source.name} could not be fetched ({type(error).__name__}).",
-            remedy="Check the network and the name, or calibrate with a local JSONL file.",
-        ) from error
-    if len(data) < at_least:
-        raise WorkbookError(f"{source.name} has {len(data)} rows, but {at_least} are asked of it.")
-    return [_content(row, source, number) for number, row in enumerate(data, 1)]
-
-
-def _read_bytes(source: Source) -> bytes:
+def _read_bytes(source: TextSource) -> bytes:
     try:
         if source.path.exists() and not source.path.is_file():
             raise OSError(0, "it is not a file")
@@ -229,20 +209,6 @@ def _read_bytes(source: Source) -> bytes:
             f"The calibration file {source.name} cannot be read ({error.strerror}).",
             expected="a JSONL file, a file of data/calibration/ by its name, or a hub data set ORG/NAME.",
             remedy=f"Check the path; it counts from {Path.cwd()}.",
-        ) from error
-
-
-def _text(source: Source) -> str:
-    """The file's text. A byte order mark at its beginning, as Windows editors write it, is dropped."""
-    content = _read_bytes(source)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise WorkbookError(
-            f"{source.name}, line {number} is not UTF-8 (byte {content[error.start]:#04x}).",
-            expected="a JSONL file in UTF-8.",
-            remedy="Save it as UTF-8; Korean text from Windows is often CP949: iconv -f CP949 -t UTF-8 OLD > NEW.",
         ) from error
 
 

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exaone_nb.compress.calibration import Source, read_source, render
+from exaone_nb import catalog
+from exaone_nb.compress.calibration import TextSource, read_source, render
+from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
+from exaone_nb.statistics import bootstrap
+from exaone_nb.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -32,35 +34,8 @@ class Document:
     start: int
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval over `n` documents."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def load_model(folder: str | Path, *, trust_remote_code: bool = False) -> Any:
-    """The checkpoint in transformers, for evaluation, quietly."""
-    from exaone_nb.compress.engine import quiet
-
-    with quiet():
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", trust_remote_code=trust_remote_code
-        )
-        model.eval()
-        with torch.inference_mode():
-            model(torch.tensor([[0]]))  # packed weights are unpacked, with progress bars, on the first pass
-    return model
-
-
-def documents(folder: str | Path, source: Source, count: int, longest: int = 512) -> list[Document]:
-    """The first `count` texts of a JSONL file as tokens. In a conversation only the last answer is judged.
+def documents(folder: str | Path, source: TextSource, count: int, longest: int = 512) -> list[Document]:
+    """The first `count` texts of a file or a hub data set as tokens. In a conversation only the last answer is judged.
 
     Raises WorkbookError when the file cannot be used or nothing is left to judge.
     """
@@ -68,7 +43,8 @@ def documents(folder: str | Path, source: Source, count: int, longest: int = 512
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     made = []
-    for row in read_source(source, at_least=1)[:count]:
+    # A short file may be judged whole; of a data set on the hub no more is fetched than is asked for.
+    for row in read_source(source, at_least=1 if source.path else count)[:count]:
         ids, start = (
             _conversation(tokenizer, row) if not isinstance(row, str) else (tokenizer(row)["input_ids"], 1)
         )
@@ -99,53 +75,48 @@ def log_probabilities(model: Any, document: Document) -> Tensor:
     import torch
 
     with torch.inference_mode():
-        logits = model(torch.tensor([document.ids]), use_cache=False).logits[0]
+        logits = model(_ids(model, document), use_cache=False).logits[0]
     return torch.log_softmax(logits[document.start - 1 : -1].float(), dim=-1)
 
 
-def negative_log_likelihoods(model: Any, texts: Sequence[Document]) -> np.ndarray:
-    """[documents, 2]: summed negative log-likelihood in nats, and the number of judged tokens."""
-    rows = []
-    for text in texts:
-        scores = log_probabilities(model, text)
-        wanted = scores.gather(1, _targets(text))
-        rows.append((-float(wanted.sum()), len(wanted)))
-    return np.array(rows)
-
-
 def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, np.ndarray]:
-    """Both models on the same texts: `baseline` and `candidate` [documents, 2] as above, and `kl` [documents, 2].
+    """Both models on the same texts: per document the summed negative log-likelihood in nats of the judged tokens
+    and their number, `baseline` and `candidate` [documents, 2], and `kl` [documents, 2] alike.
 
     KL is D(baseline || candidate) in nats, summed over judged tokens: how far the distributions are apart, right or
     wrong answer aside.
     """
+    import torch
+
     made: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
     for text in texts:
         first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
-        targets = _targets(text)
+        targets = torch.tensor(text.ids[text.start :], device=second.device).unsqueeze(1)
         made["baseline"].append((-float(first.gather(1, targets).sum()), len(targets)))
         made["candidate"].append((-float(second.gather(1, targets).sum()), len(targets)))
         made["kl"].append((float((first.exp() * (first - second)).sum()), len(targets)))
     return {name: np.array(rows) for name, rows in made.items()}
 
 
-def _targets(text: Document) -> Tensor:
+def _ids(model: Any, document: Document) -> Tensor:
+    """The document as the model's input [1, tokens], where the model is."""
     import torch
 
-    return torch.tensor(text.ids[text.start :]).unsqueeze(1)
+    return torch.tensor([document.ids], device=model.device)
 
 
-def perplexity(rows: np.ndarray, seed: int = 0) -> Interval:
-    """exp(nats per token) with a bootstrap interval over documents; rows are [documents, 2]."""
-    return _resampled(lambda chosen: math.exp(chosen[:, 0].sum() / chosen[:, 1].sum()), rows, seed)
+def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
+    """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
+    nats = per_token(rows, seed)
+    return Estimate(math.exp(nats.value), math.exp(nats.low), math.exp(nats.high), nats.n)
 
 
-def per_token(rows: np.ndarray, seed: int = 0) -> Interval:
-    """Nats per token with a bootstrap interval over documents; rows are [documents, 2]."""
-    return _resampled(lambda chosen: float(chosen[:, 0].sum() / chosen[:, 1].sum()), rows, seed)
+def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:
+    """Nats per token with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
+    return bootstrap.bootstrap(rows.T, bootstrap.ratio_of_sums, seed=seed)
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Interval:
+def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
     """Nats per token of `second` minus `first` on the same documents, with a paired bootstrap interval.
 
     Pairing removes what both find hard or easy alike, so that smaller differences can be told from chance.
@@ -154,28 +125,17 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> I
         raise WorkbookError(
             "The two measurements are not of the same documents.", expected="equal token counts."
         )
-    return per_token(np.column_stack([second[:, 0] - first[:, 0], first[:, 1]]), seed)
-
-
-def _resampled(statistic: Any, rows: np.ndarray, seed: int) -> Interval:
-    generator = np.random.default_rng(seed)
-    picks = generator.integers(0, len(rows), size=(RESAMPLES, len(rows)))
-    values = [statistic(rows[pick]) for pick in picks]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(statistic(rows), float(low), float(high), len(rows))
+    return bootstrap.paired_difference(first[:, 0], second[:, 0], first[:, 1], seed=seed)
 
 
 def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:
     """Module name -> weight [out, in] as the checkpoint's numbers stand, for every Linear, head excluded."""
-    from exaone_nb.compress.engine import quiet
+    more = {}
+    if catalog.read_config(Path(folder) / "config.json").get("quantization_config"):
+        from transformers import CompressedTensorsConfig
 
-    with quiet():
-        from transformers import AutoModelForCausalLM, CompressedTensorsConfig
-
-        config = _quantization_of(folder)
-        more = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if config else {}
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **more)
-        return linear_weights(model)
+        more = {"quantization_config": CompressedTensorsConfig(dequantize=True)}
+    return linear_weights(open_model(folder, **more))
 
 
 def linear_weights(model: Any) -> dict[str, Tensor]:
@@ -187,12 +147,6 @@ def linear_weights(model: Any) -> dict[str, Tensor]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and name != "lm_head"
     }
-
-
-def _quantization_of(folder: str | Path) -> dict[str, Any] | None:
-    from exaone_nb import catalog
-
-    return catalog.read_config(Path(folder) / "config.json").get("quantization_config")
 
 
 def weight_errors(baseline: dict[str, Tensor], candidate: dict[str, Tensor]) -> dict[str, float]:
@@ -230,7 +184,7 @@ def layer_output_errors(baseline: Any, candidate: Any, texts: Sequence[Document]
     names = [name for name, _ in baseline.named_modules() if name.rpartition(".layers.")[2].isdigit()]
     wrong, size = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for text in texts:
-        ids = torch.tensor([text.ids])
+        ids = _ids(baseline, text)
         with (
             torch.inference_mode(),
             recording(baseline, names) as exact,
@@ -250,5 +204,5 @@ def layer_inputs(model: Any, module: str, texts: Sequence[Document]) -> Tensor:
 
     with torch.inference_mode(), recording(model, [module], inputs=True) as kept:
         for text in texts:
-            model(torch.tensor([text.ids]), use_cache=False)
+            model(_ids(model, text), use_cache=False)
     return torch.cat(kept[module])

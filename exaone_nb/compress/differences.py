@@ -12,15 +12,17 @@ from typing import Any
 from exaone_nb.compress import modifiers, smoothing
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
+from exaone_nb.findings import some
+from exaone_nb.messages import say
 from exaone_nb.quantization.arguments import MINMAX
-from exaone_nb.quantization.schemes import QuantArgs
+from exaone_nb.quantization.schemes import ACTORDER, QuantArgs
 
 # Arguments written out by hand that a scheme's sentence does not say.
 UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 
 
 @dataclass(frozen=True)
-class Difference:
+class RecipeDifference:
     """`what` differs: the value in the first recipe and in the second."""
 
     what: str
@@ -28,59 +30,61 @@ class Difference:
     second: str
 
 
-def compare(first: Plan, second: Plan) -> list[Difference]:
+def compare(first: Plan, second: Plan) -> list[RecipeDifference]:
     """All differences that change the checkpoint; an empty list means identical in effect."""
-    found = []
-    sentences = [{name: _sentence(plan, name) for name in plan.assigned} for plan in (first, second)]
-    changed = [name for name in sentences[0] if sentences[0][name] != sentences[1].get(name)]
-    for pair in dict.fromkeys(
-        (sentences[0][name], sentences[1].get(name, "no such module")) for name in changed
-    ):
-        names = [n for n in changed if (sentences[0][n], sentences[1].get(n, "no such module")) == pair]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        found.append(Difference(f"{len(names)} modules ({shown})", *pair))
-    for what, values in _read_settings(first).items():
-        other = _read_settings(second)[what]
-        if values != other:
-            found.append(Difference(what, values, other))
+    one, other = ({name: _sentence(plan, name) for name in plan.assigned} for plan in (first, second))
+    absent = say("no such module")
+    changed: dict[tuple[str, str], list[str]] = {}
+    for name, words in one.items():
+        if words != other.get(name):
+            changed.setdefault((words, other.get(name, absent)), []).append(name)
+    found = [
+        RecipeDifference(say("{n} modules ({names})", n=len(names), names=some(names, 3)), *pair)
+        for pair, names in changed.items()
+    ]
+    settings = _read_settings(second)
+    for what, words in _read_settings(first).items():
+        if words != settings[what]:
+            found.append(RecipeDifference(what, words, settings[what]))
     return found
 
 
 def _sentence(plan: Plan, module: str) -> str:
     index = plan.assigned[module]
     if index is None:
-        return "kept"
+        return say("kept")
     scheme, observer = plan.recipe.groups[index].scheme, plan.recipe.settings.get("observer")
     words = [plan.schemes[index].sentence()]
     for role, args in scheme.items() if isinstance(scheme, dict) else ():
         if role == "weights":
             observer = observer or args.get("observer")
         elif args and args.get("observer"):
-            words.append(f"{role}: observer {args['observer']}")
+            words.append(say("{role}: observer {observer}", role=role, observer=args["observer"]))
         words += [f"{role}: {key} {args[key]}" for key in UNSAID if args and args.get(key)]
     if observer and observer not in MINMAX:
-        words.append(f"ranges of the weights by {observer}")
+        words.append(say("ranges of the weights by {observer}", observer=observer))
     return "; ".join(words)
 
 
 def _read_settings(plan: Plan) -> dict[str, str]:
     """The settings that something reads, with defaults filled in, so that writing a default is no difference."""
-    recipe = plan.recipe
+    recipe, unread = plan.recipe, say("not read")
     gptq = recipe.method == "gptq"
     order = recipe.settings.get("actorder", "static")
+    cache = QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized")
     return {
-        "method": {"rtn": "round to nearest", "gptq": "GPTQ"}[recipe.method],
-        "dampening_frac": str(float(recipe.settings.get("dampening_frac", 0.01))) if gptq else "not read",
-        "actorder": str("static" if order == "weight" else order) if gptq else "not read",
+        "method": {"rtn": say("round to nearest"), "gptq": "GPTQ"}[recipe.method],
+        "dampening_frac": str(float(recipe.settings.get("dampening_frac", 0.01))) if gptq else unread,
+        "actorder": str(ACTORDER.get(order, order)) if gptq else unread,
         "transform": _transform(recipe.transform),
-        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else "unquantized",
-        "calibration": _calibration(recipe.calibration) if modifiers.needs_data(recipe) else "not read",
+        "KV cache": cache,
+        "calibration": _calibration(recipe.calibration) if modifiers.needs_data(recipe) else unread,
     }
 
 
 def _transform(transform: dict[str, Any] | None) -> str:
     if not transform:
-        return "none"
+        return say("none")
     words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
     words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
     for mapping in transform.get("mappings") or ():
@@ -91,11 +95,13 @@ def _transform(transform: dict[str, Any] | None) -> str:
 
 def _calibration(calibration: Calibration) -> str:
     sources = [
-        f"{count} from {source.name}" + (f" (field {source.field})" if source.field else "")
+        say("{count} from {name}", count=count, name=source.name)
+        + (say(" (field {field})", field=source.field) if source.field else "")
         for source, count in zip(calibration.sources, calibration.counts(), strict=True)
     ]
-    template = "with the chat template" if calibration.template else "without the chat template"
-    prompt = " and a generation prompt" if calibration.generation_prompt else ""
-    return (
-        f"{', '.join(sources)}, {calibration.length} tokens each, seed {calibration.seed}, {template}{prompt}"
-    )
+    template = say("with the chat template") if calibration.template else say("without the chat template")
+    prompt = say(" and a generation prompt") if calibration.generation_prompt else ""
+    return say(
+        "{sources}, {length} tokens each, seed {seed}, {template}{prompt}",
+        sources=", ".join(sources), length=calibration.length, seed=calibration.seed, template=template, prompt=prompt,
+    )  # fmt: skip

@@ -92,11 +92,13 @@ def round_to_nearest(weight: Tensor, bits: int = 4, group_size: int = 128) -> tu
     The largest magnitude of a group lies halfway beyond the top code (7.5 for 4 bits), so that both ends of the
     grid -8 … 7 are used. Arithmetic stays in the weight's own dtype, as in the library.
     """
+    import torch
+
     groups = grouped(weight, group_size)
     largest = (2**bits - 1) / 2
     scale = groups.abs().amax(-1, keepdim=True) / largest
     codes = (groups / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return codes.to(dtype=_int8()).reshape(weight.shape), scale.squeeze(-1)
+    return codes.to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
 
 
 def dequantize(codes: Tensor, scale: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def unpack(packed: Tensor, columns: int, bits: int = 4) -> Tensor:
         raise UsageError(f"{bits}-bit codes cross word borders.", expected="2, 4 or 8 bits.")
     import torch
 
-    shifts = torch.arange(0, 32, bits, dtype=torch.int32)
+    shifts = torch.arange(0, 32, bits, dtype=torch.int32, device=packed.device)
     codes = (packed.unsqueeze(-1) >> shifts) & (2**bits - 1)
     return (codes.reshape(packed.shape[0], -1)[:, :columns] - 2 ** (bits - 1)).to(torch.int8)
 
@@ -137,9 +139,3 @@ def stored_codes(folder: str | Path, module: str) -> tuple[Tensor, Tensor]:
     rows, columns = read_tensor(folder, f"{module}.weight_shape").tolist()
     codes = unpack(read_tensor(folder, f"{module}.weight_packed"), columns)
     return codes[:rows], read_tensor(folder, f"{module}.weight_scale")
-
-
-def _int8() -> object:
-    import torch
-
-    return torch.int8

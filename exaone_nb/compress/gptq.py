@@ -31,7 +31,7 @@ def gptq(
     ordered: bool = True,
     block_size: int = 128,
 ) -> tuple[Tensor, Tensor]:
-    """Codes int8 [out, in] and scales [out, groups] by GPTQ.
+    """Codes int8 [out, in] and scales [out, groups] by GPTQ, on the device of the Hessian.
 
     `dampening_frac` adds that fraction of H's mean diagonal to it, so that it can be inverted and single inputs are
     not trusted too much. `ordered` takes the columns with the largest inputs first (llm-compressor: actorder
@@ -40,9 +40,11 @@ def gptq(
     """
     import torch
 
+    weight, device = weight.to(hessian.device), hessian.device
     _, scale = round_to_nearest(weight, bits, group_size)
     columns = weight.shape[1]
-    order = torch.argsort(hessian.diagonal(), descending=True) if ordered else torch.arange(columns)
+    natural = torch.arange(columns, device=device)
+    order = torch.argsort(hessian.diagonal(), descending=True) if ordered else natural
     work = weight.float()[:, order]
     damped = hessian[order][:, order].clone()
     dead = damped.diagonal() == 0
@@ -57,7 +59,7 @@ def gptq(
     block = block_size or columns
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        errors = torch.zeros(len(work), stop - start)
+        errors = torch.zeros(len(work), stop - start, device=device)
         for i in range(start, stop):
             codes[:, i] = (work[:, i] / column_scale[:, i]).round().clamp(low, high)
             error = (work[:, i] - codes[:, i] * column_scale[:, i]) / factor[i, i]
@@ -70,14 +72,15 @@ def gptq(
 def output_error(weight: Tensor, rounded: Tensor, inputs: Tensor) -> float:
     """Relative error of the layer's output, ||X W^T - X Q^T|| / ||X W^T||, for inputs [tokens, in]."""
     x = inputs.float()
-    exact = x @ weight.float().T
-    return float((exact - x @ rounded.float().T).norm() / exact.norm())
+    exact = x @ weight.to(x).T
+    return float((exact - x @ rounded.to(x).T).norm() / exact.norm())
 
 
 def compare_on_layer(
     weight: Tensor, calibration: Tensor, held_out: Tensor, **settings: object
 ) -> dict[str, dict[str, float]]:
     """Output error of round-to-nearest and of GPTQ, on the inputs GPTQ saw and on inputs it did not see."""
+    weight = weight.to(calibration.device)
     bits, group_size = settings.get("bits", 4), settings.get("group_size", 128)
     made = {
         "round to nearest": round_to_nearest(weight, bits, group_size),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.anatomy.duplicates import equal_tensors
+from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.files import sha256_of
+from exaone_nb.findings import Finding
+from exaone_nb.messages import say
 
 NAME = "quantize.json"
-# Smaller tensors repeat by chance (norms of ones, shapes), so only larger ones are compared.
-SMALLEST_DUPLICATE = 65_536
 
 
 def read(folder: str | Path) -> dict[str, Any] | None:
@@ -54,26 +56,47 @@ def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def make(
-    folder: Path, *, plan: Any, recipe: Recipe, seconds: float, fallback: list[str], **facts: Any
+    folder: Path,
+    *,
+    plan: Any,
+    recipe: Recipe,
+    seconds: float,
+    fallback: list[str],
+    findings: Sequence[Finding] = (),
+    **facts: Any,
 ) -> dict[str, Any]:
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
     entries = file_entries(folder)
     actual = sum(entry["bytes"] for entry in entries["files"].values())
-    duplicates = find_duplicates(folder)
+    duplicates = equal_tensors(read_headers(folder))
     names = {path.name for path in folder.iterdir()}
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     problems = []
     if actual != plan.predicted_bytes:
         problems.append(
-            f"predicted {plan.predicted_bytes:,} bytes, written {actual:,} ({actual - plan.predicted_bytes:+,})"
+            say(
+                "predicted {predicted:,} bytes, written {actual:,} ({more:+,})",
+                predicted=plan.predicted_bytes,
+                actual=actual,
+                more=actual - plan.predicted_bytes,
+            )
         )
-    problems += [f"stored twice: {' = '.join(group)}" for group in duplicates]
-    if not any(name.startswith("tokenizer") for name in names):
-        problems.append("no tokenizer beside the weights")
+    problems += [say("stored twice: {names}", names=" = ".join(group)) for group in duplicates]
+    tokenizer = any(name.startswith("tokenizer") for name in names)
+    if not tokenizer:
+        problems.append(say("no tokenizer beside the weights"))
     template = "chat_template.jinja" in names or _template_inside(folder)
     if not template:
-        problems.append("no chat template: lm-eval and chat servers will fail or use a wrong one")
-    problems += [f"GPTQ fell back to round-to-nearest: {line}" for line in fallback]
+        problems.append(say("no chat template: lm-eval and chat servers will fail or use a wrong one"))
+    if fallback:
+        problems.append(
+            say(
+                "GPTQ could only round {count} modules to nearest, since their inputs leave nothing to invert: {names}",
+                count=len(fallback),
+                names=", ".join(fallback[:10]) + (", …" if len(fallback) > 10 else ""),
+            )
+        )
+    problems += [finding.text for finding in findings if finding.level == "error"]
     return {
         "schema": 1,
         "recipe_name": recipe.name,
@@ -88,47 +111,25 @@ def make(
         "tied": bool(config.get("tie_word_embeddings")),
         "quantization_config": config.get("quantization_config"),
         "duplicates": duplicates,
-        "tokenizer": any(name.startswith("tokenizer") for name in names),
+        "tokenizer": tokenizer,
         "chat_template": template,
-        "findings": [finding.text for finding in plan.findings],
+        "findings": [finding.text for finding in findings],
         "problems": problems,
     }
 
 
-def find_duplicates(folder: Path) -> list[list[str]]:
-    """Groups of tensors with equal content, for instance a tied head that was stored a second time."""
-    from hashlib import sha256
-
-    from safetensors import safe_open
-
-    seen: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                tensor = file.get_tensor(name).contiguous()
-                if tensor.numel() * tensor.element_size() < SMALLEST_DUPLICATE:
-                    continue
-                import torch
-
-                content = sha256(tensor.reshape(-1).view(torch.uint8).numpy()).hexdigest()
-                seen[(str(tensor.dtype), tuple(tensor.shape), content)].append(name)
-    return [names for names in seen.values() if len(names) > 1]
-
-
 def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: int = 40) -> dict[str, str]:
     """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
-    from exaone_nb.compress.engine import quiet
+    from exaone_nb.compress.models import open_model, quiet
 
     with quiet():
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         if not tokenizer.chat_template:
             return {}
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", trust_remote_code=trust_remote_code
-        )
+        model = open_model(folder, trust_remote_code=trust_remote_code)
         answers = {}
         for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
             text = tokenizer.apply_chat_template(

@@ -54,17 +54,6 @@ def explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def build(recipe: Recipe) -> list[Any]:
-    """The modifier objects. Imports llm-compressor."""
-    from llmcompressor.modifiers.gptq import GPTQModifier
-    from llmcompressor.modifiers.quantization import QuantizationModifier
-    from llmcompressor.modifiers.transform.awq import AWQModifier
-    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
-
-    classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
-    return [classes[name](**values) for name, values in arguments(recipe)]
-
-
 def recipe_yaml(recipe: Recipe) -> str:
     """The same recipe in llm-compressor's own YAML, for use without this package."""
     steps = dict(arguments(recipe))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from exaone_nb.compress import manifest
 from exaone_nb.errors import UsageError
+from exaone_nb.findings import some
 
 REMEDY = "Name a new folder with --out, or remove this one yourself if you do not need it."
 
@@ -48,7 +49,7 @@ def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
         if not there or (baseline and _copied(out, source)):
             return
         raise UsageError(
-            f"The output folder {out} exists and holds {_some(there)}; making a checkpoint replaces the whole folder.",
+            f"The output folder {out} exists and holds {some(sorted(there), 3)}; making a checkpoint replaces the whole folder.",
             expected=f"a new or empty folder, or a checkpoint made here (it has a {manifest.NAME}).",
             remedy=REMEDY,
         )
@@ -57,7 +58,7 @@ def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
         raise UsageError(f"The output folder {out} holds {kind}.", remedy=REMEDY)
     if foreign := there - manifest.listed(found) if "beside" in found else set():
         raise UsageError(
-            f"The output folder {out} holds {_some(foreign)} beside its checkpoint, and would be replaced whole.",
+            f"The output folder {out} holds {some(sorted(foreign), 3)} beside its checkpoint, and would be replaced whole.",
             remedy="Move what is not of the checkpoint elsewhere, or name a new folder with --out.",
         )
 
@@ -65,8 +66,3 @@ def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
 def _copied(out: Path, source: Path) -> bool:
     """Whether `out` holds nothing but files of `source`, as baselines did that had no manifest."""
     return all((source / p.name).is_file() and filecmp.cmp(p, source / p.name) for p in out.iterdir())
-
-
-def _some(names: set[str]) -> str:
-    first = sorted(names)[:3]
-    return ", ".join(first) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -9,58 +9,44 @@ import numpy as np
 
 from exaone_nb.compress.formats import GRID_NAMES, asymmetric_int4, grid, symmetric_scale
 from exaone_nb.compress.plan import KEPT, Plan
+from exaone_nb.messages import say
+from exaone_nb.show.figures import BLUE, FAINT, GRID, STYLES, VERMILLION, Style, clean, patches, styles_of
+from exaone_nb.show.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-COLOURS = ("#dddddd", "#0b3c5d", "#e07a1f", "#4c9f70", "#8e5ea2")
-HATCHES = ("", "", "//", "..", "xx")
 
 
 def scheme_map(plan: Plan, title: str = "") -> Figure:
     """Layers across, modules down; one colour and pattern per scheme, grey for what is kept."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
 
     inside = [m for m in plan.quantizable if m.layer is not None]
     parts = [p for p in PARTS if any(m.part == p for m in inside)]
     parts += sorted({m.part for m in inside} - set(parts))
     outside = [m for m in plan.quantizable if m.layer is None]
     layers = max((m.layer for m in inside), default=0) + 1
-    labels = [KEPT, *dict.fromkeys(plan.labels)]
-    figure, axes = plt.subplots(
-        figsize=(max(5.0, 1.5 + 0.28 * layers), 0.34 * (len(parts) + len(outside)) + 1.3)
-    )
+    looks = {KEPT: Style(GRID)} | styles_of(plan.labels)
+    height = len(parts) + len(outside)
+    figure, axes = plt.subplots(figsize=(max(5.0, 1.5 + 0.28 * layers), 0.34 * height + 1.3))
 
     def cell(x: float, y: int, width: float, module: str) -> None:
-        index = labels.index(plan.label_of(module))
-        style = {
-            "facecolor": COLOURS[index % 5],
-            "hatch": HATCHES[index % 5],
-            "edgecolor": "white",
-            "linewidth": 0.6,
-        }
-        axes.add_patch(Rectangle((x, y), width, 1, **style))
+        axes.add_patch(Rectangle((x, y), width, 1, **looks[plan.label_of(module)].area()))
 
     for m in inside:
         cell(m.layer, parts.index(m.part), 1, m.name)
     for i, m in enumerate(outside):
         cell(0, len(parts) + i, layers, m.name)
-    axes.set(xlim=(0, layers), ylim=(len(parts) + len(outside), 0), xlabel="layer", title=title)
-    axes.set_yticks(np.arange(len(parts) + len(outside)) + 0.5, [*parts, *(m.part for m in outside)])
+    axes.set(xlim=(0, layers), ylim=(height, 0), xlabel=say("layer"), title=title)
+    axes.set_yticks(np.arange(height) + 0.5, [*parts, *(m.part for m in outside)])
     ticks = np.arange(0, layers, max(1, layers // 10))
     axes.set_xticks(ticks + 0.5, [str(t) for t in ticks])
-    handles = [
-        Patch(
-            facecolor=COLOURS[i % 5],
-            hatch=HATCHES[i % 5],
-            edgecolor="white",
-            label="kept" if x == KEPT else x,
-        )
-        for i, x in enumerate(labels)
-    ]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    clean(axes, grid="")
+    legend = {say("kept") if label == KEPT else label: look for label, look in looks.items()}
+    axes.legend(handles=patches(legend), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
 
 
@@ -71,11 +57,12 @@ def grids() -> Figure:
     figure, axes = plt.subplots(figsize=(7, 2.4))
     for y, name in enumerate(GRID_NAMES):
         points = grid(name) / np.abs(grid(name)).max()
-        axes.vlines(points, y - 0.35, y + 0.35, color="#0b3c5d", linewidth=1.2 if len(points) < 40 else 0.35)
-    names = [f"{name} ({len(grid(name))} values)" for name in GRID_NAMES]
+        axes.vlines(points, y - 0.35, y + 0.35, color=BLUE, linewidth=1.2 if len(points) < 40 else 0.35)
+    names = [say("{name} ({count} values)", name=name, count=len(grid(name))) for name in GRID_NAMES]
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlim=(-1.03, 1.03), xlabel="value, largest = 1")
+    axes.set(xlim=(-1.03, 1.03), xlabel=say("value, largest = 1"))
     axes.invert_yaxis()
+    clean(axes, grid="")
     return figure
 
 
@@ -87,14 +74,15 @@ def rounded_group(group: np.ndarray) -> Figure:
     labels = []
     for y, (label, values) in enumerate(_grids_of(group)):
         rounded = values[np.abs(group[:, None] - values).argmin(1)]
-        axes.plot(np.stack([group, rounded]), [[y - 0.3], [y + 0.1]], color="#e07a1f", linewidth=0.5)
-        axes.vlines(values, y + 0.1, y + 0.33, color="#0b3c5d", linewidth=1.6 if len(values) < 40 else 0.35)
+        axes.plot(np.stack([group, rounded]), [[y - 0.3], [y + 0.1]], color=VERMILLION, linewidth=0.5)
+        axes.vlines(values, y + 0.1, y + 0.33, color=BLUE, linewidth=1.6 if len(values) < 40 else 0.35)
         error = np.linalg.norm(group - rounded) / np.linalg.norm(group)
-        labels.append(f"{label}\nerror {error:.4f}")
+        labels.append(say("{label}\nerror {error:.4f}", label=label, error=error))
     edge = 1.1 * np.abs(group).max()
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlim=(-edge, edge), xlabel="weight")
+    axes.set(xlim=(-edge, edge), xlabel=say("weight"))
     axes.invert_yaxis()
+    clean(axes, grid="")
     return figure
 
 
@@ -122,22 +110,21 @@ def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128)
     rows = np.abs(weights[:channels])
     columns = weights.shape[1]
     figure, axes = plt.subplots(figsize=(8.5, 3.2))
-    axes.plot(rows.ravel(), ".", color="#999999", markersize=1.5, label="weights, magnitude")
+    axes.plot(rows.ravel(), ".", color=FAINT, markersize=1.5, label=say("weights, magnitude"))
     reach = {
-        "one scale per tensor": np.full(rows.size, np.abs(weights).max()),
-        "per channel": rows.max(1).repeat(columns),
-        f"per group of {group_size}": rows.reshape(-1, group_size).max(1).repeat(group_size),
+        say("one scale per tensor"): np.full(rows.size, np.abs(weights).max()),
+        say("per channel"): rows.max(1).repeat(columns),
+        say("per group of {size}", size=group_size): rows.reshape(-1, group_size).max(1).repeat(group_size),
     }
-    for (label, values), colour, style in zip(
-        reach.items(), ("#0b3c5d", "#e07a1f", "#4c9f70"), ("-", "--", "-"), strict=True
-    ):
-        axes.plot(values, style, color=colour, linewidth=1.6, label=label)
+    for (label, values), look in zip(reach.items(), STYLES, strict=False):
+        axes.plot(values, label=label, **look.curve() | {"marker": ""})
     edges = np.arange(channels + 1) * columns
     for edge in edges[1:-1]:
-        axes.axvline(edge, color="#cccccc", linewidth=0.8)
-    axes.set_xticks(edges[:-1] + columns / 2, [f"channel {i}" for i in range(channels)])
-    axes.set(xlim=(0, rows.size), ylim=(0, None), ylabel="largest weight the grid holds")
+        axes.axvline(edge, color=GRID, linewidth=0.8)
+    axes.set_xticks(edges[:-1] + columns / 2, [say("channel {i}", i=i) for i in range(channels)])
+    axes.set(xlim=(0, rows.size), ylim=(0, None), ylabel=say("largest weight the grid holds"))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    clean(axes, grid="")
     return figure
 
 
@@ -168,8 +155,8 @@ def error_map(errors: dict[str, float], title: str = "") -> Figure:
             )
     axes.set_yticks(range(len(parts)), parts)
     axes.set_xticks(range(len(layers)), [str(n) for n in layers])
-    axes.set(xlabel="layer", title=title)
-    figure.colorbar(image, label="relative error")
+    axes.set(xlabel=say("layer"), title=title)
+    figure.colorbar(image, label=say("relative error"))
     return figure
 
 
@@ -178,28 +165,30 @@ def lines(series: dict[str, dict[str, float]], ylabel: str) -> Figure:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3))
-    for (name, values), marker, style in zip(
-        series.items(), "os^vDP*X" * 4, ("-", "--", ":", "-.") * 8, strict=False
-    ):
-        axes.plot(range(len(values)), list(values.values()), marker=marker, linestyle=style, label=name)
-    axes.set(xlabel="after layer", ylabel=ylabel, ylim=(0, None))
+    for (name, values), look in zip(series.items(), styles_of(series).values(), strict=True):
+        axes.plot(range(len(values)), list(values.values()), label=name, **look.curve())
+    axes.set(xlabel=say("after layer"), ylabel=ylabel, ylim=(0, None))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
+    clean(axes)
     return figure
 
 
-def intervals(rows: Sequence[tuple[str, Any]], xlabel: str, reference: float | None = None) -> Figure:
-    """Values with their intervals, one per row; a vertical line where `reference` is."""
+def intervals(table: Table, reference: float | None = None) -> Figure:
+    """The estimates of a table's second column, named by its first; a vertical line where `reference` is."""
     import matplotlib.pyplot as plt
 
+    names, values = table.columns[:2]
+    rows = [(row[names.name], row[values.name]) for row in table.rows]
     figure, axes = plt.subplots(figsize=(6.5, 0.42 * len(rows) + 1))
-    for y, (_, interval) in enumerate(rows):
-        axes.plot([interval.low, interval.high], [y, y], color="#0b3c5d", linewidth=2)
-        axes.plot(interval.value, y, "o", color="#e07a1f")
+    for y, (_, estimate) in enumerate(rows):
+        axes.plot([estimate.low, estimate.high], [y, y], color=BLUE, linewidth=2)
+        axes.plot(estimate.value, y, "o", color=VERMILLION)
     if reference is not None:
-        axes.axvline(reference, color="#999999", linestyle="--", linewidth=1)
+        axes.axvline(reference, color=FAINT, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel=values.title, ylim=(len(rows) - 0.5, -0.5))
+    clean(axes, grid="x")
     return figure
 
 
@@ -208,25 +197,18 @@ def calibration_sweep(rows: Sequence[dict[str, Any]], nearest: float) -> Figure:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.5, 3.2))
-    for text, marker, style in zip(
-        dict.fromkeys(r["text"] for r in rows), "os^D", ("-", "--", ":", "-."), strict=False
-    ):
-        mine = [r for r in rows if r["text"] == text]
-        sizes = sorted({r["samples"] for r in mine})
-        means = [np.mean([r["error"] for r in mine if r["samples"] == size]) for size in sizes]
-        drawn = axes.plot(sizes, means, linestyle=style, label=text)
-        axes.plot(
-            [r["samples"] for r in mine],
-            [r["error"] for r in mine],
-            marker,
-            alpha=0.6,
-            color=drawn[0].get_color(),
-        )
-    axes.axhline(nearest, color="#999999", linestyle="--", linewidth=1, label="round to nearest")
-    axes.set(xscale="log", xlabel="calibration samples", ylabel="output error, held out")
-    axes.set_xticks(
-        sorted({r["samples"] for r in rows}), [str(n) for n in sorted({r["samples"] for r in rows})]
-    )
+    sizes = sorted({row["samples"] for row in rows})
+    for text, look in styles_of(row["text"] for row in rows).items():
+        mine = [row for row in rows if row["text"] == text]
+        found = {n: [row["error"] for row in mine if row["samples"] == n] for n in sizes}
+        found = {n: errors for n, errors in found.items() if errors}
+        axes.plot(list(found), [np.mean(errors) for errors in found.values()], label=text, **look.curve())
+        points = [(row["samples"], row["error"]) for row in mine]
+        axes.plot(*zip(*points, strict=True), look.marker, alpha=0.6, color=look.colour)
+    axes.axhline(nearest, color=FAINT, linestyle="--", linewidth=1, label=say("round to nearest"))
+    axes.set(xscale="log", xlabel=say("calibration samples"), ylabel=say("output error, held out"))
+    axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.minorticks_off()
     axes.legend(frameon=False)
+    clean(axes)
     return figure

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.compress import engine, manifest, modifiers
+from exaone_nb.compress import llmcompressor_adapter, manifest, modifiers
 from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.memory import check_memory
 from exaone_nb.compress.output import check_out
 from exaone_nb.compress.plan import make_plan
@@ -47,14 +48,16 @@ def quantize(
     reuse: bool = True,
     sanity: bool = True,
     ignore_memory: bool = False,
+    unservable: bool = False,
     trust_remote_code: bool = False,
-    say: engine.Say = engine.silent,
+    progress: llmcompressor_adapter.Progress = llmcompressor_adapter.silent,
 ) -> dict[str, Any]:
     """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
 
     `out` must be new, empty, or a checkpoint made here (see `output.py`). Raises WorkbookError when it is not, when the
-    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was. `reuse` accepts a finished checkpoint with the same fingerprint. `sanity` generates a
-    short answer in both thinking modes from the saved files.
+    plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was.
+    `unservable` makes what no vLLM can load all the same. `reuse` accepts a finished checkpoint with the same
+    fingerprint. `sanity` generates a short answer in both thinking modes from the saved files.
     """
     recipe, out = recipes.load(recipe), Path(out)
     source = catalog.weights_folder(model)
@@ -66,7 +69,8 @@ def quantize(
         recipe.calibration.check_files()
         calibration = recipe.calibration.fingerprint()
     plan = make_plan(model, recipe)
-    plan.raise_if_errors()
+    analysis = analyse(plan)
+    analysis.raise_if_errors(unservable=unservable)
     mark = fingerprint(inputs, recipe, calibration)
     if (
         reuse
@@ -74,23 +78,26 @@ def quantize(
         and found["fingerprint"] == mark
         and manifest.unchanged(out, found)
     ):
-        say("found finished")
+        progress("found finished")
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in _companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
     estimate = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
     with staged_directory(out) as staging:
         with Meter() as meter:
-            facts = engine.compress(source, recipe, staging, say=say, trust_remote_code=trust_remote_code)
+            facts = llmcompressor_adapter.compress(
+                source, recipe, staging, progress=progress, trust_remote_code=trust_remote_code
+            )
         for path in _companions(source):
             shutil.copy2(path, staging / path.name)
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
         write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
-        say("checking what was written")
+        progress("checking what was written")
         document = manifest.make(
             staging,
             plan=plan,
+            findings=analysis.findings,
             recipe=recipe,
             fingerprint=mark,
             model=catalog.resolve(model).name,
@@ -110,7 +117,7 @@ def quantize(
             fallback=facts["round_to_nearest_fallback"],
         )
         if sanity:
-            say("a short answer in both modes")
+            progress("a short answer in both modes")
             try:
                 document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
             except (AttributeError, RuntimeError, ValueError, KeyError) as error:

@@ -1,7 +1,4 @@
-"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place.
-
-See `checks.py` for patterns and groups.
-"""
+"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place."""
 
 from __future__ import annotations
 
@@ -9,92 +6,87 @@ from collections.abc import Iterator
 
 from exaone_nb.compress import modifiers, smoothing
 from exaone_nb.compress.calibration import Calibration, read_source
-from exaone_nb.compress.plan import Finding, Plan
+from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
 from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import Finding
+from exaone_nb.messages import say
+from exaone_nb.quantization import effects
 from exaone_nb.quantization.arguments import MINMAX
+from exaone_nb.quantization.kernels import TODAY
+from exaone_nb.quantization.schemes import ACTORDER
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:
     """Settings that nothing reads under this recipe's method and schemes, by name."""
-    recipe = plan.recipe
-    for name in recipe.settings:
+    recipe, settings = plan.recipe, plan.recipe.settings
+    explicit = say(
+        "For another group size write an explicit scheme: weights: {{num_bits, type, strategy: group, group_size}}."
+    )
+    for name in settings:
         if name in GPTQ_SETTINGS and recipe.method != "gptq":
-            yield Finding(
-                "no-op",
-                f"setting-{name}",
-                f"{name} belongs to GPTQ; this recipe rounds to nearest ({recipe.method}), which does not read it.",
-                "Set method: gptq, or leave it out.",
-            )
-    if "block_size" in recipe.settings and recipe.method == "gptq":
-        sizes = sorted({s.weights.group_size for s in plan.schemes if s.weights and s.weights.group_size})
-        group = (
-            f"the group size stays {', '.join(map(str, sizes))}" if sizes else "these schemes have no groups"
+            text = say(
+                "{name} belongs to GPTQ; this recipe rounds to nearest ({method}), which does not read it.",
+                name=name, method=recipe.method,
+            )  # fmt: skip
+            yield Finding("no-op", f"setting-{name}", text, say("Set method: gptq, or leave it out."))
+    if "block_size" in settings and recipe.method == "gptq":
+        text = say(
+            "block_size {size} is how many columns GPTQ updates at once, a matter of speed; scales are shared as before "
+            "({groups}).",
+            size=settings["block_size"], groups=_group_words(plan),
+        )  # fmt: skip
+        usual = settings["block_size"] == 128
+        yield Finding("note" if usual else "no-op", "setting-block_size", text, "" if usual else explicit)
+    if settings.get("observer") in MINMAX:
+        text = say(
+            "observer {observer} finds the same ranges as the default: {all} differ only in how they join several looks, "
+            "and weights are looked at once.",
+            observer=settings["observer"], all=", ".join(MINMAX),
+        )  # fmt: skip
+        yield Finding("no-op", "setting-observer", text, say("Leave it out, or try mse."))
+    if "group_size" in settings:
+        text = say(
+            "group_size in settings is read by nobody; the scheme decides it ({groups}).",
+            groups=_group_words(plan),
         )
-        level = "no-op" if recipe.settings["block_size"] != 128 else "note"
-        yield Finding(
-            level,
-            "setting-block_size",
-            f"block_size {recipe.settings['block_size']} is how many columns GPTQ updates at once, a matter of speed; {group}.",
-            "For another group size write an explicit scheme: weights: {num_bits, type, strategy: group, group_size}."
-            if level == "no-op"
-            else "",
-        )
-    observer = recipe.settings.get("observer")
-    if observer in MINMAX:
-        yield Finding(
-            "no-op",
-            "setting-observer",
-            f"observer {observer} finds the same ranges as the default: {', '.join(MINMAX)} differ only in how they join "
-            "several looks, and weights are looked at once.",
-            "Leave it out, or try mse.",
-        )
-    if "group_size" in recipe.settings:
-        yield Finding(
-            "no-op",
-            "setting-group_size",
-            "group_size in settings is read by nobody; the scheme decides it "
-            f"({', '.join(_group_words(plan))}).",
-            "Write an explicit scheme with weights: {…, group_size}.",
-        )
-    if "max_position_embeddings" in recipe.settings:
-        yield Finding(
-            "no-op",
-            "setting-max_position_embeddings",
+        yield Finding("no-op", "setting-group_size", text, explicit)
+    if "max_position_embeddings" in settings:
+        text = say(
             "max_position_embeddings is no matter of quantization, and a smaller one is not faster: vLLM sizes the KV "
-            "cache by the memory it is given.",
+            "cache by the memory it is given."
         )
+        yield Finding("no-op", "setting-max_position_embeddings", text)
 
 
 def actorder_values(plan: Plan) -> Iterator[Finding]:
+    """An order of columns that was removed, that nobody knows, or that is the default; and what it does per channel."""
     value = plan.recipe.settings.get("actorder")
     if plan.recipe.method != "gptq" or value is None:
         return
-    if value in ("group", "dynamic", True):
-        yield Finding(
-            "error",
-            "actorder-removed",
-            f"actorder {value!r} was removed from llm-compressor (0.14); `dynamic` was only another name for `group`.",
-            "Use static (the default), or null for no ordering.",
-        )
-    elif value not in ("static", "weight"):
-        yield Finding(
-            "error", "actorder-unknown", f"actorder is {value!r}.", "Use static, its alias weight, or null."
-        )
-    else:
-        alias = " (weight is another name for static)" if value == "weight" else ""
-        yield Finding(
-            "no-op",
-            "setting-actorder",
-            f"actorder {value} is the default{alias}: setting it changes nothing.",
-        )
-        channel = [s for s in plan.schemes if s.weights and s.weights.strategy in ("channel", "tensor")]
-        if channel:
+    order = ACTORDER.get(value, value)
+    if order not in ("static", "group"):
+        remedy = say("Use static, its alias weight, or null.")
+        yield Finding("error", "actorder-unknown", say("actorder is {value!r}.", value=value), remedy)
+        return
+    if order == "group":
+        effect = effects.actorder(order, "group", llmcompressor=effects.OUR_LLMCOMPRESSOR)
+        text = say("actorder {value!r} (group): {why}.", value=value, why=effect.why)
+        remedy = say("Use static (the default), or null for no ordering.")
+        yield Finding("error", "actorder-removed", text, remedy)
+        return
+    alias = say(" (weight is another name for static)") if value == "weight" else ""
+    text = say(
+        "actorder {value} is the default{alias}: setting it changes nothing.", value=value, alias=alias
+    )
+    yield Finding("no-op", "setting-actorder", text)
+    for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes if s.weights):
+        effect = effects.actorder(order, strategy, llmcompressor=effects.OUR_LLMCOMPRESSOR)
+        if effect.why:
             yield Finding(
                 "note",
                 "actorder-channel",
-                "These weights have one scale per channel or tensor. llm-compressor up to 0.9 ignored actorder there; "
-                "0.14 does order the columns.",
+                say("One scale per {strategy}: {why}.", strategy=strategy, why=effect.why),
             )
 
 
@@ -105,50 +97,44 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
         return
     given = transform.get("mappings")
     if transform["type"] == "smoothquant" and not given:
-        if plan.config.get("model_type") in smoothing.POST_NORM:
-            yield Finding(
-                "error",
-                "smoothquant",
+        if not smoothing.arrangement(plan.config).feeding_norms:
+            text = say(
                 "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
-                "there is none; llm-compressor stops with `Error resolving mappings`.",
-                "Leave it out, or use GPTQ, whose error correction needs no norm.",
+                "there is none; llm-compressor stops with `Error resolving mappings`."
             )
+            remedy = say("Leave it out, or use GPTQ, whose error correction needs no norm.")
+            yield Finding("error", "smoothquant", text, remedy)
         return
+    places = "; ".join(f"{first} -> {', '.join(then)}" for first, then in smoothing.mappings(plan.config))
     for mapping in given or []:
         smooth, balance = smoothing.read_mapping(mapping)
-        reason = smoothing.why_not(plan.config, smooth, balance)
-        if reason:
-            yield Finding(
-                "error",
-                "smoothing-mapping",
-                f"The mapping {smooth} -> {', '.join(balance)} would change the model: {reason}.",
-                "It would run without complaint and destroy the model. Valid places here: "
-                + "; ".join(f"{a} -> {', '.join(b)}" for a, b in smoothing.mappings(plan.config))
-                + ".",
+        if reason := smoothing.why_not(plan.config, smooth, balance):
+            text = say(
+                "The mapping {smooth} -> {balance} would change the model: {reason}.",
+                smooth=smooth, balance=", ".join(balance), reason=reason,
+            )  # fmt: skip
+            remedy = say(
+                "It would run without complaint and destroy the model. Valid places here: {places}.",
+                places=places,
             )
+            yield Finding("error", "smoothing-mapping", text, remedy)
     if transform["type"] == "awq" and not given:
-        pairs = "; ".join(f"{a} -> {', '.join(b)}" for a, b in smoothing.mappings(plan.config))
-        text = f"AWQ scales only {pairs} in this model."
+        text = say("AWQ scales only {places} in this model.", places=places)
         if not smoothing.heads_match(plan.config):
-            text += " v_proj -> o_proj is skipped: with grouped-query attention their sizes differ."
+            text += " " + say("v_proj -> o_proj is skipped: with grouped-query attention their sizes differ.")
         yield Finding("note", "awq-mappings", text)
         if any(s.weights and s.weights.strategy == "tensor" for s in plan.schemes):
-            yield Finding(
-                "error",
-                "awq-tensor",
-                "AWQ with duo_scaling needs one scale per channel or group, not per tensor.",
-                "Use a group or channel scheme.",
-            )
+            text = say("AWQ with duo_scaling needs one scale per channel or group, not per tensor.")
+            yield Finding("error", "awq-tensor", text, say("Use a group or channel scheme."))
 
 
 def calibration_without_use(plan: Plan) -> Iterator[Finding]:
     if plan.recipe.calibration != Calibration() and not modifiers.needs_data(plan.recipe):
-        yield Finding(
-            "no-op",
-            "calibration",
+        text = say(
             "No step of this recipe looks at calibration text: weights are rounded as they are, activation scales are "
-            "made at run time.",
+            "made at run time."
         )
+        yield Finding("no-op", "calibration", text)
 
 
 def calibration_files(plan: Plan) -> Iterator[Finding]:
@@ -165,27 +151,33 @@ def calibration_files(plan: Plan) -> Iterator[Finding]:
 
 
 def worth_knowing(plan: Plan) -> Iterator[Finding]:
-    for i, scheme in enumerate(plan.schemes):
+    """A scheme stored wider than it rounds, one scale for a whole tensor, and what becomes of a quantized cache."""
+    for scheme in plan.schemes:
         weights = scheme.weights
         if weights and weights.type == "int" and weights.num_bits < 8 and scheme.activations:
+            text = say(
+                "{label} rounds to {bits} bits but is stored at 8 bits per weight: the file is no smaller than with W8A8.",
+                label=scheme.label, bits=weights.num_bits,
+            )  # fmt: skip
+            yield Finding("note", "int4-stored-as-int8", text)
+        if weights and weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
+            text = say(
+                "{label}: all weights of a matrix share one scale, which vLLM does not run.",
+                label=scheme.label,
+            )
             yield Finding(
-                "note",
-                "int4-stored-as-int8",
-                f"{plan.labels[i]} rounds to {weights.num_bits} bits but is stored at 8 bits per weight: the file is no "
-                "smaller than with W8A8.",
+                "warning",
+                "one-scale",
+                text,
+                say("Write strategy: group and group_size: 128 beside num_bits."),
             )
     if plan.recipe.kv_cache:
-        yield Finding(
-            "note",
-            "kv-cache",
-            "The KV-cache scales are stored in the checkpoint; vLLM uses them only when served with an FP8 cache "
-            "(--kv-cache-dtype fp8). A participant's log shows vLLM 0.14.1 ignoring them.",
-        )
+        yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, "0.14.1"))
 
 
-def _group_words(plan: Plan) -> list[str]:
-    return [
-        f"{label}: {scheme.weights.group_size or scheme.weights.strategy}"
-        for label, scheme in zip(plan.labels, plan.schemes, strict=True)
+def _group_words(plan: Plan) -> str:
+    return ", ".join(
+        f"{scheme.label}: {scheme.weights.group_size or scheme.weights.strategy}"
+        for scheme in plan.schemes
         if scheme.weights
-    ]
+    )

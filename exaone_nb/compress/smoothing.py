@@ -11,21 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-POST_NORM = ("exaone4", "olmo2", "olmo3")
+from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
+from exaone_nb.messages import say
 
 
 def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
     pairs: list[tuple[str, tuple[str, ...]]] = []
-    if config.get("model_type") not in POST_NORM:
-        pairs += [
-            ("input_layernorm", ("q_proj", "k_proj", "v_proj")),
-            ("post_attention_layernorm", ("gate_proj", "up_proj")),
-        ]
+    blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
     if heads_match(config):
         pairs.append(("v_proj", ("o_proj",)))
     pairs.append(("up_proj", ("down_proj",)))
     return pairs
+
+
+def arrangement(config: dict[str, Any]) -> Arrangement:
+    """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
+    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
 
 
 def heads_match(config: dict[str, Any]) -> bool:
@@ -41,19 +44,34 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     allowed = dict(mappings(config))
     if first in allowed and wanted <= set(allowed[first]):
         return ""
-    if "norm" in first and config.get("model_type") in POST_NORM:
-        where = {
-            "q_norm": "acts on q after its projection, per head and before the rotation",
-            "k_norm": "acts on k after its projection, per head and before the rotation",
-            "post_attention_layernorm": "acts on what attention gives back and is followed by the residual addition",
-            "post_feedforward_layernorm": "acts on what the MLP gives back and is followed by the residual addition",
-        }.get(first, "does not exist in this architecture or feeds no Linear alone")
-        return (
-            f"{first} {where}, so it does not feed {', '.join(sorted(wanted))} and the scale is never undone"
+    feeds = ", ".join(sorted(wanted))
+    if "norm" in first and not arrangement(config).feeding_norms:
+        residual = {
+            "post_attention_layernorm": say("attention"),
+            "post_feedforward_layernorm": say("the MLP"),
+        }
+        if first in ("q_norm", "k_norm"):
+            where = say(
+                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+            )
+        elif first in residual:
+            where = say(
+                "acts on what {part} gives back and is followed by the residual addition",
+                part=residual[first],
+            )
+        else:
+            where = say("does not exist in this architecture or feeds no Linear alone")
+        return say(
+            "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
+            norm=first,
+            where=where,
+            feeds=feeds,
         )
     if first == "v_proj":
-        return "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
-    return f"{first} does not feed {', '.join(sorted(wanted))} directly"
+        return say(
+            "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
+        )
+    return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
 
 
 def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:

@@ -22,54 +22,59 @@ from exaone_nb.compress.formats import (
 )
 from exaone_nb.compress.gptq import gptq, hessian, output_error
 from exaone_nb.compress.plan import Plan
+from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
+from exaone_nb.show.table import Column, Table, columns
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor) -> list[dict[str, Any]]:
+SETTINGS = (
+    ("GPTQ, all defaults", {}),
+    ("block_size 32", {"block_size": 32}),
+    ("actorder null", {"ordered": False}),
+    ("dampening_frac 0.1", {"dampening_frac": 0.1}),
+    ("dampening_frac 0.001", {"dampening_frac": 0.001}),
+    ("group_size 64", {"group_size": 64}),
+    ("group_size 32", {"group_size": 32}),
+    ("8 bits", {"bits": 8}),
+)
+
+
+def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor) -> Table:
     """One row per setting: output error on held-out inputs, and the share of 4-bit codes unlike the default's."""
-    seen = hessian(calibration)
-    default = {"bits": 4, "group_size": 128, "dampening_frac": 0.01, "ordered": True, "block_size": 128}
-    base, _ = gptq(weight, seen, **default)
-    rows = []
-    for label, change in (
-        ("GPTQ, all defaults", {}),
-        ("block_size 32", {"block_size": 32}),
-        ("actorder null", {"ordered": False}),
-        ("dampening_frac 0.1", {"dampening_frac": 0.1}),
-        ("dampening_frac 0.001", {"dampening_frac": 0.001}),
-        ("group_size 64", {"group_size": 64}),
-        ("group_size 32", {"group_size": 32}),
-        ("8 bits", {"bits": 8}),
-    ):
-        codes, scale = gptq(weight, seen, **(default | change))
-        rows.append(_row(label, weight, codes, scale, held_out, base))
-    for label, group_size in (
-        ("round to nearest, group 128", 128),
-        ("round to nearest, per channel", weight.shape[1]),
-    ):
-        rows.append(_row(label, weight, *round_to_nearest(weight, 4, group_size), held_out, base))
-    return rows
+    weight, seen = weight.to(calibration.device), hessian(calibration)
+    made = {label: gptq(weight, seen, **change) for label, change in SETTINGS}
+    base, _ = made[SETTINGS[0][0]]
+    made[say("round to nearest, group 128")] = round_to_nearest(weight)
+    made[say("round to nearest, per channel")] = round_to_nearest(weight, 4, weight.shape[1])
+    return Table(
+        [
+            Column("setting", say("setting")),
+            Column("error", say("output error, held out"), ".4f"),
+            Column("changed", say("codes unlike the default's"), ".2%"),
+            Column("scales", say("scales"), ","),
+        ],
+        [
+            {
+                "setting": label,
+                "error": output_error(weight, dequantize(codes, scale.float()), held_out),
+                "changed": float((codes != base).float().mean()),
+                "scales": scale.numel(),
+            }
+            for label, (codes, scale) in made.items()
+        ],
+    )
 
 
-def _row(
-    label: str, weight: Tensor, codes: Tensor, scale: Tensor, held_out: Tensor, base: Tensor
-) -> dict[str, Any]:
-    return {
-        "setting": label,
-        "output error, held out": output_error(weight, dequantize(codes, scale.float()), held_out),
-        "codes unlike the default's": float((codes != base).float().mean()),
-        "scales": scale.numel(),
-    }
-
-
-def library_study(weight: Tensor, calibration: Tensor) -> list[dict[str, Any]]:
+def library_study(weight: Tensor, calibration: Tensor) -> Table:
     """The settings that people take for one another, through llm-compressor's own GPTQ on one layer.
 
-    One row per setting: the share of codes unlike those of the same scheme with nothing set, and whether the layer is
-    the same bit by bit.
+    One row per setting: the share of codes unlike those of the same scheme with nothing set.
     """
+    from exaone_nb.compress.llmcompressor_adapter import library_codes
+
     seen = hessian(calibration)
     schemes = {"4 bits, groups of 128": (4, 128), "8 bits, one scale per channel": (8, weight.shape[1])}
     changes = {
@@ -79,19 +84,19 @@ def library_study(weight: Tensor, calibration: Tensor) -> list[dict[str, Any]]:
         "block_size 64": {"block_size": 64},
     }
     rows = []
-    for scheme, (bits, group_size) in schemes.items():
-        made = {
-            name: library_codes(weight, seen, bits, group_size, **change) for name, change in changes.items()
-        }
-        rows += [
-            {
-                "scheme": scheme,
-                "set": name,
-                "codes that change": float((codes != made["nothing"]).float().mean()),
-            }
-            for name, codes in made.items()
-        ]
-    return rows
+    for scheme, sizes in schemes.items():
+        plain = library_codes(weight, seen, *sizes)
+        for name, change in changes.items():
+            codes = library_codes(weight, seen, *sizes, **change) if change else plain
+            rows.append({"scheme": scheme, "set": name, "changed": float((codes != plain).float().mean())})
+    return Table(
+        [
+            Column("scheme", say("scheme")),
+            Column("set", say("set")),
+            Column("changed", say("codes that change"), ".3%"),
+        ],
+        rows,
+    )
 
 
 def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document]) -> list[dict[str, Any]]:
@@ -109,18 +114,29 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
                 for first, text in zip(exact, texts, strict=True)
             ]
         count = sum(index is not None for index in plan.assigned.values())
-        rows.append({"label": label, "modules": count, "bytes": plan.predicted_bytes, "kl": np.array(apart)})
+        rows.append(
+            {"label": label, "modules": count, "predicted_bytes": plan.predicted_bytes, "kl": np.array(apart)}
+        )
     return rows
 
 
 @contextmanager
 def rounded(model: Any, plan: Plan) -> Iterator[None]:
-    """The model with each module's weight rounded as the plan's integer scheme says, activations left alone.
+    """The model with each module's weight rounded as the plan's scheme says, activations left alone.
 
-    A tied head gets a table of its own while it is rounded, as it would in the file.
+    A tied head gets a table of its own while it is rounded, as it would in the file. Raises UsageError for what
+    `round_to_nearest` does not do: floats, zero points, one scale per tensor or block.
     """
     import torch
 
+    for scheme in plan.schemes:
+        w = scheme.weights
+        if w and not (w.type == "int" and w.symmetric and w.strategy in ("channel", "group")):
+            raise UsageError(
+                say("The weights of {scheme} are {words}.", scheme=scheme.name, words=w.sentence()),
+                expected=say("symmetric integers with a scale per output channel or per group of inputs."),
+                remedy=say("Make the checkpoint (maker.quantize) and judge that instead."),
+            )
     kept = []
     try:
         for name, index in plan.assigned.items():
@@ -137,40 +153,6 @@ def rounded(model: Any, plan: Plan) -> Iterator[None]:
     finally:
         for module, weight in kept:
             module.weight = weight
-
-
-def library_codes(
-    weight: Tensor,
-    hessian: Tensor,
-    bits: int,
-    group_size: int,
-    actorder: str | None = "static",
-    block_size: int = 128,
-) -> Tensor:
-    """Codes int8 [out, in] of llm-compressor's GPTQ, with the scales of round-to-nearest; one group is a channel."""
-    import torch
-    from compressed_tensors.quantization import QuantizationArgs
-    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
-
-    _, scale = round_to_nearest(weight, bits, group_size)
-    scale = scale.float()
-    columns = weight.shape[1]
-    strategy = (
-        {"strategy": "channel"} if group_size == columns else {"strategy": "group", "group_size": group_size}
-    )
-    arguments = QuantizationArgs(num_bits=bits, type="int", symmetric=True, actorder=actorder, **strategy)
-    zero = torch.zeros_like(scale, dtype=torch.int8)
-    # It works on what it is given, so it is given copies; a leading dimension because it takes several layers at once.
-    made, *_ = quantize_weight(
-        weight.float()[None].clone(),
-        hessian[None].clone(),
-        scale[None],
-        zero[None],
-        None,
-        arguments,
-        block_size,
-    )
-    return (made[0] / scale.repeat_interleave(group_size, 1)).round().to(torch.int8)
 
 
 def calibration_study(
@@ -202,21 +184,23 @@ def calibration_study(
     return rows
 
 
-def sharing_study(weight: Tensor) -> list[dict[str, Any]]:
-    """Weight error by grid and by how many weights share a scale. `bits` counts 16-bit scales (and zero points)."""
-    values = weight.float().numpy()
+def sharing_study(weight: Tensor) -> Table:
+    """Relative error of the weights by grid (down) and by how many weights share a scale (across)."""
+    values = weight.float().cpu().numpy()
+    sharings = _sharings(values.shape)
     rows = []
-    for name, bits in (("int4", 4), ("fp4_e2m1", 4), ("int8", 8), ("fp8_e4m3", 8)):
-        for sharing, shape in _sharings(values.shape):
+    for name in ("int4", "int4 asymmetric", "fp4_e2m1", "int8", "fp8_e4m3"):
+        row: dict[str, Any] = {"grid": name}
+        for sharing, shape in sharings:
             blocks = values.reshape(shape)
-            rounded = round_to_grid(blocks, name, symmetric_scale(blocks, name))
-            rows.append(_sharing_row(name, sharing, blocks, rounded, bits + 16 / blocks.shape[-1]))
-    for sharing, shape in _sharings(values.shape):
-        blocks = values.reshape(shape)
-        scale, zero = asymmetric_int4(blocks)
-        rounded = (np.clip(np.round(blocks / scale + zero), -8, 7) - zero) * scale
-        rows.append(_sharing_row("int4 asymmetric", sharing, blocks, rounded, 4 + 20 / blocks.shape[-1]))
-    return rows
+            if name == "int4 asymmetric":
+                scale, zero = asymmetric_int4(blocks)
+                rounded = (np.clip(np.round(blocks / scale + zero), -8, 7) - zero) * scale
+            else:
+                rounded = round_to_grid(blocks, name, symmetric_scale(blocks, name))
+            row[sharing] = float(np.linalg.norm(blocks - rounded) / np.linalg.norm(blocks))
+        rows.append(row)
+    return Table([Column("grid", say("grid"), code=True), *columns((s for s, _ in sharings), ".4f")], rows)
 
 
 def _sharings(shape: tuple[int, int]) -> list[tuple[str, tuple[int, ...]]]:
@@ -225,10 +209,3 @@ def _sharings(shape: tuple[int, int]) -> list[tuple[str, tuple[int, ...]]]:
     return found + [
         (f"group {g}", (rows, columns // g, g)) for g in (128, 32) if columns % g == 0 and columns > g
     ]
-
-
-def _sharing_row(
-    name: str, sharing: str, exact: np.ndarray, rounded: np.ndarray, bits: float
-) -> dict[str, Any]:
-    error = float(np.linalg.norm(exact - rounded) / np.linalg.norm(exact))
-    return {"grid": name, "one scale per": sharing, "bits per weight": bits, "weight error": error}

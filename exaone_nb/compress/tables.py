@@ -1,8 +1,8 @@
-"""Rows of the chapter's tables, as plain dicts with the words that a reader sees."""
+"""The chapter's tables: columns in words, rows of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,189 +10,220 @@ import numpy as np
 
 from exaone_nb import catalog
 from exaone_nb.compress import damage
-from exaone_nb.compress.damage import Interval
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import KEPT, Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
-from exaone_nb.compress.serving import verdicts
+from exaone_nb.messages import say
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.statistics.estimate import Estimate
 
 Row = dict[str, Any]
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("recipe", say("recipe"), code=True),
+        Column("model", say("model")),
+        Column("method", say("method")),
+        Column("schemes", say("schemes")),
+        Column("purpose", say("what it is for")),
+        Column("modules", say("modules rounded")),
+        Column("predicted_bytes", say("predicted bytes"), ","),
+        Column("share", say("of the unquantized"), ".1%"),
+        Column("kept", say("stays unquantized"), ".1%"),
+        Column("trial", say("trial")),
+        Column("level", say("kind")),
+        Column("text", say("what the plan says")),
+        Column("remedy", say("what to do")),
+        Column("actual_bytes", say("actual bytes"), ","),
+        Column("equal", say("equal")),
+        Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
+        Column("peak_bytes", say("peak memory, GB"), ".2f", 1e-9),
+        Column("table", say("table of embedding and head")),
+        Column("problems", say("problems"), missing=say("none")),
+        Column("mode", say("mode")),
+        Column("answer", say("answer to “Who are you?”")),
+        Column("perplexity", say("perplexity"), ".4f"),
+        Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
+        Column("kl", say("KL from the model, nats per token"), ".5f"),
+        Column("choice", say("choice")),
+        Column("part", say("rounded alone"), code=True),
+        Column("error", say("error of its weights"), ".4f"),
+        Column("pair", say("pair")),
+        Column("change", say("change of loss, nats per token"), "+.5f"),
+        Column("verdict", say("so the second is")),
+        Column("format", say("format"), missing=say("not quantized")),
+        Column("weights", say("weights")),
+        Column("untouched", say("kept unquantized"), code=True),
+    )
+}
 
 
-def recipe_rows(recipes: dict[str, Recipe]) -> list[Row]:
+def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Table:
+    return Table([*(COLUMNS[name] for name in names.split()), *more], rows)
+
+
+def recipes(chosen: dict[str, Recipe]) -> Table:
     """What each recipe is."""
-    return [
-        {
-            "recipe": name,
-            "method": recipe.method,
-            "schemes": ", ".join(str(group.scheme) for group in recipe.groups),
-            "what it is for": recipe.purpose,
-        }
-        for name, recipe in recipes.items()
+    rows = [
+        vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
     ]
+    return _table(rows, "recipe method schemes purpose")
 
 
-def plan_rows(plans: Sequence[Plan]) -> list[Row]:
+def plans(made: Sequence[Plan]) -> Table:
     """Predicted bytes, the part that stays, and where each plan can be served."""
-    return [
+    served = [{verdict.where: verdict.answer for verdict in analyse(plan).verdicts} for plan in made]
+    rows = [
         {
             "model": plan.model,
             "recipe": plan.recipe.name,
             "modules": sum(count for label, count in plan.counts().items() if label != KEPT),
-            "predicted bytes": f"{plan.predicted_bytes:,}",
-            "of the unquantized": f"{plan.predicted_bytes / plan.unquantized_bytes:.1%}",
-            "stays unquantized": f"{plan.kept_bytes / plan.predicted_bytes:.1%}",
-            **{verdict.where: verdict.answer for verdict in verdicts(plan)},
+            "predicted_bytes": plan.predicted_bytes,
+            "share": plan.predicted_bytes / plan.unquantized_bytes,
+            "kept": plan.kept_bytes / plan.predicted_bytes,
+            **answers,
         }
-        for plan in plans
+        for plan, answers in zip(made, served, strict=True)
     ]
+    places = columns(dict.fromkeys(place for answers in served for place in answers))
+    return _table(rows, "model recipe modules predicted_bytes share kept", places)
 
 
-def finding_rows(model: str | Path, trials: dict[str, Row]) -> list[Row]:
+def findings(model: str | Path, trials: dict[str, Row]) -> Table:
     """What the plan of each attempt has to say."""
-    return [
-        {"trial": label, "": finding.level, "what the plan says": finding.text, "what to do": finding.remedy}
+    rows = [
+        vars(finding) | {"trial": label}
         for label, document in trials.items()
-        for finding in make_plan(model, document).findings
+        for finding in analyse(make_plan(model, document)).findings
     ]
+    return _table(rows, "trial level text remedy")
 
 
-def difference_rows(plain: Plan, model: str | Path, trials: dict[str, Row]) -> list[Row]:
+def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table:
     """How each attempt differs in effect from `plain`, calibrated alike."""
+    text = plain.recipe.calibration
+    calibration = {"samples": text.samples, "length": text.length}
     rows = []
     for label, document in trials.items():
-        calibration = {"samples": plain.recipe.calibration.samples, "length": plain.recipe.calibration.length}
         found = compare(plain, make_plan(model, document | {"calibration": calibration}))
-        text = "; ".join(f"{d.what}: {d.first} → {d.second}" for d in found)
-        rows.append({"trial": label, f"against {plain.recipe.name}": text or "identical in effect"})
-    return rows
+        rows.append({"trial": label, "found": [f"{d.what}: {d.first} → {d.second}" for d in found] or None})
+    against = say("against {recipe}", recipe=plain.recipe.name)
+    return _table(rows, "trial", [Column("found", against, missing=say("identical in effect"))])
 
 
-def manifest_rows(manifests: dict[str, Row]) -> list[Row]:
+def manifests(made: dict[str, Row]) -> Table:
     """Predicted against measured."""
-    return [
-        {
+
+    def table(manifest: Row) -> str:
+        if manifest["duplicates"]:
+            return say("stored twice")
+        return say("once") if manifest["tied"] else say("two tables")
+
+    rows = [
+        m
+        | {
             "recipe": name,
-            "predicted bytes": f"{m['predicted_bytes']:,}",
-            "actual bytes": f"{m['actual_bytes']:,}",
-            "equal": "yes" if m["predicted_bytes"] == m["actual_bytes"] else "NO",
-            "seconds": "found finished" if m["reused"] else f"{m['seconds']:.1f}",
-            "peak memory, GB": f"{m['peak_bytes'] / 1e9:.2f}",
-            "table of embedding and head": "stored twice"
-            if m["duplicates"]
-            else "once"
-            if m["tied"]
-            else "two tables",
-            "problems": "; ".join(m["problems"]) or "none",
+            "equal": m["predicted_bytes"] == m["actual_bytes"],
+            "seconds": None if m["reused"] else m["seconds"],
+            "table": table(m),
+            "problems": m["problems"] or None,
         }
-        for name, m in manifests.items()
+        for name, m in made.items()
     ]
+    return _table(rows, "recipe predicted_bytes actual_bytes equal seconds peak_bytes table problems")
 
 
-def answer_rows(manifests: dict[str, Row]) -> list[Row]:
+def answers(made: dict[str, Row]) -> Table:
     """The short answers from the saved files."""
-    return [
-        {"recipe": name, "mode": mode.replace("_", " "), "answer to “Who are you?”": text}
-        for name, m in manifests.items()
+    rows = [
+        {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
+        for name, m in made.items()
         for mode, text in m.get("generations", {}).items()
     ]
+    return _table(rows, "recipe mode answer")
 
 
-def damage_rows(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> list[Row]:
+def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
     """Perplexity, paired loss difference and KL of every recipe, with intervals; the baseline first."""
     first = next(iter(judged.values()))
-    rows = [{"recipe": baseline, "perplexity": words(damage.perplexity(first["baseline"]))}]
-    for name, measured in judged.items():
-        difference = damage.paired_difference(measured["baseline"], measured["candidate"])
-        rows.append(
-            {
-                "recipe": name,
-                "perplexity": words(damage.perplexity(measured["candidate"])),
-                "loss minus baseline's, nats per token": words(difference, sign="+"),
-                "KL from baseline, nats per token": words(damage.per_token(measured["kl"])),
-            }
-        )
-    return rows
-
-
-def selection_rows(rows: Sequence[Row]) -> list[Row]:
-    """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
-    return [
+    rows = [{"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}]
+    rows += [
         {
-            "choice": row["label"],
-            "modules rounded": row["modules"],
-            "predicted bytes": f"{row['bytes']:,}",
-            "KL from the model, nats per token": words(damage.per_token(row["kl"])),
+            "recipe": name,
+            "perplexity": damage.perplexity(measured["candidate"]),
+            "loss": damage.paired_difference(measured["baseline"], measured["candidate"]),
+            "kl": damage.per_token(measured["kl"]),
+        }
+        for name, measured in judged.items()
+    ]
+    return _table(rows, "recipe perplexity loss kl")
+
+
+def selection(rows: Sequence[Row]) -> Table:
+    """What each choice of modules rounds, weighs and costs (`study.selection_study`)."""
+    rows = [row | {"choice": row["label"], "kl": damage.per_token(row["kl"])} for row in rows]
+    return _table(rows, "choice modules predicted_bytes kl")
+
+
+def parts(rows: Sequence[Row], errors: dict[str, float]) -> Table:
+    """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
+    made = [
+        {
+            "part": row["label"],
+            "error": np.mean([e for name, e in errors.items() if name.endswith(f".{row['label']}")]).item(),
+            "kl": damage.per_token(row["kl"]),
         }
         for row in rows
     ]
+    return _table(sorted(made, key=lambda row: -row["kl"].value), "part error kl")
 
 
-def part_rows(rows: Sequence[Row], errors: dict[str, float]) -> list[Row]:
-    """Each part rounded alone, most harm first, beside the error of its weights (`damage.weight_errors`)."""
-    made = []
-    for row in sorted(rows, key=lambda row: -damage.per_token(row["kl"]).value):
-        mine = [error for name, error in errors.items() if name.endswith(f".{row['label']}")]
-        made.append(
-            {
-                "rounded alone": row["label"],
-                "error of its weights": f"{np.mean(mine):.4f}",
-                "KL from the model, nats per token": words(damage.per_token(row["kl"])),
-            }
-        )
-    return made
-
-
-def paired_rows(judged: dict[str, dict[str, np.ndarray]]) -> list[tuple[str, Interval]]:
-    """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`."""
-    rows = [(name, damage.paired_difference(m["baseline"], m["candidate"])) for name, m in judged.items()]
+def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
+    """Each recipe against the baseline, then each `X_gptq` against its `X_rtn`: change of loss and what it says."""
+    found = {name: damage.paired_difference(m["baseline"], m["candidate"]) for name, m in judged.items()}
     for name in judged:
         other = name.removesuffix("_gptq") + "_rtn"
         if name.endswith("_gptq") and other in judged:
-            pair = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
-            rows.append((f"{name} minus {other}", pair))
-    return rows
+            pair = say("{one} minus {other}", one=name, other=other)
+            found[pair] = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
+    rows = [{"pair": name, "change": change, "verdict": verdict(change)} for name, change in found.items()]
+    return _table(rows, "pair change verdict")
 
 
-def verdict(interval: Interval) -> str:
+def verdict(change: Estimate) -> str:
     """What a paired interval of the loss says, in words."""
-    if interval.low <= 0 <= interval.high:
-        return "no difference that these texts can show"
-    return "better" if interval.value < 0 else "worse"
+    if not change.excludes_zero:
+        return say("no difference that these texts can show")
+    return say("better") if change.value < 0 else say("worse")
 
 
-def share_rows(plans: Sequence[Plan]) -> list[Row]:
+def shares(made: Sequence[Plan]) -> Table:
     """Which share of the predicted file each component takes."""
-    return [
-        {
-            "recipe": plan.recipe.name,
-            "file bytes": f"{plan.predicted_bytes:,}",
-            **{k: f"{v / plan.prediction.data_bytes:.1%}" for k, v in plan.prediction.by_component().items()},
-        }
-        for plan in plans
+    components = [plan.prediction.by_component() for plan in made]
+    rows = [
+        {"recipe": plan.recipe.name, "predicted_bytes": plan.predicted_bytes}
+        | {name: count / plan.prediction.data_bytes for name, count in sizes.items()}
+        for plan, sizes in zip(made, components, strict=True)
     ]
+    across = dict.fromkeys(name for sizes in components for name in sizes)
+    return _table(rows, "recipe predicted_bytes", columns(across, ".1%", missing="-"))
 
 
-def published_rows(models: Sequence[str]) -> list[Row]:
+def published(models: Sequence[str]) -> Table:
     """How published configs are quantized."""
     rows = []
     for model in models:
-        stored = catalog.resolve(model).config().get("quantization_config") or {}
-        group = next(iter(stored.get("config_groups", {}).values()), {}).get("weights", {})
-        detail = f", int{group['num_bits']} in groups of {group['group_size']}" if group else ""
-        kept = stored.get("modules_to_not_convert", stored.get("ignore", []))
-        rows.append(
-            {
-                "model": model,
-                "format": stored.get("quant_method", "not quantized") + detail,
-                "kept unquantized": ", ".join(kept),
-            }
-        )
-    return rows
+        row = {"model": model}
+        if stored := read_quantization(catalog.resolve(model).config()):
+            weights = [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
+            row |= {"format": stored.method, "weights": weights, "untouched": stored.ignore}
+        rows.append(row)
+    return _table(rows, "model format weights untouched")
 
 
-def words(interval: Interval, sign: str = "") -> str:
-    """Value and interval as text."""
-    digits = ".5f" if abs(interval.value) < 0.01 else ".4f"
-    value, low, high = (format(x, sign + digits) for x in (interval.value, interval.low, interval.high))
-    return f"{value} ({low} to {high})"
+def layer(errors: dict[str, dict[str, float]]) -> Table:
+    """Round-to-nearest and GPTQ on one layer (`gptq.compare_on_layer`)."""
+    rows = [{"method": method} | values for method, values in errors.items()]
+    return _table(rows, "method", columns(("weights", "calibration", "held out"), ".4f"))

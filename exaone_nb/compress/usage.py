@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import time
 from types import TracebackType
 from typing import Any
+
+from exaone_nb.processes import Watch
 
 SAMPLE_SECONDS = 0.02
 
@@ -17,31 +19,21 @@ class Meter:
     """
 
     def __enter__(self) -> Meter:
-        import psutil
-
-        self._process = psutil.Process()
-        self.start_bytes = self.peak_bytes = self._process.memory_info().rss
         self.gpu_peak_bytes = 0
         self._cuda: Any = _cuda()
         if self._cuda:
             self._cuda.reset_peak_memory_stats()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._watch = Watch(os.getpid(), SAMPLE_SECONDS, descendants=False)
+        self.start_bytes = self._watch.first_bytes
         self._began = time.perf_counter()
-        self._thread.start()
         return self
-
-    def _watch(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds = time.perf_counter() - self._began
-        self._stop.set()
-        self._thread.join()
-        self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
+        self._watch.stop()
+        self.peak_bytes = self._watch.peak_bytes
         if self._cuda:
             self.gpu_peak_bytes = int(self._cuda.max_memory_allocated())
 

@@ -1,7 +1,8 @@
 """The exact string and tokens the model sees, and what is wrong with them.
 
-Most strange answers are strange prompts: no chat template, two beginning-of-text tokens, a think block that is
-missing or that nobody asked for, thoughts of earlier turns left in the history.
+Most strange answers, and most lost evaluation nights, are strange prompts: no chat template, two beginning-of-text
+tokens, a think block that is missing or that nobody asked for, thoughts of earlier turns left in the history, a prompt
+longer than the context. One set of checks serves a conversation, a task of lm-eval and the command line.
 """
 
 from __future__ import annotations
@@ -13,18 +14,39 @@ from typing import Any
 from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN, Message, Mode, check_mode
 from exaone_nb.conversation.template import prompt_text
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
-OPENS_NOTHING = "Reasoning was asked for, but the prompt does not open a think block."
+OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
+# A thought is hundreds of tokens long; an answer limit below this cuts most of them.
+ROOM_FOR_THOUGHT = 1024
+
+
+@dataclass(frozen=True)
+class PromptCheck:
+    """One thing that was checked: whether it is as it should be, and what was seen."""
+
+    ok: bool
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The check as a line of text."""
+        return say("[OK]   {text}", text=self.text) if self.ok else say("[FAIL] {text}", text=self.text)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """`text` as the model sees it, its `token_ids` with their `pieces`, and `problems` in plain words."""
+    """`text` as the model sees it, its `token_ids` with their `pieces`, and the `checks` it went through."""
 
     text: str
     token_ids: tuple[int, ...]
     pieces: tuple[str, ...]
-    problems: tuple[str, ...]
+    checks: tuple[PromptCheck, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, most damaging first; empty for a good prompt."""
+        return tuple(check.text for check in self.checks if not check.ok)
 
     @property
     def shown(self) -> str:
@@ -49,20 +71,108 @@ def preview(
     Raises WorkbookError when the template refuses the conversation.
     """
     thinking = check_mode(mode)
-    has_template = bool(getattr(tokenizer, "chat_template", None))
-    plain = isinstance(messages, str)
-    if plain or not has_template:
-        text = messages if plain else "\n".join(str(message.get("content", "")) for message in messages)
-    else:
+    templated = not isinstance(messages, str) and has_template(tokenizer)
+    if templated:
         text = _render(tokenizer, messages, tools, thinking)
+    elif isinstance(messages, str):
+        text = messages
+    else:
+        text = "\n".join(str(message.get("content", "")) for message in messages)
     ids = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-    problems = find_problems(tokenizer, text, ids, [] if plain else messages, thinking, plain, has_template)
-    if OPENS_NOTHING in problems:
-        # Qwen3 opens its block itself; its template says "off" by closing an empty one after the same prompt.
-        off = _render(tokenizer, messages, tools, False)
-        if off.startswith(text) and off.rstrip().endswith(THINK_CLOSE):
-            problems.remove(OPENS_NOTHING)
-    return Preview(text, tuple(ids), tuple(tokenizer.decode([i]) for i in ids), tuple(problems))
+    checks = check_prompt(tokenizer, text, ids, thinking=thinking, templated=templated)
+    if not isinstance(messages, str):
+        checks += check_history(messages, text)
+    return Preview(text, tuple(ids), tuple(tokenizer.decode([i]) for i in ids), tuple(checks))
+
+
+def has_template(tokenizer: Any) -> bool:
+    """True when the tokenizer comes with a chat template."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def check_prompt(
+    tokenizer: Any, text: str, ids: Sequence[int], *, thinking: bool, templated: bool
+) -> list[PromptCheck]:
+    """Template, beginning and think block of one prompt: its `text` and its token `ids`."""
+    if templated:
+        checks = [PromptCheck(True, say("The chat template is applied."))]
+    elif has_template(tokenizer):
+        checks = [
+            _wrong(say("No chat template was applied: the model does not know that it is being asked."))
+        ]
+    else:
+        checks = [
+            _wrong(
+                say("The tokenizer has no chat template: the model sees bare text and goes on writing it.")
+            )
+        ]
+    bos = getattr(tokenizer, "bos_token_id", None)
+    if bos is not None and list(ids[:2]) == [bos, bos]:
+        doubled = say("Two beginning-of-text tokens: the template wrote one and the tokenizer added another.")
+        checks.append(_wrong(doubled))
+    return [*checks, _think_block(tokenizer, text, thinking)] if templated else checks
+
+
+def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
+    """What is wrong with the earlier turns of a conversation that was rendered as `text`."""
+    thoughts = [_thought(message) for message in messages if message.get("role") == "assistant"]
+    if not any(thoughts):
+        return []
+    if any(thought and thought in text for thought in thoughts):
+        return [_wrong(say("An earlier answer still carries its thoughts, and the template passes them on."))]
+    return [
+        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others do not."))
+    ]
+
+
+def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> list[PromptCheck]:
+    """Whether the longest prompt and its answer (tokens) fit the context, and a thought the answer.
+
+    `answer` is 0 where nothing is written.
+    """
+    checks = []
+    if thinking and 0 < answer < ROOM_FOR_THOUGHT:
+        checks.append(
+            _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
+        )
+    fits = longest + answer <= context
+    verb = say("fit") if fits else say("do not fit")
+    room = say(
+        "Longest prompt {longest} + answer {answer} tokens {fit} into max_model_len {context}.",
+        **{"longest": longest, "answer": answer, "fit": verb, "context": context},
+    )
+    return [*checks, PromptCheck(fits, room)]
+
+
+def _wrong(text: str) -> PromptCheck:
+    return PromptCheck(False, text)
+
+
+def _think_block(tokenizer: Any, text: str, thinking: bool) -> PromptCheck:
+    knows = "enable_thinking" in tokenizer.chat_template
+    end = text.rstrip()
+    opened, closed = end.endswith(THINK_OPEN), end.endswith(THINK_CLOSE)
+    if thinking and not knows:
+        return _wrong(say("Reasoning was asked for, but the template does not know enable_thinking."))
+    if thinking and opened:
+        return PromptCheck(True, say("Reasoning is on; the prompt opens a think block."))
+    if thinking and _model_opens_block(tokenizer):
+        return PromptCheck(True, say("Reasoning is on; the model opens its think block itself."))
+    if thinking:
+        return _wrong(OPENS_NOTHING)
+    if opened:
+        return _wrong(say("The prompt opens a think block although reasoning is off."))
+    if knows and not closed:
+        return _wrong(say("Reasoning is off, but the prompt does not close an empty think block."))
+    return PromptCheck(True, say("Reasoning is off, and the prompt leaves no think block open."))
+
+
+def _model_opens_block(tokenizer: Any) -> bool:
+    """Qwen3's way: with thinking on the template writes nothing, and "off" closes an empty block after that prompt."""
+    question = [{"role": "user", "content": "?"}]
+    on, off = (_render(tokenizer, question, None, thinking) for thinking in (True, False))
+    writes_nothing = not on.rstrip().endswith(THINK_OPEN)
+    return writes_nothing and off.startswith(on) and off.rstrip().endswith(THINK_CLOSE)
 
 
 def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: bool) -> str:
@@ -70,56 +180,9 @@ def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: b
         return prompt_text(tokenizer, messages, thinking, tools)
     except Exception as error:  # jinja raises its own kinds, and templates raise text
         raise WorkbookError(
-            f"The chat template refuses the conversation: {error}",
-            expected="roles and fields the template knows (system, user, assistant, tool).",
+            say("The chat template refuses the conversation: {reason}", reason=str(error)),
+            expected=say("roles and fields the template knows (system, user, assistant, tool)."),
         ) from error
-
-
-def find_problems(
-    tokenizer: Any,
-    text: str,
-    ids: Sequence[int],
-    messages: Sequence[Message],
-    thinking: bool,
-    plain: bool,
-    has_template: bool,
-) -> list[str]:
-    """What is wrong with a prompt, most damaging first; an empty list for a good one."""
-    problems = []
-    if not has_template:
-        problems.append(
-            "The tokenizer has no chat template: the model sees bare text and goes on writing it."
-        )
-    elif plain:
-        problems.append("No chat template was applied: the model does not know that it is being asked.")
-    bos = getattr(tokenizer, "bos_token_id", None)
-    if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos:
-        problems.append(
-            "Two beginning-of-text tokens: the template wrote one and the tokenizer added another."
-        )
-    if has_template and not plain:
-        knows = "enable_thinking" in tokenizer.chat_template
-        last = text.rstrip()
-        opened = last.endswith(THINK_OPEN)
-        if thinking and knows and not opened:
-            problems.append(OPENS_NOTHING)
-        if thinking and not knows:
-            problems.append("Reasoning was asked for, but the template does not know enable_thinking.")
-        if not thinking and opened:
-            problems.append("The prompt opens a think block although reasoning is off.")
-        if not thinking and knows and not last.endswith(THINK_CLOSE):
-            problems.append("Reasoning is off, but the prompt does not close an empty think block.")
-    if any(_has_thought(message) for message in messages):
-        kept = any(
-            thought and thought in text
-            for thought in (_thought(message) for message in messages if message.get("role") == "assistant")
-        )
-        problems.append(
-            "An earlier answer still carries its thoughts, and the template passes them on."
-            if kept
-            else "An earlier answer still carries its thoughts; this template drops them, others do not."
-        )
-    return problems
 
 
 def _thought(message: Message) -> str:
@@ -127,7 +190,3 @@ def _thought(message: Message) -> str:
     if THINK_CLOSE in content:
         return content.split(THINK_CLOSE)[0].replace(THINK_OPEN, "").strip()
     return str(message.get("reasoning_content") or message.get("reasoning") or "").strip()
-
-
-def _has_thought(message: Message) -> bool:
-    return message.get("role") == "assistant" and bool(_thought(message))

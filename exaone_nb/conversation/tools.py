@@ -50,7 +50,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ToolConversation:
     """A finished tool conversation: every message, every step, the last answer."""
 
     messages: tuple[Message, ...]
@@ -66,7 +66,7 @@ def run_tools(
     mode: Mode = "non-reasoning",
     sampling: Sampling | None = None,
     limit: int = 5,
-) -> Conversation:
+) -> ToolConversation:
     """Ask, run what the model calls, feed the results back, until it answers in words.
 
     Raises WorkbookError after `limit` rounds that all ended in calls.
@@ -78,7 +78,7 @@ def run_tools(
         answer = engine.chat(history, mode, sampling, schemas)
         if not answer.tool_calls:
             history.append({"role": "assistant", "content": answer.text})
-            return Conversation(tuple(history), tuple(steps), answer)
+            return ToolConversation(tuple(history), tuple(steps), answer)
         # Thoughts are not fed back: the model's makers drop them from the history.
         calls = [
             {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Engine
-from exaone_nb.engines.environment import require_vllm
+from exaone_nb.engines.environment import has_vllm, require_vllm
 from exaone_nb.errors import UsageError
 
 ENGINES = ("auto", "vllm", "transformers", "endpoint")
@@ -30,9 +29,8 @@ def choose_engine(engine: str = "auto", *, address: str = "") -> Choice:
         raise UsageError("The endpoint engine needs an address.", expected="address=http://HOST:PORT/v1.")
     if address and engine in ("auto", "endpoint"):
         return Choice("endpoint", f"an address was given: {address}")
-    installed = importlib.util.find_spec("vllm") is not None
     if engine == "auto":
-        if installed:
+        if has_vllm():
             return Choice("vllm", "vLLM is installed; in process it starts fastest and times each request")
         return Choice(
             "transformers", "vLLM is not installed here; answers can be read, speed cannot be judged"

@@ -6,6 +6,7 @@ on a machine that never sees the weights. Speed depends on shapes and kernels, n
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def quantization_config(scheme: str, *, ignore: tuple[str, ...] = ("lm_head",)) 
         format=found.format,
         quantization_status="compressed",
     ).to_dict()
-    return _plain(document)
+    return json.loads(json.dumps(document, default=str))  # enumerations and dtypes by their names
 
 
 def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 0) -> dict[str, Any]:
@@ -67,14 +68,3 @@ def shape_folder(
         folder = Path(parent, f"{Path(name).name}-{scheme}")
         write_json(folder / "config.json", shape_config(config, scheme, layers=layers))
         yield folder
-
-
-def _plain(value: Any) -> Any:
-    """Enumerations and dtypes as strings, so that the document is JSON."""
-    if isinstance(value, dict):
-        return {str(getattr(key, "value", key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return getattr(value, "value", value)
-    return str(getattr(value, "value", value))

@@ -7,11 +7,11 @@ way (no server, a wrong key, too many requests, a web page instead of JSON) is s
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,34 +105,13 @@ class EndpointEngine(Engine):
                 expected="chat(), which has both.",
             )
         model = self.model
-        waiting = iter(enumerate(prompts))
-        taking = threading.Lock()
-        found: dict[int, Answer] = {}
-        failed: list[BaseException] = []
 
-        def work() -> None:
-            while not failed:
-                with taking:
-                    number, prompt = next(waiting, (-1, ()))
-                if number < 0:
-                    return
-                try:
-                    found[number] = self._complete(model, prompt, sampling)
-                except Exception as error:  # raised again where generate() was called
-                    failed.append(error)
+        def work(task: tuple[int, Sequence[int]]) -> tuple[int, Answer]:
+            return task[0], self._complete(model, task[1], sampling)
 
-        # Daemons: Ctrl-C ends the waiting here, and no request in flight keeps the program from ending.
-        workers = [threading.Thread(target=work, daemon=True) for _ in prompts[:AT_ONCE]]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        except KeyboardInterrupt as error:
-            failed.append(error)
-            raise
-        if failed:
-            raise failed[0]
+        # Its threads are daemons: after Ctrl-C, or a failure, no request in flight keeps the program from ending.
+        with ThreadPool(max(min(AT_ONCE, len(prompts)), 1)) as pool:
+            found = dict(pool.imap_unordered(work, enumerate(prompts)))
         return [found[number] for number in range(len(prompts))]
 
     def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:

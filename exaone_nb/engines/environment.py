@@ -10,43 +10,72 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
+from typing import Literal
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.hardware import this_cpu
+from exaone_nb.messages import say
 from exaone_nb.threads import set_torch_threads
 
-IN_PROCESS = {
-    # No worker process: a tiny model starts in seconds instead of a minute, and its log is ours to read.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+# What suits every process that holds an engine, ours or the server's.
+COMMON = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_WAIT_POLICY": "PASSIVE",
     "VLLM_NO_USAGE_STATS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# No worker process: a tiny model starts in seconds instead of a minute, and its layers can be asked.
+IN_PROCESS = COMMON | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+# On a CPU vLLM takes this instead of the cache that it is asked for in the call.
+CACHE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 
 
-def prepare_process(threads: int = 0, *, verbose: bool = False) -> list[str]:
+def prepare_process(threads: int = 0, *, log: Literal["kept", "shown", "errors"] = "kept") -> list[str]:
     """Set what vLLM in process needs, leaving alone what the user has set. Returns remarks for the reader.
 
-    `threads` 0 leaves the choice to torch. Call it before importing torch: the wait policy is read once.
+    `threads` 0 leaves the choice to torch. Call it before importing torch: the wait policy is read once. vLLM's `log` is
+    kept by a handler of ours (vllm_adapter.captured_log), shown whole, or shown as far as it tells of errors.
     """
     remarks = []
     if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         remarks.append(
-            "torch was loaded before the engine: set OMP_WAIT_POLICY=PASSIVE in the shell for steady times."
+            say(
+                "torch was loaded before the engine: set OMP_WAIT_POLICY=PASSIVE in the shell for steady times."
+            )
         )
     for name, value in IN_PROCESS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
-    if not verbose:
-        # The log is captured by a handler of our own (see kernels.py); a notebook should not show it.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if log == "errors" else "INFO")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if log == "kept":
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
+    if os.environ.pop(CACHE_VARIABLE, ""):
+        remarks.append(
+            say(
+                "{name} was set and would win over the cache that is asked for: it is dropped.",
+                name=CACHE_VARIABLE,
+            )
+        )
     if threads > 0:
         if "torch" not in sys.modules:
             os.environ["OMP_NUM_THREADS"] = str(threads)
         else:
             set_torch_threads(threads)
     return remarks
+
+
+def environment_of_child(*, server: bool = False, offline: bool = False, threads: int = 0) -> dict[str, str]:
+    """The environment of a process that will hold an engine in process, or be vLLM's own server.
+
+    The server decides about its worker processes and its log by itself; nobody else is led by `CACHE_VARIABLE`.
+    """
+    ours = {*IN_PROCESS, "VLLM_CONFIGURE_LOGGING"} if server else set()
+    kept = {name: value for name, value in os.environ.items() if name not in ours | {CACHE_VARIABLE}}
+    more = (OFFLINE if offline else {}) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    return kept | (COMMON if server else IN_PROCESS) | more
 
 
 def core_count() -> int:
@@ -57,9 +86,14 @@ def core_count() -> int:
     return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
 
 
+def has_vllm() -> bool:
+    """Whether vLLM is installed here; nothing is loaded to find out."""
+    return importlib.util.find_spec("vllm") is not None
+
+
 def require_vllm() -> None:
     """Raise WorkbookError when vLLM is not installed, naming the engine to use instead."""
-    if importlib.util.find_spec("vllm") is None:
+    if not has_vllm():
         raise WorkbookError(
             "vLLM is not installed here.",
             expected="vLLM, which measures speed and serves tools.",
@@ -74,23 +108,25 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def capability() -> float | None:
+    """Compute capability of the first GPU (8.9 for an L4), None where there is only a CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return float(f"{major}.{minor}")
+
+
 def machine() -> dict[str, object]:
     """The machine by what matters for speed: processor, cores, instruction sets, GPU. No host name."""
-    import platform
-
-    found: dict[str, object] = {"architecture": platform.machine(), "cores": os.cpu_count()}
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            lines = dict(
-                line.split(":", 1) for line in handle.read().split("\n\n")[0].splitlines() if ":" in line
-            )
-        facts = {key.strip(): value.strip() for key, value in lines.items()}
-        flags = set(facts.get("flags", "").split())
-        found["processor"] = facts.get("model name", "unknown")
-        wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-        found["instructions"] = [name for name in wanted if name in flags]
-    except OSError:
-        found["processor"] = platform.processor() or "unknown"
+    cpu = this_cpu()
+    found: dict[str, object] = {
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "processor": cpu.processor or "unknown",
+        "instructions": cpu.vector_flags,
+    }
     if "torch" in sys.modules and has_gpu():
         import torch
 

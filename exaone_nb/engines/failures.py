@@ -70,7 +70,7 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
     if match := _NO_KERNEL.search(text):
         return WorkbookError(
             f"vLLM has no kernel on this device for the way {model} is quantized: {_short(match[0])}",
-            remedy="See the kernel table of chapter 06, or `exaone-nb speed` for other cards; choose another scheme.",
+            remedy="See the kernel table of the chapter on inference, or `exaone-nb speed` for other cards; choose another scheme.",
         )
     if "address already in use" in text.lower():
         return WorkbookError(

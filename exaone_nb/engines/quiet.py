@@ -17,7 +17,9 @@ def quiet(verbose: bool) -> Iterator[None]:
     if verbose:
         yield
         return
-    logging.getLogger("vllm").addHandler(logging.NullHandler())
+    logger = logging.getLogger("vllm")
+    if not logger.handlers:  # without one, Python itself would print its warnings
+        logger.addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     kept = [os.dup(1), os.dup(2)]

@@ -6,7 +6,6 @@ version of a package called `vllm` and dies under the CPU wheel, whose package i
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import subprocess
@@ -17,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.engines.endpoint import EndpointEngine
-from exaone_nb.engines.environment import IN_PROCESS, require_vllm
+from exaone_nb.engines.environment import environment_of_child, has_gpu, require_vllm
 from exaone_nb.engines.failures import explain
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, require_name
 from exaone_nb.engines.parallel import check_sizes
 from exaone_nb.errors import UsageError, WorkbookError
 
@@ -55,6 +56,9 @@ def server_command(
     port: int,
     *,
     max_model_len: int = 2048,
+    dtype: str = "auto",
+    gpu_memory_utilization: float = MEMORY_SHARE,
+    kv_cache_gib: float = CACHE_GIB,
     tool_parser: str = TOOL_PARSER,
     reasoning_parser: str = REASONING_PARSER,
     eager: bool = False,
@@ -64,14 +68,20 @@ def server_command(
 ) -> list[str]:
     """The command line of the server. The key is not in it: other users of the machine can read command lines.
 
-    Raises UsageError for a size below 1.
+    vLLM resolves dtype auto by the rules of `choose_dtype`. Raises UsageError for a size below 1 and an unknown dtype.
     """
     check_sizes(tensor_parallel_size, data_parallel_size)
+    require_name(dtype)
+    memory = (
+        ["--gpu-memory-utilization", str(gpu_memory_utilization)]
+        if has_gpu()
+        else ["--kv-cache-memory-bytes", str(int(kv_cache_gib * GIB))]
+    )
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
         "--model", str(folder), "--served-model-name", "model",
         "--host", "127.0.0.1", "--port", str(port),
-        "--max-model-len", str(max_model_len), "--dtype", "bfloat16", "--seed", "0",
+        "--max-model-len", str(max_model_len), "--dtype", dtype, "--seed", "0", *memory,
         "--tensor-parallel-size", str(tensor_parallel_size), "--data-parallel-size", str(data_parallel_size),
         "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
     ]  # fmt: skip
@@ -90,7 +100,6 @@ class Server:
         folder: str | Path,
         *,
         port: int = 0,
-        kv_cache_gib: int = 1,
         threads: int = 0,
         environment: dict[str, str] | None = None,
         **options: Any,
@@ -107,28 +116,15 @@ class Server:
         self.model = Path(folder).name
         self.address = f"http://127.0.0.1:{self.port}/v1"
         self.command = server_command(folder, self.port, **options)
-        inherited = {name: value for name, value in os.environ.items() if name not in IN_PROCESS}
-        inherited.pop("VLLM_CONFIGURE_LOGGING", None)
-        settings = {
-            "VLLM_API_KEY": self.key,
-            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "VLLM_NO_USAGE_STATS": "1",
-        }
-        if threads:
-            settings["OMP_NUM_THREADS"] = str(threads)
+        settings = environment_of_child(server=True, threads=threads) | {"VLLM_API_KEY": self.key}
         self._log = tempfile.NamedTemporaryFile(prefix="exaone-nb-server-", suffix=".log")  # noqa: SIM115
         self.started = time.monotonic()
         self.ready_seconds: float | None = None
-        self._process: subprocess.Popen | None = subprocess.Popen(
-            [sys.executable, "-m", "exaone_nb.serve.guard", str(os.getpid()), *self.command],
-            env=inherited | settings | (environment or {}),
-            stdin=subprocess.DEVNULL,
+        self._process: subprocess.Popen | None = processes.start(
+            self.command,
+            env=settings | (environment or {}),
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C in a terminal reaches the guard's group only through us, so that it is stopped in order.
-            start_new_session=True,
         )
 
     @property
@@ -180,12 +176,7 @@ class Server:
         """End the server and its workers. Stopping twice is fine."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            processes.end(process)
         if not self._log.closed:
             self._log.close()
 

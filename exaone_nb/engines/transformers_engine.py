@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Engine, Message, Sampling, split_thought
 from exaone_nb.conversation.template import opens_thought, prompt_ids
 from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.engines.environment import capability, has_gpu
+from exaone_nb.engines.options import choose_dtype
 from exaone_nb.errors import UsageError, WorkbookError
 
 
@@ -24,27 +27,28 @@ class TransformersEngine(Engine):
     name = "transformers"
 
     def __init__(
-        self, folder: str | Path, *, dtype: str = "bfloat16", trust_remote_code: bool = False, **_: Any
+        self, folder: str | Path, *, dtype: str = "auto", trust_remote_code: bool = False, **_: Any
     ) -> None:
         """Load config, tokenizer and safetensors of `folder`; options of other engines are ignored.
 
-        Raises WorkbookError when the folder cannot be loaded.
+        Raises WorkbookError when the folder cannot be loaded, UsageError for a dtype that cannot be used.
         """
-        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         started = time.perf_counter()
+        config = catalog.read_config(Path(folder) / "config.json")
+        self.dtype, self.dtype_reason = choose_dtype(config, capability(), dtype)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
             self._model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+                folder, dtype=self.dtype, use_safetensors=True, trust_remote_code=trust_remote_code
             )
         except Exception as error:  # the library raises many kinds; the first line says what matters
             raise WorkbookError(
                 f"Transformers could not load {Path(folder).name}: {str(error).splitlines()[0][:300]}",
                 expected="a folder with config.json, tokenizer and safetensors.",
             ) from error
-        self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self._model.to("cuda" if has_gpu() else "cpu").eval()
         self.start_seconds = time.perf_counter() - started
 
     def tokenizer(self) -> Any:

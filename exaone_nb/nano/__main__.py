@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.nano.train import WORK, Settings
+from exaone_nb.nano.train import WORK, TrainingSettings
 
 app = typer.Typer(help="Make the workbook's embedded model.", no_args_is_help=True, add_completion=False)
 
@@ -18,11 +18,13 @@ Work = Annotated[Path, typer.Option(help="Folder of the training state; an inter
 
 
 @app.command()
-def train(work: Work = WORK, seed: int = 0, steps: int = Settings.steps, batch: int = Settings.batch) -> None:
+def train(
+    work: Work = WORK, seed: int = 0, steps: int = TrainingSettings.steps, batch: int = TrainingSettings.batch
+) -> None:
     """Train nano on the CPU (see data/nano/README.md for the time it took)."""
     from exaone_nb.nano.train import train as run
 
-    run(Settings(seed=seed, steps=steps, batch=batch), work)
+    run(TrainingSettings(seed=seed, steps=steps, batch=batch), work)
 
 
 @app.command()

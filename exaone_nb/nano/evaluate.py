@@ -1,6 +1,6 @@
 """A quick look at nano with plain transformers: exact answers by skill on the validation split.
 
-The numbers that count come from lm-eval on the test split (chapter 07); this only guides training.
+The numbers that count come from lm-eval on the test split (the chapter on scoring); this only guides training.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ TEMPLATE = NANO / "chat_template.jinja"
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """What decides the weights. A resumed run must have the same settings."""
 
     seed: int = 0
@@ -95,7 +95,7 @@ def new_model(seed: int):
     return Exaone4ForCausalLM(Exaone4Config(**fields)).float()
 
 
-def learning_rate(step: int, settings: Settings) -> float:
+def learning_rate(step: int, settings: TrainingSettings) -> float:
     """Linear warm-up, then a cosine down to a twentieth; polishing goes on linearly from a third to nothing."""
     if step >= settings.steps:
         left = (settings.steps + settings.polish_steps - step) / settings.polish_steps
@@ -106,7 +106,7 @@ def learning_rate(step: int, settings: Settings) -> float:
     return settings.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def make_optimizers(model, settings: Settings) -> list[torch.optim.Optimizer]:
+def make_optimizers(model, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the embedding and the norms.
 
     On nano's data Muon reached in 144 steps of 32 conversations a loss of 0.94 where AdamW alone stood at 1.83
@@ -128,13 +128,13 @@ GROUP = 8  # batches drawn together and sorted by length, so that little is padd
 DRILL_LINES = 10
 
 
-def drill_share(step: int, settings: Settings) -> float:
+def drill_share(step: int, settings: TrainingSettings) -> float:
     """Bare equations first, then fewer: without them arithmetic is too thin in the conversations to be learned
     (after 650 steps without drills 4 % of the additions were right, seed 0)."""
     return max(0.1, 0.6 - 0.5 * step / settings.steps)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, settings: Settings, first_step: int):
+def batches(tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings, first_step: int):
     """Yield (step, ids [batch, length], is_target [batch, length]) for every step from `first_step` on."""
     import torch
 
@@ -177,7 +177,7 @@ def loss_of(model, ids: torch.Tensor, is_target: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted])
 
 
-def train(settings: Settings, work: Path = WORK, save_every: int = 50, progress: bool = True) -> Path:
+def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, progress: bool = True) -> Path:
     """Train, or go on from the last saved state in `work`. Returns the folder with tokenizer and float32 weights.
 
     Raises WorkbookError when `work` holds the state of a run with other settings.

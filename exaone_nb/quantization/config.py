@@ -15,11 +15,18 @@ from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 from exaone_nb.tensors import TensorSpec
 
+# Fields of QuantizationScheme and QuantizationArgs in compressed-tensors 0.13 and 0.19, which refuse all others.
+GROUP_FIELDS = ("targets", "weights", "input_activations", "output_activations", "format")
+FIELDS = (
+    "num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder", "scale_dtype",
+    "zp_dtype", "observer", "observer_kwargs",
+)  # fmt: skip
 UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
 
 
@@ -34,6 +41,9 @@ class Quantization:
     bits: int = 0  # AWQ, GPTQ
     group_size: int = 0
     block: tuple[int, int] = (128, 128)  # fp8
+    version: str = ""  # of compressed-tensors, where the file names it
+    sparse24: bool = False  # stored with two zeros in every four weights
+    unknown: tuple[str, ...] = ()  # fields that compressed-tensors does not know, and refuses
 
     @property
     def understood(self) -> bool:
@@ -54,32 +64,41 @@ class Quantization:
 
     def sentences(self) -> list[str]:
         """What the config says, in plain words."""
-        if self.method == "compressed-tensors":
-            lines = [
-                f"{', '.join(targets)}: {scheme.sentence()} ({scheme.format})."
-                for scheme, targets in self.groups
-            ]
-        elif self.method == "mxfp4":
-            lines = [
+        lines = [
+            say(
+                "{targets}: {what} ({form}).",
+                targets=", ".join(names),
+                what=scheme.sentence(),
+                form=scheme.format,
+            )
+            for scheme, names in self.groups
+        ]
+        if self.method == "mxfp4":
+            text = say(
                 "Expert matrices: fp4 (E2M1), two weights per byte, one shared power-of-two exponent (E8M0, one byte) "
                 "per 32 inputs: 4.25 bits a weight."
-            ]
+            )
+            lines.append(text)
         elif self.method == "fp8":
             share = f"{self.block[0]} x {self.block[1]} block" if self.block[0] else "tensor"
-            lines = [f"Linear: fp8 (E4M3), one float32 scale per {share}."]
+            lines.append(say("Linear: fp8 (E4M3), one float32 scale per {share}.", share=share))
         elif self.method in ("awq", "gptq"):
-            lines = [
-                f"Linear: int{self.bits} with zero points, one fp16 scale per {self.group_size} inputs, "
-                f"{32 // self.bits} weights per int32."
-            ]
-        else:
-            lines = [
-                f"The method {self.method!r} is not known here; its tensors are counted as they are stored."
-            ]
+            text = say(
+                "Linear: int{bits} with zero points, one fp16 scale per {group} inputs, {packed} weights per int32.",
+                bits=self.bits, group=self.group_size, packed=32 // self.bits,
+            )  # fmt: skip
+            lines.append(text)
+        elif not self.understood:
+            text = say(
+                "The method {method!r} is not known here; its tensors are counted as they are stored.",
+                method=self.method,
+            )
+            lines.append(text)
         if self.ignore:
-            lines.append(f"Left as they are: {', '.join(_in_words(name) for name in self.ignore)}.")
+            names = ", ".join(_in_words(name) for name in self.ignore)
+            lines.append(say("Left as they are: {names}.", names=names))
         if self.kv_cache:
-            lines.append(f"KV cache: {QuantArgs.read(self.kv_cache).sentence()}.")
+            lines.append(say("KV cache: {what}.", what=QuantArgs.read(self.kv_cache).sentence()))
         return lines
 
 
@@ -120,16 +139,19 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
 
 
 def _compressed_tensors(document: dict[str, Any]) -> Quantization:
-    groups = []
+    groups, unknown = [], []
+    sparsity = fields.table(document, "sparsity_config")
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
             raise WorkbookError(f"config_groups.{name} is a {type(group).__name__}.", expected="an object.")
+        unknown += [f"config_groups.{name}.{key}" for key in group if key not in GROUP_FIELDS]
         parts = {}
         for key in ("weights", "input_activations"):
             part = group.get(key)
             if part is not None and not isinstance(part, dict):
                 raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
             parts[key] = QuantArgs.read(part) if part else None
+            unknown += [f"config_groups.{name}.{key}.{field}" for field in part or () if field not in FIELDS]
         targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
         groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
     return Quantization(
@@ -137,6 +159,9 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
         groups=tuple(groups),
         ignore=_names(document.get("ignore"), "ignore"),
         kv_cache=fields.table(document, "kv_cache_scheme") or None,
+        unknown=tuple(unknown),
+        version=str(document.get("version") or ""),
+        sparse24=sparsity.get("sparsity_structure") == "2:4" or "24" in str(sparsity.get("format") or ""),
     )
 
 

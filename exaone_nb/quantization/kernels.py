@@ -1,40 +1,64 @@
-"""Which quantization schemes an engine can run on which GPU, and what the multiplication is then done in.
+"""Which quantization schemes an engine runs on which card or CPU, and what the multiplication is then done in.
 
-A checkpoint can be smaller and yet no faster: a scheme may have no kernel on a card, or only a weight-only one,
-where the arithmetic stays 16-bit. Two tables are kept, each dated: vLLM 0.32's own rules (data/kernel_support.yaml)
-and the matrix shown in the hackathon lecture (data/kernel_support_lecture.csv).
+A checkpoint can be smaller and yet no faster: a scheme may have no kernel, or only a weight-only one, where the
+arithmetic stays 16-bit. The facts are data/kernel_support.yaml, one part per version of vLLM: today's, and the one
+that the hackathon judged with. What neither sources nor reports tell is "unknown". The matrix shown in the
+hackathon's lecture stands beside them (data/kernel_support_lecture.csv).
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu
+from exaone_nb.hardware import Machine, this_cpu
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, find_scheme
+from exaone_nb.quantization.nearest import nearest_preset
+from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme
+
+TODAY, JUDGE = "0.32", "0.14.1"
 
 
 @dataclass(frozen=True)
 class Support:
-    """Whether a scheme runs, what it computes in ("16-bit", "fp8", "int8", "fp4"), and why or why not."""
+    """Whether an engine runs a scheme: "yes", "no" or "unknown", and why.
+
+    `compute` is what it multiplies in ("16-bit", "fp8", "int8", "fp4"), `runs_as` the scheme it makes of this one,
+    `recorded` marks what participants reported.
+    """
 
     scheme: str
-    runs: bool
+    answer: str
     compute: str = ""
     kernel: str = ""
     reason: str = ""
+    runs_as: str = ""
+    recorded: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """True when it is known to run."""
+        return self.answer == "yes"
 
 
 @cache
-def rules() -> dict[str, Any]:
-    """data/kernel_support.yaml as it stands, with its `source` and `date`."""
+def rules(engine: str = TODAY) -> dict[str, Any]:
+    """What data/kernel_support.yaml says of a version of vLLM. Raises UsageError for a version it does not know."""
     import yaml
 
-    return yaml.safe_load((DATA / "kernel_support.yaml").read_text(encoding="utf-8"))
+    known = yaml.safe_load((DATA / "kernel_support.yaml").read_text(encoding="utf-8"))["vllm"]
+    if engine not in known:
+        raise UsageError(
+            say("data/kernel_support.yaml says nothing about vLLM {engine}.", engine=engine),
+            expected=", ".join(known),
+        )
+    return known[engine]
 
 
 @cache
@@ -44,40 +68,144 @@ def lecture_matrix() -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(handle))
 
 
-def _rule(scheme: str) -> tuple[str, dict[str, Any]]:
-    find_scheme(scheme)  # a name nobody knows is refused here, with the names that exist
-    name = "BF16" if scheme.upper() in UNQUANTIZED_NAMES else scheme.upper()
-    rule = rules()["schemes"].get(name)
-    if rule is None:
-        raise UsageError(f"data/kernel_support.yaml says nothing about {name}.")
-    return name, rule
+def support(
+    scheme: str | Scheme,
+    machine: Machine,
+    engine: str = TODAY,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Support:
+    """What vLLM `engine` does with a scheme on a machine.
+
+    A scheme that is no preset is judged by its nearest one, and by whether the kernel takes its groups. `shapes` maps
+    modules to [out, in], where a kernel does not take every shape. Raises UsageError for an unknown name.
+    """
+    asked = find_scheme(scheme)
+    label = asked.label if isinstance(scheme, Scheme) else scheme.upper()
+    name = "BF16" if asked.weights is None else nearest_preset(asked)
+    if not name:
+        return _no_preset(label, asked, engine)
+    rule = rules(engine)["schemes"][name]
+    found = _on_cpu(name, rule, machine, engine) if machine.is_cpu else _on_gpu(name, rule, machine, engine)
+    return _with_doubts(found, asked, engine, shapes or {}) if found.runs and asked.weights else found
 
 
-def on_gpu(scheme: str, gpu: Gpu) -> Support:
-    """What vLLM 0.32 does with `scheme` on `gpu`. Raises UsageError for an unknown scheme."""
-    return on_capability(scheme, gpu.compute_capability)
+def _no_preset(label: str, scheme: Scheme, engine: str) -> Support:
+    weights = scheme.weights
+    if scheme.activations is None and weights.type == "int" and weights.strategy not in ("group", "channel"):
+        why = say(
+            "weights alone in integers need one scale per group or channel, and these have one per {strategy}",
+            strategy=weights.strategy,
+        )
+        return Support(label, "no", reason=why)
+    why = say("it is like no preset whose kernel is known ({what})", what=scheme.sentence())
+    return Support(label, "unknown", reason=why)
 
 
-def on_capability(scheme: str, compute_capability: float) -> Support:
-    """The same for any NVIDIA GPU, by its compute capability (8.9 for an L4)."""
-    name, rule = _rule(scheme)
+def _on_gpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> Support:
+    capability = machine.compute_capability
     for entry in rule["cuda"]:
-        if entry["from"] <= compute_capability <= entry.get("to", 99):
-            return Support(name, True, entry["compute"], entry["kernel"], entry.get("note", ""))
-    capability = f"compute capability {compute_capability}"
-    if compute_capability >= 10 and "blackwell" in rule:
+        if entry["from"] <= capability <= entry.get("to", 99):
+            return _read(name, entry)
+    if capability >= 10 and "blackwell" in rule:
         why = rule["blackwell"]
-    elif "why" in rule:
-        why = rule["why"]
     else:
-        why = f"needs {min(entry['from'] for entry in rule['cuda'])} or newer"
-    return Support(name, False, reason=f"no kernel in vLLM 0.32 for {capability}: {why}")
+        why = rule.get("why") or say("needs {least} or newer", least=min(e["from"] for e in rule["cuda"]))
+    reason = say(
+        "no kernel in vLLM {engine} for compute capability {capability}: {why}",
+        engine=engine, capability=capability, why=why,
+    )  # fmt: skip
+    return Support(name, "no", reason=reason, recorded=rule.get("reported", False))
 
 
-def on_cpu(scheme: str) -> Support:
-    """What vLLM 0.32's x86 CPU backend does with `scheme`. Raises UsageError for an unknown scheme."""
-    name, rule = _rule(scheme)
-    cpu = rule["cpu"]
+def _on_cpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> Support:
+    if "cpu" not in rule or not any(
+        "cpu" in other and other["cpu"] for other in rules(engine)["schemes"].values()
+    ):
+        return Support(
+            name, "unknown", reason=say("the CPU backend of vLLM {engine} was not read", engine=engine)
+        )
+    for entry in rule["cpu"]:
+        switched = any(machine.environment.get(key) == off for key, off in entry.get("unless", {}).items())
+        if machine.flags.issuperset(entry.get("needs", ())) and not switched:
+            return _read(name, entry)
+    return Support(name, "no", reason=rule.get("cpu_why", ""))
+
+
+def _read(name: str, entry: dict[str, Any]) -> Support:
     return Support(
-        name, cpu["runs"], cpu.get("compute", "16-bit"), cpu.get("kernel", ""), cpu.get("note", "")
+        name,
+        entry.get("answer", "yes"),
+        entry.get("compute", ""),
+        entry.get("kernel", ""),
+        entry.get("why", entry.get("note", "")),
+        entry.get("runs_as", ""),
+        entry.get("reported", False),
     )
+
+
+def _with_doubts(
+    found: Support, scheme: Scheme, engine: str, shapes: Mapping[str, tuple[int, ...]]
+) -> Support:
+    """`found`, with the kernel that takes these groups; unknown where none is known to, or for odd shapes."""
+    told, size, kernel = rules(engine), scheme.weights.group_size, found.kernel
+    preset = SCHEMES[found.scheme].weights
+
+    def takes(kernel: str) -> bool:
+        sizes = told["groups"].get(kernel, [preset.group_size])
+        return preset.type != "int" or sizes == "any" or size in sizes
+
+    if not takes(kernel) and kernel in told["otherwise"]:
+        kernel = told["otherwise"][kernel]
+    if not takes(kernel):
+        why = say("{kernel} takes no groups of {size}", kernel=kernel, size=size)
+        return replace(found, answer="unknown", kernel=kernel, reason=why)
+    step = told.get("multiples", {}).get(kernel, 1)
+    for module, shape in shapes.items():
+        if any(side % step for side in (shape[:1] if kernel.startswith("CPUFp8") else shape)):
+            why = say(
+                "{module} is {rows} x {columns}, no multiple of {step}",
+                module=module, rows=shape[0], columns=shape[1], step=step,
+            )  # fmt: skip
+            return replace(found, answer="unknown", reason=why)
+    return replace(found, kernel=kernel)
+
+
+def on_gpu(scheme: str | Scheme, gpu: Gpu, engine: str = TODAY) -> Support:
+    """`support` on a card of data/gpus.csv."""
+    return support(scheme, gpu.machine, engine)
+
+
+def on_cpu(scheme: str | Scheme) -> Support:
+    """`support` of today's vLLM on this machine's CPU."""
+    return support(scheme, this_cpu())
+
+
+def runs_as(scheme_name: str, machine: Machine) -> str:
+    """The scheme that today's vLLM makes of this one on `machine`: "W4A8" for W4A16 on a CPU with AMX, else itself.
+
+    A name that is no preset (a mixed recipe's "W8A16, W4A16", say) is answered part by part.
+    """
+    parts = [part.strip() for part in scheme_name.split(",")]
+    made = [support(part, machine).runs_as if part.upper() in SCHEMES else "" for part in parts]
+    return ", ".join(other or part for part, other in zip(parts, made, strict=True))
+
+
+def split_problem(module: str, shape: tuple[int, int], scheme: Scheme, parts: int, by_inputs: bool) -> str:
+    """Why a matrix [out, in] cannot be split over `parts` GPUs; "" when it can.
+
+    vLLM splits o_proj and down_proj by inputs and the others by outputs; a group or block of weights that share a
+    scale must stay whole on each GPU (verify_group_size_divides_partition and the FP8 blocks' own check).
+    """
+    weights = scheme.weights
+    if weights is None or parts == 1:
+        return ""
+    block = weights.block_structure or (1, 1)
+    unit = (weights.group_size or block[1]) if by_inputs else block[0]
+    side = shape[1] if by_inputs else shape[0]
+    if side % parts == 0 and side // parts % unit == 0:
+        return ""
+    return say(
+        "{module}: {side:,} {what} over {parts} GPUs are {each:,.1f} groups of {unit} each, which cannot be split",
+        module=module, side=side, what=say("inputs") if by_inputs else say("outputs"), parts=parts,
+        each=side / parts / unit, unit=unit,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -36,6 +37,12 @@ def _pattern(text: str) -> re.Pattern[str]:
         ) from error
 
 
+def check_pattern(pattern: str) -> None:
+    """Raise UsageError when a `re:` pattern is not a regular expression."""
+    if pattern.startswith("re:"):
+        _pattern(pattern[3:])
+
+
 def _names(target: str, module: str) -> bool:
     if target.startswith("re:"):
         return _pattern(target[3:]).match(module) is not None
@@ -56,6 +63,30 @@ def winning_target(module: str, kind: str, targets: Iterable[str]) -> str | None
     return next((target for target in ordered if _names(target, module)), None) or next(by_class, None)
 
 
+@dataclass(frozen=True)
+class Module:
+    """One module. `kind` is linear, head, embedding, norm, other or parent; `shape` is its weight's [out, in]."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] = ()
+    layer: int | None = None
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> str:
+        """The last part of the name, for instance `q_proj`."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def quantizable(self) -> bool:
+        return self.kind in CLASSES_OF_KIND
+
+    def fits(self, pattern: str) -> bool:
+        """True when compressed-tensors would say that `pattern` matches this module."""
+        return pattern in self.class_names or matches(self.name, self.kind, (pattern,))
+
+
 class Groups(Generic[S]):
     """Groups of a recipe, each (value, targets), and what they leave alone; made once, asked for every module."""
 
@@ -65,11 +96,13 @@ class Groups(Generic[S]):
         self._broad = [target for target in self._value if "re:" in target or target in _ALL_CLASSES]
         self._ignore = tuple(ignore)
 
+    def target_for(self, module: str, kind: str) -> str | None:
+        """The target that decides a module's group, whether or not it is ignored; None when none fits."""
+        if kind not in CLASSES_OF_KIND:
+            return None
+        return module if module in self._value else winning_target(module, kind, self._broad)
+
     def value_for(self, module: str, kind: str) -> S | None:
         """The value of the group that the module gets; None when it is ignored or no target fits."""
-        if kind not in CLASSES_OF_KIND or matches(module, kind, self._ignore):
-            return None
-        if module in self._value:
-            return self._value[module]
-        target = winning_target(module, kind, self._broad)
-        return None if target is None else self._value[target]
+        target = self.target_for(module, kind)
+        return None if target is None or matches(module, kind, self._ignore) else self._value[target]

@@ -7,18 +7,25 @@ test holds this table against the installed library.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
+# Names of the same order: compressed-tensors up to 0.18 took all of them.
+ACTORDER = {"weight": "static", "dynamic": "group", True: "group", "true": "group"}
 STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
 
 
 @dataclass(frozen=True, slots=True)
 class QuantArgs:
-    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time)."""
+    """How one tensor is quantized. `dynamic` is True, False, or "local" (scales per group made at run time).
+
+    `actorder` says in which order GPTQ took the columns; it decides codes, not the number format, so two that differ
+    in it alone are equal.
+    """
 
     num_bits: int
     type: Literal["int", "float"]
@@ -28,6 +35,7 @@ class QuantArgs:
     dynamic: bool | str = False
     block_structure: tuple[int, int] | None = None
     scale_dtype: str = ""  # empty: the model's own dtype
+    actorder: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> QuantArgs:
@@ -35,48 +43,27 @@ class QuantArgs:
 
         Raises WorkbookError naming the field that is missing, of the wrong type, or impossible.
         """
-        bits = document.get("num_bits", 8)
-        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 16:
-            raise WorkbookError(f"num_bits is {bits!r}.", expected="a whole number from 1 to 16.")
-        kind = document.get("type", "int")
-        if kind not in ("int", "float"):
-            raise WorkbookError(f"The quantization type is {kind!r}.", expected="int or float.")
-        group = document.get("group_size")
-        if group is not None and (
-            isinstance(group, bool) or not isinstance(group, int) or group < -1 or group == 0
-        ):
-            raise WorkbookError(
-                f"group_size is {group!r}.", expected="a whole number above 0, or -1 for a channel."
-            )
-        block = document.get("block_structure")
-        if block is not None and not (
-            isinstance(block, list | tuple)
-            and len(block) == 2
-            and all(isinstance(n, int) and n > 0 for n in block)
-        ):
-            raise WorkbookError(
-                f"block_structure is {block!r}.", expected="two whole numbers, rows and columns."
-            )
-        strategy = document.get("strategy")
-        if strategy is None:  # the library's own inference
-            strategy = (
-                "group"
-                if group and group > 0
-                else "channel"
-                if group == -1
-                else "block"
-                if block
-                else "tensor"
-            )
-        if strategy not in STRATEGIES:
-            raise WorkbookError(f"The strategy is {strategy!r}.", expected=f"one of {', '.join(STRATEGIES)}.")
-        if strategy in ("group", "tensor_group") and not (group and group > 0):
-            raise WorkbookError(f"Strategy {strategy} without a group_size.", expected="group_size above 0.")
-        if strategy == "block" and block is None:
-            raise WorkbookError("Strategy block without a block_structure.", expected="[rows, columns].")
+        bits, kind = document.get("num_bits", 8), document.get("type", "int")
+        group, block = document.get("group_size"), document.get("block_structure")
         symmetric = document.get("symmetric", True)
-        if not isinstance(symmetric, bool):
-            raise WorkbookError(f"symmetric is {symmetric!r}.", expected="true or false.")
+        _require(_whole(bits) and 1 <= bits <= 16, f"num_bits is {bits!r}.", "a whole number from 1 to 16.")
+        _require(kind in ("int", "float"), f"The quantization type is {kind!r}.", "int or float.")
+        whole = group is None or (_whole(group) and (group > 0 or group == -1))
+        _require(whole, f"group_size is {group!r}.", "a whole number above 0, or -1 for a channel.")
+        pair = isinstance(block, list | tuple) and len(block) == 2 and all(_whole(n) and n > 0 for n in block)
+        _require(
+            block is None or pair, f"block_structure is {block!r}.", "two whole numbers, rows and columns."
+        )
+        # Without a strategy the library infers it.
+        inferred = "channel" if group == -1 else "group" if group else "block" if block else "tensor"
+        strategy = document.get("strategy") or inferred
+        _require(strategy in STRATEGIES, f"The strategy is {strategy!r}.", f"one of {', '.join(STRATEGIES)}.")
+        grouped = strategy not in ("group", "tensor_group") or (group and group > 0)
+        _require(grouped, f"Strategy {strategy} without a group_size.", "group_size above 0.")
+        _require(
+            strategy != "block" or block, "Strategy block without a block_structure.", "[rows, columns]."
+        )
+        _require(isinstance(symmetric, bool), f"symmetric is {symmetric!r}.", "true or false.")
         return cls(
             bits,
             kind,
@@ -86,22 +73,32 @@ class QuantArgs:
             dynamic=document.get("dynamic", False),
             block_structure=tuple(block) if block else None,
             scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
+            actorder=ACTORDER.get(document.get("actorder"), str(document.get("actorder") or "")),
         )
 
     def sentence(self) -> str:
         """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
         name = f"{'int' if self.type == 'int' else 'fp'}{self.num_bits}"
         share = {
-            "tensor": "one scale per tensor",
-            "channel": "one scale per output channel",
-            "group": f"one scale per {self.group_size} inputs",
-            "tensor_group": f"one scale per {self.group_size} inputs and one for the tensor",
-            "token": "one scale per token",
-            "attn_head": "one scale per attention head",
-            "block": "one scale per {} x {} block".format(*(self.block_structure or ("?", "?"))),
+            "tensor": say("one scale per tensor"),
+            "channel": say("one scale per output channel"),
+            "group": say("one scale per {size} inputs", size=self.group_size),
+            "tensor_group": say("one scale per {size} inputs and one for the tensor", size=self.group_size),
+            "token": say("one scale per token"),
+            "attn_head": say("one scale per attention head"),
+            "block": say("one scale per {size} block", size=" x ".join(map(str, self.block_structure or ()))),
         }[self.strategy]
-        when = ", scales made at run time" if self.dynamic else ""
-        return f"{name}, {share}, {'symmetric' if self.symmetric else 'with zero points'}{when}"
+        zero = say("symmetric") if self.symmetric else say("with zero points")
+        return f"{name}, {share}, {zero}" + (say(", scales made at run time") if self.dynamic else "")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(holds: Any, got: str, expected: str) -> None:
+    if not holds:
+        raise WorkbookError(got, expected=expected)
 
 
 def _scale_dtype(given: Any, bits: int, kind: str, strategy: str, group: int | None) -> str:
@@ -153,22 +150,33 @@ class Scheme:
         """True when activation scales are fixed beforehand, so that calibration texts are needed."""
         return self.activations is not None and self.activations.dynamic in (False, "local")
 
-    def bits_per_weight(self) -> float:
-        """Bits that one weight of a large matrix takes in the file, scales and zero points included."""
-        from exaone_nb.quantization.stored import stored_linear
+    def same_numbers(self, other: Scheme) -> bool:
+        """True when both round alike, whatever they are called."""
+        return (self.weights, self.activations) == (other.weights, other.activations)
 
-        if self.weights is None:
-            return 16.0
-        side = 1 << 14
-        total = sum(tensor.bytes for tensor in stored_linear("m", (side, side), self, "BF16"))
-        return total * 8 / side**2
+    @property
+    def label(self) -> str:
+        """A short name: the preset's (W8A8 for INT8, which is the same), or widths and what sets it apart.
+
+        For example "W4A16 g64", "W4A16 per tensor".
+        """
+        for preset in SCHEMES.values():
+            if self.same_numbers(preset):
+                return preset.name
+        weights, activations = self.weights, self.activations
+        kind = "W" if weights.type == "int" else "FP"
+        name = f"{kind}{weights.num_bits}A{activations.num_bits if activations else 16}"
+        name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
+        return name if weights.symmetric else f"{name} asym"
 
     def sentence(self) -> str:
         """In plain words."""
         if self.weights is None:
-            return "not quantized"
-        text = f"weights {self.weights.sentence()}"
-        return f"{text}; activations {self.activations.sentence()}" if self.activations else text
+            return say("not quantized")
+        weights = say("weights {what}", what=self.weights.sentence())
+        return weights + (
+            say("; activations {what}", what=self.activations.sentence()) if self.activations else ""
+        )
 
 
 def _integer(bits: int, activation_bits: int = 16) -> Scheme:

@@ -97,6 +97,8 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
     if layout == "pack-quantized":
         add("weight_packed", "I32", (rows, math.ceil(columns * args.num_bits / 32)))
         add("weight_shape", "I64", (2,))
+        if args.actorder == "group":  # which group each column belongs to; LLM Compressor up to 0.13
+            add("weight_g_idx", "I32", (columns,))
     elif packed:
         add("weight_packed", "U8", (rows, columns // 2))
         add("weight_scale", args.scale_dtype, scales)

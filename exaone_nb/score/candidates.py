@@ -6,20 +6,24 @@ that makes it; a candidate without one of the three axes is left out, never fill
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
+from exaone_nb.score.evaluate import fingerprint, measured
+from exaone_nb.statistics.estimate import Estimate
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BoardCandidate:
     """The measurements of one recipe, as the result files hold them. `tasks` maps a task to its accuracy result."""
 
     recipe: str
@@ -36,13 +40,23 @@ class Candidate:
         return str(self.size["details"].get("scheme") or "")
 
     @property
+    def seconds_per_token(self) -> Estimate:
+        return measured(self.speed)
+
+    @property
+    def runs_as(self) -> str:
+        """The scheme that the engine made of this one, where it is another (W4A8 on a CPU with AMX), else empty."""
+        for result in (*self.tasks.values(), self.speed):
+            if found := str(result["details"].get("runs_as") or ""):
+                return found
+        return ""
+
+    @property
     def unusable_answers(self) -> int:
         """Answers that were cut, empty or unreadable, over all tasks."""
-        kinds = ("truncated", "empty", "unparsable")
+        outcomes = [result["details"].get("outcomes", {}) for result in self.tasks.values()]
         return sum(
-            int(result["details"].get("outcomes", {}).get(kind, 0))
-            for result in self.tasks.values()
-            for kind in kinds
+            int(found.get(kind, 0)) for found in outcomes for kind in ("truncated", "empty", "unparsable")
         )
 
 
@@ -52,8 +66,8 @@ class Candidates:
 
     baseline: str
     tasks: tuple[str, ...]
-    found: dict[str, Candidate]
-    remarks: tuple[str, ...] = field(default=())
+    found: dict[str, BoardCandidate]
+    remarks: tuple[str, ...] = ()
 
     def correctness(self, task: str) -> tuple[np.ndarray, bool]:
         """(values [candidates, items], True) for items that all candidates answered; ([candidates, 0], False) when
@@ -80,52 +94,65 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
     axes = {"bytes": sizes, "speed": speeds, "accuracy": scores}
     absent = [axis for axis, results in axes.items() if not results]
     if absent:
-        chapters = " ".join(AXES[axis] for axis in absent)
         raise WorkbookError(
-            f"This run has no results for {', '.join(absent)}.",
-            expected=f"results that chapter {chapters.replace(' ', ', ')} writes into {run.path.name}/results.",
-            remedy=f"Run: exaone-nb run {chapters} --out {run.path.name}",
+            say("This run has no results for {axes}.", axes=", ".join(absent)),
+            expected=say("one result file per candidate and axis in {run}/results.", run=run.path.name),
+            remedy=_remedy(run, absent),
         )
     everyone = sorted(set(sizes) | set(speeds) | set(scores), key=lambda name: (name != baseline, name))
-    remarks = []
-    complete = []
-    for name in everyone:
-        missing = [axis for axis, results in axes.items() if name not in results]
-        if missing:
-            chapters = " ".join(AXES[axis] for axis in missing)
-            remarks.append(
-                f"{name} is left out: no {', no '.join(missing)}. Make it with: exaone-nb run {chapters} --out {run.path.name}"
-            )
-        else:
-            complete.append(name)
+    missing = {name: [axis for axis, results in axes.items() if name not in results] for name in everyone}
+    complete = [name for name in everyone if not missing[name]]
     if baseline not in complete:
+        others = ", ".join(complete) or say("no complete candidate")
+        remedy = say("Name another base; this run has {names}.", names=others)
+        if baseline in missing:
+            remedy = _remedy(run, missing[baseline])
         raise WorkbookError(
-            f"The base {baseline!r} has not been measured on every axis.",
-            expected="bytes, speed and accuracy of the model that everything is compared with.",
-            remedy=next((r.split("Make it with: ")[1] for r in remarks if r.startswith(f"{baseline} ")), "")
-            or f"Name another base; this run has {', '.join(complete) or 'no complete candidate'}.",
+            say("The base {name!r} has not been measured on every axis.", name=baseline),
+            expected=say("bytes, speed and accuracy of the model that everything is compared with."),
+            remedy=remedy,
         )
+    remarks = [
+        say(
+            "{name} is left out: no {axes}. {remedy}",
+            name=n,
+            axes=", no ".join(axes),
+            remedy=_remedy(run, axes),
+        )
+        for n, axes in missing.items()
+        if axes
+    ]
     for name in complete:
         _refuse_stale(run, name, sizes[name], scores[name])
     shared = [task for task in scores[baseline] if all(task in scores[name] for name in complete)]
     for task in sorted({task for name in complete for task in scores[name]} - set(shared)):
-        lacking = [name for name in complete if task not in scores[name]]
-        remarks.append(f"Task {task} is left out: {', '.join(lacking)} was not scored on it.")
+        lacking = ", ".join(name for name in complete if task not in scores[name])
+        remarks.append(
+            say("Task {task} is left out: {names} was not scored on it.", task=task, names=lacking)
+        )
     if not shared:
         raise WorkbookError(
-            "No task was scored for every candidate.",
-            remedy=f"Run: exaone-nb run 07 --out {run.path.name}",
+            say("No task was scored for every candidate."),
+            remedy=_remedy(run, ["accuracy"]),
         )
     remarks += _mixed({n: {**scores[n], "": speeds[n]} for n in complete}, shared, baseline)
     return Candidates(
         baseline=baseline,
         tasks=tuple(shared),
         found={
-            name: Candidate(name, sizes[name], speeds[name], {task: scores[name][task] for task in shared})
+            name: BoardCandidate(
+                name, sizes[name], speeds[name], {task: scores[name][task] for task in shared}
+            )
             for name in complete
         },
         remarks=tuple(remarks),
     )
+
+
+def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
+    """The command that measures these axes."""
+    chapters = " ".join(AXES[axis] for axis in axes)
+    return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.path.name)
 
 
 def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[str, dict[str, Any]]) -> None:
@@ -136,44 +163,51 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
     actual = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if actual != size["value"]:
         raise WorkbookError(
-            f"The bytes of {name} were measured on another checkpoint: {size['value']:,}, now {actual:,}.",
-            remedy=f"Run: exaone-nb run 05 06 07 --out {run.path.name}",
+            say(
+                "{name} has {now:,} bytes now, and {then:,} were measured.",
+                name=name,
+                now=actual,
+                then=size["value"],
+            ),
+            remedy=_remedy(run, AXES),
         )
-    from exaone_nb.score.evaluate import fingerprint
-
     current = fingerprint(folder)
     for task, result in scores.items():
         scored = result["details"].get("model_fingerprint")
         if scored and scored != current:
             raise WorkbookError(
-                f"{task} was scored on another checkpoint {name} than the one that is there now.",
-                expected="scores of the checkpoints in this run.",
-                remedy=f"Run: exaone-nb run 06 07 --out {run.path.name}",
+                say(
+                    "{task} was scored on another {name} than the one that is there now.",
+                    task=task,
+                    name=name,
+                ),
+                expected=say("scores of the checkpoints in this run."),
+                remedy=_remedy(run, ["speed", "accuracy"]),
             )
 
 
 def _mixed(results: dict[str, dict[str, Any]], tasks: list[str], baseline: str) -> list[str]:
-    """Measurements that were taken differently and so do not compare."""
-    remarks = []
+    """Remarks on speeds that were taken differently. Raises WorkbookError for scores that do not compare."""
+
+    def odd(task: str, key: str) -> str:
+        values = {name: result[task]["details"].get(key) for name, result in results.items()}
+        return ", ".join(name for name, value in values.items() if value != values[baseline])
+
+    scored = {"metric": say("metric"), "task_version": say("version"), "num_fewshot": say("few-shot setting")}
     for task in tasks:
-        for key, what in (
-            ("metric", "metric"),
-            ("task_version", "version"),
-            ("num_fewshot", "few-shot setting"),
-        ):
-            values = {name: result[task]["details"].get(key) for name, result in results.items()}
-            odd = [name for name, value in values.items() if value != values[baseline]]
-            if odd:
+        for key, what in scored.items():
+            if names := odd(task, key):
+                fields = {"task": task, "what": what, "names": names, "base": baseline}
                 raise WorkbookError(
-                    f"{task} was scored with another {what} for {', '.join(odd)} than for {baseline}.",
-                    expected="one metric, version and few-shot setting for all candidates.",
-                    remedy="Score them again with the same settings: exaone-nb run 07 --force",
+                    say("{task} was scored with another {what} for {names} than for {base}.", **fields),
+                    expected=say("one metric, version and few-shot setting for all candidates."),
+                    remedy=say("Score them again with the same settings: exaone-nb run 07 --force"),
                 )
-    for key in ("engine", "device", "batch"):
-        values = {name: result[""]["details"].get(key) for name, result in results.items()}
-        odd = [name for name, value in values.items() if value != values[baseline]]
-        if odd:
-            remarks.append(
-                f"Speed was measured with another {key} for {', '.join(odd)} than for {baseline}: compare with care."
-            )
-    return remarks
+    timed = {"engine": say("engine"), "device": say("device"), "batch": say("batch")}
+    return [
+        say(
+            "Speed was measured with another {what} for {names} than for {base}: compare with care.", **fields
+        )
+        for key, what in timed.items()
+        if (fields := {"what": what, "names": odd("", key), "base": baseline})["names"]
+    ]

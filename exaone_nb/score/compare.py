@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score.samples import ItemScores, perplexity_of, read_samples
-from exaone_nb.statistics import paired as statistics
-from exaone_nb.statistics import planning as planner
+from exaone_nb.statistics import paired, planning
+from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
+from exaone_nb.statistics.estimate import Estimate
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02
@@ -27,11 +29,12 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One candidate against the base on one task. Differences are candidate minus base, in the score's unit.
+    """One candidate against the base on one task.
 
-    `p_value` belongs to `test`; `p_holm` is corrected for all comparisons made together and decides `verdict`
-    (identical, better, worse, within noise). `recovery` is the share of the base's score that is kept, with its
-    interval; None when the base scores 0. `discordant` is set for right-or-wrong items only.
+    `difference` is candidate minus base in the score's unit, with its paired 95 % interval. `p_value` belongs to
+    `test`; `p_holm` is corrected for all comparisons made together and decides `verdict` (identical, better, worse,
+    within noise). `recovery` is the share of the base's score that is kept; None when the base scores 0.
+    `discordant` is set for right-or-wrong items only.
     """
 
     task: str
@@ -43,26 +46,44 @@ class Comparison:
     unmatched_candidate: int
     base_score: float
     candidate_score: float
-    difference: float
-    interval: tuple[float, float]
+    difference: Estimate
     test: str
     p_value: float
     p_holm: float
     unpaired_z: float
     unpaired_p: float
-    recovery: float | None
-    recovery_interval: tuple[float, float] | None
-    discordant: statistics.Discordant | None
+    recovery: Estimate | None
+    discordant: paired.Discordant | None
     lower_is_better: bool
-    verdict: str
-    words: str
+    verdict: str = ""
+
+    @property
+    def words(self) -> str:
+        """The verdict with its evidence, in sentences."""
+        fields = {"changed": _change(self), "n": self.n}
+        if self.verdict != "identical":
+            verdicts = {"better": say("Better, and not by chance"), "worse": say("Worse, and not by chance")}
+            verdict = verdicts.get(self.verdict, say("Within noise"))
+            told = say(
+                "{changed} {verdict} at n = {n} ({why}).", verdict=verdict, why=_evidence(self), **fields
+            )
+            explained = self.verdict == "within noise" and self.discordant is not None
+            return f"{told} {sensitivity(self)}" if explained else told
+        if self.discordant is None:
+            return say("{changed} The same value on all {n} items.", **fields)
+        return say(
+            "{changed} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
+            **fields,
+            bound=100 * (self.difference.high or 0),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; an infinite z (identical answers within each model) becomes null."""
-        document = asdict(self)
-        if not math.isfinite(self.unpaired_z):
-            document["unpaired_z"] = None
-        return document
+        document = asdict(self) | {"words": self.words}
+        for name, interval in (("difference", "interval"), ("recovery", "recovery_interval")):
+            value, low, high, _ = (document[name] or {"": None, "low": None, "high": None, "n": 0}).values()
+            document |= {name: value, interval: None if low is None else [low, high]}
+        return document | ({} if math.isfinite(self.unpaired_z) else {"unpaired_z": None})
 
 
 def compare(
@@ -70,7 +91,7 @@ def compare(
     candidate: ItemScores,
     *,
     names: tuple[str, str] = ("base", "candidate"),
-    alpha: float = planner.ALPHA,
+    alpha: float = planning.ALPHA,
     seed: int = 0,
     different_prompts: bool = False,
 ) -> Comparison:
@@ -82,24 +103,23 @@ def compare(
     """
     rows_base, rows_candidate = _aligned(base, candidate, names, different_prompts)
     x, y = base.values[rows_base], candidate.values[rows_candidate]
-    common = {
-        "task": base.task,
-        "metric": str(base.name),
-        "base": names[0],
-        "candidate": names[1],
-        "n": len(x),
-        "unmatched_base": base.n - len(x),
-        "unmatched_candidate": candidate.n - len(x),
-        "verdict": "",
-        "words": "",
-    }
     if base.is_perplexity:
         found = _perplexities(base, x, y, base.weights[rows_base], seed)
-    elif base.is_binary and candidate.is_binary:
-        found = _right_or_wrong(x, y, seed)
     else:
-        found = _numbers(x, y, seed)
-    return _judged(Comparison(**common, **found, p_holm=found["p_value"]), alpha)
+        found = _scores(x, y, base.is_binary and candidate.is_binary, seed)
+    made = Comparison(
+        task=base.task,
+        metric=str(base.name),
+        base=names[0],
+        candidate=names[1],
+        n=len(x),
+        unmatched_base=base.n - len(x),
+        unmatched_candidate=candidate.n - len(x),
+        p_holm=found["p_value"],
+        lower_is_better=base.is_perplexity,
+        **found,
+    )
+    return _judged(made, alpha)
 
 
 def compare_all(
@@ -107,30 +127,25 @@ def compare_all(
     candidates: Mapping[str, Mapping[str, ItemScores]],
     *,
     base_name: str = "base",
-    alpha: float = planner.ALPHA,
-    seed: int = 0,
-    different_prompts: bool = False,
+    alpha: float = planning.ALPHA,
+    **options: Any,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method."""
+    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+
+    `options` are those of `compare`.
+    """
     found = [
-        compare(
-            base[task],
-            items,
-            names=(base_name, name),
-            alpha=alpha,
-            seed=seed,
-            different_prompts=different_prompts,
-        )
+        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
         for name, by_task in candidates.items()
         for task, items in by_task.items()
         if task in base
     ]
     if not found:
         raise WorkbookError(
-            f"{base_name} and {', '.join(candidates) or 'no candidate'} have no task in common.",
-            remedy="Score both on the same tasks: exaone-nb score MODEL --tasks ...",
+            say("{base} and {others} have no task in common.", base=base_name, others=", ".join(candidates)),
+            remedy=say("Score both on the same tasks: exaone-nb score MODEL --tasks ..."),
         )
-    corrected = statistics.holm([c.p_value for c in found], alpha)
+    corrected = paired.holm([c.p_value for c in found], alpha)
     return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
 
 
@@ -144,9 +159,11 @@ def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
                 run.path / result["details"]["samples_file"], metric, filter_name
             )
     if not found:
-        raise WorkbookError(
-            f"There is no accuracy of {recipe!r} in this run.",
-            remedy=f"Run: exaone-nb run 07 --out {run.path.name}",
+        known = sorted({result["recipe"] for result in run.read_results("accuracy")})
+        raise UsageError(
+            say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
+            expected=say("one of {known}.", known=", ".join(known)) if known else "",
+            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
         )
     return found
 
@@ -157,21 +174,28 @@ def averaged(runs: Sequence[ItemScores]) -> ItemScores:
     for other in runs[1:]:
         if (other.task, other.name) != (first.task, first.name) or set(other.keys) != set(first.keys):
             raise WorkbookError(
-                f"{other.source or 'A seed'} has other items than {first.source or 'the first'}.",
-                expected="the same task, metric and items for every seed.",
+                say("{one} has other items than {first}.", one=other.source, first=first.source),
+                expected=say("the same task, metric and items for every seed."),
             )
-        for key, what in SETTINGS.items():
-            a, b = first.settings.get(key), other.settings.get(key)
-            if None not in (a, b) and a != b:
-                raise WorkbookError(
-                    f"The seeds of {first.task} have different {what} ({a} and {b}).",
-                    expected="nothing but the seed to differ.",
-                )
+        if differing := _differing(first, other):
+            raise WorkbookError(
+                say("The seeds of {task} have different {what} ({a} and {b}).", task=first.task, **differing),
+                expected=say("nothing but the seed to differ."),
+            )
     values = []
     for run in runs:
         place = {key: row for row, key in enumerate(run.keys)}
         values.append(run.values[[place[key] for key in first.keys]])
     return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
+
+
+def _differing(one: ItemScores, other: ItemScores) -> dict[str, Any]:
+    """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
+    for key, what in SETTINGS.items():
+        a, b = one.settings.get(key), other.settings.get(key)
+        if None not in (a, b) and a != b:
+            return {"what": what, "a": str(a), "b": str(b)}
+    return {}
 
 
 def _aligned(
@@ -180,76 +204,69 @@ def _aligned(
     """Row numbers of the common items, in the base's order. Raises when the results cannot be compared."""
 
     def refuse(what: str, remedy: str) -> WorkbookError:
-        return WorkbookError(f"{names[0]} and {names[1]} cannot be compared: {what}", remedy=remedy)
+        one, other = names
+        got = say("{one} and {other} cannot be compared: {what}", one=one, other=other, what=what)
+        return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
         raise refuse(
-            f"{base.task!r} and {candidate.task!r} are different tasks.", "Name results of one task."
+            say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate), say("Name one task.")
         )
     if base.name != candidate.name:
-        raise refuse(f"the metrics are {base.name} and {candidate.name}.", "Name one --metric and --filter.")
-    for key, what in SETTINGS.items():
-        a, b = base.settings.get(key), candidate.settings.get(key)
-        if None not in (a, b) and a != b:
-            raise refuse(f"their {what} differ on {base.task} ({a} and {b}).", "Score both the same way.")
+        metrics = say("the metrics are {b.name} and {c.name}.", b=base, c=candidate)
+        raise refuse(metrics, say("Name one --metric and --filter."))
+    if differing := _differing(base, candidate):
+        settings = say("their {what} differ on {task} ({a} and {b}).", task=base.task, **differing)
+        raise refuse(settings, say("Score both the same way."))
     place = {key: row for row, key in enumerate(candidate.keys)}
     pairs = [(row, place[key]) for row, key in enumerate(base.keys) if key in place]
-    if not pairs:
-        raise refuse(
-            "they have no item in common.", "Score both on the same items (same task data and limit)."
-        )
     if len(pairs) < 2:
-        raise refuse("they have one item in common.", "Score both on more of the same items.")
+        few = say("they have one item in common.") if pairs else say("they have no item in common.")
+        raise refuse(few, say("Score both on the same items (same task data and limit), two at least."))
     changed = sum(
         base.prompts[i] != candidate.prompts[j] for i, j in pairs if base.prompts[i] and candidate.prompts[j]
     )
     if changed and not different_prompts:
+        prompts = say(
+            "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
+            "few-shot examples).",
+            changed=changed,
+            n=len(pairs),
+        )
         raise refuse(
-            f"{changed} of {len(pairs)} items were asked with another prompt "
-            "(chat template, thinking mode, system prompt or few-shot examples).",
-            "Score both the same way; for two model families with their own templates, allow different prompts.",
+            prompts, say("Score both the same way, or allow it (two model families): --different-prompts")
         )
     return [i for i, _ in pairs], [j for _, j in pairs]
 
 
-def _right_or_wrong(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    table = statistics.discordant(x, y)
-    n = len(x)
-    z, unpaired_p = statistics.unpaired_z(int(y.sum()), n, int(x.sum()), n)
-    interval = statistics.bootstrap_weighted_mean(y - x, seed=seed)
-    if table.share == 0:
-        # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
-        bound = statistics.most_that_could_differ(n)
-        interval = (-bound, bound)
+def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, Any]:
+    """Means of the same items compared; right-or-wrong items (`binary`) have exact tests."""
+    n, difference = len(x), paired_difference(x, y, seed=seed)
+    recovery = Estimate(float(y.mean() / x.mean()), n=n) if x.any() else None
+    # With a handful of right answers some resamples hold none, and the ratio has no interval.
+    if x.sum() >= 10:
+        recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
+    if binary:
+        table = paired.discordant(x, y)
+        if table.share == 0:
+            # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
+            bound = paired.most_that_could_differ(n)
+            difference = Estimate(0.0, -bound, bound, n)
+        test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
+    else:
+        table = None
+        test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
+    z, p = paired.unpaired_z_of_values(y, x)
     return {
         "base_score": float(x.mean()),
         "candidate_score": float(y.mean()),
-        "difference": float((y - x).mean()),
-        "interval": interval,
-        "test": "exact McNemar",
-        "p_value": statistics.mcnemar_exact(table.only_base, table.only_candidate),
+        "difference": difference,
+        "test": test,
+        "p_value": p_value,
         "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        **_recovery(x, y, seed),
+        "unpaired_p": p,
+        "recovery": recovery,
         "discordant": table,
-        "lower_is_better": False,
-    }
-
-
-def _numbers(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    z, unpaired_p = statistics.unpaired_z_of_values(y, x)
-    return {
-        "base_score": float(x.mean()),
-        "candidate_score": float(y.mean()),
-        "difference": float((y - x).mean()),
-        "interval": statistics.bootstrap_weighted_mean(y - x, seed=seed),
-        "test": "paired permutation",
-        "p_value": statistics.sign_flip_test(y - x, seed),
-        "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        **_recovery(x, y, seed),
-        "discordant": None,
-        "lower_is_better": False,
     }
 
 
@@ -259,93 +276,83 @@ def _perplexities(
     """Documents are resampled with their words; the interval is of the change with the base's value held fixed."""
     metric, total = base.name.metric, float(weights.sum())
     mean_x, mean_y = float(x.sum()) / total, float(y.sum()) / total
-    value = perplexity_of(metric, mean_x)
-    ends = statistics.bootstrap_weighted_mean(y - x, weights, seed=seed)
-    low, high = sorted(perplexity_of(metric, mean_x + end) - value for end in ends)
-    z, unpaired_p = statistics.unpaired_z_of_values(x / weights, y / weights)
-    kept = [value / (value + change) for change in (high, low)]
+    before, after = perplexity_of(metric, mean_x), perplexity_of(metric, mean_y)
+    change = paired_difference(x, y, weights, seed=seed)
+    z, p = paired.unpaired_z_of_values(x / weights, y / weights)
+    low, high = sorted(perplexity_of(metric, mean_x + end) - before for end in (change.low, change.high))
     return {
-        "base_score": value,
-        "candidate_score": perplexity_of(metric, mean_y),
-        "difference": perplexity_of(metric, mean_y) - value,
-        "interval": (low, high),
+        "base_score": before,
+        "candidate_score": after,
+        "difference": Estimate(after - before, low, high, len(x)),
         "test": "paired permutation",
-        "p_value": statistics.sign_flip_test(y - x, seed),
+        "p_value": paired.sign_flip_test(y - x, seed),
         "unpaired_z": z,
-        "unpaired_p": unpaired_p,
-        "recovery": value / perplexity_of(metric, mean_y),
-        "recovery_interval": (kept[0], kept[1]),
+        "unpaired_p": p,
+        "recovery": Estimate(before / after, before / (before + high), before / (before + low), len(x)),
         "discordant": None,
-        "lower_is_better": True,
-    }
-
-
-def _recovery(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, Any]:
-    # With a handful of right answers some resamples hold none, and the ratio has no meaning.
-    if x.sum() < 10:
-        return {"recovery": float(y.mean() / x.mean()) if x.any() else None, "recovery_interval": None}
-    return {
-        "recovery": float(y.mean() / x.mean()),
-        "recovery_interval": statistics.bootstrap_ratio(y, x, seed=seed),
     }
 
 
 def _judged(c: Comparison, alpha: float) -> Comparison:
-    """Fill in verdict and words from the corrected p-value."""
-    gained = (c.difference < 0) == c.lower_is_better
-    if c.difference == 0 and (c.discordant is None or c.discordant.share == 0) and c.p_value == 1:
-        verdict = "identical"
-    elif c.p_holm <= alpha:
-        verdict = "better" if gained else "worse"
-    else:
-        verdict = "within noise"
-    return replace(c, verdict=verdict, words=_words(replace(c, verdict=verdict)))
+    """The comparison with its verdict, from the corrected p-value."""
+    change = c.difference.value
+    if change == 0 and (c.discordant is None or c.discordant.share == 0) and c.p_value == 1:
+        return replace(c, verdict="identical")
+    if c.p_holm > alpha:
+        return replace(c, verdict="within noise")
+    return replace(c, verdict="better" if (change < 0) == c.lower_is_better else "worse")
 
 
-def _words(c: Comparison) -> str:
+def _change(c: Comparison) -> str:
     if c.lower_is_better:
-        change = (
-            f"{c.base_score:.4g} to {c.candidate_score:.4g} "
-            f"(change {c.difference:+.3g}, 95 % {c.interval[0]:+.3g} to {c.interval[1]:+.3g})"
+        return say(
+            "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4g} to {c.candidate_score:.4g} "
+            "(change {d.value:+.3g}, 95 % {d.low:+.3g} to {d.high:+.3g}).",
+            c=c,
+            d=c.difference,
         )
-    else:
-        low, high = (100 * end for end in c.interval)
-        change = (
-            f"{c.base_score:.4f} to {c.candidate_score:.4f}, {100 * c.difference:+.1f} points "
-            f"(95 % {low:+.1f} to {high:+.1f})"
-        )
-    corrected = f", {c.p_holm:.3g} after Holm" if c.p_holm != c.p_value else ""
-    evidence = f"{c.test} p = {c.p_value:.3g}{corrected}"
-    if c.discordant is not None:
-        t = c.discordant
-        evidence += (
-            f"; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}"
-        )
-    text = f"{c.task}: {c.base} to {c.candidate}, {change}. "
-    if c.verdict == "identical":
-        return (
-            text
-            + f"The same outcome on all {c.n} items: a difference above {100 * c.interval[1]:.1f} points is excluded."
-            if c.discordant is not None
-            else text + f"The same value on all {c.n} items."
-        )
-    if c.verdict in ("better", "worse"):
-        return text + f"{c.verdict.capitalize()}, and not by chance at n = {c.n} ({evidence})."
-    text += f"Within noise at n = {c.n} ({evidence})."
-    return f"{text} {sensitivity(c)}" if c.discordant is not None else text
+    return say(
+        "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4f} to {c.candidate_score:.4f}, "
+        "{d.value:+.1f} points (95 % {d.low:+.1f} to {d.high:+.1f}).",
+        c=c,
+        d=c.difference * 100,
+    )
+
+
+def _evidence(c: Comparison) -> str:
+    evidence = say("{c.test} p = {c.p_value:.3g}", c=c)
+    if c.p_holm != c.p_value:
+        evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=c.p_holm)
+    if c.discordant is None:
+        return evidence
+    return say(
+        "{evidence}; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}",
+        evidence=evidence,
+        t=c.discordant,
+    )
 
 
 def sensitivity(c: Comparison, drop: float = NOTABLE_DROP) -> str:
-    """What n could and could not have shown, given how often these two models differ."""
+    """What n could and could not have shown, given how often these two models differ.
+
+    Raises UsageError for a comparison that is not of right-or-wrong items.
+    """
     if c.discordant is None:
-        raise UsageError("Only right-or-wrong items have a planner.")
+        raise UsageError(say("Only right-or-wrong items have a planner."))
     # The differing share was itself measured; half an item keeps the plan finite when none differed.
     share = max(c.discordant.share, 0.5 / c.n)
-    needed = planner.items_needed(drop, max(share, drop))
-    smallest = planner.smallest_drop(c.n, share)
-    seen = (
-        f"these {c.n} items show drops of {100 * smallest:.1f} points and more"
-        if smallest is not None
-        else f"these {c.n} items are too few to show any drop between models that differ this rarely"
+    needed = say(
+        "To see a drop of {points:.0f} points you need about {items:,} items;",
+        points=100 * drop,
+        items=planning.items_needed(drop, max(share, drop)),
     )
-    return f"To see a drop of {100 * drop:.0f} points you need about {needed:,} items; {seen}."
+    smallest = planning.smallest_drop(c.n, share)
+    if smallest is None:
+        seen = say(
+            "these {n} items are too few to show any drop between models that differ this rarely.", n=c.n
+        )
+    else:
+        seen = say(
+            "these {n} items show drops of {points:.1f} points and more.", n=c.n, points=100 * smallest
+        )
+    return f"{needed} {seen}"

@@ -12,26 +12,27 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.errors import WorkbookError
 from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.results import RunFolder
-from exaone_nb.score import backends
-from exaone_nb.score.outcomes import count_outcomes, main_metric
-from exaone_nb.score.samples import ItemScores, items_of
+from exaone_nb.score import backends, lm_eval_adapter
+from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
+from exaone_nb.score.samples import ItemScores, items_of, perplexity_of
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
+from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
+from exaone_nb.statistics.estimate import Estimate
 
 KIND = "accuracy"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One model on one task: `value` of the main metric over `n` items with its 95 % interval.
+    """One model on one task: the main metric over its items, with the 95 % interval that `interval_kind` names.
 
     `outcomes` counts correct, wrong, unparsable, truncated and empty; they add up to n. `scores` holds every
     metric and filter of the task. `resumed` says that an earlier run of the same settings is shown.
@@ -40,33 +41,40 @@ class Score:
     recipe: str
     task: str
     metric: str
-    value: float
-    n: int
-    interval: tuple[float, float]
+    estimate: Estimate
     interval_kind: str
     outcomes: dict[str, int]
     scores: dict[str, float]
     samples_file: str
     seconds: float
+    runs_as: str = ""
     resumed: bool = False
 
     @classmethod
-    def from_result(cls, result: dict[str, Any]) -> Score:
+    def from_result(cls, result: dict[str, Any], resumed: bool = True) -> Score:
         details = result["details"]
+        kept = ("metric", "outcomes", "scores", "samples_file", "seconds")
         return cls(
             recipe=result["recipe"],
             task=result["label"],
-            metric=details["metric"],
-            value=result["value"],
-            n=result["n"],
-            interval=tuple(result["interval"]),
+            estimate=measured(result),
             interval_kind=result["interval_kind"],
-            outcomes=details["outcomes"],
-            scores=details["scores"],
-            samples_file=details["samples_file"],
-            seconds=details["seconds"],
-            resumed=True,
+            **{name: details[name] for name in kept},
+            runs_as=details.get("runs_as", ""),
+            resumed=resumed,
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, with the estimate as `value`, `n` and `interval`."""
+        document = asdict(self)
+        value, low, high, n = document.pop("estimate").values()
+        return document | {"value": value, "n": n, "interval": [low, high]}
+
+
+def measured(result: dict[str, Any]) -> Estimate:
+    """A result file's value with its interval, where it has one."""
+    low, high = result["interval"] or (None, None)
+    return Estimate(result["value"], low, high, int(result.get("n") or 0))
 
 
 def score(
@@ -144,7 +152,9 @@ def _score_one(
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
         # lm-eval's client for servers starts an event loop of its own.
-        results = outside_event_loop(lambda: _simple_evaluate(lm, names, settings, manager))
+        # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
+        tasks = load_tasks(manager, names)["tasks"]
+        results = outside_event_loop(lambda: lm_eval_adapter.evaluate(lm, tasks, manager, settings))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
     samples_files = _write_lm_eval_files(results, recipe, names, run, settings)
@@ -155,17 +165,17 @@ def _score_one(
         metric = main_metric(first["metrics"], (sample["filter"] for sample in samples))
         rows = [sample for sample in samples if sample["filter"] == metric.filter]
         items = items_of(name, metric, rows)
-        interval, interval_kind = interval_of(items)
+        estimate, interval_kind = estimate_of(items)
         every = results["results"][name]
         run.write_result(
             KIND,
             recipe=recipe,
             model=Path(str(place)).name,
             label=name,
-            value=items.score,
+            value=estimate.value,
             unit="fraction" if not items.is_perplexity else metric.metric,
             n=items.n,
-            interval=interval,
+            interval=(estimate.low, estimate.high),
             interval_kind=interval_kind,
             parameters=parameters,
             details={
@@ -177,10 +187,11 @@ def _score_one(
                 "task_version": results["versions"].get(name),
                 "num_fewshot": results["n-shot"].get(name),
                 "outcomes": count_outcomes(rows, items.values),
-                "truncated": sum(_was_cut(row) for row in rows),
+                "truncated": sum(was_cut(first_response(row.get("resps"))) for row in rows),
                 "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
                 "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
+                "runs_as": backends.runs_as(place, settings),
                 "seconds": seconds,
                 "loading_seconds": loading,
                 "scored_together": list(names),
@@ -189,90 +200,35 @@ def _score_one(
         )
     report(f"{recipe}: done in {seconds:.1f} s")
     found = {r["label"]: r for r in run.read_results(KIND) if r["recipe"] == recipe}
-    return [replace(Score.from_result(found[name]), resumed=False) for name in names]
-
-
-def _simple_evaluate(lm: Any, names: Sequence[str], settings: Settings, manager: Any) -> dict[str, Any]:
-    import lm_eval
-
-    return lm_eval.simple_evaluate(
-        model=lm,
-        # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
-        tasks=list(load_tasks(manager, names)["tasks"].values()),
-        task_manager=manager,
-        num_fewshot=settings.num_fewshot,
-        limit=settings.limit,
-        log_samples=True,
-        bootstrap_iters=1000,
-        system_instruction=settings.system or None,
-        apply_chat_template=settings.chat_template,
-        fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
-        gen_kwargs=dict(settings.gen_kwargs) or None,
-        random_seed=settings.seed,
-        numpy_random_seed=settings.seed,
-        torch_random_seed=settings.seed,
-        fewshot_random_seed=settings.seed,
-    )
+    return [Score.from_result(found[name], resumed=False) for name in names]
 
 
 def _write_lm_eval_files(
     results: dict[str, Any], recipe: str, names: Sequence[str], run: RunFolder, settings: Settings
 ) -> dict[str, str]:
     """lm-eval's own results and samples files; returns task -> samples file, relative to the run folder."""
-    from lm_eval.loggers import EvaluationTracker
-
-    samples = results["samples"]
-    document = {name: value for name, value in results.items() if name != "samples"}
-    document["config"] |= {
-        "model": settings.backend,
-        "model_args": {"pretrained": recipe, **settings.asked()},
-    }
     folder = run.path / "lm_eval" / recipe
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging:
-        tracker = EvaluationTracker(output_path=staging)
-        tracker.general_config_tracker.log_experiment_args(
-            model_source=settings.backend,
-            model_args={"pretrained": recipe},
-            system_instruction=settings.system or None,
-            chat_template=None,
-            fewshot_as_multiturn=settings.fewshot_as_multiturn,
-        )
-        tracker.save_results_aggregated(results=document, samples=samples)
-        for name in names:
-            # lm-eval rewrites the samples it saves, so it gets copies of their first level.
-            tracker.save_results_samples(name, [dict(sample) for sample in samples[name]])
-        written = {path.name: path for path in Path(staging).rglob("*.json*")}
-        files = {name: f"samples_{name}_{tracker.date_id}.jsonl" for name in names}
-        # lm-eval only warns when it cannot write.
-        missing = sorted({*files.values(), f"results_{tracker.date_id}.json"} - set(written))
-        if missing:
-            raise WorkbookError(
-                f"lm-eval could not write {', '.join(missing)} for {recipe}.",
-                remedy="Check free disk space and permissions in the run folder.",
-            )
-        for name, path in sorted(
-            written.items(), reverse=True
-        ):  # samples first, the results that name them last
-            path.replace(folder / name)
-    return {name: (folder / file).relative_to(run.path).as_posix() for name, file in files.items()}
+        written = lm_eval_adapter.write_files(results, Path(staging), recipe, names, settings)
+        # Samples first, the results that name them last.
+        for name in (*names, ""):
+            written[name].replace(folder / written[name].name)
+    return {name: (folder / written[name].name).relative_to(run.path).as_posix() for name in names}
 
 
-def interval_of(items: ItemScores) -> tuple[tuple[float, float], str]:
-    """95 % interval of one score: Wilson for right-or-wrong items, else the bootstrap of items."""
-    from statsmodels.stats.proportion import proportion_confint
-
+def estimate_of(items: ItemScores) -> tuple[Estimate, str]:
+    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the bootstrap."""
     if items.is_binary:
+        from statsmodels.stats.proportion import proportion_confint
+
         low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
-        return (float(low), float(high)), "95 % Wilson"
-    from exaone_nb.statistics.paired import bootstrap_score
-
-    return bootstrap_score(items), "95 % bootstrap over items"
-
-
-def _was_cut(row: dict[str, Any]) -> bool:
-    response = row["resps"][0][0] if row.get("resps") and row["resps"][0] else None
-    return getattr(response, "finish_reason", "") in ("length", "prompt")
+        return Estimate(items.score, float(low), float(high), items.n), "95 % Wilson"
+    if not items.is_perplexity:
+        return bootstrap(items.values), "95 % bootstrap over items"
+    ends = bootstrap((items.values, items.weights), ratio_of_sums)
+    low, high = sorted(perplexity_of(items.name.metric, end) for end in (ends.low, ends.high))
+    return Estimate(items.score, low, high, items.n), "95 % bootstrap over items"
 
 
 def _item_names(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 
+Row = TypeVar("Row")
 FOLDER = DATA / "hackathon"
 # Some scores were published with two digits.
 ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
-# The same thing submitted more than once: one FP8 zip, and the uncompressed base.
-REPEATED = (("FP8", "MANTA 256 + pile 256"), ("BF16", "the uncompressed base"))
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One published score. `minutes` is the server's time, `local_score` the participant's own accuracy before it."""
+    """One published score. `minutes` is the server's time, `local_score` the participant's own accuracy before it.
+
+    `artifact` is the same for submissions of one and the same thing, and empty for what was submitted once.
+    """
 
     family: str
     method: str
@@ -38,10 +42,11 @@ class Submission:
     where: str
     evidence: str
     date: str
+    artifact: str
 
 
 @dataclass(frozen=True)
-class Groups:
+class TimeGroups:
     """Submissions with a server time, split at the widest gap between times; `gap` in minutes, longest to shortest."""
 
     fast: tuple[Submission, ...]
@@ -58,7 +63,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Noise:
+class RerunNoise:
     """Standard deviation of one score when the same thing is submitted again, with its 95 % interval."""
 
     sd: float
@@ -96,26 +101,8 @@ class Conclusion:
 
 def read_submissions(path: Path = FOLDER / "submissions.csv") -> tuple[Submission, ...]:
     """The rows of a submissions file. Raises WorkbookError naming the line that is not right."""
-    found = []
-    for number, row in _rows(path, Submission):
-        try:
-            found.append(
-                Submission(
-                    **{
-                        **row,
-                        "score": float(row["score"]),
-                        "minutes": _minutes(row["minutes"]),
-                        "local_score": float(row["local_score"]) if row["local_score"] else None,
-                    }
-                )
-            )
-        except ValueError as error:
-            raise WorkbookError(
-                f"{path.name} line {number}: {error}.",
-                expected="a score, and minutes as m:ss.",
-                remedy="Correct the line.",
-            ) from error
-    return tuple(found)
+    optional = {"local_score": lambda text: float(text) if text else None}
+    return _read(path, Submission, {"score": float, "minutes": _minutes, **optional})
 
 
 @cache
@@ -127,65 +114,54 @@ def submissions() -> tuple[Submission, ...]:
 @cache
 def conclusions() -> tuple[Conclusion, ...]:
     """The stored conclusions."""
-    return tuple(
-        Conclusion(
-            **{
-                **row,
-                "better": float(row["better"]),
-                "worse": float(row["worse"]),
-                "takes_effect": row["takes_effect"] == "yes",
-            }
-        )
-        for _, row in _rows(FOLDER / "conclusions.csv", Conclusion)
-    )
+    readers = {"better": float, "worse": float, "takes_effect": "yes".__eq__}
+    return _read(FOLDER / "conclusions.csv", Conclusion, readers)
 
 
-def groups(found: Iterable[Submission] | None = None) -> Groups:
+def groups(found: Iterable[Submission] | None = None) -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
     timed = sorted(
         (s for s in (submissions() if found is None else found) if s.minutes is not None),
         key=lambda s: s.minutes,
     )
     if len(timed) < 4:
-        raise WorkbookError(f"{len(timed)} submissions with a time are too few to look for groups.")
+        raise WorkbookError(say("{n} submissions with a time are too few to look for groups.", n=len(timed)))
     cut = max(range(1, len(timed)), key=lambda i: timed[i].minutes - timed[i - 1].minutes)
-    return Groups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
+    return TimeGroups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
 
 
-def rerun_noise(found: Sequence[Submission] | None = None) -> Noise:
+def rerun_noise(found: Sequence[Submission] | None = None) -> RerunNoise:
     """Noise from pairs of the same thing: sd = sqrt(mean of difference^2 / 2); its interval from chi-square."""
     from scipy.stats import chi2
 
     found = submissions() if found is None else found
-    squares = []
-    for family, detail in REPEATED:
-        pair = [s.score for s in found if s.family == family and s.detail.startswith(detail) and s.minutes][
-            :2
-        ]
-        if len(pair) == 2:
-            squares.append((pair[0] - pair[1]) ** 2 / 2)
+    repeated: dict[str, list[float]] = {}
+    for s in found:
+        if s.artifact:
+            repeated.setdefault(s.artifact, []).append(s.score)
+    squares = [(scores[0] - scores[1]) ** 2 / 2 for scores in repeated.values() if len(scores) > 1]
     if not squares:
-        raise WorkbookError("No submission is there twice, so nothing says how large the noise is.")
+        raise WorkbookError(say("No submission is there twice, so nothing says how large the noise is."))
     n = len(squares)
     variance = sum(squares) / n
     low, high = (math.sqrt(n * variance / chi2.ppf(q, n)) for q in (0.975, 0.025))
-    return Noise(math.sqrt(variance), low, high, n)
+    return RerunNoise(math.sqrt(variance), low, high, n)
 
 
-def verdict(conclusion: Conclusion, split: Groups, noise: Noise) -> str:
+def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str:
     """What is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
+    if not conclusion.takes_effect and crosses:
+        return say("does not survive: the setting has no effect, the score jumped groups")
     if not conclusion.takes_effect:
-        return "does not survive: the setting has no effect" + (
-            ", the score jumped groups" if crosses else ""
-        )
+        return say("does not survive: the setting has no effect")
     if crosses:
-        return "open: the score jumped groups, and the same recipes are found in both"
+        return say("open: the score jumped groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
-        return "does not survive: within noise"
+        return say("does not survive: within noise")
     if conclusion.difference <= noise.safe:
-        return "open: more than the noise seen, less than the noise there may be"
-    return "survives"
+        return say("open: more than the noise seen, less than the noise there may be")
+    return say("survives")
 
 
 def local_against_server(found: Sequence[Submission] | None = None) -> tuple[float, float, int]:
@@ -193,29 +169,22 @@ def local_against_server(found: Sequence[Submission] | None = None) -> tuple[flo
 
     Each artifact counts once. The p value is by permutation, since there are few.
     """
-    import numpy as np
-    from scipy.stats import permutation_test, rankdata
+    from scipy.stats import PermutationMethod, pearsonr, rankdata
 
     chosen: dict[str, Submission] = {}
     for s in submissions() if found is None else found:
         if s.local_score is not None:
-            chosen.setdefault(s.detail.split(", the same zip")[0], s)
-    local = np.array([s.local_score for s in chosen.values()])
-    server = np.array([s.score for s in chosen.values()])
-    if len(local) < 4:
-        raise WorkbookError(f"{len(local)} submissions with a local score are too few for a correlation.")
-
-    ranks = rankdata(server) - (len(server) + 1) / 2
-
-    def statistic(shuffled: np.ndarray, axis: int = -1) -> np.ndarray:
-        # Pearson's correlation of the ranks, for many orders at once.
-        moved = rankdata(shuffled, axis=axis) - (len(server) + 1) / 2
-        return (moved * ranks).sum(axis=axis) / np.sqrt((moved**2).sum(axis=axis) * (ranks**2).sum())
-
-    test = permutation_test(
-        (local,), statistic, permutation_type="pairings", n_resamples=100_000, vectorized=True
+            chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", s)
+    if len(chosen) < 4:
+        raise WorkbookError(
+            say("{n} submissions with a local score are too few for a correlation.", n=len(chosen))
+        )
+    local, server = (
+        rankdata([getattr(s, name) for s in chosen.values()]) for name in ("local_score", "score")
     )
-    return float(test.statistic), float(test.pvalue), len(local)
+    # Spearman's correlation is Pearson's of the ranks.
+    found = pearsonr(local, server, method=PermutationMethod(n_resamples=100_000))
+    return float(found.statistic), float(found.pvalue), len(chosen)
 
 
 def _minutes(text: str) -> float | None:
@@ -227,14 +196,29 @@ def _minutes(text: str) -> float | None:
     return int(minutes) + int(seconds) / 60
 
 
-def _rows(path: Path, kind: type) -> list[tuple[int, dict[str, str]]]:
-    columns = tuple(kind.__dataclass_fields__)
+def _read(path: Path, kind: type[Row], readers: Mapping[str, Callable[[str], Any]]) -> tuple[Row, ...]:
+    """A CSV file as records of a dataclass whose fields are its columns; `readers` make more than text of some."""
+    columns = set(kind.__dataclass_fields__)
+    found = []
     with open(path, encoding="utf-8", newline="") as handle:
         reader = csv.DictReader(handle)
-        if set(reader.fieldnames or ()) != set(columns):
+        if set(reader.fieldnames or ()) != columns:
             raise WorkbookError(
-                f"{path.name} has the columns {', '.join(reader.fieldnames or ())}.",
+                say(
+                    "{name} has the columns {found}.",
+                    name=path.name,
+                    found=", ".join(reader.fieldnames or ()),
+                ),
                 expected=", ".join(columns),
-                remedy="Restore the file from the repository.",
+                remedy=say("Restore the file from the repository."),
             )
-        return [(reader.line_num, row) for row in reader]
+        for row in reader:
+            try:
+                found.append(kind(**{name: readers.get(name, str)(text) for name, text in row.items()}))
+            except ValueError as error:
+                raise WorkbookError(
+                    say("{name} line {line}: {why}.", name=path.name, line=reader.line_num, why=str(error)),
+                    expected=say("numbers, and minutes as m:ss."),
+                    remedy=say("Correct the line."),
+                ) from error
+    return tuple(found)

@@ -16,6 +16,18 @@ OUTCOMES = ("correct", "wrong", "unparsable", "truncated", "empty")
 UNPARSABLE = "[invalid]"
 
 
+class EndedText(str):
+    """A model's answer with the reason it ended: "stop", "length" (cut), or "" when the backend does not say."""
+
+    finish_reason: str = ""
+
+    @classmethod
+    def of(cls, text: str, finish_reason: str | None) -> EndedText:
+        answer = cls(text)
+        answer.finish_reason = finish_reason or ""
+        return answer
+
+
 @dataclass(frozen=True)
 class MetricName:
     """A metric of one filter, as lm-eval writes them: `exact_match,flexible-extract`."""
@@ -42,14 +54,19 @@ def outcome_of(sample: dict[str, Any], value: float) -> str:
     """One of OUTCOMES for one logged sample. A cut answer that is right all the same counts as correct."""
     if value > 0:
         return "correct"
-    response = _first(sample.get("resps"))
+    response = first_response(sample.get("resps"))
     if not isinstance(response, str):  # log-likelihoods are never cut or empty
         return "wrong"
     if not response.strip():
         return "empty"
-    if getattr(response, "finish_reason", "") in ("length", "prompt"):
+    if was_cut(response):
         return "truncated"
-    return "unparsable" if _first(sample.get("filtered_resps")) == UNPARSABLE else "wrong"
+    return "unparsable" if first_response(sample.get("filtered_resps")) == UNPARSABLE else "wrong"
+
+
+def was_cut(response: Any) -> bool:
+    """True for an answer that ended at its limit, or whose prompt was cut to fit the context."""
+    return isinstance(response, EndedText) and response.finish_reason in ("length", "prompt")
 
 
 def count_outcomes(samples: Sequence[dict[str, Any]], values: Sequence[float]) -> dict[str, int]:
@@ -58,7 +75,8 @@ def count_outcomes(samples: Sequence[dict[str, Any]], values: Sequence[float]) -
     return {name: counts.get(name, 0) for name in OUTCOMES}
 
 
-def _first(value: Any) -> Any:
+def first_response(value: Any) -> Any:
+    """The first answer in lm-eval's nested lists; log-likelihoods stay pairs."""
     while isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
         value = value[0]
     return value

@@ -12,25 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.conversation.preview import PromptCheck, check_prompt, check_room, has_template
+from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score import environment
+from exaone_nb.score import lm_eval_adapter
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
 
-THINK, END_OF_THOUGHT = "<think>", "</think>"
-
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that was checked: whether it is as it should be, and what was seen."""
-
-    ok: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class Preview:
+class TaskPreview:
     """The first request of one task, and the task's work. Tokens are counted with the model's own tokenizer."""
 
     task: str
@@ -42,28 +35,44 @@ class Preview:
     prompt_tokens: int
     longest_prompt: int
     max_gen_toks: int
-    checks: tuple[Check, ...]
+    checks: tuple[PromptCheck, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the prompt; empty for a good one."""
+        return tuple(check.text for check in self.checks if not check.ok)
+
+    @property
+    def work(self) -> str:
+        """How much there is to do, in words."""
+        return say(
+            "{p.items:,} items, {p.requests:,} requests, {p.prompt_tokens:,} prompt tokens, at most {most:,} generated",
+            p=self,
+            most=self.items * self.max_gen_toks,
+        )
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def preview(
+def preview_tasks(
     model: str | Path, tasks: list[str], settings: Settings, include: str | Path | None = None
-) -> list[Preview]:
-    """Build every prompt of `tasks` without loading the model; one Preview per task.
+) -> list[TaskPreview]:
+    """Build every prompt of `tasks` without loading the model; one preview per task.
 
     Raises WorkbookError when the template is wanted and the tokenizer has none.
     """
-    environment.prepare()
+    prepare_process(log="errors")
     from transformers import AutoTokenizer
 
     folder = settings.tokenizer or catalog.weights_folder(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if settings.chat_template and not tokenizer.chat_template:
         raise WorkbookError(
-            f"{Path(folder).name} has no chat template.",
-            remedy="Copy chat_template.jinja from the original model, or score a base model with --no-chat-template.",
+            say("{name} has no chat template.", name=Path(folder).name),
+            remedy=say(
+                "Copy chat_template.jinja from the original model, or score a base model with --no-chat-template."
+            ),
         )
     return [
         _preview_one(name, task, tokenizer, settings)
@@ -71,7 +80,7 @@ def preview(
     ]
 
 
-def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Preview:
+def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> TaskPreview:
     def render(history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         return tokenizer.apply_chat_template(
             history,
@@ -84,16 +93,17 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Pr
     if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
         task.set_config(key="num_fewshot", value=settings.num_fewshot)
     task.set_fewshot_seed(seed=settings.seed)
-    task.build_all_requests(
-        limit=settings.limit,
-        rank=0,
-        world_size=1,
-        system_instruction=settings.system or None,
-        apply_chat_template=settings.chat_template,
-        fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
-        chat_template=render if settings.chat_template else None,
-        tokenizer_name="preview",
-    )
+    with lm_eval_adapter.quietly():
+        task.build_all_requests(
+            limit=settings.limit,
+            rank=0,
+            world_size=1,
+            system_instruction=settings.system or None,
+            apply_chat_template=settings.chat_template,
+            fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
+            chat_template=render if settings.chat_template else None,
+            tokenizer_name="preview",
+        )
     requests = task.instances
     first = requests[0]
     generates = first.request_type == "generate_until"
@@ -105,7 +115,7 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Pr
         options = {**first.args[1], **settings.gen_kwargs}
         limit = int(options.get("max_gen_toks") or settings.max_gen_toks or 256)
     prompt = str(first.args[0])
-    return Preview(
+    return TaskPreview(
         task=name,
         prompt=prompt,
         continuation="" if generates else str(first.args[1]),
@@ -121,47 +131,20 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Pr
 
 def _checks(
     prompt: str, tokenizer: Any, settings: Settings, generates: bool, longest: int, limit: int
-) -> list[Check]:
+) -> list[PromptCheck]:
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     checks = []
-    if tokenizer.chat_template and not settings.chat_template:
-        checks.append(
-            Check(False, "The model has a chat template and it is switched off: expect a much lower score.")
+    # A base model is asked without a template, and that is as it should be.
+    if settings.chat_template or has_template(tokenizer):
+        checks = check_prompt(
+            tokenizer, prompt, ids, thinking=settings.thinking, templated=settings.chat_template
         )
-    elif settings.chat_template:
-        checks.append(Check(True, "The chat template is applied."))
-    if tokenizer.bos_token and prompt.count(tokenizer.bos_token) > 1:
-        checks.append(Check(False, f"The prompt begins with {tokenizer.bos_token} more than once."))
-    knows_thinking = THINK in str(tokenizer.chat_template or "")
-    if settings.chat_template and knows_thinking:
-        tail = prompt.rstrip()
-        opened, closed = tail.endswith(THINK), tail.endswith(END_OF_THOUGHT)
-        if settings.thinking:
-            checks.append(
-                Check(
-                    opened, f"Thinking is on; the prompt {'opens' if opened else 'does not open'} a thought."
-                )
-            )
-            if not generates:
-                checks.append(Check(False, "A log-likelihood task cannot think: lm-eval refuses it."))
-            elif limit < 1024:
-                checks.append(
-                    Check(False, f"Thinking with {limit} tokens will cut most answers; allow thousands.")
-                )
-        else:
-            text = "ends with a closed, empty thought" if closed else "leaves the thought open"
-            checks.append(Check(closed, f"Thinking is off; the prompt {text}."))
-    room = settings.max_model_len - longest - limit
-    checks.append(
-        Check(
-            room >= 0,
-            f"Longest prompt {longest} + answer {limit} tokens {'fit' if room >= 0 else 'do not fit'} "
-            f"into max_model_len {settings.max_model_len}.",
-        )
-    )
-    return checks
+    if settings.thinking and not generates:
+        checks.append(PromptCheck(False, say("A log-likelihood task cannot think: lm-eval refuses it.")))
+    return checks + check_room(longest, limit, settings.max_model_len, thinking=settings.thinking)
 
 
-def expected_seconds(run: RunFolder, previews: list[Preview]) -> float | None:
+def expected_seconds(run: RunFolder, previews: list[TaskPreview]) -> float | None:
     """Seconds for one model, from earlier results of this run on the same tasks; None when there are none."""
     rates = []
     results = run.read_results("accuracy")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exaone_nb.score.scoreboard import Row, Scoreboard
+from exaone_nb.messages import say
+from exaone_nb.score.scoreboard import BoardRow, Scoreboard
 
 # A candidate that comes out first in fewer of the draws than this has no real chance to be the best.
 LEAST_SHARE = 0.1
@@ -34,77 +35,99 @@ def recommend(board: Scoreboard) -> Recommendation:
     equals = [row for row in board.rows if row.within_noise]
     contenders = [row for row in equals if row is best or row.share_best >= LEAST_SHARE]
     choice = min(contenders, key=lambda row: (bool(row.dominated_by), row.file_bytes, -row.score.value))
-    base = board.row(board.baseline)
     if choice.recipe == board.baseline:
-        headline = "Submit nothing yet: no candidate is better than the unquantized base beyond noise."
+        headline = say("Submit nothing yet: no candidate is better than the unquantized base beyond noise.")
     elif len(equals) == 1:
-        headline = f"Submit {choice.recipe}: its score is above every other candidate's beyond noise."
+        headline = say(
+            "Submit {row.recipe}: its score is above every other candidate's beyond noise.", row=choice
+        )
     elif choice is best:
         others = ", ".join(row.recipe for row in equals if row is not best)
-        headline = f"Submit {choice.recipe}. It has the highest score, but {others} cannot be told from it."
-    else:
-        headline = (
-            f"Submit {choice.recipe}. {best.recipe} scores higher, but within noise, and its file is larger by "
-            f"{_megabytes(best.file_bytes - choice.file_bytes)}."
+        headline = say(
+            "Submit {row.recipe}. It has the highest score, but {others} cannot be told from it.",
+            row=choice,
+            others=others,
         )
-    return Recommendation(
-        choice.recipe, headline, tuple(_reasons(board, choice, base)), tuple(_cautions(board, choice, equals))
-    )
+    else:
+        headline = say(
+            "Submit {row.recipe}. {best.recipe} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
+            row=choice,
+            best=best,
+            more=(best.file_bytes - choice.file_bytes) / 1e6,
+        )
+    reasons, cautions = _reasons(board, choice), _cautions(board, choice, equals)
+    return Recommendation(choice.recipe, headline, tuple(reasons), tuple(cautions))
 
 
-def _reasons(board: Scoreboard, row: Row, base: Row) -> list[str]:
+def _reasons(board: Scoreboard, row: BoardRow) -> list[str]:
+    base, given = board.row(board.baseline), {"row": row}
     lines = [
-        f"Score {row.score.value:.3f}, 95 % from {row.score.low:.3f} to {row.score.high:.3f}; the base has "
-        f"{base.score.value:.3f} by definition. It came out highest in {row.share_best:.0%} of the draws.",
-        f"Accuracy {row.accuracy.value:.3f} over {board.items:,} items of {len(board.tasks)} "
-        f"task{'s' if len(board.tasks) > 1 else ''}: {row.perf_norm.value:.1%} of the base "
-        f"({row.perf_norm.low:.1%} to {row.perf_norm.high:.1%}).",
-        f"{row.seconds_per_token.value * 1e3:.3g} ms per token, {_faster(row.speed_norm.value)} the base "
-        f"(SpeedNorm {row.speed_norm.value:+.3f}, {row.speed_norm.low:+.3f} to {row.speed_norm.high:+.3f}).",
-        f"{row.file_bytes:,} bytes, {row.file_bytes / base.file_bytes:.0%} of the base.",
+        say(
+            "Score {row.score.value:.3f}, 95 % from {row.score.low:.3f} to {row.score.high:.3f}; the base has "
+            "{base.score.value:.3f} by definition. It came out highest in {row.share_best:.0%} of the draws.",
+            base=base,
+            **given,
+        ),
+        say(
+            "Accuracy {row.accuracy.value:.3f} over {board.items:,} items of {tasks}: {row.perf_norm.value:.1%} of the "
+            "base ({row.perf_norm.low:.1%} to {row.perf_norm.high:.1%}).",
+            board=board,
+            tasks=", ".join(board.tasks),
+            **given,
+        ),
+        say(
+            "{ms.value:.3g} ms per token, {faster:.2f} times as fast as the base (SpeedNorm {row.speed_norm.value:+.3f}, "
+            "{row.speed_norm.low:+.3f} to {row.speed_norm.high:+.3f}).",
+            ms=row.seconds_per_token * 1e3,
+            faster=base.seconds_per_token.value / row.seconds_per_token.value,
+            **given,
+        ),
+        say(
+            "{row.file_bytes:,} bytes, {share:.0%} of the base.",
+            share=row.file_bytes / base.file_bytes,
+            **given,
+        ),
     ]
-    lines.append(
-        f"Dominated by {', '.join(row.dominated_by)}."
-        if row.dominated_by
-        else "Nothing is better on all three axes."
-    )
-    return lines
+    if row.dominated_by:
+        return [*lines, say("Dominated by {names}.", names=", ".join(row.dominated_by))]
+    return [*lines, say("Nothing is better on all three axes.")]
 
 
-def _cautions(board: Scoreboard, choice: Row, equals: list[Row]) -> list[str]:
+def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> list[str]:
     lines = [
-        f"{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
-        f"{row.share_best:.1%} of the draws: it is there because its interval is wide."
+        say(
+            "{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
+            "{row.share_best:.1%} of the draws: it is there because its interval is wide.",
+            row=row,
+        )
         for row in equals
         if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes
     ]
     if len(equals) > 1:
-        widest = max(equals, key=lambda row: row.behind.high)
         lines.append(
-            f"{len(equals)} candidates are within noise of the best; {widest.recipe} could still be as much as "
-            f"{widest.behind.high:.3f} behind."
+            say(
+                "{n} candidates are within noise of the best; {row.recipe} could still be as much as "
+                "{row.behind.high:.3f} behind.",
+                n=len(equals),
+                row=max(equals, key=lambda row: row.behind.high),
+            )
         )
-    unusable = [row for row in board.rows if row.unusable_answers]
-    if unusable:
-        worst = max(unusable, key=lambda row: row.unusable_answers)
+    worst = max(board.rows, key=lambda row: row.unusable_answers)
+    if worst.unusable_answers:
         lines.append(
-            f"{worst.recipe} gave {worst.unusable_answers} cut, empty or unreadable answers: they count as wrong here."
+            say(
+                "{row.recipe} gave {row.unusable_answers} cut, empty or unreadable answers: they count as wrong here.",
+                row=worst,
+            )
         )
-    slower = [row.recipe for row in board.rows if row.speed_norm.high < 0]
-    if slower:
+    if slower := ", ".join(row.recipe for row in board.rows if row.speed_norm.high < 0):
         lines.append(
-            f"{', '.join(slower)}: slower than the base on this machine. A GPU with kernels for the scheme can "
-            "turn that around, so measure speed where the model will be judged."
+            say(
+                "{names}: slower than the base on this machine. A GPU with kernels for the scheme can turn that around, "
+                "so measure speed where the model will be judged.",
+                names=slower,
+            )
         )
     if not board.paired:
-        lines.append("Items were not aligned, so the intervals are wider than they need to be.")
+        lines.append(say("Items were not aligned, so the intervals are wider than they need to be."))
     return lines
-
-
-def _faster(speed_norm: float) -> str:
-    ratio = 1 / (1 - speed_norm) if speed_norm < 1 else float("inf")
-    return f"{ratio:.2f} times as fast as"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.2f} MB"

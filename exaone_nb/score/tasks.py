@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-from exaone_nb.score import environment
+from exaone_nb.score import lm_eval_adapter
 
 TASKS = DATA / "tasks"
 
@@ -29,19 +27,14 @@ def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
     """
     if not names:
         raise UsageError("No task is named.", remedy=f"Offline tasks: {', '.join(offline_tasks())}.")
-    environment.prepare()
-    import lm_eval.api.task as building
-    from lm_eval.tasks import TaskManager
-
-    _quieten(building)
     folders = [TASKS, *([Path(include)] if include else [])]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder}.", expected="a folder with lm-eval task files.")
     # lm-eval's own index has some 14,000 files: it is read only when one of its tasks is asked for.
-    manager = TaskManager(include_path=folders, include_defaults=False)
+    manager = lm_eval_adapter.task_manager(folders, defaults=False)
     if set(names) - set(manager.all_tasks):
-        manager = TaskManager(include_path=folders)
+        manager = lm_eval_adapter.task_manager(folders, defaults=True)
         unknown = sorted(set(names) - set(manager.all_tasks))
         if unknown:
             near = difflib.get_close_matches(unknown[0], manager.all_tasks, n=3)
@@ -59,20 +52,11 @@ def load_tasks(manager: Any, names: Sequence[str]) -> Any:
     Raises WorkbookError when a task's data cannot be had.
     """
     try:
-        return manager.load(list(dict.fromkeys(names)))
+        with lm_eval_adapter.quietly():
+            return manager.load(list(dict.fromkeys(names)))
     except Exception as error:  # data sets raise many kinds: no network, gated, moved
         raise WorkbookError(
             f"The data of {', '.join(names)} could not be loaded ({type(error).__name__}: {str(error)[:300]}).",
             remedy="Check the network and the data set's page; offline, use "
             f"{', '.join(offline_tasks())} or HF_DATASETS_CACHE with a copy.",
         ) from error
-
-
-def _quieten(building: Any) -> None:
-    """No progress bars for the second it takes to build prompts: lm-eval has no switch for them."""
-    import datasets
-    from tqdm import tqdm
-
-    building.tqdm = partial(tqdm, disable=True)
-    datasets.disable_progress_bars()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)

@@ -14,8 +14,11 @@ from functools import cache
 from typing import Any
 
 from exaone_nb.anatomy.roofline import Pass
+from exaone_nb.engines.environment import capability
+from exaone_nb.engines.options import choose_dtype
 from exaone_nb.gpus import Gpu
-from exaone_nb.quantization.kernels import Support, on_capability, on_cpu
+from exaone_nb.hardware import this_cpu, this_machine
+from exaone_nb.quantization.kernels import Support, support
 
 ARRAY_BYTES = 256 * 2**20
 
@@ -52,17 +55,7 @@ class Roof:
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""
-        return on_cpu(scheme) if self.device == "cpu" else support_here(scheme)
-
-
-def support_here(scheme: str) -> Support:
-    """What vLLM does with a scheme on this machine: on its first GPU, or on its CPU when it has none."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return on_cpu(scheme)
-    major, minor = torch.cuda.get_device_capability()
-    return on_capability(scheme, float(f"{major}.{minor}"))
+        return support(scheme, this_cpu() if self.device == "cpu" else this_machine())
 
 
 def measure_roof() -> Roof:
@@ -98,14 +91,17 @@ def _operations(device: str, repeats: int) -> dict[str, float]:
     """Operations per second of a large square product, by arithmetic; the better of two sizes."""
     import torch
 
+    # What an engine would compute in: a card without bfloat16 only imitates it, at a fraction of its speed.
+    sixteen = getattr(torch, choose_dtype({}, capability())[0])
+
     def products(side: int) -> dict[str, Callable[[], Any]]:
-        ones = torch.ones(side, side, dtype=torch.bfloat16, device=device)
+        ones = torch.ones(side, side, dtype=sixteen, device=device)
         whole = ones.to(torch.int8)
         # Kernels want the second matrix column by column, as weights lie.
         found = {"16-bit": lambda: ones @ ones, "int8": lambda: torch._int_mm(whole, whole.t())}
         if device == "cuda":
             small, one = ones.to(torch.float8_e4m3fn), torch.ones((), device=device)
-            found["fp8"] = lambda: torch._scaled_mm(small, small.t(), one, one, out_dtype=torch.bfloat16)
+            found["fp8"] = lambda: torch._scaled_mm(small, small.t(), one, one, out_dtype=sixteen)
         return found
 
     reached: dict[str, float] = {}

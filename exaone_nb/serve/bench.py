@@ -4,56 +4,113 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
-from exaone_nb.engines.dummy import shape_folder
+from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name
+from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
+from exaone_nb.hardware import this_machine
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of, support_here
-from exaone_nb.serve.sizes import threads_for
-from exaone_nb.serve.speed import (
-    INTERVAL_KIND,
-    Decode,
-    PerToken,
-    measure_decode,
-    measure_per_token,
-    over_rounds,
-)
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.kernels import support
+from exaone_nb.quantization.nearest import MIXED, preset_name
+from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
+from exaone_nb.serve.defaults import threads_for
+from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
+from exaone_nb.statistics.repeats import INTERVAL_KIND
 
-# The server of the hackathon's online round, as far as it was published (vLLM 0.14.1 on one L4).
-HACKATHON = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.85}
 HACKATHON_MAX_GEN_TOKS = 16384
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """What is measured, and with which engine. Raises UsageError for numbers out of range and contradictions.
+
+    `weights` "real" or "dummy": random numbers, which need only a config, in any `scheme`, and optionally fewer `layers`
+    (0: all). Each of `batches` requests of `prompt_tokens` writes `output_tokens`, `repeats` times. The hackathon's time
+    per token is taken on `max_questions` questions (0 leaves it out; dummy weights have none), whose answers end after
+    `max_gen_toks` tokens. `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what
+    `kv_cache_gib` holds. `engine` holds further arguments of `VllmEngine`.
+    """
+
+    scheme: str = ""
+    weights: str = "real"
+    batches: Sequence[int] = (1, 8)
+    prompt_tokens: int = 128
+    output_tokens: int = 64
+    repeats: int = 5
+    max_questions: int = 64
+    mode: Mode = "non-reasoning"
+    max_gen_toks: int = HACKATHON_MAX_GEN_TOKS
+    max_model_len: int = 0
+    layers: int = 0
+    threads: int = 0
+    kv_cache_gib: float = CACHE_GIB
+    dtype: str = "auto"
+    engine: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_mode(self.mode)
+        require_name(self.dtype)
+        for name, least in LEAST.items():
+            values = self.batches or [0] if name == "batches" else [getattr(self, name)]
+            for value in values:
+                whole(name, value, least=least)
+        if not 0 < self.kv_cache_gib < 1 << 20:
+            raise UsageError(
+                f"kv_cache_gib is {self.kv_cache_gib!r}.", expected="GiB above 0, for instance 1."
+            )
+        if self.weights not in ("real", "dummy"):
+            raise UsageError(f"weights is {self.weights!r}.", expected="real or dummy.")
+        if self.weights == "real" and (self.scheme or self.layers):
+            raise UsageError(
+                "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"
+            )
+
+
+LEAST = {
+    **dict.fromkeys(("batches", "prompt_tokens", "repeats", "max_gen_toks"), 1),
+    **dict.fromkeys(("max_questions", "max_model_len", "layers", "threads"), 0),
+    "output_tokens": 2,
+}
 
 
 @dataclass(frozen=True)
 class Bench:
     """Everything measured about one model in one scheme.
 
-    `roof_rates` are tokens/s at best, one per decode row, and `roof_bounds` what binds there: "bandwidth", "compute", or
-    empty where there is no roof.
+    `runs_as` is the scheme that the engine really computes in: W4A8 where vLLM rounds the activations of a W4A16 file to
+    8 bits. `limits` has the best that the roof allows for each decode row, None where the scheme has no roof here.
     """
 
     model: str
     scheme: str
+    runs_as: str
     weights: str
+    dtype: str
     kernel: str
     start_seconds: float
     decodes: tuple[Decode, ...]
-    roof_rates: tuple[float | None, ...]
+    limits: tuple[Pass | None, ...]
     roof: Roof
     per_token: PerToken | None
     parameters: dict[str, Any]
     layers: int
-    roof_bounds: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -64,45 +121,43 @@ class Bench:
 
     def fraction(self, row: int) -> float | None:
         """Measured over possible decode tokens/s of one row; None where the scheme has no roof here."""
-        best = self.roof_rates[row]
-        return self.decodes[row].tokens_per_second.mean / best if best else None
+        limit = self.limits[row]
+        return self.decodes[row].tokens_per_second.value / limit.tokens_per_second if limit else None
 
-    def document(self) -> dict[str, Any]:
-        """The whole as JSON, with everything needed to repeat it."""
-        rows = [
+    def decode_documents(self) -> list[dict[str, Any]]:
+        """One JSON object per batch size."""
+        return [
             {
                 "batch": d.batch,
                 "prompt_tokens": d.prompt_tokens,
                 "output_tokens": d.output_tokens,
-                "repeats": d.per_token.n,
-                "first_token_seconds": d.first_token.mean,
-                "seconds_per_token": d.per_token.mean,
+                "repeats": len(d.steps),
+                "first_token_seconds": d.first_token.value,
+                "seconds_per_token": d.per_token.value,
                 "seconds_per_token_interval": d.per_token.interval,
-                "tokens_per_second": d.tokens_per_second.mean,
+                "tokens_per_second": d.tokens_per_second.value,
                 "tokens_per_second_interval": d.tokens_per_second.interval,
-                "throughput": d.throughput.mean,
-                "roofline_tokens_per_second": self.roof_rates[i],
-                "roofline_fraction": self.fraction(i),
-                "roofline_bound": self.roof_bounds[i] if self.roof_bounds else "",
+                "throughput": d.throughput.value,
+                "roofline_tokens_per_second": limit and limit.tokens_per_second,
+                "roofline_fraction": self.fraction(row),
+                "roofline_bound": limit.bound if limit else "",
             }
-            for i, d in enumerate(self.decodes)
+            for row, (d, limit) in enumerate(zip(self.decodes, self.limits, strict=True))
         ]
+
+    def document(self) -> dict[str, Any]:
+        """The whole as JSON, with everything needed to repeat it."""
         timed = self.per_token
+        same = ("model", "scheme", "runs_as", "weights", "layers", "dtype", "kernel", "start_seconds")
         return {
-            "model": self.model,
-            "scheme": self.scheme,
-            "weights": self.weights,
-            "layers": self.layers,
-            "kernel": self.kernel,
-            "start_seconds": self.start_seconds,
-            "decode": rows,
-            "per_token": None
-            if timed is None
-            else {
-                "seconds": timed.seconds_per_token.mean,
+            **{name: getattr(self, name) for name in same},
+            "decode": self.decode_documents(),
+            "per_token": timed
+            and {
+                "seconds": timed.seconds_per_token.value,
                 "interval": timed.seconds_per_token.interval,
                 "interval_kind": INTERVAL_KIND,
-                "repeats": timed.seconds_per_token.n,
+                "repeats": len(timed.values),
                 **timed.details(),
             },
             "bandwidth_bytes_per_second": self.roof.bandwidth,
@@ -127,252 +182,204 @@ def versions() -> dict[str, str]:
 
 
 def pooled(rounds: Sequence[Bench]) -> Bench:
-    """Several measurements of one model as one, whose intervals are those of the rounds; the roofs are averaged."""
+    """Several measurements of one model in this process as one, whose intervals are those of the rounds."""
     last = rounds[-1]
-
-    def decode(row: int) -> Decode:
-        fields = ("first_token", "per_token", "tokens_per_second", "throughput")
-        found = {name: over_rounds([getattr(r.decodes[row], name) for r in rounds]) for name in fields}
-        return replace(last.decodes[row], **found)
-
-    timed = last.per_token
-    if timed is not None:
-        each = [r.per_token.seconds_per_token for r in rounds if r.per_token is not None]
-        timed = replace(timed, seconds_per_token=over_rounds(each))
-    roofs = zip(*(r.roof_rates for r in rounds), strict=True)
     return replace(
         last,
         start_seconds=statistics.median(r.start_seconds for r in rounds),
-        decodes=tuple(decode(row) for row in range(len(last.decodes))),
-        roof_rates=tuple(None if None in rates else statistics.fmean(rates) for rates in roofs),
-        roof=replace(last.roof, bandwidth=statistics.fmean(r.roof.bandwidth for r in rounds)),
-        per_token=timed,
+        decodes=tuple(map(Decode.pooled, zip(*(r.decodes for r in rounds), strict=True))),
+        per_token=last.per_token and PerToken.pooled([r.per_token for r in rounds]),
         parameters=last.parameters | {"rounds": len(rounds)},
     )
 
 
 def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
     """The first `count` questions of a JSONL file with a `question` field, each as a conversation."""
-    found = []
     try:
         with open(path, encoding="utf-8") as handle:
-            for line in handle:
-                found.append([{"role": "user", "content": json.loads(line)["question"]}])
-                if len(found) == count:
-                    break
+            lines = islice(handle, count)
+            return [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
     except (OSError, ValueError, KeyError) as error:
         raise WorkbookError(
             f"{Path(path).name} holds no questions ({type(error).__name__}).",
             expected='JSON lines with a field "question".',
         ) from error
-    return found
 
 
-def scheme_of(config: dict[str, Any]) -> str:
-    """The preset's name of a checkpoint with one group of one preset, for the roofline; BF16 without a quantization.
+@dataclass(frozen=True)
+class _Subject:
+    """The opened folder, its config as it is measured, the scheme by name, and the questions to answer."""
 
-    "mixed" for anything else: there the roofline needs the recipe, and no fraction is given.
-    """
-    found = config.get("quantization_config")
-    if not found:
-        return "BF16"
-    from exaone_nb.quantization.schemes import SCHEMES, find_scheme
+    folder: Path
+    config: dict[str, Any]
+    scheme: str
+    asked: list[list[Message]]
 
-    groups = list((found.get("config_groups") or {}).values())
-    if len(groups) != 1 or groups[0].get("targets") != ["Linear"]:
-        return "mixed"
-    held = find_scheme({**groups[0], "name": "held"})
-    for name, scheme in SCHEMES.items():
-        if scheme.weights == held.weights and scheme.activations == held.activations:
-            return name
-    return "mixed"
+    @property
+    def text(self) -> dict[str, Any]:
+        return self.config.get("text_config", self.config)
+
+
+@contextmanager
+def _subject(model: str, options: BenchOptions) -> Iterator[_Subject]:
+    if options.weights == "real":
+        folder = catalog.weights_folder(model)
+        config = catalog.read_config(folder / "config.json")
+        scheme = preset_name(read_quantization(config)) or UNKNOWN
+        yield _Subject(folder, config, scheme, questions(options.max_questions))
+        return
+    scheme = options.scheme or "BF16"
+    _require_kernel(scheme)
+    config = shape_config(catalog.resolve(model).config(), layers=options.layers)
+    with shape_folder(config, scheme, name=model) as folder:
+        yield _Subject(folder, config, scheme, [])
 
 
 def bench(
-    model: str,
-    *,
-    scheme: str = "",
-    weights: str = "real",
-    batches: Sequence[int] = (1, 8),
-    prompt_tokens: int = 128,
-    output_tokens: int = 64,
-    repeats: int = 5,
-    max_questions: int = 64,
-    mode: Mode = "non-reasoning",
-    max_gen_toks: int = HACKATHON_MAX_GEN_TOKS,
-    max_model_len: int = 0,
-    layers: int = 0,
-    threads: int = 0,
-    kv_cache_gib: float = 1.0,
-    options: dict[str, Any] | None = None,
-    first: Callable[[VllmEngine], None] | None = None,
+    model: str, options: BenchOptions | None = None, *, first: Callable[[VllmEngine], None] | None = None
 ) -> Bench:
-    """Measure `model`. `weights="dummy"` needs only its config, any `scheme`, and optionally fewer `layers`.
+    """Measure `model`; with real weights the scheme is the checkpoint's own.
 
-    With real weights the scheme is the checkpoint's own, and the hackathon's time per token is measured as well
-    (`max_questions` 0 leaves it out). `max_model_len` 0 takes what the longest answer needs, up to the model's limit and
-    on a CPU to what `kv_cache_gib` holds. `first` gets the loaded engine before anything is timed. Raises UsageError
-    before anything is loaded for numbers out of range and arguments that contradict each other, WorkbookError for a
-    scheme that vLLM has no kernel for here.
+    `first` gets the loaded engine before anything is timed. Raises UsageError before anything is loaded for lengths that
+    do not fit, WorkbookError for a scheme that vLLM has no kernel for here.
     """
-    check_mode(mode)
-    _require_numbers(
-        batches, prompt_tokens, output_tokens, repeats, max_questions, max_gen_toks, max_model_len, layers, threads,
-        kv_cache_gib,
-    )  # fmt: skip
-    if weights not in ("real", "dummy"):
-        raise UsageError(f"weights is {weights!r}.", expected="real or dummy.")
-    if weights == "real" and (scheme or layers):
-        raise UsageError(
-            "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"
-        )
-    prepare_process()  # before anything below loads torch
-    config = catalog.resolve(model).config() if weights == "dummy" else {}
-    with ExitStack() as stack:
-        if weights == "dummy":
-            scheme = scheme or "BF16"
-            _require_kernel(scheme)
-            folder = stack.enter_context(shape_folder(config, scheme, layers=layers, name=model))
-        else:
-            folder = catalog.weights_folder(model)
-            config = catalog.read_config(folder / "config.json")
-            scheme = scheme_of(config)
-        text_config = config.get("text_config", config)
-        asked = questions(max_questions) if weights == "real" and max_questions else []
-        wanted = max(prompt_tokens + output_tokens, 2048)
-        if asked:
-            # A token is at least a byte of the question; the template adds some.
-            longest = max(len(str(conversation).encode()) for conversation in asked)
-            wanted = max(wanted, longest + 256 + max_gen_toks)
-        room = _room(text_config, max_model_len, wanted, prompt_tokens + output_tokens, kv_cache_gib)
-        threads = threads_for(config, threads)
-        settings = {
-            "max_model_len": room,
-            "threads": threads,
-            "kv_cache_gib": kv_cache_gib,
-            "max_num_seqs": max(256, *batches),
-            **HACKATHON,
-            **(options or {}),
-        }
-        if (at_once := max(batches) * prompt_tokens) > 2048:
-            # All prompts in one step, or the reading of the last ones is counted as writing.
-            settings.setdefault("max_num_batched_tokens", at_once)
-        engine = stack.enter_context(VllmEngine(folder, dummy_weights=weights == "dummy", **settings))
-        if first is not None:
-            first(engine)
-        vocabulary = int(text_config.get("vocab_size", 1000))
-        decodes = tuple(
-            measure_decode(
-                engine,
-                batch=batch,
-                prompt_tokens=prompt_tokens,
-                output_tokens=output_tokens,
-                repeats=repeats,
-                vocabulary=vocabulary,
-            )
-            for batch in batches
-        )
-        timed = None
-        if asked:
-            timed = measure_per_token(
-                engine,
-                asked,
-                mode=mode,
-                max_gen_toks=max_gen_toks,
-                repeats=max(repeats, 2),
-            )
-        kernel, start, eager = engine.kernel, engine.start_seconds, engine.arguments["enforce_eager"]
+    options = options or BenchOptions()
+    remarks = prepare_process()  # before anything below loads torch
+    with _subject(model, options) as subject:
+        settings = _engine_settings(subject, options)
+        with VllmEngine(subject.folder, dummy_weights=options.weights == "dummy", **settings) as engine:
+            if first is not None:
+                first(engine)
+            decodes = tuple(_decode(engine, batch, subject, options) for batch in options.batches)
+            timed = None
+            if subject.asked:
+                timed = measure_per_token(
+                    engine,
+                    subject.asked,
+                    mode=options.mode,
+                    max_gen_toks=options.max_gen_toks,
+                    repeats=max(options.repeats, 2),
+                )
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
-    shape = dict(config)
-    if layers:
-        from exaone_nb.engines.dummy import shape_config
-
-        shape = shape_config(config, "BF16", layers=layers)
-    shape.pop("quantization_config", None)
-    roofs = [
-        None if scheme == "mixed" else roof_of(shape, scheme, roof, batch=d.batch, context=d.context)
-        for d in decodes
-    ]
-    rates = tuple(found and found.tokens_per_second for found in roofs)
-    bounds = tuple(found.bound if found else "" for found in roofs)
+    layers = int(subject.config.get("num_hidden_layers") or 0)
     parameters = {
-        "mode": mode,
-        "max_gen_toks": max_gen_toks,
-        "questions": len(asked),
-        "questions_from": QUESTIONS.name if asked else "",
-        "repeats": repeats,
+        **{name: getattr(options, name) for name in ("mode", "max_gen_toks", "repeats")},
+        "questions": len(subject.asked),
+        "questions_from": QUESTIONS.name if subject.asked else "",
         "warm_up": 1,
         "seed": 0,
-        "layers": int(shape.get("num_hidden_layers") or 0),
-        "enforce_eager": eager,
+        "layers": layers,
+        "enforce_eager": engine.arguments["enforce_eager"],
         **settings,
+        "dtype": engine.dtype,
+        "dtype_reason": engine.dtype_reason,
     }
     return Bench(
-        model, scheme, weights, kernel, start, decodes, rates, roof, timed, parameters,
-        int(shape.get("num_hidden_layers") or 0), bounds,
-    )  # fmt: skip
+        model=model,
+        scheme=subject.scheme,
+        runs_as=_runs_as(subject.scheme) if engine.kernels.int8_activations else subject.scheme,
+        weights=options.weights,
+        dtype=engine.dtype,
+        kernel=engine.kernel,
+        start_seconds=engine.start_seconds,
+        decodes=decodes,
+        limits=tuple(_limit(subject, roof, decode) for decode in decodes),
+        roof=roof,
+        per_token=timed,
+        parameters=parameters,
+        layers=layers,
+        remarks=(*remarks, *engine.remarks),
+    )
 
 
-def _require_numbers(
-    batches: Sequence[int],
-    prompt_tokens: int,
-    output_tokens: int,
-    repeats: int,
-    max_questions: int,
-    max_gen_toks: int,
-    max_model_len: int,
-    layers: int,
-    threads: int,
-    kv_cache_gib: float,
-) -> None:
-    """Raise UsageError for the first number out of its range."""
-    least = {
-        **{"batch": min(batches, default=0), "prompt_tokens": prompt_tokens, "repeats": repeats},
-        **{"max_gen_toks": max_gen_toks},
+def _runs_as(scheme: str) -> str:
+    """What a scheme is called whose 4-bit weights meet activations rounded to 8 bits."""
+    if "A16" in scheme:
+        return scheme.replace("A16", "A8")
+    return say("{scheme}, activations in 8 bits", scheme=scheme)
+
+
+def _engine_settings(subject: _Subject, options: BenchOptions) -> dict[str, Any]:
+    least = options.prompt_tokens + options.output_tokens
+    wanted = max(least, 2048)
+    if subject.asked:
+        # A token is at least a byte of the question; the template adds some.
+        longest = max(len(str(conversation).encode()) for conversation in subject.asked)
+        wanted = max(wanted, longest + 256 + options.max_gen_toks)
+    settings = {
+        "max_model_len": _room(subject.text, options.max_model_len, wanted, least, options.kv_cache_gib),
+        "threads": threads_for(subject.config, options.threads),
+        "kv_cache_gib": options.kv_cache_gib,
+        "max_num_seqs": max(256, *options.batches),
+        "tensor_parallel_size": 1,
+        "gpu_memory_utilization": MEMORY_SHARE,
+        "dtype": options.dtype,
+        **options.engine,
     }
-    zero = {"questions": max_questions, "max_model_len": max_model_len, "layers": layers, "threads": threads}
-    for numbers, smallest in ((least, 1), (zero, 0), ({"output_tokens": output_tokens}, 2)):
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise UsageError(f"{name} is {value!r}.", expected=f"a whole number of at least {smallest}.")
-    if not 0 < kv_cache_gib < 1 << 20:
-        raise UsageError(f"kv_cache_gib is {kv_cache_gib!r}.", expected="GiB above 0, for instance 1.")
+    if (at_once := max(options.batches) * options.prompt_tokens) > 2048:
+        # All prompts in one step, or the reading of the last ones is counted as writing.
+        settings.setdefault("max_num_batched_tokens", at_once)
+    return settings
+
+
+def _decode(engine: VllmEngine, batch: int, subject: _Subject, options: BenchOptions) -> Decode:
+    return measure_decode(
+        engine,
+        batch=batch,
+        prompt_tokens=options.prompt_tokens,
+        output_tokens=options.output_tokens,
+        repeats=options.repeats,
+        vocabulary=int(subject.text.get("vocab_size", 1000)),
+    )
+
+
+def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
+    if subject.scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
+        return None
+    plain = {name: value for name, value in subject.config.items() if name != "quantization_config"}
+    return roof_of(plain, subject.scheme, roof, batch=decode.batch, context=decode.context)
 
 
 def _require_kernel(scheme: str) -> None:
-    """Raise WorkbookError when vLLM's tables have no kernel for the scheme on this device."""
-    support = support_here(scheme)
-    if not support.runs:
+    """Raise WorkbookError when vLLM is known to have no kernel for the scheme on this device."""
+    found = support(scheme, this_machine())
+    if found.answer == "no":
         raise WorkbookError(
-            f"vLLM cannot run {support.scheme} on this device: {support.reason or 'it has no kernel'}.",
-            expected="a scheme with a kernel here; chapter 06 shows the table.",
-            remedy="Choose another scheme, or measure on a card that has the kernel.",
+            say(
+                "vLLM cannot run {scheme} on this device: {reason}.",
+                scheme=found.scheme,
+                reason=found.reason or say("it has no kernel"),
+            ),
+            expected=say("a scheme with a kernel here; the inference chapter shows the table."),
+            remedy=say("Choose another scheme, or measure on a card that has the kernel."),
         )
 
 
 def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_gib: float) -> int:
     """max_model_len: as given, else as wanted, as far as the model and, on a CPU, the cache go.
 
-    Raises UsageError when not even `least` tokens, prompt and answer of the fixed lengths, fit.
+    Raises UsageError for more than the model has, and when not even `least` tokens, prompt and answer of the fixed
+    lengths, fit.
     """
-    held = int(config.get("max_position_embeddings", 2048))
-    room, why = (given, "max_model_len") if given else (wanted, "")
-    if room > held:
-        room, why = held, "the model's own limit"
+    held = context_limit(config, given)
+    room, why = (given, "max_model_len") if given else (min(wanted, held), say("the model's own limit"))
     if not given and not has_gpu():
         from exaone_nb.anatomy.kv import longest_context
 
         with suppress(WorkbookError):  # a kind of attention whose cache we cannot count: vLLM will say
-            fits = longest_context(config, int(kv_cache_gib * 2**30))
+            fits = longest_context(config, int(kv_cache_gib * GIB))
             if 0 < fits < room:
-                room, why = fits, f"what kv_cache_gib={kv_cache_gib:g} holds"
+                room, why = fits, say("what kv_cache_gib={gib:g} holds", gib=kv_cache_gib)
     if least > room:
         raise UsageError(
-            f"{least:,} prompt and output tokens exceed {why or 'the room'}, {room:,} tokens.",
-            expected="lengths that fit.",
-            remedy="Shorten the prompt or the output."
-            if room == held
-            else "Shorten them, or raise that limit.",
+            say(
+                "{least:,} prompt and output tokens exceed {why}, {room:,} tokens.",
+                least=least,
+                why=why,
+                room=room,
+            ),
+            expected=say("lengths that fit."),
+            remedy=say("Shorten the prompt or the output, or raise that limit where it is not the model's."),
         )
     return room

@@ -1,4 +1,4 @@
-"""Chapter 06's figures: speed against the roof, and the length tail."""
+"""The inference chapter's figures: speed against the roof, and the length tail."""
 
 from __future__ import annotations
 
@@ -6,68 +6,54 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.conversation.answers import Answer
-from exaone_nb.serve.bench import Bench
+from exaone_nb.messages import say
+from exaone_nb.serve.tables import label_of, rate_of
+from exaone_nb.show.figures import FAINT, INK, clean, style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe-Ito colours, safe for colour blindness; hatches tell the bars apart in print.
-LOOK = [
-    ("#0072B2", ""),
-    ("#E69F00", "//"),
-    ("#009E73", ".."),
-    ("#CC79A7", "xx"),
-    ("#56B4E9", "\\\\"),
-    ("#D55E00", "--"),
-]
 
+def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: bool = False) -> Figure:
+    """Decode tokens/s of the rows of `speed_rows`, one panel per batch size; a black line marks the roof.
 
-def speed_bars(found: Sequence[Bench], title: str = "") -> Figure:
-    """Decode tokens/s per scheme, one group per batch size; a black line marks the roof where it is known.
-
-    The line is solid where bandwidth binds and dotted where arithmetic does.
+    The line is solid where bandwidth binds and dotted where arithmetic does. Recorded bars are hollow, so that nobody
+    takes them for today's.
     """
     import matplotlib.pyplot as plt
 
-    batches = [decode.batch for decode in found[0].decodes]
-    figure, many = plt.subplots(
-        1,
-        len(batches),
-        figsize=(1.6 + 1.1 * len(found) * len(batches), 3.6),
-        layout="constrained",
-        squeeze=False,
+    batches = list(dict.fromkeys(row["batch"] for row in rows))
+    figure, panels = plt.subplots(
+        1, len(batches), figsize=(1.6 + 1.1 * len(rows), 3.6), layout="constrained", squeeze=False
     )
-    for column, (axes, batch) in enumerate(zip(many[0], batches, strict=True)):
-        for place, bench in enumerate(found):
-            colour, hatch = LOOK[place % len(LOOK)]
-            rate = bench.decodes[column].tokens_per_second
-            low, high = rate.interval or (rate.mean, rate.mean)
-            axes.bar(place, rate.mean, 0.7, color=colour, hatch=hatch, edgecolor="white")
-            axes.errorbar(
-                place, rate.mean, [[rate.mean - low], [high - rate.mean]], color="#333333", capsize=4
-            )
-            roof = bench.roof_rates[column]
-            if roof:
-                by_arithmetic = bool(bench.roof_bounds) and bench.roof_bounds[column] == "compute"
-                axes.plot(
-                    [place - 0.4, place + 0.4],
-                    [roof, roof],
-                    color="black",
-                    linewidth=2.5,
-                    linestyle=":" if by_arithmetic else "-",
-                )
-                axes.text(place, roof, f"{rate.mean / roof:.0%}\n", ha="center", va="center", fontsize=9)
-        axes.set_xticks(range(len(found)), [_name(bench) for bench in found], rotation=20, ha="right")
-        axes.set_title(f"batch {batch}")
+    for axes, batch in zip(panels[0], batches, strict=True):
+        mine = [row for row in rows if row["batch"] == batch]
+        for place, row in enumerate(mine):
+            _bar(axes, place, row, recorded)
+        axes.set_xticks(range(len(mine)), [label_of(row) for row in mine], rotation=20, ha="right")
+        axes.set_title(say("batch {batch}", batch=batch))
         axes.margins(y=0.15)
         axes.set_ylim(bottom=0)
-        axes.grid(axis="y", color="#dddddd")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    many[0][0].set_ylabel("generated tokens per second")
-    if title:
-        figure.suptitle(title)
+        clean(axes, "y")
+    panels[0][0].set_ylabel(say("generated tokens per second"))
+    figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _bar(axes: Axes, place: int, row: dict[str, Any], recorded: bool) -> None:
+    look, rate, roof = style(place), rate_of(row), row.get("roofline_tokens_per_second")
+    filled = {"fill": False, "edgecolor": look.colour, "linewidth": 2} if recorded else look.area()
+    axes.bar(place, rate.value, 0.7, **filled)
+    if rate.interval:
+        reach = [[rate.value - rate.low], [rate.high - rate.value]]
+        axes.errorbar(place, rate.value, reach, color=INK, capsize=4)
+    if recorded:
+        axes.text(place + 0.06, rate.value, f"{rate.value:.1f}", ha="left", va="bottom")
+    if roof:
+        line = ":" if row.get("roofline_bound") == "compute" else "-"
+        axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5, linestyle=line)
+        axes.text(place, roof, f"{rate.value / roof:.0%}\n", ha="center", va="center", fontsize=9)
 
 
 def finish_curve(runs: dict[str, Sequence[Answer]]) -> Figure:
@@ -78,67 +64,14 @@ def finish_curve(runs: dict[str, Sequence[Answer]]) -> Figure:
     for place, (name, answers) in enumerate(runs.items()):
         ends = sorted(answer.seconds or 0.0 for answer in answers)
         shares = [100 * (number + 1) / len(ends) for number in range(len(ends))]
-        axes.step(
-            [0, *ends],
-            [0, *shares],
-            where="post",
-            color=LOOK[place % len(LOOK)][0],
-            linestyle=("-", "--", ":", "-.")[place % 4],
-            linewidth=2,
-            label=name,
-        )
-    axes.axhline(95, color="#888888", linewidth=1)
-    axes.text(0, 95, " 95 %", va="bottom", color="#555555")
-    axes.set_xlabel("seconds since the batch was sent")
-    axes.set_ylabel("answers finished, %")
+        look = style(place)
+        line = {"color": look.colour, "linestyle": look.line, "linewidth": 2, "label": name}
+        axes.step([0, *ends], [0, *shares], where="post", **line)
+    axes.axhline(95, color=FAINT, linewidth=1)
+    axes.text(0, 95, " 95 %", va="bottom", color=INK)
+    axes.set_xlabel(say("seconds since the batch was sent"))
+    axes.set_ylabel(say("answers finished, %"))
     axes.set_ylim(0, 103)
-    axes.grid(color="#eeeeee")
-    axes.spines[["top", "right"]].set_visible(False)
+    clean(axes)
     axes.legend(frameon=False, loc="lower right")
     return figure
-
-
-def speed_words(found: Sequence[Bench]) -> str:
-    """The bars in words, for alt text."""
-    parts = []
-    for row, decode in enumerate(found[0].decodes):
-        rates = ", ".join(f"{_name(b)} {b.decodes[row].tokens_per_second.mean:,.1f}" for b in found)
-        parts.append(f"at batch {decode.batch}: {rates}")
-    return "Generated tokens per second " + "; ".join(parts) + "."
-
-
-def recorded_bars(rows: Sequence[dict[str, Any]], title: str) -> Figure:
-    """Recorded decode speeds (data/measured/speed_*.json): hollow bars, so that nobody takes them for today's."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(1.6 + 1.1 * len(rows), 3.6), layout="constrained")
-    for place, row in enumerate(rows):
-        axes.bar(
-            place,
-            row["tokens_per_second"],
-            0.7,
-            fill=False,
-            edgecolor=LOOK[place % len(LOOK)][0],
-            linewidth=2,
-        )
-        rate, interval = row["tokens_per_second"], row.get("tokens_per_second_interval")
-        if interval:
-            axes.errorbar(
-                place, rate, [[rate - interval[0]], [interval[1] - rate]], color="#333333", capsize=4
-            )
-        axes.text(place + 0.06, rate, f"{rate:.1f}", ha="left", va="bottom")
-        roof = row.get("roofline_tokens_per_second")
-        if roof:
-            axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5)
-    axes.set_xticks(range(len(rows)), [row["scheme"] for row in rows])
-    axes.set_ylabel("generated tokens per second")
-    axes.set_title(title, fontsize=10)
-    axes.margins(y=0.15)
-    axes.grid(axis="y", color="#dddddd")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _name(bench: Bench) -> str:
-    return bench.scheme if bench.weights == "dummy" else bench.model

@@ -7,6 +7,7 @@ minutes at the speed of a single request, and the time per token of the whole ru
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,10 +33,6 @@ class Lengths:
         """Share of the run's time that its last 5 % of answers took alone."""
         return self.tail_seconds / self.seconds if self.seconds else 0.0
 
-    @property
-    def cut_off_share(self) -> float:
-        return self.cut_off / self.n
-
 
 def lengths(answers: Sequence[Answer]) -> Lengths:
     """Length statistics of one batch. Raises UsageError for an empty batch or answers without times."""
@@ -45,12 +42,11 @@ def lengths(answers: Sequence[Answer]) -> Lengths:
     if len(ends) != len(answers):
         raise UsageError("Some answers have no time.", remedy="Measure with the vllm engine in process.")
     tokens = sorted(answer.output_tokens for answer in answers)
-    middle = len(tokens) // 2
     most = ends[max(math.ceil(0.95 * len(ends)) - 1, 0)]
     return Lengths(
         n=len(answers),
-        mean=sum(tokens) / len(tokens),
-        median=tokens[middle] if len(tokens) % 2 else (tokens[middle - 1] + tokens[middle]) / 2,
+        mean=statistics.fmean(tokens),
+        median=statistics.median(tokens),
         longest=tokens[-1],
         cut_off=sum(answer.finish_reason == "length" for answer in answers),
         empty=sum(not answer.text for answer in answers),

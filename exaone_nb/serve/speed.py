@@ -7,86 +7,72 @@ questions, where answers end when the model ends them.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from exaone_nb import judging
 from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import whole
 from exaone_nb.serve.lengths import Lengths, lengths
-
-INTERVAL_KIND = (
-    "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
-)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Mean of `n` repeats of a positive quantity with a 95 % interval (None for a single repeat), and their values."""
-
-    mean: float
-    values: tuple[float, ...]
-
-    @property
-    def n(self) -> int:
-        return len(self.values)
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Of the mean's logarithm, whose standard error is that of the mean over the mean (delta method).
-
-        A time is above zero, and so is this interval, however few the repeats.
-        """
-        if self.n < 2:
-            return None
-        from scipy.stats import t
-
-        error = statistics.stdev(self.values) / math.sqrt(self.n)
-        factor = math.exp(float(t.ppf(0.975, self.n - 1)) * error / self.mean)
-        return self.mean / factor, self.mean * factor
-
-    def overlaps(self, other: Estimate) -> bool:
-        """True when the two intervals share a value: the repeats do not tell them apart."""
-        mine, theirs = self.interval or (self.mean,) * 2, other.interval or (other.mean,) * 2
-        return mine[0] <= theirs[1] and theirs[0] <= mine[1]
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """An Estimate of at least one value."""
-    if not values:
-        raise UsageError("There is nothing to average.", expected="at least one repeat.")
-    return Estimate(statistics.fmean(values), tuple(values))
-
-
-def over_rounds(rounds: Sequence[Estimate]) -> Estimate:
-    """Rounds as one Estimate with a value per round: repeats of one round share the machine's mood of that minute."""
-    return rounds[0] if len(rounds) == 1 else estimate([found.mean for found in rounds])
+from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.repeats import over_repeats
 
 
 @dataclass(frozen=True)
 class Decode:
-    """One batch size. `first_token` is seconds until every request has its first token, `per_token` for each one after.
+    """One batch size, by the values of each repeat; `pooled` makes one value of a round.
 
-    `tokens_per_second` counts generated tokens of all requests while nothing is read any more; `throughput` over the
-    whole run, reading the prompts included.
+    `first_tokens` are seconds until every request has its first token, `steps` seconds per token for each one after,
+    `wholes` seconds of the whole run, the reading of the prompts included.
     """
 
     batch: int
     prompt_tokens: int
     output_tokens: int
-    first_token: Estimate
-    per_token: Estimate
-    tokens_per_second: Estimate
-    throughput: Estimate
+    first_tokens: tuple[float, ...]
+    steps: tuple[float, ...]
+    wholes: tuple[float, ...]
 
     @property
     def context(self) -> int:
         """Mean tokens in the cache while decoding."""
         return self.prompt_tokens + self.output_tokens // 2
+
+    @property
+    def first_token(self) -> Estimate:
+        """Seconds until every request has its first token."""
+        return over_repeats(self.first_tokens)
+
+    @property
+    def per_token(self) -> Estimate:
+        """Seconds per decode step, which writes one token of each request."""
+        return over_repeats(self.steps)
+
+    @property
+    def tokens_per_second(self) -> Estimate:
+        """Generated tokens of all requests per second while nothing is read any more."""
+        return over_repeats([self.batch / step for step in self.steps])
+
+    @property
+    def throughput(self) -> Estimate:
+        """Generated tokens per second over the whole run."""
+        return over_repeats([self.batch * self.output_tokens / whole for whole in self.wholes])
+
+    @classmethod
+    def pooled(cls, rounds: Sequence[Decode]) -> Decode:
+        """Several rounds as one, a value per round: repeats a few seconds apart agree better than rounds do."""
+        if len(rounds) == 1:
+            return rounds[0]
+        values = {
+            name: tuple(statistics.fmean(getattr(found, name)) for found in rounds)
+            for name in ("first_tokens", "steps", "wholes")
+        }
+        return replace(rounds[-1], **values)
 
 
 def measure_decode(
@@ -102,12 +88,8 @@ def measure_decode(
 ) -> Decode:
     """Fixed-length generation of `batch` random prompts. Raises UsageError for lengths the engine cannot hold."""
     for name, value in {"batch": batch, "prompt_tokens": prompt_tokens, "repeats": repeats}.items():
-        if value < 1:
-            raise UsageError(f"{name} is {value}.", expected="a whole number of at least 1.")
-    if output_tokens < 2:
-        raise UsageError(
-            f"output_tokens is {output_tokens}.", expected="at least 2: the first is the prefill's."
-        )
+        whole(name, value)
+    whole("output_tokens", output_tokens, least=2)  # the first is the prefill's
     limit = engine.arguments["max_model_len"]
     if prompt_tokens + output_tokens > limit:
         raise UsageError(
@@ -118,7 +100,7 @@ def measure_decode(
 
     draw = np.random.default_rng(seed)
     sampling = Sampling(max_tokens=output_tokens, ignore_eos=True)
-    first, each, rate, overall = [], [], [], []
+    first_tokens, steps, wholes = [], [], []
     for turn in range(warm_up + repeats):
         # Ids from 10 on: the first ones are special tokens in every tokenizer of the catalog.
         prompts = draw.integers(10, max(vocabulary or 1000, 11), size=(batch, prompt_tokens)).tolist()
@@ -133,19 +115,10 @@ def measure_decode(
                 f"An answer has {short[0]} tokens.", expected=f"{output_tokens}, ends ignored."
             )
         all_read, step = _decode_step(answers)
-        first.append(all_read)
-        each.append(step)
-        rate.append(batch / step)
-        overall.append(batch * output_tokens / seconds)
-    return Decode(
-        batch,
-        prompt_tokens,
-        output_tokens,
-        estimate(first),
-        estimate(each),
-        estimate(rate),
-        estimate(overall),
-    )
+        first_tokens.append(all_read)
+        steps.append(step)
+        wholes.append(seconds)
+    return Decode(batch, prompt_tokens, output_tokens, tuple(first_tokens), tuple(steps), tuple(wholes))
 
 
 def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
@@ -177,22 +150,48 @@ def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
 class PerToken:
     """The hackathon's figure: inference seconds over generated tokens, on `questions` questions, all at once.
 
-    `longest_allowed` is where an answer was cut off: max_gen_toks, or less where max_model_len left less.
+    `values` are seconds per token, one per repeat or round. `longest_allowed` is where an answer was cut off: max_gen_toks, or less where max_model_len left less.
     """
 
-    seconds_per_token: Estimate
+    values: tuple[float, ...]
     lengths: Lengths
     questions: int
     output_tokens: int
     longest_allowed: int = 0
     answers: tuple[Answer, ...] = field(default=(), repr=False)
 
+    @property
+    def seconds_per_token(self) -> Estimate:
+        """Inference seconds per generated token."""
+        return over_repeats(self.values)
+
+    @classmethod
+    def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
+        """Several rounds as one, a value per round."""
+        if len(rounds) == 1:
+            return rounds[0]
+        return replace(rounds[-1], values=tuple(found.seconds_per_token.value for found in rounds))
+
+    def speed_norm(self, base: PerToken) -> Estimate:
+        """SpeedNorm against `base`, each round's figure against the same round's, since slow rounds slow both.
+
+        Without an interval where the two were not measured in the same rounds.
+        """
+        norm = float(judging.speed_norm(self.seconds_per_token.value, base.seconds_per_token.value))
+        if self is base or len(self.values) != len(base.values):
+            return Estimate(norm, n=len(self.values))
+        ratio = over_repeats([mine / other for mine, other in zip(self.values, base.values, strict=True)])
+        low, high = (1 - bound for bound in reversed(ratio.interval)) if ratio.interval else (None, None)
+        return Estimate(norm, low, high, len(self.values))
+
     def details(self) -> dict[str, Any]:
+        """What a record keeps beside the figure; `values` lets two checkpoints be compared round by round."""
         return {
             "questions": self.questions,
             "output_tokens": self.output_tokens,
             "longest_allowed": self.longest_allowed,
             "lengths": asdict(self.lengths),
+            "values": list(self.values),
         }
 
 
@@ -212,8 +211,7 @@ def measure_per_token(
     prompts = [engine.prompt_tokens(messages, mode) for messages in conversations]
     if not prompts:
         raise UsageError("There are no questions.", expected="at least one conversation.")
-    if max_gen_toks < 1:
-        raise UsageError(f"max_gen_toks is {max_gen_toks}.", expected="a whole number of at least 1.")
+    whole("max_gen_toks", max_gen_toks)
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
     sampling = Sampling(max_tokens=max(min(max_gen_toks, room), 1))
     ratios: list[float] = []
@@ -226,13 +224,5 @@ def measure_per_token(
         if turn >= warm_up:
             ratios.append(seconds / sum(a.output_tokens for a in answers))
     total = sum(answer.output_tokens for answer in answers)
-    return PerToken(
-        estimate(ratios), lengths(answers), len(prompts), total, sampling.max_tokens, tuple(answers)
-    )
-
-
-def speed_norm(candidate: float, base: float) -> float:
-    """The hackathon's SpeedNorm of two seconds-per-token figures: 1 - candidate / base. Slower is negative."""
-    if not base > 0 or not candidate > 0:
-        raise UsageError("Seconds per token must be above 0.", expected=f"got {candidate} and {base}.")
-    return 1 - candidate / base
+    allowed = sampling.max_tokens
+    return PerToken(tuple(ratios), lengths(answers), len(prompts), total, allowed, tuple(answers))

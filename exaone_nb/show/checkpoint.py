@@ -1,127 +1,152 @@
-"""Chapter 01's tables and its map of a file. Tables are plain rows, the map a matplotlib figure."""
+"""The tables of a checkpoint (what is stored, tensor by tensor and in sums) and its map."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exaone_nb.anatomy.inspection import Inspection
+from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
-from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.anatomy.reader import Checkpoint
-from exaone_nb.anatomy.sparse import write_sparse
-from exaone_nb.catalog import resolve
+from exaone_nb.errors import WorkbookError
+from exaone_nb.fields import layers
+from exaone_nb.messages import say
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
+from exaone_nb.show.table import Column, Table, columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What LLM Compressor writes into config.json for W4A16, as far as a reader of the weights needs it.
-W4A16_CONFIG = {
-    "quant_method": "compressed-tensors",
-    "format": "pack-quantized",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {
-                "num_bits": 4,
-                "type": "int",
-                "strategy": "group",
-                "group_size": 128,
-                "symmetric": True,
-            },
-        }
-    },
-}
 
-
-def local_or_rebuilt(model: str, folder: Path) -> tuple[Path, bool]:
-    """A folder with safetensors files: the model's own, or one with true headers and empty data built in `folder`.
-
-    The second value is True when it was built (a catalog model whose weights are not on this disk).
-    """
-    place = resolve(model)
-    if place.path is not None and place.path.exists():
-        return (place.path if place.path.is_dir() else place.path.parent), False
-    config = place.config()
-    return write_sparse(folder / place.name, predict_checkpoint(config), config), True
-
-
-def rebuild_w4a16(model: str, folder: Path, *, untied_head: bool) -> Path:
-    """The W4A16 file of a catalog model with its true header and empty data."""
-    config = resolve(model).config()
-    plan = predict_checkpoint(config, "W4A16", untied_head=untied_head)
-    name = f"{resolve(model).name}-W4A16{'-head-twice' if untied_head else ''}"
-    return write_sparse(folder / name, plan, {**config, "quantization_config": W4A16_CONFIG})
-
-
-def tensor_rows(inspection: Inspection, layer: int | None) -> list[dict[str, str]]:
-    """The tensors of one decoder layer, or those outside the layers for None."""
-    return [
-        {
-            "tensor": row.name,
-            "dtype": row.dtype,
-            "shape": " x ".join(map(str, row.shape)),
-            "bytes": f"{row.bytes:,}",
-            "component": row.component,
-        }
-        for row in inspection.rows
-        if row.layer == layer
+def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
+    """One line per tensor."""
+    heads = [
+        Column("name", say("tensor"), code=True),
+        Column("dtype", code=True),
+        Column("shape", code=True, join=" x "),
+        Column("bytes", form=","),
+        Column("component", code=True),
     ]
+    return Table(heads, [row.document() for row in rows], caption)
 
 
-def shape_rows(inspections: dict[str, Inspection], layer: int = 0) -> list[dict[str, str]]:
+def totals_table(inspection: Inspection, key: Callable[[Row], Any], heading: str) -> Table:
+    """Sums by component or by dtype, most bytes first."""
+    heads = [
+        Column("part", heading, code=True),
+        Column("tensors", form=","),
+        Column("bytes", form=","),
+        Column("share", form=".1%"),
+        Column("logical", say("parameters"), ",", missing="?"),
+    ]
+    whole = max(inspection.total.bytes, 1)
+    rows = [
+        {"part": name, "tensors": t.tensors, "bytes": t.bytes, "share": t.bytes / whole, "logical": t.logical}
+        for name, t in inspection.by(key).items()
+    ]
+    return Table(heads, rows)
+
+
+def shape_table(inspections: Mapping[str, Inspection], caption: str = "", layer: int = 0) -> Table:
     """The shapes of one layer, one column per model; tensors that only some have leave a gap."""
-    columns = {
-        name: {row.name: " x ".join(map(str, row.shape)) for row in inspection.rows if row.layer == layer}
-        for name, inspection in inspections.items()
-    }
-    tensors = dict.fromkeys(tensor for column in columns.values() for tensor in column)
-    return [
-        {"tensor": tensor, **{name: column.get(tensor, "") for name, column in columns.items()}}
-        for tensor in tensors
+    shapes: dict[str, dict[str, Any]] = {}
+    for model, inspection in inspections.items():
+        for row in inspection.rows:
+            if row.layer == layer:
+                shapes.setdefault(row.name, {"tensor": row.name})[model] = list(row.shape)
+    heads = [Column("tensor", code=True), *columns(inspections, code=True, join=" x ")]
+    return Table(heads, list(shapes.values()), caption)
+
+
+def outline_table(
+    inspections: Mapping[str, Inspection], configs: Mapping[str, dict[str, Any]], caption: str = ""
+) -> Table:
+    """One line per model: what the config says beside what the tensors add up to."""
+    heads = [
+        Column("model", code=True),
+        Column("tensors", form=","),
+        Column("layers"),
+        Column("hidden_size", say("hidden size"), ","),
+        Column("tied", say("head tied")),
+        Column("parameters", form=","),
+        Column("bytes", say("bytes of data"), ","),
+        Column("tables", say("embedding and head"), ".1%"),
     ]
-
-
-def outline_rows(
-    inspections: dict[str, Inspection], configs: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """One row per model: what the config says beside what the tensors add up to."""
     rows = []
-    for name, inspection in inspections.items():
-        config = text_config(configs[name])
+    for model, inspection in inspections.items():
+        config = text_config(configs[model])
         total, parts = inspection.total, inspection.by(lambda row: row.component)
         tables = sum(parts[part].bytes for part in ("embedding", "head") if part in parts)
         rows.append(
             {
-                "model": name,
-                "tensors": f"{total.tensors:,}",
-                "layers": str(config.get("num_hidden_layers", config.get("num_layers"))),
-                "hidden size": f"{config['hidden_size']:,}",
-                "head": "stored apart" if "head" in parts else "tied",
-                "parameters": f"{total.logical:,}",
-                "bytes of data": f"{total.bytes:,}",
-                "embedding and head": f"{tables / total.bytes:.1%}",
+                "model": model,
+                "tensors": total.tensors,
+                "layers": layers(config),
+                "hidden_size": config["hidden_size"],
+                "tied": "head" not in parts,
+                "parameters": total.logical,
+                "bytes": total.bytes,
+                "tables": tables / total.bytes,
             }
         )
-    return rows
+    return Table(heads, rows, caption)
 
 
-def counting_rows(inspections: dict[str, Inspection]) -> list[dict[str, str]]:
+def counting_table(inspections: Mapping[str, Inspection], caption: str = "") -> Table:
     """Stored elements beside the parameters they stand for, and bits per parameter over everything."""
-    return [
-        {
-            "model": name,
-            "stored elements": f"{inspection.total.elements:,}",
-            "parameters": f"{inspection.total.logical:,}",
-            "a plain sum is off by": f"{inspection.total.elements / inspection.total.logical - 1:+.0%}",
-            "bytes of data": f"{inspection.total.bytes:,}",
-            "bits per parameter": f"{inspection.total.bytes * 8 / inspection.total.logical:.2f}",
-        }
-        for name, inspection in inspections.items()
+    heads = [
+        Column("model", code=True),
+        Column("elements", say("stored elements"), ","),
+        Column("parameters", form=","),
+        Column("off", say("a plain sum is off by"), "+.0%"),
+        Column("bytes", say("bytes of data"), ","),
+        Column("bits", say("bits per parameter"), ".2f"),
     ]
+    rows = [
+        {
+            "model": model,
+            "elements": total.elements,
+            "parameters": total.logical,
+            "off": total.elements / total.logical - 1,
+            "bytes": total.bytes,
+            "bits": total.bytes * 8 / total.logical,
+        }
+        for model, total in ((model, inspection.total) for model, inspection in inspections.items())
+    ]
+    return Table(heads, rows, caption)
+
+
+def scheme_table(
+    found: Mapping[str, Prediction], refused: Mapping[str, WorkbookError], caption: str = ""
+) -> Table:
+    """One line per scheme: the predicted file; a scheme that does not divide the model's matrices has its reason."""
+    heads = [
+        Column("scheme", code=True),
+        Column("file_bytes", say("file bytes"), ","),
+        Column("gb", "GB", ",.3f", 1e-9, of="file_bytes"),
+        Column("gib", "GiB", ",.3f", 2**-30, of="file_bytes"),
+        Column("of_plain", say("of unquantized"), ".1%"),
+        Column("bits", say("bits per parameter"), ".2f"),
+        Column("tables", say("embedding and head"), ".1%"),
+        Column("files"),
+        Column("remark"),
+    ]
+    rows: list[dict[str, Any]] = []
+    for scheme, prediction in found.items():
+        parts = prediction.by_component()
+        rows.append(
+            {
+                "scheme": scheme,
+                "file_bytes": prediction.file_bytes,
+                "of_plain": prediction.data_bytes / prediction.unquantized_bytes,
+                "bits": prediction.bits_per_parameter,
+                "tables": (parts.get("embedding", 0) + parts.get("head", 0)) / prediction.data_bytes,
+                "files": len(prediction.shards),
+            }
+        )
+    rows += [{"scheme": scheme, "remark": error.got} for scheme, error in refused.items()]
+    return Table(heads, rows, caption).without_empty()
 
 
 def _stretches(checkpoint: Checkpoint, component: dict[str, str]) -> list[tuple[int, int, str]]:
@@ -150,21 +175,12 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
         total = inspection.checkpoint.data_bytes
         for begin, size, name in _stretches(inspection.checkpoint, component):
             kind = name if name in COMPONENTS else "other"
-            colour, hatch = COMPONENTS[kind]
-            wide = size > total / 100
-            axes.barh(
-                place,
-                size / 1e6,
-                left=begin / 1e6,
-                height=0.6,
-                color=colour,
-                hatch=hatch if wide else "",
-                edgecolor="white" if wide else "none",
-                linewidth=0.5 if wide else 0,
-                snap=False,  # otherwise thin stretches are moved to whole pixels and some vanish
-            )
+            thin = {"facecolor": COMPONENTS[kind].colour, "linewidth": 0}
+            look = COMPONENTS[kind].area() if size > total / 100 else thin
+            # snap: otherwise thin stretches are moved to whole pixels and some vanish
+            axes.barh(place, size / 1e6, left=begin / 1e6, height=0.6, snap=False, **look)
             used.add(kind)
     axes.set_xlim(left=0)
-    axes.set_xlabel("position in the file, MB after the header")
+    axes.set_xlabel(say("position in the file, MB after the header"))
     label_strips(axes, [label for label, _ in inspections], used)
     return figure

@@ -1,4 +1,4 @@
-"""The live "does it fit" explorer of chapter 02. A report has no kernel behind it, so it shows `grids.fit_grid` instead."""
+"""The live "does it fit" explorer. A report has no kernel behind it, so it shows `memory.fit_table` instead."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.anatomy.kv import ENGINES
 from exaone_nb.anatomy.layouts import text_config
-from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
+from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import GPUS
 from exaone_nb.quantization.schemes import SCHEMES
-from exaone_nb.show.memory import verdict
+from exaone_nb.show.memory import memory_table, outlook, verdict
+from exaone_nb.show.notebook import as_html
 
 # What one meets most; every other preset is one line away with `exaone-nb memory`.
 OFFERED = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "NVFP4A16", "MXFP4A16")
@@ -22,25 +23,6 @@ OFFERED = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "NVFP4A16", "MXFP4A1
 def is_live() -> bool:
     """True when a person sits in front of the notebook (JupyterLab or VS Code), False when it is executed headless."""
     return bool(os.environ.get("JPY_SESSION_NAME") or os.environ.get("VSCODE_PID"))
-
-
-def describe(plan: MemoryPlan) -> list[tuple[str, str]]:
-    """The plan as (label, text) lines, bytes in GB and GiB."""
-
-    def size(count: int) -> str:
-        return f"{count / 1e9:,.2f} GB ({count / 2**30:,.2f} GiB)"
-
-    lines = [
-        ("verdict", verdict(plan)),
-        ("budget", size(plan.budget)),
-        ("weights", size(plan.weights)),
-        ("overhead, estimated", size(plan.overhead)),
-        ("left for the cache", size(plan.left_for_cache)),
-        (f"cache of {plan.concurrency} x {plan.context:,} tokens", size(plan.cache_needed)),
-        ("longest context, all requests", f"{plan.longest:,} tokens"),
-        ("longest context, one request", f"{plan.longest_for_one:,} tokens"),
-    ]
-    return lines + [("try", tip) for tip in plan.advice()]
 
 
 def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
@@ -84,5 +66,5 @@ def _html(*, model: str, context: int, **values: Any) -> str:
         plan = plan_memory(config, context=min(context, limit), **values)
     except WorkbookError as error:
         return f"<pre>{escape(str(error))}</pre>"
-    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in describe(plan))
-    return f"<table>{rows}</table>"
+    lines = "".join(f"<li>{escape(line)}</li>" for line in outlook(plan))
+    return f"{as_html(memory_table(plan, verdict(plan)))}<ul>{lines}</ul>"

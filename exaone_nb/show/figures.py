@@ -95,13 +95,3 @@ def alt(what: str, parts: Mapping[str, str]) -> str:
         + "".join(say(" {name}: {text};", name=name, text=text) for name, text in parts.items())[:-1]
         + "."
     )
-
-
-def recorded(caption: str, source: str, date: str) -> str:
-    """The caption of numbers that were not measured here: they always show where they are from, and from when."""
-    return say(
-        "{caption} Recorded, not measured here. Source: {source} ({date}).",
-        caption=caption,
-        source=source,
-        date=date,
-    )

@@ -1,62 +1,192 @@
-"""Chapter 02's tables as plain rows: parameters, bytes, caches, what fits where, how fast it can be where."""
+"""The tables of parameters, bytes and caches, of what fits where, and of how fast it can be where."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.anatomy.roofline import decode, prefill
+from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
-from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
+from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import on_gpu
+from exaone_nb.show.table import Column, Table, columns
 
 
-def parameter_rows(configs: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
-    """One row per (name, config): parameters, without embedding and head, active per token, share by component."""
-    rows = []
-    for name, config in configs.items():
+def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") -> Table:
+    """One line per model: parameters, without embedding and head, active per token, share by component."""
+    rows, parts = [], {}
+    for model, config in configs.items():
         count = count_parameters(config)
-        row = {
-            "model": name,
-            "parameters": f"{count.total:,}",
-            "without embedding and head": f"{count.non_embedding:,}",
-            "active per token": f"{count.active:,}",
-        }
-        row |= {part: f"{size / count.total:.1%}" for part, size in count.by_component.items()}
-        rows.append(row | ({"head": "tied"} if is_tied(config) else {}))
-    return rows
+        shares = {part: size / count.total for part, size in count.by_component.items()}
+        parts |= shares
+        tied = {"head": say("tied")} if is_tied(config) else {}
+        sums = {"parameters": count.total, "inside": count.non_embedding, "active": count.active}
+        rows.append({"model": model, **sums, **shares, **tied})
+    heads = [
+        Column("model", code=True),
+        Column("parameters", form=","),
+        Column("inside", say("without embedding and head"), ","),
+        Column("active", say("active per token"), ","),
+    ]
+    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows, caption)
 
 
-def cache_rows(
-    config: dict[str, Any], in_flight: Sequence[int] = (2048, 8192, 16384)
-) -> list[dict[str, str]]:
+def files_table(rows: Sequence[dict[str, Any]], caption: str = "", *, measured: bool = True) -> Table:
+    """Predicted sizes against real files, in bytes; `measured` is False for recorded ones, which show their source."""
+    heads = [
+        Column("file"),
+        Column("scheme", code=True),
+        Column("predicted", form=","),
+        Column("real", form=","),
+        Column("off", say("off by"), "+,d"),
+        Column("origin", say("real size from")),
+    ]
+    return Table([h for h in heads if measured or h.name != "predicted"], rows, caption)
+
+
+def cache_table(
+    config: dict[str, Any], caption: str = "", in_flight: Sequence[int] = (2048, 8192, 16384)
+) -> Table:
     """One request of the longest context in every engine; vLLM once per number of tokens in flight."""
     caches = [
-        (f"vLLM, {tokens:,} tokens in flight", kv_cache(config, max_num_batched_tokens=tokens))
-        for tokens in in_flight
+        (say("vLLM, {tokens:,} tokens in flight", tokens=n), kv_cache(config, max_num_batched_tokens=n))
+        for n in in_flight
     ]
-    caches.append(("vLLM, hybrid cache manager off", kv_cache(config, hybrid_manager=False)))
+    caches.append((say("vLLM, hybrid cache manager off"), kv_cache(config, hybrid_manager=False)))
     caches += [(engine, kv_cache(config, engine)) for engine in ENGINES if engine != "vllm"]
-    return [
-        {
-            "engine": label,
-            "bytes": f"{cache.bytes_per_request:,}",
-            "GiB": f"{cache.bytes_per_request / 2**30:,.2f}",
-            "how": cache.how,
-        }
-        for label, cache in caches
+    heads = [
+        Column("engine"),
+        Column("bytes", form=","),
+        Column("gib", "GiB", ",.2f", 2**-30, of="bytes"),
+        Column("how"),
     ]
+    rows = [{"engine": name, "bytes": cache.bytes_per_request, "how": cache.how} for name, cache in caches]
+    return Table(heads, rows, caption)
 
 
-def speed_rows(
-    config: dict[str, Any], schemes: Sequence[str], gpu: str, *, batch: int = 1, context: int = 1024
-) -> list[dict[str, str]]:
-    """One row per scheme: decode and prefill at best on one GPU, what binds them, or why there is no number."""
+def memory_table(plan: MemoryPlan, caption: str = "") -> Table:
+    """What one GPU's memory goes into, line by line, and how each figure is known."""
+    lines = [
+        (say("memory of the card"), plan.gpu.memory_bytes, say("as the driver reports it")),
+        (say("budget"), plan.budget, say("the share the engine may use")),
+        (say("weights"), plan.weights, say("exact")),
+        *((part.name, part.bytes, say("estimate: {basis}", basis=part.basis)) for part in plan.overheads),
+        (say("left for the cache"), plan.left_for_cache, ""),
+        (
+            say("{requests} x {context:,} tokens", requests=plan.concurrency, context=plan.context),
+            plan.cache_needed,
+            plan.kv.how,
+        ),
+    ]
+    heads = [
+        Column("part"),
+        Column("bytes", "GB", ",.2f", 1e-9),
+        Column("gib", "GiB", ",.2f", 2**-30, of="bytes"),
+        Column("how", say("how it is known")),
+    ]
+    return Table(heads, [dict(zip(("part", "bytes", "how"), line, strict=True)) for line in lines], caption)
+
+
+def verdict(plan: MemoryPlan) -> str:
+    """A plan in a few words: why not, or how many requests and how long."""
+    if not plan.support.runs:
+        return say("no kernel")
+    if plan.left_for_cache <= 0:
+        return say("weights too large")
+    if plan.fits:
+        return say("fits, up to {most:,} at once", most=plan.largest_concurrency)
+    if plan.largest_concurrency:
+        return say("{most:,} at once, the rest wait", most=plan.largest_concurrency)
+    if plan.longest_for_one:
+        return say("only up to {longest:,} tokens", longest=plan.longest_for_one)
+    return say("no room for a cache")
+
+
+def outlook(plan: MemoryPlan) -> list[str]:
+    """The plan in sentences: does it fit, how long may a context be, what does sharing heads save, what to try."""
+    found = (
+        []
+        if plan.support.runs
+        else [say("This scheme does not run here: {reason}.", reason=plan.support.reason)]
+    )
+    found += [
+        say("Fits.") if plan.fits else say("Does not fit."),
+        say(
+            "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one. "
+            "At {plan.context:,} tokens: {plan.largest_concurrency} at once.",
+            plan=plan,
+        ),
+        say(
+            "Sharing key/value heads makes the cache {times:g} times smaller.",
+            times=plan.kv.if_multi_head / plan.kv.every_token_every_layer,
+        ),
+    ]
+    return found + [say("Try: {tip}", tip=tip) for tip in plan.advice()]
+
+
+def fit_table(
+    config: dict[str, Any],
+    schemes: Sequence[str],
+    gpus: Sequence[str],
+    caption: str = "",
+    *,
+    context: int,
+    concurrency: int,
+    **options: Any,
+) -> Table:
+    """One line per GPU, one column per scheme, each cell a `verdict`. `options` go to `plan_memory`."""
+    predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
+    rows = []
+    for card in map(find_gpu, gpus):
+        row: dict[str, Any] = {"gpu": card.name, "memory": card.memory_bytes}
+        for scheme, prediction in predictions.items():
+            plan = plan_memory(
+                config,
+                scheme,
+                card,
+                context=context,
+                concurrency=concurrency,
+                prediction=prediction,
+                **options,
+            )
+            row[scheme] = verdict(plan)
+        rows.append(row)
+    return Table([*_card_columns(), *columns(schemes)], rows, caption)
+
+
+def _card_columns() -> list[Column]:
+    return [Column("gpu", "GPU", code=True), Column("memory", "GiB", ".0f", 2**-30)]
+
+
+def kernel_table(schemes: Sequence[str], gpus: Sequence[str], caption: str = "") -> Table:
+    """One line per GPU: what each scheme is computed in under vLLM 0.32, "no kernel" where it does not run."""
+    rows = []
+    for card in map(find_gpu, gpus):
+        found = {scheme: on_gpu(scheme, card) for scheme in schemes}
+        cells = {
+            scheme: [support.compute, support.kernel] if support.runs else say("no kernel")
+            for scheme, support in found.items()
+        }
+        rows.append({"gpu": card.name, "card": [card.architecture, card.compute_capability], **cells})
+    heads = [Column("gpu", "GPU", code=True), Column("card", say("architecture"), join=" ")]
+    return Table([*heads, *columns(schemes)], rows, caption)
+
+
+def speed_table(
+    config: dict[str, Any],
+    schemes: Sequence[str],
+    gpu: str,
+    caption: str = "",
+    *,
+    batch: int = 1,
+    context: int = 1024,
+) -> Table:
+    """One line per scheme: decode and prefill at best on one GPU, what binds them, or why there is no number."""
     rows = []
     for scheme in schemes:
         work = work_of(config, scheme)
@@ -68,114 +198,75 @@ def speed_rows(
         rows.append(
             {
                 "scheme": scheme,
-                "decode, tokens/s": f"{step.tokens_per_second:,.0f}",
-                "ms per step": f"{1e3 * step.seconds:.2f}",
-                "decode bound by": step.bound,
-                f"prefill of {context:,}, ms": f"{1e3 * prompt.seconds:.1f}",
-                "prefill bound by": prompt.bound,
+                "rate": step.tokens_per_second,
+                "step": step.seconds,
+                "step_bound": step.bound,
+                "prefill": prompt.seconds,
+                "prefill_bound": prompt.bound,
                 "remark": step.support.reason,
             }
         )
-    return rows
+    heads = [
+        Column("scheme", code=True),
+        Column("rate", say("decode, tokens/s"), ",.0f"),
+        Column("step", say("ms per step"), ",.2f", 1e3),
+        Column("step_bound", say("decode bound by")),
+        Column("prefill", say("prefill of {context:,}, ms", context=context), ",.1f", 1e3),
+        Column("prefill_bound", say("prefill bound by")),
+        Column("remark"),
+    ]
+    return Table(heads, rows, caption).without_empty()
 
 
-def verdict(plan: MemoryPlan) -> str:
-    """A plan in a few words: why not, or how many requests and how long."""
-    if not plan.support.runs:
-        return "no kernel"
-    if plan.left_for_cache <= 0:
-        return "weights too large"
-    if plan.fits:
-        return f"fits, up to {plan.largest_concurrency} at once"
-    if plan.largest_concurrency:
-        return f"{plan.largest_concurrency} at once, the rest wait"
-    return f"only up to {plan.longest_for_one:,} tokens" if plan.longest_for_one else "no room for a cache"
+def passes_table(passes: Iterable[Pass], caption: str = "") -> Table:
+    """One line per pass on one GPU: time, rate, what binds it, and what it has to read."""
+    rows = [
+        {
+            "pass": one.phase,
+            "tokens": one.tokens,
+            "seconds": one.seconds,
+            "rate": one.tokens_per_second,
+            "bound": one.bound,
+            "weights": one.weight_bytes,
+            "cache": one.bytes_moved - one.weight_bytes,
+        }
+        for one in passes
+    ]
+    heads = [
+        Column("pass"),
+        Column("tokens", say("tokens in the cache or prompt"), ","),
+        Column("seconds", "ms", ",.3f", 1e3),
+        Column("rate", say("tokens/s"), ",.0f"),
+        Column("bound", say("bound by")),
+        Column("weights", say("weights, GB"), ",.3f", 1e-9),
+        Column("cache", say("cache, GB"), ",.3f", 1e-9),
+    ]
+    return Table(heads, rows, caption)
 
 
-def fit_grid(
+def rate_table(
     config: dict[str, Any],
     schemes: Sequence[str],
     gpus: Sequence[str],
+    caption: str = "",
     *,
+    batch: int,
     context: int,
-    concurrency: int,
-    **options: Any,
-) -> list[dict[str, str]]:
-    """One row per GPU, one column per scheme, each cell a `verdict`. `options` go to `plan_memory`."""
-    predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
-    rows = []
-    for gpu in gpus:
-        card = find_gpu(gpu)
-        row = {"GPU": f"{card.name} ({card.memory_bytes / 2**30:.0f} GiB)"}
-        for scheme in schemes:
-            plan = plan_memory(
-                config,
-                scheme,
-                card,
-                context=context,
-                concurrency=concurrency,
-                prediction=predictions[scheme],
-                **options,
-            )
-            row[scheme] = verdict(plan)
-        rows.append(row)
-    return rows
-
-
-def speed_grid(
-    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], *, batch: int, context: int
-) -> list[dict[str, str]]:
-    """One row per GPU, one column per scheme: decode tokens per second at best, or why there is no number."""
+) -> Table:
+    """One line per GPU, one column per scheme: decode tokens per second at best, or why there is no number."""
     works = {scheme: work_of(config, scheme) for scheme in schemes}
     rows = []
-    for gpu in gpus:
-        card = find_gpu(gpu)
-        row = {"GPU": card.name}
-        for scheme in schemes:
-            step = decode(config, scheme, card, batch=batch, context=context, work=works[scheme])
-            if step.runs:
-                row[scheme] = f"{step.tokens_per_second:,.0f} ({step.bound})"
-            else:
-                row[scheme] = "does not fit" if step.support.runs else "no kernel"
-        rows.append(row)
-    return rows
-
-
-def scheme_rows(config: dict[str, Any], schemes: Sequence[str]) -> list[dict[str, str]]:
-    """One row per scheme: predicted file bytes, share of the embedding and the head, bits per parameter.
-
-    A scheme whose groups do not divide the model's matrices has its reason in place of bytes.
-    """
-    rows: list[dict[str, str]] = []
-    for scheme in schemes:
-        try:
-            prediction = predict_checkpoint(config, scheme)
-        except WorkbookError as error:
-            rows.append({"scheme": scheme, "file bytes": "", "remark": error.got})
-            continue
-        parts = prediction.by_component()
-        table = parts.get("embedding", 0) + parts.get("head", 0)
-        rows.append(
-            {
-                "scheme": scheme,
-                "file bytes": f"{prediction.file_bytes:,}",
-                "GB": f"{prediction.file_bytes / 1e9:,.3f}",
-                "GiB": f"{prediction.file_bytes / 2**30:,.3f}",
-                "embedding, head": f"{table / prediction.data_bytes:.1%}",
-                "bits/parameter": f"{prediction.bits_per_parameter:.2f}",
-            }
-        )
-    return rows
-
-
-def kernels_grid(schemes: Sequence[str], gpus: Sequence[str]) -> list[dict[str, str]]:
-    """One row per GPU: what each scheme is computed in under vLLM 0.32, "no kernel" where it does not run."""
-    rows = []
-    for gpu in gpus:
-        card = find_gpu(gpu)
-        row = {"GPU": f"{card.name} ({card.architecture} {card.compute_capability})"}
-        for scheme in schemes:
-            support = on_gpu(scheme, card)
-            row[scheme] = f"{support.compute}, {support.kernel}" if support.runs else "no kernel"
-        rows.append(row)
-    return rows
+    for card in map(find_gpu, gpus):
+        steps = {
+            scheme: decode(config, scheme, card, batch=batch, context=context, work=work)
+            for scheme, work in works.items()
+        }
+        missing = {True: say("does not fit"), False: say("no kernel")}
+        cells = {
+            s: step.tokens_per_second if step.runs else missing[step.support.runs]
+            for s, step in steps.items()
+        }
+        bounds = list(dict.fromkeys(step.bound for step in steps.values() if step.runs))
+        rows.append({"gpu": card.name, **cells, "bound": bounds})
+    heads = [Column("gpu", "GPU", code=True), *columns(schemes, ",.0f"), Column("bound", say("bound by"))]
+    return Table(heads, rows, caption)

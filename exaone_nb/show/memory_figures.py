@@ -1,8 +1,4 @@
-"""Chapter 02's figures. Each function takes plain data and returns a matplotlib figure; nothing is shown here.
-
-Colours are Okabe and Ito's, told apart also without colour vision; hatches, markers and line styles repeat what the
-colours say, for print.
-"""
+"""Bars of bytes by component, the cache against the context, the roofline. Each function returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -13,38 +9,48 @@ from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import find_gpu
+from exaone_nb.messages import say
+from exaone_nb.show.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    Style,
+    clean,
+    patches,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COMPONENTS = {
-    "embedding": ("#E69F00", "//"),
-    "head": ("#F0E442", "\\\\"),
-    "attention": ("#0072B2", ""),
-    "mlp": ("#56B4E9", ""),
-    "experts": ("#009E73", ".."),
-    "shared_experts": ("#CC79A7", ""),
-    "router": ("#999999", ""),
-    "norm": ("#000000", ""),
-    "other": ("#D55E00", "xx"),
+    "embedding": Style(ORANGE, hatch="//"),
+    "head": Style(YELLOW, hatch="\\\\"),
+    "attention": Style(BLUE),
+    "mlp": Style(SKY),
+    "experts": Style(GREEN, hatch=".."),
+    "shared_experts": Style(PURPLE),
+    "router": Style(FAINT),
+    "norm": Style(INK),
+    "other": Style(VERMILLION, hatch="xx"),
 }
-LINES = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
     """Name the strips from the top down, and the components that they show in a legend above them."""
-    from matplotlib.patches import Patch
-
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    shown = {name: look for name, look in COMPONENTS.items() if name in used}
+    clean(axes, grid="")
+    shown = {name.replace("_", " "): look for name, look in COMPONENTS.items() if name in used}
     axes.legend(
-        [Patch(facecolor=colour, hatch=hatch, edgecolor="white") for colour, hatch in shown.values()],
-        [name.replace("_", " ") for name in shown],
+        handles=patches(shown),
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         ncols=min(5, len(shown)),
@@ -63,11 +69,11 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
         merged: dict[str, int] = {}
         for name, size in parts.items():
             merged[name if name in COMPONENTS else "other"] = merged.get(name, 0) + size
-        for name, (colour, hatch) in COMPONENTS.items():
+        for name, look in COMPONENTS.items():
             share = 100 * merged.get(name, 0) / total
             if not share:
                 continue
-            axes.barh(place, share, left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
+            axes.barh(place, share, left=left, **look.area())
             used.add(name)
             if share >= 6:
                 axes.text(
@@ -84,7 +90,7 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
             101, place, f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB", va="center"
         )
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the bytes, %")
+    axes.set_xlabel(say("share of the bytes, %"))
     label_strips(axes, [label for label, _ in rows], used)
     return figure
 
@@ -98,19 +104,17 @@ def cache_curves(
     caches = [kv_cache(config, max_model_len=length, max_num_batched_tokens=in_flight) for length in contexts]
     full = [kv_cache(config, max_model_len=length, hybrid_manager=False) for length in contexts]
     curves = {
-        "multi-head (every query head keeps its own)": [c.if_multi_head * c.max_model_len for c in full],
-        "grouped-query, every layer keeps every token": [c.bytes_per_request for c in full],
-        "as vLLM allocates it": [c.bytes_per_request for c in caches],
+        say("multi-head (every query head keeps its own)"): [c.if_multi_head * c.max_model_len for c in full],
+        say("grouped-query, every layer keeps every token"): [c.bytes_per_request for c in full],
     }
-    if curves["as vLLM allocates it"] != curves["grouped-query, every layer keeps every token"]:
-        name = f"grouped-query with windows (vLLM, {in_flight:,} tokens in flight)"
-        curves[name] = curves.pop("as vLLM allocates it")
-    else:
-        del curves["as vLLM allocates it"]
+    allocated = [c.bytes_per_request for c in caches]
+    if allocated not in curves.values():
+        name = say("grouped-query with windows (vLLM, {tokens:,} tokens in flight)", tokens=in_flight)
+        curves[name] = allocated
     figure, axes = plt.subplots(figsize=(8, 4.2))
-    for (label, sizes), (colour, style, marker) in zip(curves.items(), LINES, strict=False):
+    for index, (label, sizes) in enumerate(curves.items()):
         gib = [size / 2**30 for size in sizes]
-        axes.plot(contexts, gib, style, color=colour, marker=marker, markevery=[-1], label=label)
+        axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
         axes.annotate(
             f"{gib[-1]:,.2f} GiB",
             (contexts[-1], gib[-1]),
@@ -118,11 +122,11 @@ def cache_curves(
             textcoords="offset points",
             va="center",
         )
-    axes.set_xlabel("context, tokens")
-    axes.set_ylabel("KV cache of one request, GiB")
+    axes.set_xlabel(say("context, tokens"))
+    axes.set_ylabel(say("KV cache of one request, GiB"))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.spines[["top", "right"]].set_visible(False)
+    clean(axes)
     axes.legend(frameon=False, loc="upper left")
     if title:
         axes.set_title(title, loc="left")
@@ -160,30 +164,26 @@ def roofline(
     reach = [p.intensity for passes in points.values() for p in passes] + [card.ridge() * 4]
     span = np.geomspace(min(reach) / 2, max(reach) * 2, 200)
     needed = dict.fromkeys(["16-bit", *(passes[0].support.compute for passes in points.values())])
-    for compute, style in zip(needed, ("-", "--", ":", "-."), strict=False):
+    for index, compute in enumerate(needed):
         roof = np.minimum(span * card.bandwidth, card.peak[compute])
-        axes.plot(
-            span, roof / 1e12, style, color="#444444", linewidth=1.2, label=f"roof of {compute} arithmetic"
-        )
-    for (scheme, passes), colour, marker in zip(points.items(), COLOURS, MARKERS, strict=False):
-        steps = passes[:-1]
-        axes.plot(
-            [p.intensity for p in steps],
-            [p.operations / p.seconds / 1e12 for p in steps],
-            marker,
-            color=colour,
-            label=f"{scheme}, decode at batch {', '.join(str(b) for b in batches)}",
-        )
-        last = passes[-1]
-        axes.plot(
-            last.intensity, last.operations / last.seconds / 1e12, marker, color=colour, fillstyle="none"
-        )
-    axes.plot([], [], "o", color="#444444", fillstyle="none", label=f"hollow: prefill of {context:,} tokens")
+        label = say("roof of {compute} arithmetic", compute=compute)
+        axes.plot(span, roof / 1e12, linestyle=style(index).line, color=INK, linewidth=1.2, label=label)
+    decoded = say("decode at batch {batches}", batches=", ".join(map(str, batches)))
+    for index, (scheme, passes) in enumerate(points.items()):
+        look = {"color": style(index).colour, "marker": style(index).marker, "linestyle": "none"}
+        for some, more in (
+            (passes[:-1], {"label": f"{scheme}, {decoded}"}),
+            (passes[-1:], {"fillstyle": "none"}),
+        ):
+            rates = [p.operations / p.seconds / 1e12 for p in some]
+            axes.plot([p.intensity for p in some], rates, **look, **more)
+    hollow = say("hollow: prefill of {tokens:,} tokens", tokens=context)
+    axes.plot([], [], "o", color=INK, fillstyle="none", label=hollow)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("operations per byte moved")
-    axes.set_ylabel("tera-operations per second, at best")
+    axes.set_xlabel(say("operations per byte moved"))
+    axes.set_ylabel(say("tera-operations per second, at best"))
     axes.set_title(f"{card.name}: {card.bandwidth / 1e9:,.0f} GB/s", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
+    clean(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure

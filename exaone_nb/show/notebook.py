@@ -6,10 +6,10 @@ import base64
 import io
 import re
 from html import escape
-from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from exaone_nb.show.table import Table
+from exaone_nb.show.table import Column, Table, is_number
+from exaone_nb.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,81 +48,84 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     )
 
 
-def show_table(table: Table | pd.DataFrame, caption: str = "", *, index: bool = False) -> None:
+def show_table(table: Table | pd.DataFrame, caption: str = "") -> None:
     """Display a table, or a data frame made on the page; every cell is escaped, so model output stays text."""
     from IPython.display import HTML, display
 
-    if isinstance(table, Table):
-        display(HTML(as_html(table, caption)))
-        return
-    table = table.rename_axis(
-        columns=None
-    )  # pivot() names the columns: an empty column, and every alignment shifted
-    html = table.to_html(index=index, escape=True, border=0, classes="enb sortable", na_rep="")
-    if caption:
-        html = html.replace("<thead>", f"<caption>{escape(caption)}</caption>\n<thead>", 1)
-    display(HTML(_legible(html, table, head=not index)))
+    display(HTML(as_html(table if isinstance(table, Table) else of_frame(table), caption)))
+
+
+def of_frame(frame: pd.DataFrame) -> Table:
+    """The columns of a data frame as a Table: numbers stay numbers, anything else is text. The index is left out."""
+    import pandas as pd
+
+    columns, values = [], []
+    for place, (heading, series) in enumerate(frame.items()):
+        held = [None if pd.api.types.is_scalar(each) and pd.isna(each) else each for each in series.tolist()]
+        columns.append(Column(str(place), str(heading), _form(held)))
+        values.append(held)
+    names = [column.name for column in columns]
+    return Table(columns, [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)])
+
+
+def _form(values: list[Any]) -> str:
+    """The digits after the point that the finest of the values needs, six at most."""
+    fractions = [each for each in values if isinstance(each, float)]
+    if not fractions or not all(is_number(each) for each in values if each is not None):
+        return ""
+    if any(0 < abs(each) < SMALLEST for each in fractions):
+        return ".4g"
+    return f".{max(1, *(len(f'{each:.6f}'.rstrip('0').partition('.')[2]) for each in fractions))}f"
 
 
 def as_html(table: Table, caption: str = "") -> str:
-    """The table as HTML: numbers to the right, words to the left, what is code set as code, long words broken."""
+    """The table as HTML: numbers to the right, words to the left, what is code set as code, long words breakable.
+
+    `data-sort` carries the number itself, by which the report's script sorts.
+    """
     caption = caption or table.caption
     sides = ["right" if table.is_number(column) else "left" for column in table.columns]
-    head = "".join(
-        f'<th style="text-align: {side}">{escape(column.title)}</th>'
-        for side, column in zip(sides, table.columns, strict=True)
-    )
+    looks = list(zip(table.columns, sides, strict=True))
+    head = "".join(f'<th style="text-align: {side}">{breakable(column.title)}</th>' for column, side in looks)
     body = "\n".join(
-        "<tr>"
-        + "".join(
-            _cell(text, side, column.code)
-            for text, side, column in zip(row, sides, table.columns, strict=True)
-        )
-        + "</tr>"
-        for row in table.cells()
+        "<tr>" + "".join(_cell(column, column.value(row), side) for column, side in looks) + "</tr>"
+        for row in table.rows
     )
     above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
     return f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
 
 
-def _cell(text: str, side: str, code: bool) -> str:
-    broken = "; overflow-wrap: anywhere" if re.search(rf"\S{{{LONGEST_WORD},}}", text) else ""
-    inside = f"<code>{escape(text)}</code>" if code and text else escape(text)
-    return f'<td style="text-align: {side}{broken}">{inside}</td>'
+def _cell(column: Column, value: Any, side: str) -> str:
+    text = column.text(value)
+    if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
+        text, number = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
+    elif is_number(value):
+        number = f' class="number" data-sort="{value}"'
+    else:
+        number = ""
+    inside = escape(text) if number else breakable(text)
+    if column.code and inside:
+        inside = f"<code>{inside}</code>"
+    return f'<td{number} style="text-align: {side}">{inside}</td>'
 
 
-# A prompt shown as one string is one word to a browser, and would push the columns after it off the page.
-LONGEST_WORD = 40
-# As report.js has it: what stands to the right in a report does so in JupyterLab.
-_NUMBER = re.compile(r"|[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?")
-# "0.41 (0.38 to 0.44)" reads badly on four lines.
-_INTERVAL = re.compile(r"[^()]{0,16}\(?[+\-−]?[\d.,]+ to [+\-−]?[\d.,]+\)?")
+# From this length on a word may go on in the next line: after its punctuation, and from the second length on anywhere.
+LONG_WORD, LONGEST_WORD = 14, 40
+SMALLEST = 1e-4
 
 
-def _is_words(column: pd.Series) -> bool:
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+def breakable(text: str) -> str:
+    """Text as HTML whose long words may be broken, so that one name or one prompt does not push a column off the page."""
 
-    if is_numeric_dtype(column) and not is_bool_dtype(column):
-        return False
-    return not all(_NUMBER.fullmatch(str(value).strip()) for value in column.dropna())
+    def broken(word: str) -> str:
+        pieces = "<wbr>".join(escape(piece) for piece in re.split(r"(?<=[._/:,=|\]})-])(?=[^\s\d._])", word))
+        if len(word) < LONGEST_WORD:
+            return pieces
+        return f'<span style="overflow-wrap: anywhere">{pieces}</span>'
 
-
-def _legible(html: str, table: pd.DataFrame, head: bool) -> str:
-    """Words to the left (JupyterLab sets every cell to the right, which suits numbers only), and very long ones broken.
-
-    Cells are escaped, so a tag is always markup. `head`: the head has as many cells as the table has columns, and can
-    follow them.
-    """
-    words = cycle(_is_words(table.iloc[:, number]) for number in range(table.shape[1]))
-
-    def styled(cell: re.Match[str]) -> str:
-        if not next(words):
-            return cell[0]
-        wrap = "; overflow-wrap: anywhere" if re.search(rf"\S{{{LONGEST_WORD},}}", cell[2]) else ""
-        wrap = "; white-space: nowrap" if _INTERVAL.fullmatch(cell[2]) else wrap
-        return f'<{cell[1]} style="text-align: left{wrap}">'
-
-    return re.sub(rf"<(t{'[dh]' if head else 'd'})>(?=([^<]*))", styled, html)
+    return "".join(
+        broken(part) if len(part) >= LONG_WORD else escape(part) for part in re.split(r"(\s+)", text)
+    )
 
 
 def note(text: str, kind: str = "note") -> None:

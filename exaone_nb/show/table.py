@@ -8,8 +8,8 @@
     table.cells()      # [["W4A16", "971,261,368", "38.0%"]], what a person sees
     table.records()    # what JSON and CSV get: the numbers themselves
 
-Terminal (`terminal.py`), notebook and report (`notebook.py`) draw the same description. A value is a number, text, a
-truth value, None, an `Estimate`, or a list of those; it is put into words here and nowhere earlier.
+Terminal (`terminal.py`), notebook and report (`notebook.py`) and Markdown draw the same description. A value is a
+number, text, a truth value, None, an `Estimate`, or a list of those; it is put into words here and nowhere earlier.
 """
 
 from __future__ import annotations
@@ -30,21 +30,28 @@ class Column:
 
     `heading` is what a person reads (default: the name), with the unit in it where there is one. `form` is a format
     specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
-    the row keeps the unit it was computed in. `code` marks names, patterns and shapes, which are set like code.
-    `missing` stands where a row has None or no such value.
+    the row keeps the unit it was computed in. `of` names the column whose values are shown here once more, in another
+    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `join` stands
+    between the items of a list (" x " in a shape). `missing` stands where a row has None or no such value.
     """
 
     name: str
     heading: str = ""
     form: str = ""
     scale: float = 1
+    of: str = ""
     code: bool = False
+    join: str = ", "
     missing: str = ""
 
     @property
     def title(self) -> str:
         """What stands above the column."""
         return self.heading or self.name
+
+    def value(self, row: dict[str, Any]) -> Any:
+        """What a row holds for this column, None when it has no such value."""
+        return row.get(self.of or self.name)
 
     def text(self, value: Any) -> str:
         """The value as a person reads it."""
@@ -55,12 +62,16 @@ class Column:
         if isinstance(value, Estimate):
             if value.low is None or value.high is None:
                 return self._number(value.value)
-            low, high = self._number(value.low), self._number(value.high)
-            return say("{value} ({low} to {high})", value=self._number(value.value), low=low, high=high)
+            middle, low, high = (self._number(number) for number in (value.value, value.low, value.high))
+            return (
+                middle
+                if low == middle == high
+                else say("{value} ({low} to {high})", value=middle, low=low, high=high)
+            )
         if isinstance(value, int | float):
             return self._number(value)
         if isinstance(value, list | tuple):
-            return ", ".join(self.text(item) for item in value)
+            return self.join.join(self.text(item) for item in value)
         return visible(str(value))
 
     def _number(self, value: float) -> str:
@@ -84,26 +95,35 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Every value in words, row by row."""
-        return [[column.text(row.get(column.name)) for column in self.columns] for row in self.rows]
+        return [[column.text(column.value(row)) for column in self.columns] for row in self.rows]
 
     def is_number(self, column: Column) -> bool:
-        """True when every value of the column is a number or an estimate: such columns stand to the right."""
-        values = [row.get(column.name) for row in self.rows]
-        kinds = [
-            isinstance(v, int | float | Estimate) and not isinstance(v, bool) for v in values if v is not None
-        ]
-        return bool(kinds) and all(kinds)
+        """True when at least half of the values are numbers or estimates: such columns stand to the right."""
+        kinds = [is_number(v) for row in self.rows if (v := column.value(row)) is not None]
+        return bool(kinds) and 2 * sum(kinds) >= len(kinds)
+
+    def only(self, names: Iterable[str]) -> Table:
+        """The table with these columns alone, in this order."""
+        by_name = {column.name: column for column in self.columns}
+        return Table([by_name[name] for name in names], self.rows, self.caption)
 
     def without_empty(self) -> Table:
         """The table without the columns in which no row has a value."""
-        used = [
-            c for c in self.columns if any(row.get(c.name) not in (None, "", [], ()) for row in self.rows)
-        ]
+        used = [c for c in self.columns if any(c.value(row) not in (None, "", [], ()) for row in self.rows)]
         return Table(used, self.rows, self.caption)
 
     def records(self) -> list[dict[str, Any]]:
         """The rows for JSON: numbers as numbers, an estimate as {value, low, high}, keys as the columns' names."""
-        return [{c.name: _plain(row.get(c.name)) for c in self.columns} for row in self.rows]
+        return [{c.name: _plain(row.get(c.name)) for c in self.columns if not c.of} for row in self.rows]
+
+    def to_markdown(self) -> str:
+        """The table in Markdown; the caption is left to the text around it."""
+        lines = [
+            self.headings(),
+            ["---:" if self.is_number(c) else "---" for c in self.columns],
+            *self.cells(),
+        ]
+        return "\n".join("| " + " | ".join(_one_line(cell) for cell in line) + " |" for line in lines)
 
     def to_csv(self) -> str:
         """The rows as CSV with plain numbers; an estimate takes three columns (NAME, NAME_low, NAME_high)."""
@@ -114,6 +134,11 @@ class Table:
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
+
+
+def is_number(value: Any) -> bool:
+    """True for a number or an `Estimate`; truth values are none."""
+    return isinstance(value, int | float | Estimate) and not isinstance(value, bool)
 
 
 def columns(names: Iterable[str], form: str = "", **options: Any) -> list[Column]:
@@ -127,9 +152,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def _one_line(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
+
+
 def _flat(row: dict[str, Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
     for column in columns:
         value = row.get(column.name)
+        if column.of:
+            continue
         if isinstance(value, Estimate):
             yield from (
                 (column.name, value.value),

@@ -8,11 +8,13 @@ measured with. A formula is then applied to the draws, and its interval is read 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
+from exaone_nb.statistics.estimate import Estimate
 
 DRAWS = 10_000
 Z95 = 1.959964
@@ -40,41 +42,44 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
     return found
 
 
-def drawn_from_interval(
-    value: float,
-    interval: Sequence[float] | None,
-    draws: int,
-    rng: np.random.Generator,
-    *,
-    positive: bool = False,
-) -> np.ndarray:
+def drawn(measured: Estimate, draws: int, rng: np.random.Generator, *, positive: bool = False) -> np.ndarray:
     """Draws [draws] of one measurement from its 95 % interval: normal, or log-normal where only `positive` makes sense.
 
-    Without an interval all draws are the value itself.
+    Without an interval all draws are the value itself. Raises WorkbookError for an interval that is not one.
     """
-    if interval is None:
+    value, low, high = measured.value, measured.low, measured.high
+    if low is None or high is None:
         return np.full(draws, float(value))
-    low, high = (float(end) for end in interval)
     if not (math.isfinite(low) and math.isfinite(high) and low <= value <= high):
         raise WorkbookError(
-            f"The interval [{low:g}, {high:g}] does not hold its own value {value:g}.",
-            remedy="Delete that result and measure again.",
+            say(
+                "The interval [{low:g}, {high:g}] does not hold its own value {value:g}.",
+                low=low,
+                high=high,
+                value=value,
+            ),
+            remedy=say("Delete that result and measure again."),
         )
     if positive and low <= 0:
         raise WorkbookError(
-            f"The interval [{low:g}, {high:g}] of {value:g} reaches to zero or below.",
-            expected="a time or a rate, which is above zero.",
-            remedy="Measure it again in more rounds: exaone-nb run 06 -p ROUNDS 5",
+            say(
+                "The interval [{low:g}, {high:g}] of {value:g} reaches to zero or below.",
+                low=low,
+                high=high,
+                value=value,
+            ),
+            expected=say("a time or a rate, which is above zero."),
+            remedy=say("Measure it again in more rounds: exaone-nb run 06 -p ROUNDS 5"),
         )
     if positive:
         return value * np.exp(rng.normal(0, math.log(high / low) / (2 * Z95), draws))
     return rng.normal(value, (high - low) / (2 * Z95), draws)
 
 
-def interval_of(draws: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """The central interval that holds `confidence` of the draws."""
+def estimate_of(value: float, draws: np.ndarray, confidence: float = 0.95) -> Estimate:
+    """`value` with the central interval that holds `confidence` of the draws."""
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    return Estimate(float(value), float(low), float(high))
 
 
 def share_best(draws: Mapping[str, np.ndarray]) -> dict[str, float]:

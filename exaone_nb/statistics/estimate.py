@@ -19,6 +19,11 @@ class Estimate:
     n: int = 0
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both bounds, or None where there is no interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
     def excludes_zero(self) -> bool:
         """True when the whole interval lies on one side of 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exaone_nb.errors import UsageError
-from exaone_nb.score.samples import ItemScores, perplexity_of
-
-RESAMPLES = 9999
+from exaone_nb.statistics.bootstrap import DRAWS
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,10 @@ def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, f
 
     z = (a1 - a2) / sqrt(se1^2 + se2^2) with se = sqrt(a (1 - a) / (n - 1)), lm-eval's standard error of a mean.
     """
-    from scipy.stats import norm
-
-    a1, a2 = right_1 / n_1, right_2 / n_2
-    spread = math.sqrt(a1 * (1 - a1) / (n_1 - 1) + a2 * (1 - a2) / (n_2 - 1))
-    return _z_and_p(a1 - a2, spread, norm)
+    first, second = (
+        np.repeat([1.0, 0.0], [right, n - right]) for right, n in ((right_1, n_1), (right_2, n_2))
+    )
+    return unpaired_z_of_values(first, second)
 
 
 def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float, float]:
@@ -74,17 +70,13 @@ def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float
     from scipy.stats import norm
 
     spread = math.sqrt(sum(float(v.var(ddof=1)) / len(v) for v in (base, candidate)))
-    return _z_and_p(float(base.mean() - candidate.mean()), spread, norm)
-
-
-def _z_and_p(difference: float, spread: float, norm) -> tuple[float, float]:
+    difference = float(base.mean() - candidate.mean())
     if spread == 0:
         return (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
-    z = difference / spread
-    return z, float(2 * norm.sf(abs(z)))
+    return difference / spread, float(2 * norm.sf(abs(difference / spread)))
 
 
-def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> float:
+def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = DRAWS) -> float:
     """Two-sided p of the paired permutation test for item differences that are not just -1, 0 and 1."""
     from scipy.stats import permutation_test
 
@@ -101,59 +93,6 @@ def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = RESA
         batch=max(1, 20_000_000 // max(1, len(moved))),
     )
     return float(result.pvalue)
-
-
-def bootstrap_weighted_mean(
-    values: np.ndarray,
-    weights: np.ndarray | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of sum(values) / sum(weights) over items.
-
-    For the differences of two models on the same items this is the paired bootstrap: an item keeps both answers.
-    """
-    from scipy.stats import bootstrap
-
-    n = len(values)
-    if n < 2:
-        raise UsageError(f"{n} item gives no interval.", expected="at least two items.")
-    if np.ptp(values) == 0 and weights is None:
-        return float(values[0]), float(values[0])
-    data = (values,) if weights is None else (values, weights)
-
-    def statistic(v, w=None, axis=-1):
-        return v.mean(axis=axis) if w is None else v.sum(axis=axis) / w.sum(axis=axis)
-
-    interval = bootstrap(
-        data,
-        statistic,
-        paired=weights is not None,
-        vectorized=True,
-        n_resamples=resamples,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-        batch=max(1, 10_000_000 // n),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def bootstrap_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of mean(numerator) / mean(denominator) over the same items (recovery)."""
-    return bootstrap_weighted_mean(numerator, denominator, confidence, seed)
-
-
-def bootstrap_score(items: ItemScores, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of one score of any kind."""
-    if not items.is_perplexity:
-        return bootstrap_weighted_mean(items.values, None, confidence, seed)
-    ends = bootstrap_weighted_mean(items.values, items.weights, confidence, seed)
-    low, high = sorted(perplexity_of(items.name.metric, end) for end in ends)
-    return low, high
 
 
 def most_that_could_differ(n: int, confidence: float = 0.95) -> float:

@@ -1,7 +1,8 @@
 """When a finished chapter need not run again: everything that its result depends on has one fingerprint, its key.
 
-In the key: the code cells, the parameter values, this package's code and its data, the model's files, the versions of
-the libraries, and what the chapter reads from the run folder. Not in the key: prose, and where the run folder lies.
+In the key: the code cells, the parameter values, the modules of this package that the code imports, the package's data,
+the model's files, the versions of the libraries, and what the chapter reads from the run folder. Not in the key: prose,
+and where the run folder lies.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.workbook.chapters import Chapter
-from exaone_nb.workbook.parameters import RUN_DIR
+from exaone_nb.workbook.imports import imported
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (
@@ -35,6 +38,8 @@ LIBRARIES = (
     "pandas",
     "matplotlib",
 )
+# What gives every chapter its kernel.
+EXECUTING = "import exaone_nb.workbook.papermill_engine"
 _WHOLE_BELOW_BYTES = 4_000_000
 _ENDS_BYTES = 65_536
 
@@ -58,16 +63,10 @@ def library_versions() -> dict[str, str]:
 
 
 @cache
-def package_fingerprint() -> str:
-    """This package's code (the command line and the report's look do not change results) and its small data files."""
-    code = ROOT / "exaone_nb"
-    aside = {code / "cli", code / "workbook" / "report", code / "nano"}
-    files = [p for p in sorted(code.rglob("*.py")) if not aside & set(p.parents)]
-    files += [
-        p
-        for p in sorted(DATA.rglob("*"))
-        if p.is_file() and p.suffix in (".csv", ".json", ".jsonl", ".yaml", ".py")
-    ]
+def data_fingerprint() -> str:
+    """The package's small data files."""
+    suffixes = (".csv", ".json", ".jsonl", ".yaml", ".py")
+    files = [p for p in sorted(DATA.rglob("*")) if p.is_file() and p.suffix in suffixes]
     return digest([(str(p.relative_to(ROOT)), _file(p)) for p in files])
 
 
@@ -116,7 +115,39 @@ def fingerprint_globs(run: Path, globs: Iterable[str]) -> dict[str, str]:
 
 def code_fingerprint(chapter: Chapter) -> str:
     """Fingerprint of the code cells; prose does not count."""
-    return digest([c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"])
+    return digest(_code(chapter))
+
+
+def _code(chapter: Chapter) -> list[str]:
+    return [c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"]
+
+
+def code_it_imports(chapter: Chapter) -> dict[str, str]:
+    """Package -> fingerprint of those of its modules that the chapter imports, directly or through others.
+
+    The modules that execute it count for every chapter: what they give a kernel may change what it computes.
+    """
+    packages: dict[str, dict[str, str]] = {}
+    for module, content in imported("\n".join([*_code(chapter), EXECUTING])).items():
+        packages.setdefault(module.rpartition(".")[0] or module, {})[module] = content
+    return {name: digest(modules) for name, modules in sorted(packages.items())}
+
+
+def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
+    """The models that the chapter's parameters name."""
+    named = [values[p.name] for p in chapter.parameters if p.kind == "model" and p.name in values]
+    return [name for value in named for name in (value if isinstance(value, list) else [value]) if name]
+
+
+def _named_by(parameter: Parameter, value: Any) -> list[str]:
+    """Fingerprints of the models and files that the value of a parameter names."""
+    texts = [
+        text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text
+    ]
+    if parameter.kind == "model":
+        return [fingerprint_model(text) for text in texts]
+    files = [Path(text) for text in texts if "/" in text or "." in text]
+    return [fingerprint_path(path) for path in files if path.exists()]
 
 
 def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[str, Any]:
@@ -125,33 +156,28 @@ def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[st
     `values` are the resolved values of all its parameters.
     """
     own = {name: value for name, value in values.items() if name != RUN_DIR}
-    texts = {t for v in own.values() for t in (v if isinstance(v, list) else [v]) if isinstance(t, str) and t}
-    named = {
-        t: fingerprint_path(Path(t)) for t in sorted(texts) if ("/" in t or "." in t) and Path(t).exists()
-    }
-    if isinstance(own.get("MODEL"), str):
-        named[own["MODEL"]] = fingerprint_model(own["MODEL"])
+    # By the parameter's name: a path or a model's name may tell more of a person than a record should.
+    named = {p.name: _named_by(p, own[p.name]) for p in chapter.parameters if p.name in own}
     return {
         "code": code_fingerprint(chapter),
         "parameters": own,
-        "package": package_fingerprint(),
+        "code it imports": code_it_imports(chapter),
+        "data of the package": data_fingerprint(),
         "libraries": library_versions(),
-        "models and files": named,
+        "models and files": {name: digest(found) for name, found in named.items() if found},
         "what it reads": fingerprint_globs(run, chapter.reads),
     }
 
 
-def why_stale(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    """What changed since the key `before`, in words; empty when nothing did."""
-    if not before:
-        return "not run yet"
+def why_stale(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What changed since the key parts `before`, in words."""
     changed = []
-    for name, value in now.items():
-        old = before.get(name)
+    for name in dict.fromkeys([*now, *before]):
+        old, value = before.get(name), now.get(name)
         if old == value:
             continue
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             keys = sorted({k for k in {**old, **value} if old.get(k) != value.get(k)})
             name += f" ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
         changed.append(name)
-    return "changed: " + ", ".join(changed) if changed else ""
+    return say("changed: {what}", what=", ".join(changed))

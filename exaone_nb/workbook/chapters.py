@@ -1,8 +1,9 @@
 """What the runner knows of a notebook: its metadata, its parameters, its cells. No chapter is known by name.
 
 `metadata.exaone_nb` of a notebook declares `chapter`, `title`, `question`, `after` (chapters whose results it
-reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy`, `timeout_s`,
-and `mode` ("recorded" when all its numbers come from elsewhere).
+reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy` (it gets the machine for
+itself), `timed` (something in it is timed, so its threads wait as its user's programs do), `timeout_s`, `sweep` (whether
+it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere).
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NOTEBOOKS
-from exaone_nb.workbook.parameters import Parameter, parse, validate
+from exaone_nb.workbook.parameters import Parameter, parse
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
+PARAMETERS_TAG = "parameters"  # papermill's word
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Chapter:
     minutes: float
     memory_gb: float
     heavy: bool
+    timed: bool
+    sweep: bool
     timeout_s: float
     mode: str
     parameters: tuple[Parameter, ...]
@@ -57,9 +61,43 @@ def source_of(cell: dict[str, Any]) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
+def tags_of(cell: dict[str, Any]) -> list[str]:
+    """A cell's tags. JupyterLab writes a list; a lone string counts as one tag."""
+    tags = cell.get("metadata", {}).get("tags", [])
+    return [tags] if isinstance(tags, str) else [str(tag) for tag in tags]
+
+
 def has_tag(cell: dict[str, Any], tag: str) -> bool:
     """Whether a cell carries a tag."""
-    return tag in cell.get("metadata", {}).get("tags", [])
+    return tag in tags_of(cell)
+
+
+def _schema(cells: Sequence[dict[str, Any]], name: str) -> tuple[Parameter, ...]:
+    """The parameters that the one code cell tagged `parameters` declares; none without such a cell.
+
+    Raises WorkbookError where a person meant to tag a cell and papermill would not see it: a second cell, a text cell,
+    another spelling.
+    """
+    tagged: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells, 1):
+        for tag in tags_of(cell):
+            if not difflib.get_close_matches(tag.strip().lower(), [PARAMETERS_TAG], cutoff=0.9):
+                continue
+            if tag != PARAMETERS_TAG:
+                problem = f"cell {number} is tagged {tag!r}"
+            elif cell["cell_type"] != "code":
+                problem = f"cell {number} is tagged {tag!r} and is a {cell['cell_type']} cell"
+            elif tagged:
+                problem = f"cell {number} is the second one tagged {tag!r}"
+            else:
+                tagged.append(cell)
+                continue
+            raise WorkbookError(
+                f"{name}: {problem}.",
+                expected=f"one code cell with the tag {PARAMETERS_TAG!r}, in small letters.",
+                remedy="Correct the cell's tags, in JupyterLab under Property Inspector, Common Tools.",
+            )
+    return parse(tagged[0]["source"], name) if tagged else ()
 
 
 def load(path: str | Path) -> Chapter:
@@ -77,7 +115,6 @@ def load(path: str | Path) -> Chapter:
         cell["source"] = source_of(cell)
     declared = document.get("metadata", {}).get("exaone_nb", {})
     leading = re.match(r"\d+", path.stem)
-    parameter_cells = [c for c in document["cells"] if c["cell_type"] == "code" and has_tag(c, "parameters")]
     try:
         return Chapter(
             path=path.absolute(),
@@ -90,9 +127,11 @@ def load(path: str | Path) -> Chapter:
             minutes=float(declared.get("minutes", 0)),
             memory_gb=float(declared.get("memory_gb", 1)),
             heavy=bool(declared.get("heavy", False)),
+            timed=bool(declared.get("timed", False)),
+            sweep=bool(declared.get("sweep", False)),
             timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
             mode=str(declared.get("mode", "")),
-            parameters=parse(parameter_cells[0]["source"], path.name) if parameter_cells else (),
+            parameters=_schema(document["cells"], path.name),
             document=document,
         )
     except (TypeError, ValueError) as error:
@@ -130,21 +169,6 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
             )
         chosen += [c for c in found if c not in chosen]
     return sorted(chosen, key=lambda c: c.path.name)
-
-
-def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
-    """Hold what a person typed into the parameters cell of an open notebook to the same schema as `-p`.
-
-    `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
-    Raises UsageError for a value that does not fit and for a name of nothing, WorkbookError for a model nobody knows.
-    """
-    from exaone_nb.workbook.names import check_chapter  # which itself needs Chapter
-
-    (chapter,) = select(discover(), [number])
-    typed = {p.name: namespace[p.name] for p in chapter.parameters if p.name in namespace}
-    values = validate(chapter.parameters, typed)
-    check_chapter(chapter, values)
-    namespace.update(values)
 
 
 def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:

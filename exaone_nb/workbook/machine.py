@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineSpeed:
     """Medians over `repeats` runs. float32 matrix multiplication in FLOP/s, one-pass reading in bytes/s."""
 
     name: str
@@ -26,14 +26,14 @@ class Machine:
         return asdict(self)
 
 
-# Measured by chapter 00, alone on its machine, in the same run that the recorded minutes per chapter come from.
-REFERENCE = Machine("2 cores, x86-64 with AVX-512, no GPU", "2026-11-23", 215.2e9, 22.8e9, 5)
+# Measured by the first chapter, alone on its machine, in the same run that the recorded minutes per chapter come from.
+REFERENCE = MachineSpeed("2 cores, x86-64 with AVX-512, no GPU", "2026-11-23", 215.2e9, 22.8e9, 5)
 
 MATRIX = 1536  # 2 * 1536^3 = 7.2 GFLOP
 READ_BYTES = 512 * 2**20  # larger than any cache
 
 
-def measure_machine(repeats: int = 5) -> Machine:
+def measure_machine(repeats: int = 5) -> MachineSpeed:
     """Measure, in about two seconds and 0.6 GB of memory, and return the medians."""
     import numpy as np
 
@@ -43,7 +43,7 @@ def measure_machine(repeats: int = 5) -> Machine:
     multiply = _median_seconds(lambda: left @ right, repeats)
     # The dot product of an array with itself reads it once, on all cores.
     read = _median_seconds(lambda: long @ long, repeats)
-    return Machine(
+    return MachineSpeed(
         "this machine", time.strftime("%Y-%m-%d"), 2 * MATRIX**3 / multiply, READ_BYTES / read, repeats
     )
 

@@ -1,6 +1,6 @@
 """Whether the names that a parameter holds are names of something: a model, a recipe, a task, a card, a scheme, a text.
 
-    check_names("RECIPES", ["w8a9"])      # UsageError: No recipe 'w8a9'. … Did you mean w8a8?
+    check_names(recipes, ["w8a9"])      # a parameter of kind "recipe": No recipe 'w8a9'. … Did you mean w8a8?
 
 Only lists on this disk are asked, never the network: a hub id ORG/NAME and a file that is there are let pass.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.parameters import Parameter
 
-CHECKPOINTS = "checkpoints/*"
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
 ALIKE = 0.8
 # Where lm-eval's task files say what they are called; the value, or the list on the lines below.
@@ -30,27 +29,17 @@ _TASK_NAMES = re.compile(
 _WORD = re.compile(r"[^\s,\[\]\"'#]+")
 
 
-def check_names(parameter: str, value: Any) -> None:
-    """Refuse a value of `parameter` that names nothing known; parameters that hold no names are let pass.
+def check_names(parameter: Parameter, value: Any) -> None:
+    """Look a value up among the names of the parameter's kind; `value` is one name or a list of them.
 
-    `value` is one name or a list of them. Raises UsageError with the nearest name.
+    Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
-    check = CHECKS.get(parameter)
+    check = CHECKS.get(parameter.kind)
     if check is None:
         return
-    for name in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(name, str) and name:  # empty means the default; other types are the schema's business
+    for name in value if isinstance(value, list) else [value]:
+        if name:  # empty means the default
             check(name)
-
-
-def check_chapter(chapter: Chapter, values: Mapping[str, Any]) -> None:
-    """`check_names` for what is given to one chapter.
-
-    Where a chapter reads checkpoints, RECIPES are folders in the run, which may be called anything.
-    """
-    for name, value in values.items():
-        if not (name == "RECIPES" and CHECKPOINTS in chapter.reads):
-            check_names(name, value)
 
 
 def _model(name: str) -> None:
@@ -77,10 +66,7 @@ def _scheme(name: str) -> None:
 
 
 def _recipe(name: str) -> None:
-    if name.endswith((".yaml", ".yml")):
-        _file(name, "recipe", DATA / "recipes")
-    elif name not in (known := _stems("recipes", ".yaml")):
-        raise _unknown("recipe", name, known, "a YAML file, or one of ")
+    _file_or_own(name, "recipe", "recipes", (".yaml", ".yml"), "a YAML file, or one of ")
 
 
 def _task(name: str) -> None:
@@ -93,22 +79,19 @@ def _task(name: str) -> None:
 
 
 def _text(name: str) -> None:
-    """A calibration text: a name in data/calibration/, a JSONL file, or a hub id."""
-    if name.endswith((".jsonl", ".json")):
-        _file(name, "text", DATA / "calibration")
-    elif "/" not in name and name not in (known := _stems("calibration", ".jsonl")):
-        raise _unknown("text", name, known, "a JSONL file, a hub id ORG/NAME, or one of ")
+    endings = (".jsonl", ".json")
+    if "/" not in name or name.endswith(endings):  # else a hub id ORG/NAME
+        _file_or_own(name, "text", "calibration", endings, "a JSONL file, a hub id ORG/NAME, or one of ")
 
 
+# The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], None]] = {
-    **dict.fromkeys(
-        ("MODEL", "MODELS", "COMPARE", "SUSPECT", "TRENDS", "STUDY", "ROOF_MODEL", "RIBBON", "SHAPE"), _model
-    ),
-    **dict.fromkeys(("RECIPE", "RECIPES"), _recipe),
-    **dict.fromkeys(("TASK", "TASKS"), _task),
-    **dict.fromkeys(("GPU", "GPUS", "ROOF_GPU"), _gpu),
-    **dict.fromkeys(("SCHEME", "SCHEMES", "SHAPE_SCHEMES"), _scheme),
-    **dict.fromkeys(("CALIBRATION", "HELD_OUT"), _text),
+    "model": _model,
+    "recipe": _recipe,
+    "task": _task,
+    "gpu": _gpu,
+    "scheme": _scheme,
+    "text": _text,
 }
 
 
@@ -139,16 +122,19 @@ def _names_in(folder: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _file(name: str, what: str, folder: Path) -> None:
-    path = Path(name)
-    if path.is_file() or (what == "text" and (ROOT / name).is_file()):
-        return
-    near = _near(path.stem, [p.stem for p in folder.iterdir()], ALIKE)
-    raise UsageError(
-        f"There is no {what} file {name}.",
-        expected="a file on this disk.",
-        remedy=f"Did you mean {near}?" if near else "Check the path.",
-    )
+def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], expected: str) -> None:
+    """A file that is there (texts also below the workbook's folder), or the name of one in data/`folder`."""
+    own = _stems(folder, endings[0])
+    if not name.endswith(endings):
+        if name not in own:
+            raise _unknown(what, name, own, expected)
+    elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
+        near = _near(Path(name).stem, own, ALIKE)
+        raise UsageError(
+            f"There is no {what} file {name}.",
+            expected="a file on this disk.",
+            remedy=f"Did you mean {near}?" if near else "Check the path.",
+        )
 
 
 def _near(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

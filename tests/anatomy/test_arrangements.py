@@ -57,7 +57,7 @@ REMOTE = {"exaone", "kimi_k2", "exaone4_5_text"}
 
 
 def watch(family: str):
-    """(steps of one block after another with the norms' names, whether each block reads a norm's output, q_norm there)."""
+    """(steps of one block after another with the norms' names, the norm that each block reads or None, q_norm there)."""
     torch = pytest.importorskip("torch")
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -72,10 +72,12 @@ def watch(family: str):
             given = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
             if "norm" in name:
                 calls.append(name)
-                outputs.append(output)
+                outputs.append((name, output))
             else:
                 calls.append("block")
-                reads_norm.append(any(given.data_ptr() == each.data_ptr() for each in outputs))
+                reads_norm.append(
+                    next((name for name, each in outputs if given.data_ptr() == each.data_ptr()), None)
+                )
 
         return hook
 
@@ -95,7 +97,7 @@ def test_a_family_runs_as_its_arrangement_says(family: str) -> None:
     expected = ["block" if step == "block" else next(names) for step in steps if step != "add"]
     calls, reads_norm, has_q_norm = watch(family)
     assert calls == expected
-    assert reads_norm == [arrangement.reads_normalised_stream] * 2
+    assert reads_norm == list(arrangement.feeding_norms or [None, None])
     assert has_q_norm == arrangement.qk_norm
 
 
@@ -109,8 +111,8 @@ def test_every_layout_has_an_arrangement() -> None:
 
 def test_k_exaone_is_pre_norm_and_exaone_4_is_not() -> None:
     k_exaone = arrangement_of(catalog.resolve("K-EXAONE-236B-A23B").config())
-    assert k_exaone.reads_normalised_stream and k_exaone.qk_norm
-    assert not arrangement_of(catalog.resolve("EXAONE-4.0-32B").config()).reads_normalised_stream
+    assert k_exaone.feeding_norms == ("input_layernorm", "post_attention_layernorm") and k_exaone.qk_norm
+    assert arrangement_of(catalog.resolve("EXAONE-4.0-32B").config()).feeding_norms == ()
     assert arrangement_of(catalog.resolve("Mistral-Small-3.2-24B-Instruct-2506").config()).name == "Pre-LN"
 
 

@@ -100,7 +100,7 @@ def test_batching_fewer_tokens_really_helps() -> None:
         {"concurrency": True},
         {"context": 65_537},
         {"engine": "ollama"},
-        {"gpu": "H100"},
+        {"gpu": "A100"},
         {"gpu": "TPU"},
         {"gpu": ""},
         {"scheme": "W5"},
@@ -110,3 +110,33 @@ def test_impossible_arguments(options: dict) -> None:
     with pytest.raises(UsageError) as caught:
         plan_memory(config_of("EXAONE-4.0-1.2B"), **options)
     assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("model", "scheme", "parallel", "runs"),
+    [
+        ("EXAONE-4.0-32B", "W4A16", 4, False),  # 27,392 / 4 = 53.5 groups of 128
+        ("EXAONE-4.0-32B", "W4A16", 2, True),
+        ("EXAONE-4.0-32B", "FP8_BLOCK", 4, False),
+        ("EXAONE-4.0-32B", "W8A8", 4, True),  # one scale per row: nothing is cut
+        ("K-EXAONE-236B-A23B", "W4A16", 32, False),  # the experts' 2,048 inputs in 32 parts of half a group
+    ],
+)
+def test_what_shares_a_scale_stays_on_one_gpu(model, scheme, parallel, runs):
+    plan = plan_memory(
+        catalog.resolve(model).config(), scheme, "L40S", tensor_parallel=parallel, context=4096
+    )
+    assert plan.support.runs is runs and (runs or not plan.fits)
+    assert runs or "cannot be split" in plan.support.reason
+
+
+def test_a_stored_cache_scheme_halves_the_cache_in_todays_vllm():
+    """Seen in vLLM 0.32: under --kv-cache-dtype auto the page is half as large."""
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()
+    scheme = {"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": True}
+    document = {"quant_method": "compressed-tensors", "config_groups": {}, "kv_cache_scheme": scheme}
+    plain = plan_memory(config, "BF16", "L4")
+    stored = plan_memory(config | {"quantization_config": document}, "BF16", "L4")
+    assert stored.kv.bytes_per_request * 2 == plain.kv.bytes_per_request
+    other = plan_memory(config | {"quantization_config": document}, "BF16", "L4", engine="sglang")
+    assert other.kv.dtype_bytes == 2

@@ -11,9 +11,8 @@ import pytest
 from exaone_nb.anatomy.inspection import inspect_model, require_sound
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import INDEX, read_headers
-from exaone_nb.anatomy.sparse import write_sparse
+from exaone_nb.anatomy.sparse import W4A16_CONFIG, write_sparse
 from exaone_nb.errors import WorkbookError
-from exaone_nb.show.checkpoint import W4A16_CONFIG
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.architecture import costs, engine
+from exaone_nb.engines import apart
 from exaone_nb.errors import UsageError, WorkbookError
 
 GIB = 2**30
@@ -76,8 +77,8 @@ def test_what_cannot_be_is_refused_by_name(call, named):
 
 
 def test_an_engine_that_fails_says_so(monkeypatch):
-    monkeypatch.setattr(engine.sys, "executable", "false")
-    with pytest.raises(WorkbookError, match="exit code 1"):
+    monkeypatch.setattr(apart.sys, "executable", "false")
+    with pytest.raises(WorkbookError, match="ended with code 1"):
         engine.serve(engine.small_hybrid())
 
 

@@ -155,6 +155,7 @@ def test_receptive_field_by_gradient_equals_the_formula(window):
     mixed = model(layer_types=layer_pattern(4, 3), sliding_window=window, rope_on_full=False)
     assert receptive.furthest(mixed.shape.layer_types, window) is None
     assert receptive.furthest_measured(mixed, ids) == 29
+    assert {value.dtype for value in local.state_dict().values()} == {torch.float32}  # measured on a copy
 
 
 def test_rope_scores_depend_on_the_distance_alone():

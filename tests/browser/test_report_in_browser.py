@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.results import RunFolder
-from exaone_nb.score import tables
+from exaone_nb.score import scoreboard_views
+from exaone_nb.show.table import Table, columns
+from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.runner import run
 from exaone_nb.workbook.sweep import grid as grids
@@ -57,7 +57,7 @@ def report(tmp_path_factory):
     document = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     (folder / "09_evil.ipynb").write_text(json.dumps(document))
     report = run(folder=folder, out=folder / "run", single=True)
-    assert report.status == "ok", report.outcomes
+    assert report.record.status == "ok", report.outcomes
     return report.path
 
 
@@ -264,11 +264,12 @@ def test_theme_button_narrow_screen_and_paper(page, report):
 
 
 def test_the_scoreboard_scrolls_in_its_own_box(page, tmp_path, monkeypatch):
-    wide = pd.DataFrame({f"a measured thing {n}": ["1,234,567", "0.690 (0.434 to 0.830)"] for n in range(12)})
-    monkeypatch.setattr(tables, "board_table", lambda board: wide)
-    monkeypatch.setattr(tables, "plain_table", lambda board: wide)
-    board = SimpleNamespace(weights=SimpleNamespace(formula="a" * 90), tasks=["t"], items=1, baseline="b")
-    page.goto(tables.write_tables(board, tmp_path)[1].as_uri())
+    names = [f"a measured thing {n}" for n in range(12)]
+    rows = [dict.fromkeys(names, value) for value in (1_234_567, Estimate(0.69, 0.434, 0.83))]
+    monkeypatch.setattr(
+        scoreboard_views, "full_table", lambda board: Table(columns(names, ",.7g"), rows, "a" * 90)
+    )
+    page.goto(scoreboard_views.write_tables(None, tmp_path)[1].as_uri())
     for width in (320, 400, 1200):
         page.set_viewport_size({"width": width, "height": 700})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -126,13 +126,26 @@ def test_inspect_loads_its_own_wing_only() -> None:
 
     def loaded(*arguments: str) -> set[str]:
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
         return set(done.stderr.split())
 
     modules = loaded("inspect", SMALL, "--json")
     assert "exaone_nb.anatomy.inspection" in modules
-    foreign = ("rich.console", "rich.table", "numpy", "torch", "yaml", "httpx", "huggingface_hub", "matplotlib")
+    foreign = (
+        "rich.console",
+        "rich.table",
+        "numpy",
+        "torch",
+        "yaml",
+        "httpx",
+        "huggingface_hub",
+        "matplotlib",
+    )
     assert not modules.intersection(foreign)
     wings = {name for name in modules if name.startswith("exaone_nb.cli.")}
     assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "anatomy_memory", "output")}

@@ -44,12 +44,15 @@ def test_a_picture_onto_a_folder_is_refused(capsys, tmp_path):
 
 def test_findings_of_the_other_recipe_are_shown(capsys, tmp_path):
     path = tmp_path / "other.yaml"
-    path.write_text("scheme: W4A16\nignore: [lm_head, nothing]\n")
+    path.write_text("scheme: W4A16\ntargets: [Linear, nothing]\nignore: [lm_head, 're:.*v_proj$']\n")
     arguments = ("plan", "nano", "--recipe", "w4a16_rtn", "--against", str(path))
     code, out, _ = run(capsys, *arguments)
-    assert code == 1 and "About other:" in out and "`nothing` in ignore matches no module" in out
+    assert code == 1 and "About other:" in out and "`nothing` in targets of W4A16 matches no module" in out
     code, out, _ = run(capsys, *arguments, "--json")
-    assert code == 1 and json.loads(out)["against_findings"][0]["code"] == "unmatched"
+    assert code == 1 and {f["code"] for f in json.loads(out)["against_findings"]} == {
+        "unmatched",
+        "fused-split",
+    }
 
 
 def test_identical_in_effect(capsys, tmp_path):
@@ -61,11 +64,18 @@ def test_identical_in_effect(capsys, tmp_path):
     assert {f["code"] for f in document["findings"]} == {"ignore-untargeted", "setting-block_size"}
 
 
-def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path):
+def test_the_organisers_recipe_is_noted_upon_and_not_refused(capsys, tmp_path):
     path = tmp_path / "deck.yaml"
     path.write_text("method: gptq\nscheme: W4A16\nignore: [embed_tokens, lm_head]\n")
     code, out, _ = run(capsys, "plan", "EXAONE-4.0-1.2B", "--recipe", str(path))
-    assert code == 1 and "matches no module" in out and "model.embed_tokens" in out
+    assert code == 0 and "[note]" in out and "`embed_tokens` in ignore matches no module" in out
+
+
+def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path):
+    path = tmp_path / "split.yaml"
+    path.write_text("scheme: W4A16\nignore: [lm_head, 're:.*v_proj$']\n")
+    code, out, _ = run(capsys, "plan", "EXAONE-4.0-1.2B", "--recipe", str(path))
+    assert code == 1 and "[error]" in out and "qkv_proj" in out and "L4 (vLLM 0.32): no" in out
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,27 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from exaone_nb.compress import calibration
-from exaone_nb.compress.calibration import Calibration, Source
+from exaone_nb.compress import calibration, damage
+from exaone_nb.compress.calibration import Calibration, TextSource
 from exaone_nb.errors import WorkbookError
 
 
 def of(path, **more) -> Calibration:
-    return Calibration(sources=(Source(str(path)),), **({"samples": 4} | more))
+    return Calibration(sources=(TextSource(str(path)),), **({"samples": 4} | more))
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", ["empty"]),
-        ("\n\n", ["empty"]),
+        ("", ["has no samples"]),
+        ("\n\n", ["has no samples"]),
         ('{"messages": [', ["line 1", "not JSON"]),
         ('[{"text": "a"},\n {"text": "b"}]', ["line 1", "line by line"]),
+        ('[{"text": "a"}, {"text": "b"}]', ["line 1 is a list", "one object per line"]),
         ('{"question": "a"}\n', ["line 1", "messages", "question"]),
         ('{"messages": []}\n', ["no usable field"]),
         ('{"messages": [{"content": "no role"}]}\n', ["no usable field"]),
@@ -53,14 +56,14 @@ def test_only_line_ends_end_a_line_and_a_byte_order_mark_is_dropped(tmp_path):
     lines = ["one\u2028two", "three\u0085four\u2029", "five"]
     content = "\r\n".join(json.dumps({"text": line}, ensure_ascii=False) for line in lines)
     path.write_bytes(content.encode("utf-8-sig"))
-    assert calibration.read_source(Source(str(path))) == lines
+    assert calibration.read_source(TextSource(str(path))) == lines
 
 
 def test_another_encoding_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_bytes(b'{"text": "a"}\n' + '{"text": "한국어"}\n'.encode("cp949"))
     with pytest.raises(WorkbookError, match=r"text\.jsonl, line 2 is not UTF-8[\s\S]*iconv -f CP949"):
-        calibration.read_source(Source(str(path)))
+        calibration.read_source(TextSource(str(path)))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_path_is_never_taken_for_a_hub_data_set(tmp_path, monkeypatch, name, w
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("asked the hub"))
     with pytest.raises(WorkbookError, match=f"file {name} cannot be read .*{why}") as caught:
-        Calibration(sources=(Source(name),), samples=1).check_files()
+        Calibration(sources=(TextSource(name),), samples=1).check_files()
     assert str(calibration.ROOT) not in str(caught.value)
 
 
@@ -92,17 +95,17 @@ def test_a_file_beside_the_user_comes_before_the_hub_and_the_workbooks_own_are_k
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "texts").write_text('{"text": "a"}\n')
-    assert calibration.read_source(Source("my/texts")) == ["a"]
-    assert Source("nano_calibration").path == Source("data/calibration/nano_calibration.jsonl").path
+    assert calibration.read_source(TextSource("my/texts")) == ["a"]
+    assert TextSource("nano_calibration").path == TextSource("data/calibration/nano_calibration.jsonl").path
 
 
 def test_a_named_field_and_plain_text(tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_text(json.dumps({"body": "hello", "text": "other"}) + "\n")
-    assert calibration.read_source(Source(str(path), field="body")) == ["hello"]
-    assert calibration.read_source(Source(str(path))) == ["other"]
+    assert calibration.read_source(TextSource(str(path), field="body")) == ["hello"]
+    assert calibration.read_source(TextSource(str(path))) == ["other"]
     with pytest.raises(WorkbookError, match="it has: body, text"):
-        calibration.read_source(Source(str(path), field="prompt"))
+        calibration.read_source(TextSource(str(path), field="prompt"))
 
 
 def test_one_seed_gives_one_choice_and_fewer_samples_are_its_beginning(texts):
@@ -116,7 +119,8 @@ def test_one_seed_gives_one_choice_and_fewer_samples_are_its_beginning(texts):
 
 def test_a_mixture_takes_its_shares(texts):
     mixed = Calibration(
-        sources=(Source(str(texts(9, "a.jsonl")), 0.8), Source(str(texts(9, "b.jsonl")), 0.2)), samples=9
+        sources=(TextSource(str(texts(9, "a.jsonl")), 0.8), TextSource(str(texts(9, "b.jsonl")), 0.2)),
+        samples=9,
     )
     assert mixed.counts() == [7, 2]
     assert len(calibration.rows(mixed)) == 9
@@ -183,23 +187,61 @@ def test_the_workbooks_own_text_is_enough_for_every_recipe():
         calibration.rows(recipes.load(name).calibration)
 
 
-def test_a_hub_data_set_is_named_by_organisation_and_name_and_its_failure_is_said(monkeypatch):
+def hub_error(kind, status):
+    return kind(
+        "refused", response=httpx.Response(status, request=httpx.Request("GET", "https://hub.example"))
+    )
+
+
+def test_a_hub_data_set_is_named_by_organisation_and_name_and_read_only_as_far_as_needed(monkeypatch):
     import datasets
 
-    source = Source("LGAI-EXAONE/MANTA-1M")
+    source = TextSource("LGAI-EXAONE/MANTA-1M")
     asked = {}
 
     def load(name, split):
         asked.update(name=name, split=split)
-        return [{"conversations": [{"role": "user", "content": str(i)}]} for i in range(40)]
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "yes"}]
+        return [{"conversations": talk} for _ in range(40)]
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert source.path is None and len(calibration.rows(Calibration(sources=(source,), samples=4))) == 4
     assert asked == {"name": "LGAI-EXAONE/MANTA-1M", "split": "train[:40]"}
 
+    class Tokenizer:
+        eos_token = ""
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": list(text.encode())}
+
+        def apply_chat_template(self, messages, **options):
+            return "".join(message["content"] for message in messages)
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Tokenizer())
+    damage.documents("folder", source, 20)
+    assert asked["split"] == "train[:200]"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (OSError(28, "No space left on device"), "disk is full"),
+        (ConnectionError("refused"), "cannot be reached"),
+        (hub_error(GatedRepoError, 403), "licence"),
+        (hub_error(RepositoryNotFoundError, 404), "no such name"),
+    ],
+)
+def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, trouble, words):
+    import datasets
+
     def fail(name, split):
-        raise ConnectionError
+        try:
+            raise trouble
+        except Exception as error:
+            raise datasets.exceptions.DatasetNotFoundError(
+                "it does not exist, or cannot be accessed"
+            ) from error
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(WorkbookError, match="MANTA-1M could not be fetched"):
-        calibration.rows(Calibration(sources=(source,), samples=4))
+    with pytest.raises(WorkbookError, match=f"data set LGAI-EXAONE/MANTA-1M.*{words}"):
+        calibration.rows(Calibration(sources=(TextSource("LGAI-EXAONE/MANTA-1M"),), samples=4))

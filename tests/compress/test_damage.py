@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from exaone_nb.compress import damage
-from exaone_nb.compress.calibration import Source
+from exaone_nb.compress import damage, models
+from exaone_nb.compress.calibration import TextSource
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
 
@@ -17,11 +17,13 @@ torch = pytest.importorskip("torch")
 class Uniform:
     """A model that gives every token of 50 the same logit, plus `lift` for token 3."""
 
+    device = torch.device("cpu")
+
     def __init__(self, lift: float = 0.0) -> None:
         self.lift = lift
 
     def __call__(self, ids, use_cache):
-        logits = torch.zeros(1, ids.shape[1], 50)
+        logits = torch.zeros(1, ids.shape[1], 50, device=ids.device)
         logits[..., 3] += self.lift
         return SimpleNamespace(logits=logits)
 
@@ -30,7 +32,7 @@ TEXTS = [damage.Document((1, 2, 3, 4, 5), 2), damage.Document((9, 3, 3), 1)]
 
 
 def test_a_uniform_model_has_the_vocabularys_perplexity_on_the_judged_tokens_only():
-    rows = damage.negative_log_likelihoods(Uniform(), TEXTS)
+    rows = damage.against_baseline(Uniform(), Uniform(1.0), TEXTS)["baseline"]
     assert rows[:, 1].tolist() == [3, 2]
     assert damage.perplexity(rows).value == pytest.approx(50)
 
@@ -80,7 +82,7 @@ def test_only_the_answer_is_judged(texts):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    made = damage.documents(NANO, Source(str(texts(3))), 3)
+    made = damage.documents(NANO, TextSource(str(texts(3))), 3)
     assert len(made) == 3
     for i, document in enumerate(made):
         judged = tokenizer.decode(document.ids[document.start :])
@@ -100,7 +102,7 @@ def test_thoughts_are_judged_although_the_template_would_drop_them(tmp_path):
     messages = [{"role": "user", "content": "12 and 5?"}, {"role": "assistant", "content": answer}]
     path.write_text(json.dumps({"messages": messages}) + "\n")
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    (document,) = damage.documents(NANO, Source(str(path)), 1)
+    (document,) = damage.documents(NANO, TextSource(str(path)), 1)
     whole, judged = tokenizer.decode(document.ids), tokenizer.decode(document.ids[document.start :])
     assert judged == answer.removeprefix("<think>\n") + tokenizer.eos_token
     assert whole.endswith(answer + tokenizer.eos_token) and "<think>\n\n</think>" not in whole
@@ -113,4 +115,56 @@ def test_nothing_to_judge_is_an_error(tmp_path):
     path = tmp_path / "one.jsonl"
     path.write_text('{"text": "a"}\n')
     with pytest.raises(WorkbookError, match="no text with a token"):
-        damage.documents(NANO, Source(str(path)), 1, longest=1)
+        damage.documents(NANO, TextSource(str(path)), 1, longest=1)
+
+
+@pytest.mark.skipif(
+    not (NANO / "tokenizer.json").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
+def test_text_goes_where_the_model_is():
+    """As on a GPU: whatever names no device lands on another one here, and the model cannot read it."""
+    model = models.open_model(NANO)
+    with torch.device("meta"):
+        measured = damage.against_baseline(model, model, TEXTS)
+        errors = damage.layer_output_errors(model, model, TEXTS)
+        inputs = damage.layer_inputs(model, "model.layers.0.mlp.down_proj", TEXTS)
+    assert np.isfinite(measured["baseline"]).all() and set(errors.values()) == {0.0}
+    assert inputs.device == model.device and len(inputs) == sum(len(text.ids) for text in TEXTS)
+
+
+def test_a_gpu_is_used_where_there_is_one(monkeypatch):
+    import transformers
+
+    asked = {}
+
+    class Auto:
+        @staticmethod
+        def from_pretrained(folder, **options):
+            asked.update(options)
+            return torch.nn.Identity().requires_grad_(False)
+
+    monkeypatch.setattr(transformers, "AutoModelForCausalLM", Auto)
+    monkeypatch.setattr(models, "best_device", lambda: torch.device("meta"))
+    with pytest.raises(AttributeError):  # Identity has no device; what was asked is seen before
+        models.open_model("folder")
+    assert asked["device_map"] == {"": torch.device("meta")}
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert models.best_device().type == "cuda"
+
+
+def test_what_others_set_up_is_as_before_afterwards():
+    from loguru import logger
+    from transformers.utils import logging
+
+    lines = []
+    mine = logger.add(lines.append, level="INFO")
+    logging.disable_progress_bar()
+    try:
+        with models.quiet():
+            pass
+        logger.info("still heard")
+        assert len(lines) == 1 and not logging.is_progress_bar_enabled()
+    finally:
+        logger.remove(mine)
+        logging.enable_progress_bar()

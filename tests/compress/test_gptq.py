@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from exaone_nb.compress import study
+from exaone_nb.compress import formats, study
 from exaone_nb.compress.formats import dequantize, round_to_nearest
 from exaone_nb.compress.gptq import compare_on_layer, gptq, hessian
+from exaone_nb.compress.llmcompressor_adapter import library_codes
+from exaone_nb.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
@@ -21,40 +23,25 @@ def layer():
 @pytest.mark.heavy
 @pytest.mark.parametrize("ordered", [True, False])
 def test_codes_are_llm_compressors(layer, ordered):
-    from compressed_tensors.quantization import QuantizationArgs
-    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
-
     weight, seen, _ = layer
-    order = "static" if ordered else None
-    args = QuantizationArgs(
-        num_bits=4, type="int", strategy="group", group_size=128, symmetric=True, actorder=order
-    )
-    codes, scale = gptq(weight, hessian(seen), ordered=ordered)
-    zero = torch.zeros_like(scale, dtype=torch.int8)
-    theirs, _, _ = quantize_weight(
-        weight[None].clone(), hessian(seen)[None].clone(), scale[None], zero[None], None, args
-    )
-    same = ((theirs[0] / scale.repeat_interleave(128, 1)).round() == codes).float().mean()
-    assert same > 0.999
+    codes, _ = gptq(weight, hessian(seen), ordered=ordered)
+    theirs = library_codes(weight, hessian(seen), 4, 128, actorder="static" if ordered else None)
+    assert (theirs == codes).float().mean() > 0.999
 
 
-@pytest.mark.heavy
-def test_actorder_matters_on_a_channel_scheme_since_it_is_no_longer_ignored(layer):
-    from compressed_tensors.quantization import QuantizationArgs
-    from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
-
-    weight, seen, _ = layer
-    scale = weight.abs().amax(1, keepdim=True) / 7.5
-    made = []
-    for order in ("static", None):
-        args = QuantizationArgs(num_bits=4, type="int", strategy="channel", symmetric=True, actorder=order)
-        zero = torch.zeros_like(scale, dtype=torch.int8)
-        made.append(
-            quantize_weight(
-                weight[None].clone(), hessian(seen)[None].clone(), scale[None], zero[None], None, args
-            )[0]
-        )
-    assert not torch.equal(*made)
+def test_everything_is_made_where_the_inputs_are(layer):
+    """As on a GPU: whatever names no device lands on another one here, and cannot be mixed with the inputs."""
+    weight, seen, unseen = layer
+    packed = torch.zeros(2, 4, dtype=torch.int32)
+    plain = {ordered: gptq(weight, hessian(seen), ordered=ordered)[0] for ordered in (True, False)}
+    with torch.device("meta"):
+        for ordered, codes in plain.items():
+            assert torch.equal(gptq(weight, hessian(seen), ordered=ordered)[0], codes)
+        compare_on_layer(weight, seen, unseen)
+        study.settings_study(weight, seen, unseen)
+        study.calibration_study(weight, {"text": seen.split(20)}, unseen, sizes=(2,))
+        study.sharing_study(weight)
+        assert formats.unpack(packed, 32).device == packed.device
 
 
 def test_block_size_changes_nothing(layer):
@@ -89,10 +76,10 @@ def test_inputs_that_are_always_zero_are_survived(layer):
 
 
 def test_the_settings_table_shows_block_size_as_the_no_op(layer):
-    rows = {row["setting"]: row for row in study.settings_study(*layer)}
-    assert rows["block_size 32"]["codes unlike the default's"] < 0.001
-    assert rows["actorder null"]["codes unlike the default's"] > 0.01
-    errors = {name: row["output error, held out"] for name, row in rows.items()}
+    rows = {row["setting"]: row for row in study.settings_study(*layer).rows}
+    assert rows["block_size 32"]["changed"] < 0.001
+    assert rows["actorder null"]["changed"] > 0.01
+    errors = {name: row["error"] for name, row in rows.items()}
     assert errors["8 bits"] < errors["group_size 32"] < errors["GPTQ, all defaults"]
     assert (
         errors["GPTQ, all defaults"]
@@ -111,32 +98,47 @@ def test_more_text_helps_and_each_seed_draws_its_own(layer):
 
 
 def test_fewer_weights_per_scale_mean_less_error(layer):
-    rows = {(r["grid"], r["one scale per"]): r["weight error"] for r in study.sharing_study(layer[0])}
+    rows = {row["grid"]: row for row in study.sharing_study(layer[0]).rows}
     for grid in ("int4", "int8", "int4 asymmetric", "fp4_e2m1"):
-        assert rows[grid, "group 32"] < rows[grid, "group 128"] < rows[grid, "channel"] < rows[grid, "tensor"]
-    assert rows["int4 asymmetric", "channel"] < rows["int4", "channel"]
+        row = rows[grid]
+        assert row["group 32"] < row["group 128"] < row["channel"] < row["tensor"]
+    assert rows["int4 asymmetric"]["channel"] < rows["int4"]["channel"]
 
 
 @pytest.mark.heavy
 def test_llm_compressors_own_settings_are_measured_no_ops_included(layer):
     weight, seen, _ = layer
-    rows = {(r["scheme"], r["set"]): r["codes that change"] for r in study.library_study(weight, seen)}
+    rows = {(r["scheme"], r["set"]): r["changed"] for r in study.library_study(weight, seen).rows}
     for scheme in ("4 bits, groups of 128", "8 bits, one scale per channel"):
         assert rows[scheme, "nothing"] == rows[scheme, "actorder weight"] == 0
         assert rows[scheme, "actorder null"] > 0.01 > 0.002 > rows[scheme, "block_size 64"]
     ours, _ = gptq(weight, hessian(seen))
-    assert (study.library_codes(weight, hessian(seen), 4, 128) == ours).float().mean() > 0.999
+    assert (library_codes(weight, hessian(seen), 4, 128) == ours).float().mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("W4A16_ASYM", "with zero points"),
+        ("FP8_DYNAMIC", "fp8"),
+        ("NVFP4A16", "fp4"),
+        ({"weights": {"num_bits": 8}}, "one scale per tensor"),
+    ],
+)
+def test_only_what_is_rounded_rightly_is_rounded_in_memory(plan_of, scheme, words):
+    with pytest.raises(UsageError, match=words), study.rounded(None, plan_of(scheme=scheme)):
+        pass
 
 
 @pytest.mark.heavy
 def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
-    from exaone_nb.compress import damage, tables
-    from exaone_nb.compress.calibration import Source
+    from exaone_nb.compress import damage, models, tables
+    from exaone_nb.compress.calibration import TextSource
     from exaone_nb.compress.plan import make_plan
     from exaone_nb.paths import NANO
 
-    model = damage.load_model(NANO)
-    texts = damage.documents(NANO, Source("nano_heldout"), 4)
+    model = models.open_model(NANO)
+    texts = damage.documents(NANO, TextSource("nano_heldout"), 4)
     head = {"scheme": "W4A16", "ignore": ["lm_head"]}
     plans = {
         "all": head,
@@ -153,11 +155,11 @@ def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     cost = {name: row["kl"][:, 0].sum() for name, row in rows.items()}
     assert cost["all"] == cost["by name"] > 10 * cost["8 bits"] > 0
     assert rows["by pattern"]["modules"] < rows["by name"]["modules"] == rows["all"]["modules"]
-    assert rows["head"]["bytes"] > rows["all"]["bytes"] and cost["head"] != cost["all"]
+    assert rows["head"]["predicted_bytes"] > rows["all"]["predicted_bytes"] and cost["head"] != cost["all"]
     with study.rounded(model, plans["all"]):
         made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
         assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"])))
     parts = [rows["8 bits"] | {"label": "gate_proj"}, rows["all"] | {"label": "up_proj"}]
-    row, _ = tables.part_rows(parts, {"a.up_proj": 0.5, "a.gate_proj": 1})
-    assert row["rounded alone"] == "up_proj" and row["error of its weights"] == "0.5000"
-    assert tables.selection_rows([rows["all"]])[0]["modules rounded"] == 28
+    row, _ = tables.parts(parts, {"a.up_proj": 0.5, "a.gate_proj": 1}).rows
+    assert row["part"] == "up_proj" and row["error"] == 0.5
+    assert tables.selection([rows["all"]]).records()[0]["modules"] == 28

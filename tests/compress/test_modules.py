@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from exaone_nb.anatomy.modules import check_pattern, modules_of, suggest, winning_target
+from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.errors import UsageError
+from exaone_nb.quantization.matching import check_pattern, winning_target
+from exaone_nb.quantization.patterns import meant
 
 PATTERNS = [
     "Linear", "Embedding", "Module", "lm_head", "model.layers.0", "model.layers.3.mlp.up_proj", "Exaone4Attention",
@@ -47,7 +49,9 @@ def test_the_winner_is_the_librarys_first(small, torch_model):
     for module in modules_of(small):
         if module.quantizable:
             theirs = match_targets(module.name, torch_model.get_submodule(module.name), targets)
-            assert winning_target(module, targets) == (theirs[0] if theirs else None), module.name
+            assert winning_target(module.name, module.kind, targets) == (theirs[0] if theirs else None), (
+                module.name
+            )
 
 
 def test_every_linear_and_embedding_is_listed(small, torch_model):
@@ -73,7 +77,7 @@ def test_every_linear_and_embedding_is_listed(small, torch_model):
     ],
 )
 def test_suggestions(small, pattern, words):
-    assert words in suggest(pattern, modules_of(small))
+    assert words in meant(pattern, modules_of(small))[1]
 
 
 def test_a_broken_expression_is_refused():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exaone_nb.compress import engine, manifest
+from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.output import check_out
 from exaone_nb.errors import UsageError
@@ -58,7 +58,7 @@ def test_what_is_not_ours_stays(tmp_path, monkeypatch, out, words):
     ours(tmp_path / "run" / "baseline", baseline=True)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(llmcompressor_adapter, "compress", lambda *a, **k: pytest.fail("loaded"))
     before = everything(tmp_path)
     with pytest.raises(UsageError, match=words):
         maker.quantize(source, "w8a8", tmp_path / out)
@@ -108,3 +108,24 @@ def test_a_folder_that_cannot_be_written(tmp_path):
             check_out(tmp_path / "out", NANO)
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_tensors_of_equal_content_are_found_whatever_they_are_called(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from exaone_nb.anatomy.duplicates import equal_tensors
+    from exaone_nb.anatomy.reader import read_headers
+
+    table = torch.randn(256, 256)
+    nearly = table.clone()
+    nearly[-1, -1] += 1
+    tensors = {
+        "a": table,
+        "b": table.clone(),
+        "other": nearly,
+        "small": torch.ones(8),
+        "small too": torch.ones(8),
+    }
+    save_file(tensors | {"flat": table.clone().reshape(-1)}, tmp_path / "model.safetensors")
+    assert equal_tensors(read_headers(tmp_path / "model.safetensors")) == [["a", "b"]]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import Plan, make_plan
-from exaone_nb.compress.serving import verdicts
 from exaone_nb.errors import WorkbookError
 
 
 def codes(plan: Plan, level: str = "") -> set[str]:
     """Codes of a plan's findings, of one level if named."""
-    return {finding.code for finding in plan.findings if level in ("", finding.level)}
+    return {finding.code for finding in analyse(plan).findings if level in ("", finding.level)}
 
 
 @pytest.mark.parametrize(
@@ -48,25 +48,30 @@ def test_what_stays_unquantized_is_the_table_and_the_norms(plan_of):
 @pytest.mark.parametrize("name", recipes.names())
 @pytest.mark.parametrize("model", ["EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "Qwen3-0.6B"])
 def test_the_workbooks_recipes_fit_without_errors(model, name):
-    assert not codes(make_plan(model, name), "error")
+    found = analyse(make_plan(model, name))
+    found.raise_if_errors()
+    # One recipe is there for its size; vLLM makes EXAONE's embedding without a name, and cannot load it.
+    unloadable = {"embedding-by-name"} if (name, model[:6]) == ("w4a16_embedding", "EXAONE") else set()
+    assert {finding.code for finding in found.unloadable} == unloadable
 
 
 def test_a_plan_with_errors_raises_them_all(plan_of):
+    settings = {"settings": {"actorder": "group"}, "method": "gptq", "transform": "smoothquant"}
     with pytest.raises(WorkbookError) as caught:
-        plan_of(ignore=["embed_tokens", "model.layers.0"]).raise_if_errors()
-    assert "embed_tokens" in str(caught.value) and "model.layers.0" in str(caught.value)
+        analyse(plan_of(**settings)).raise_if_errors()
+    assert "actorder" in str(caught.value) and "SmoothQuant" in str(caught.value)
 
 
 def test_serving_on_this_cpu_the_l4_and_the_hackathons_server(plan_of):
     def answers(**document):
-        return [v.answer for v in verdicts(plan_of(**document))]
+        return [v.answer for v in analyse(plan_of(**document)).verdicts]
 
     assert answers() == ["yes", "yes", "yes"]
     assert answers(scheme="W8A16")[0] == "no"
     assert answers(scheme="W4A8") == ["yes", "no", "no"]
     assert answers(scheme="W4AFP8")[1:] == ["no", "no"]
     assert answers(ignore=[])[2] == "no"
-    assert [v.answer for v in verdicts(plan_of(scheme="W8A8"), "B200")][1] == "no"
+    assert analyse(plan_of(scheme="W8A8"), "B200").verdicts[1].answer == "no"
 
 
 # --- what the hackathon's teams stumbled over -------------------------------------------------------------------
@@ -94,8 +99,8 @@ def test_settings_of_gptq_on_a_rounding_recipe_are_no_ops(plan_of):
 
 def test_block_size_is_not_the_group_size(plan_of):
     plan = plan_of(method="gptq", settings={"block_size": 64})
-    finding = next(f for f in plan.findings if f.code == "setting-block_size")
-    assert finding.level == "no-op" and "stays 128" in finding.text
+    finding = next(f for f in analyse(plan).findings if f.code == "setting-block_size")
+    assert finding.level == "no-op" and "W4A16: 128" in finding.text
     assert compare(plan, plan_of(method="gptq")) == []
     explicit = {
         "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 64, "symmetric": True}
@@ -109,8 +114,8 @@ def test_a_group_size_in_the_settings_is_a_no_op(plan_of):
 
 def test_a_parent_in_ignore_protects_nothing(plan_of):
     plan = plan_of(ignore=["lm_head", "model.layers.0"])
-    finding = next(f for f in plan.findings if f.code == "parent-only")
-    assert finding.level == "error" and r"re:model\.layers\.0\..*" in finding.remedy
+    finding = next(f for f in analyse(plan).findings if f.code == "parent-only")
+    assert finding.level == "warning" and r"re:model\.layers\.0\..*" in finding.remedy
     assert compare(plan, plan_of()) == []
     fixed = plan_of(ignore=["lm_head", r"re:model\.layers\.0\..*"])
     assert not codes(fixed) and len(fixed.kept) == 9
@@ -121,19 +126,38 @@ def test_ignoring_what_no_target_asks_for_is_a_no_op(plan_of):
     assert codes(plan, "no-op") == {"ignore-untargeted"} and compare(plan, plan_of()) == []
 
 
-def test_the_slides_ignore_list_names_a_module_that_is_not_there(plan_of):
+def test_the_slides_ignore_list_names_a_module_that_is_not_there_and_changes_nothing(plan_of):
     plan = plan_of(method="gptq", ignore=["embed_tokens", "lm_head"])
-    finding = next(f for f in plan.findings if f.code == "unmatched")
-    assert finding.level == "error" and "model.embed_tokens" in finding.remedy
+    (finding,) = analyse(plan).findings
+    assert (finding.level, finding.code, finding.remedy) == ("note", "unmatched", "Leave it out.")
+    assert compare(plan, plan_of(method="gptq")) == [] and not analyse(plan).has_errors
+    # The same words where an embedding is a target: then they were meant to change something.
+    groups = [{"scheme": "W8A16", "targets": ["Embedding"]}, {"scheme": "W4A16", "targets": ["Linear"]}]
+    aimed = analyse(plan_of(groups=groups, ignore=["embed_tokens", "lm_head"])).findings
+    (missed,) = [f for f in aimed if f.code == "unmatched"]
+    assert missed.level == "warning" and "`model.embed_tokens`" in missed.remedy
+
+
+@pytest.mark.parametrize("pattern", ["nothing", "zzz", r"re:.*layers\.31\..*", "wte", "model.norm2"])
+def test_what_matches_nothing_and_changes_nothing_is_a_note(plan_of, pattern):
+    found = [f for f in analyse(plan_of(ignore=["lm_head", pattern])).findings if f.code == "unmatched"]
+    assert [f.level for f in found] == ["note"]
 
 
 def test_a_doubled_backslash_never_matches(plan_of):
     plan = plan_of(ignore=["lm_head", r"re:.*layers\\.29\\..*"])
-    assert "unmatched" in codes(plan, "error") and compare(plan, plan_of()) == []
+    assert "unmatched" in codes(plan, "warning") and compare(plan, plan_of()) == []
+
+
+def test_a_target_that_matches_nothing_is_a_warning_and_nothing_at_all_an_error(plan_of):
+    assert "unmatched" in codes(plan_of(targets=["Linear", "o_proj"]), "warning")
+    assert codes(plan_of(targets=["o_proj"]), "error") == {"nothing"}
 
 
 def test_layers_that_the_model_does_not_have(plan_of):
-    finding = next(f for f in plan_of(ignore=[r"re:model\.layers\.31\..*"]).findings if f.code == "unmatched")
+    finding = next(
+        f for f in analyse(plan_of(ignore=[r"re:model\.layers\.31\..*"])).findings if f.code == "unmatched"
+    )
     assert "0 to 29" in finding.remedy
 
 
@@ -146,7 +170,7 @@ def test_smoothquant_has_no_norm_to_work_with(plan_of):
 def test_forcing_a_post_norm_mapping_is_refused_because_it_changes_the_model(plan_of, smooth):
     mapping = [["re:.*gate_proj", "re:.*up_proj"], f"re:.*{smooth}"]
     plan = plan_of(scheme="W8A8", transform={"type": "smoothquant", "mappings": [mapping]})
-    finding = next(f for f in plan.findings if f.code == "smoothing-mapping")
+    finding = next(f for f in analyse(plan).findings if f.code == "smoothing-mapping")
     assert finding.level == "error" and "residual" in finding.text
 
 
@@ -157,7 +181,7 @@ def test_q_norm_does_not_feed_q_proj(plan_of):
 
 
 def test_awq_reaches_only_up_to_down(plan_of):
-    finding = next(f for f in plan_of(transform="awq").findings if f.code == "awq-mappings")
+    finding = next(f for f in analyse(plan_of(transform="awq")).findings if f.code == "awq-mappings")
     assert "up_proj -> down_proj" in finding.text and "v_proj -> o_proj is skipped" in finding.text
 
 
@@ -187,8 +211,9 @@ def test_w4a8_is_stored_at_eight_bits(plan_of):
 
 
 def test_the_kv_cache_note_says_that_the_old_server_ignores_it(plan_of):
-    finding = next(f for f in plan_of(scheme="W8A8", kv_cache="fp8").findings if f.code == "kv-cache")
-    assert "0.14.1" in finding.text
+    found = {f.code: f for f in analyse(plan_of(scheme="W8A8", kv_cache="fp8")).findings}
+    assert "0.14.1" in found["kv-cache-ignored"].text and found["kv-cache-ignored"].level == "no-op"
+    assert "0.32" in found["kv-cache"].text and "half the bytes" in found["kv-cache"].text
 
 
 def test_calibration_text_for_rounding_is_a_no_op(plan_of):
@@ -200,7 +225,7 @@ def test_calibration_text_for_rounding_is_a_no_op(plan_of):
 def test_a_group_size_that_does_not_divide_names_the_modules(plan_of):
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 96, "symmetric": True}
     plan = plan_of(scheme={"weights": weights})
-    finding = next(f for f in plan.findings if f.code == "group-size")
+    finding = next(f for f in analyse(plan).findings if f.code == "group-size")
     assert (
         finding.level == "error"
         and "model.layers.0.self_attn.q_proj" in finding.text
@@ -228,9 +253,8 @@ def test_the_same_target_twice_belongs_to_the_later_group(plan_of):
 
 
 def test_norms_cannot_be_quantized_and_nothing_left_is_an_error(plan_of):
-    assert {"target-not-quantizable", "nothing"} <= codes(
-        plan_of(targets=["re:.*layernorm"], ignore=[]), "error"
-    )
+    norms = plan_of(targets=["re:.*layernorm"], ignore=[])
+    assert "target-not-quantizable" in codes(norms, "warning") and "nothing" in codes(norms, "error")
     assert "nothing" in codes(plan_of(ignore=["Linear"]), "error")
 
 
@@ -253,18 +277,18 @@ def test_a_group_larger_than_the_inputs_is_named_and_the_remedy_works(plan_of, s
         return plan_of(on=nano, scheme={"weights": weights})
 
     plan = grouped(size)
-    finding = next(f for f in plan.findings if f.code == "group-size")
+    finding = next(f for f in analyse(plan).findings if f.code == "group-size")
     assert finding.level == "error" and f"of {bad} modules" in finding.text
     assert plan.to_dict()["predicted_bytes"] is None
     advised = int(finding.remedy.removeprefix("Use a group size of ").partition(",")[0])
-    assert not grouped(advised).has_errors and grouped(advised).predicted_bytes
+    assert not analyse(grouped(advised)).has_errors and grouped(advised).predicted_bytes
 
 
 def test_the_advised_group_size_divides_the_inputs_that_were_right_too(plan_of, config):
     """4128 = 43 x 96 is no multiple of 128."""
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 96}
     plan = plan_of(on=config | {"intermediate_size": 4128}, scheme={"weights": weights})
-    assert "of 32," in next(f for f in plan.findings if f.code == "group-size").remedy
+    assert "of 32," in next(f for f in analyse(plan).findings if f.code == "group-size").remedy
 
 
 def test_bytes_that_cannot_be_predicted_are_an_error(plan_of):
@@ -316,7 +340,7 @@ def test_calibration_files_are_looked_at_when_something_reads_them(plan_of, text
     ):
         finding = next(
             f
-            for f in plan_of(method="gptq", calibration=calibration).findings
+            for f in analyse(plan_of(method="gptq", calibration=calibration)).findings
             if f.code == "calibration-source"
         )
         assert finding.level == "error" and words in finding.text and finding.remedy

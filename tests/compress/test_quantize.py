@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from exaone_nb.compress import engine, manifest
+from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress.calibration import Source
+from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.memory import check_memory, estimate_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
@@ -112,7 +112,7 @@ def test_memory_that_runs_out_is_said(tmp_path, monkeypatch):
     def full(recipe):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(engine.modifiers, "build", full)
+    monkeypatch.setattr(llmcompressor_adapter, "build", full)
     with pytest.raises(WorkbookError, match="memory ran out while running w8a8"):
         maker.quantize("nano", "w8a8", tmp_path / "out")
 
@@ -138,7 +138,7 @@ def test_one_seed_gives_one_file_and_another_text_another(tmp_path, texts):
 
     first = sha("a")
     assert first == sha("b")
-    assert first != sha("c", sources=(Source(str(texts(8))),))
+    assert first != sha("c", sources=(TextSource(str(texts(8))),))
 
 
 @pytest.mark.heavy
@@ -149,7 +149,7 @@ def test_a_refusal_of_llm_compressor_leaves_the_old_checkpoint(rounded, monkeypa
     def refuse(recipe):
         raise ValueError("no such observer")
 
-    monkeypatch.setattr(engine.modifiers, "build", refuse)
+    monkeypatch.setattr(llmcompressor_adapter, "build", refuse)
     with pytest.raises(WorkbookError, match=r"refused the recipe w8a8.*no such observer"):
         maker.quantize("nano", "w8a8", out)
     assert before == {p.name: p.read_bytes() for p in out.iterdir()}
@@ -179,7 +179,7 @@ def test_an_interruption_or_a_full_disk_leaves_the_old_state(tmp_path, monkeypat
         (staging / "model.safetensors").write_text("half")
         raise trouble
 
-    monkeypatch.setattr(engine, "compress", half)
+    monkeypatch.setattr(llmcompressor_adapter, "compress", half)
     with pytest.raises(seen, match=None if seen is KeyboardInterrupt else "disk became full"):
         maker.quantize("nano", "w8a8", out)
     assert (out / "config.json").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["w8a8"]
@@ -187,7 +187,7 @@ def test_an_interruption_or_a_full_disk_leaves_the_old_state(tmp_path, monkeypat
 
 def test_too_little_disk_is_said_before_anything_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 90, 10))
-    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(llmcompressor_adapter, "compress", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(WorkbookError, match="Not enough disk space"):
         maker.quantize("nano", "w8a8", tmp_path / "out")
 
@@ -223,7 +223,7 @@ def test_the_estimate_grows_with_weights_method_and_text(config):
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_before_loading(tmp_path, monkeypatch, recipe, words):
-    monkeypatch.setattr(engine, "compress", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(llmcompressor_adapter, "compress", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(WorkbookError, match=words):
         maker.quantize("nano", recipe, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -235,18 +235,6 @@ def test_a_model_without_weights_is_refused(tmp_path):
     shutil.copy(NANO / "config.json", folder)
     with pytest.raises(WorkbookError, match=r"no \.safetensors"):
         maker.quantize(folder, "w8a8", tmp_path / "out")
-
-
-def test_a_duplicate_table_is_found(tmp_path):
-    import torch
-    from safetensors.torch import save_file
-
-    table = torch.randn(256, 256)
-    save_file(
-        {"model.embed_tokens.weight": table, "lm_head.weight": table.clone(), "other": torch.randn(256, 256)},
-        tmp_path / "model.safetensors",
-    )
-    assert manifest.find_duplicates(tmp_path) == [["lm_head.weight", "model.embed_tokens.weight"]]
 
 
 def test_other_bytes_than_predicted_are_a_problem(tmp_path):

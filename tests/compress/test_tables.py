@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress import tables
@@ -10,10 +11,12 @@ SHAPE = "EXAONE-4.0-1.2B"
 
 
 def test_plans_and_recipes():
-    rows = tables.plan_rows([make_plan(SHAPE, "w4a16_gptq")])
-    assert rows[0]["predicted bytes"] == "971,261,368" and rows[0]["stays unquantized"] == "43.2%"
-    assert rows[0]["modules"] == 210
-    assert tables.recipe_rows({"a": recipes.load("mixed_w8a16_w4a16")})[0]["schemes"] == "W8A16, W4A16"
+    plans = tables.plans([make_plan(SHAPE, "w4a16_gptq")])
+    row = dict(zip(plans.headings(), plans.cells()[0], strict=True))
+    assert row["predicted bytes"] == "971,261,368" and row["stays unquantized"] == "43.2%"
+    assert row["modules rounded"] == "210" and plans.records()[0]["predicted_bytes"] == 971_261_368
+    (row,) = tables.recipes({"a": recipes.load("mixed_w8a16_w4a16")}).records()
+    assert row["recipe"] == "a" and row["schemes"] == ["W8A16", "W4A16"] and row["purpose"]
 
 
 def test_trials_that_are_the_same_run_are_said_to_be():
@@ -21,9 +24,10 @@ def test_trials_that_are_the_same_run_are_said_to_be():
         "same": {"method": "gptq", "scheme": "W4A16", "ignore": ["lm_head"], "settings": {"block_size": 64}},
         "other": {"method": "gptq", "scheme": "W8A16", "ignore": ["lm_head"]},
     }
-    rows = tables.difference_rows(make_plan(SHAPE, "w4a16_gptq"), SHAPE, trials)
-    assert rows[0]["against w4a16_gptq"] == "identical in effect" and "int8" in rows[1]["against w4a16_gptq"]
-    assert [row["trial"] for row in tables.finding_rows(SHAPE, trials)] == ["same"]
+    table = tables.differences(make_plan(SHAPE, "w4a16_gptq"), SHAPE, trials)
+    same, other = table.cells()
+    assert same == ["same", "identical in effect"] and "int8" in other[1]
+    assert [row["trial"] for row in tables.findings(SHAPE, trials).rows] == ["same"]
 
 
 def test_a_checkpoint_that_is_not_as_predicted_stands_out():
@@ -35,10 +39,13 @@ def test_a_checkpoint_that_is_not_as_predicted_stands_out():
         "peak_bytes": 2e9,
     }
     manifest |= {"duplicates": [["a", "b"]], "tied": True, "problems": ["stored twice"]}
-    (row,) = tables.manifest_rows({"x": manifest})
-    assert row["equal"] == "NO" and row["table of embedding and head"] == "stored twice"
-    assert row["problems"] == "stored twice" and row["seconds"] == "1.2"
-    assert tables.answer_rows({"x": manifest}) == []
+    table = tables.manifests({"x": manifest, "y": manifest | {"reused": True, "problems": []}})
+    first, second = (dict(zip(table.headings(), cells, strict=True)) for cells in table.cells())
+    assert first["equal"] == "no" and first["table of embedding and head"] == "stored twice"
+    assert first["problems"] == "stored twice" and first["seconds"] == "1.2"
+    assert first["peak memory, GB"] == "2.00" and table.records()[0]["peak_bytes"] == 2e9
+    assert second["seconds"] == "found finished" and second["problems"] == "none"
+    assert not len(tables.answers({"x": manifest}))
 
 
 def judged() -> dict[str, dict[str, np.ndarray]]:
@@ -58,23 +65,20 @@ def judged() -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_damage_and_pairs():
-    rows = tables.damage_rows(judged(), "baseline")
+    rows = tables.lost(judged(), "baseline").rows
     assert [row["recipe"] for row in rows] == ["baseline", "w4a16_gptq", "w4a16_rtn", "w8a8"]
-    assert rows[1]["loss minus baseline's, nats per token"].startswith("+0.0100 (")
-    assert rows[1]["KL from baseline, nats per token"].startswith("0.0500 (")
-    pairs = dict(tables.paired_rows(judged()))
+    assert rows[1]["loss"].value == pytest.approx(0.01) and rows[1]["kl"].value == pytest.approx(0.05)
+    assert tables.lost(judged(), "baseline").cells()[1][2].startswith("+0.01000")
+    pairs = {row["pair"]: row["verdict"] for row in tables.pairs(judged()).rows}
     assert list(pairs)[-1] == "w4a16_gptq minus w4a16_rtn"
-    assert tables.verdict(pairs["w4a16_gptq minus w4a16_rtn"]) == "better"
-    assert tables.verdict(pairs["w4a16_rtn"]) == "worse"
-    assert tables.verdict(pairs["w8a8"]) == "no difference that these texts can show"
+    assert pairs["w4a16_gptq minus w4a16_rtn"] == "better" and pairs["w4a16_rtn"] == "worse"
+    assert pairs["w8a8"] == "no difference that these texts can show"
 
 
 def test_shares_and_published_configs():
-    (row,) = tables.share_rows([make_plan(SHAPE, "w4a16_gptq")])
-    assert row["embedding"] == "43.2%"
-    rows = tables.published_rows(["openai/gpt-oss-20b", "moonshotai/Kimi-K2-Thinking", "Qwen3-0.6B"])
-    assert [row["format"] for row in rows] == [
-        "mxfp4",
-        "compressed-tensors, int4 in groups of 32",
-        "not quantized",
-    ]
+    (row,) = tables.shares([make_plan(SHAPE, "w4a16_gptq")]).records()
+    assert row["embedding"] == pytest.approx(0.432, abs=5e-4)
+    table = tables.published(["openai/gpt-oss-20b", "moonshotai/Kimi-K2-Thinking", "Qwen3-0.6B"])
+    assert [cells[1] for cells in table.cells()] == ["mxfp4", "compressed-tensors", "not quantized"]
+    assert table.cells()[1][2] == "int4, one scale per 32 inputs, symmetric"
+    assert "lm_head" in table.rows[1]["untouched"] and "model.embed_tokens" in table.rows[0]["untouched"]

@@ -84,5 +84,5 @@ def test_weights_folder_of_an_address_or_a_file_is_refused(tmp_path) -> None:
 def test_records_merge_family_and_model() -> None:
     small, large = catalog.record("EXAONE-4.0-1.2B"), catalog.record("EXAONE-4.0-32B")
     assert small.licence == large.licence and small.deployment == large.deployment
-    assert "0.1" in small.sampling["settings"][0]["remark"], "Korean conversation with the 1.2B"
-    assert "remark" not in large.sampling["settings"][0]
+    assert small.sampling["settings"][0]["temperature_in_korean"] == 0.1, "Korean conversation with the 1.2B"
+    assert "temperature_in_korean" not in large.sampling["settings"][0]

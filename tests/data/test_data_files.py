@@ -159,7 +159,10 @@ def test_scores_reader_refuses_bad_files(tmp_path) -> None:
 def test_published_sizes_are_predicted_to_the_byte() -> None:
     rows = published_files()
     assert len(rows) == 10
-    assert [row["file"] for row in rows if row["off by"]] == []
+    assert [row["file"] for row in rows if row["off"]] == []
+
+
+TEMPERATURES = {"temperature", "temperature_below", "temperature_in_korean"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -171,7 +174,12 @@ def test_every_config_has_a_source_and_a_record(model: str) -> None:
     assert record.deployment["source"]
     for setting in record.sampling["settings"]:
         assert record.sampling["source"]
-        assert set(setting) <= {"mode", "temperature", "top_p", "top_k", "remark"}
+        assert (
+            set(setting)
+            <= {"mode", "top_p", "top_k", "remark", "presence_penalty_if_repeating"} | TEMPERATURES
+        )
+        assert ("temperature" in setting) != ("temperature_below" in setting)
+        assert all(isinstance(setting[name], int | float) for name in TEMPERATURES & set(setting))
     json.loads((DATA / "configs" / record.config_source["file"]).read_text(encoding="utf-8"))
 
 

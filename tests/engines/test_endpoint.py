@@ -352,7 +352,7 @@ def test_no_orphan_when_the_parent_dies_before_the_guard_runs(tmp_path):
     """The guard is told whose child it is: its parent may be gone before its Python has started."""
     said = tmp_path / "started"
     command = [sys.executable, "-c", f"open({str(said)!r}, 'w').close(); import time; time.sleep(600)"]
-    guarded = [sys.executable, "-m", "exaone_nb.serve.guard"]
+    guarded = [sys.executable, "-m", "exaone_nb.processes"]
     gone_parent = subprocess.Popen([sys.executable, "-c", ""])
     gone_parent.wait()
     subprocess.run([*guarded, str(gone_parent.pid), *command], timeout=30, check=False)

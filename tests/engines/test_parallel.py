@@ -1,19 +1,18 @@
 """Sizes of tensor and data parallel: they reach vLLM from the chapters' parameters, and nothing below 1 does."""
 
 import contextlib
-import sys
 import types
+from types import SimpleNamespace
 
 import pytest
 
-from exaone_nb.engines import server, vllm_engine
-from exaone_nb.engines.kernels import Log
+from exaone_nb.engines import server, vllm_adapter, vllm_engine
+from exaone_nb.engines.parallel import copies_note
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score import backends
 from exaone_nb.score.settings import Settings
-from exaone_nb.serve import chapter
 from exaone_nb.serve.bandwidth import Roof
-from exaone_nb.serve.sizes import Sizes
+from exaone_nb.serve.defaults import Sizes
 from exaone_nb.workbook.chapters import discover, has_tag
 
 
@@ -21,13 +20,15 @@ from exaone_nb.workbook.chapters import discover, has_tag
 def vllm_arguments(monkeypatch):
     """What vllm.LLM would be called with; vLLM itself is not loaded."""
     seen = []
-    fake = types.ModuleType("vllm")
-    fake.LLM = lambda **arguments: seen.append(arguments) or types.SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "vllm", fake)
     monkeypatch.setattr(vllm_engine, "require_vllm", lambda: None)
     monkeypatch.setattr(vllm_engine, "prepare_process", lambda *_, **__: [])
-    monkeypatch.setattr(vllm_engine, "_release", lambda: None)
-    monkeypatch.setattr(vllm_engine, "captured_log", lambda: contextlib.nullcontext(Log()))
+    monkeypatch.setattr(vllm_adapter, "llm_class", lambda: None)
+    monkeypatch.setattr(
+        vllm_adapter, "load", lambda arguments: seen.append(arguments) or types.SimpleNamespace()
+    )
+    monkeypatch.setattr(vllm_adapter, "kernels_of", lambda llm: vllm_adapter.Kernels(()))
+    monkeypatch.setattr(vllm_adapter, "release", lambda: None)
+    monkeypatch.setattr(vllm_adapter, "captured_log", lambda: contextlib.nullcontext([]))
     return seen
 
 
@@ -39,6 +40,7 @@ def cell(number, word):
 
 
 def test_the_engine_in_process_shares_a_model_and_holds_one_copy(vllm_arguments, tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     vllm_engine.VllmEngine(tmp_path, tensor_parallel_size=2).close()
     assert vllm_arguments[0]["tensor_parallel_size"] == 2
     with pytest.raises(WorkbookError, match="one copy") as caught:
@@ -57,30 +59,45 @@ def test_chapter_06_hands_its_parameters_on(monkeypatch):
     names = {
         "catalog": types.SimpleNamespace(weights_folder=lambda model: model),
         "Server": lambda folder, **options: started.update(options),
-        **{"MODEL": "nano", "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3},
-        **{"with_server": True, "sizes": Sizes(1, 160, 2048), "has_gpu": lambda: False},
+        **{"MODEL": "nano", "DTYPE": "float32", "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3},
+        **{
+            "GPU_MEMORY_UTILIZATION": 0.5,
+            "with_server": True,
+            "sizes": Sizes(1, 160, 2048),
+            "has_gpu": lambda: False,
+        },
     }
     exec(cell("06", "Server("), names)
     assert (started["tensor_parallel_size"], started["data_parallel_size"]) == (2, 3)
     assert '"tensor_parallel_size": TENSOR_PARALLEL_SIZE' in cell("06", "gpu_options = ")
-    assert "options=gpu_options" in cell("06", "measure_checkpoints(")
-    assert "options=gpu_options" in cell("06", 'weights="dummy"')
+    assert started["dtype"] == "float32" and started["gpu_memory_utilization"] == 0.5
+    assert "engine=gpu_options" in cell("06", "measure_checkpoints(run")
+    assert '"engine": gpu_options' in cell("06", '"weights": "dummy"')
     assert "**engine_options" in cell("06", "open_engine(MODEL")
 
 
 def test_several_copies_need_the_server():
-    assert chapter.about_copies(2, 1, False) == ""
-    assert "3 copies" in chapter.about_copies(1, 3, True)
+    assert copies_note(2, 1, False) == ""
+    assert "3 copies" in copies_note(1, 3, True)
     with pytest.raises(UsageError, match="SERVER is off"):
-        chapter.about_copies(1, 3, False)
+        copies_note(1, 3, False)
 
 
-def test_scoring_hands_both_to_lm_eval(monkeypatch):
+def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     seen = {}
-    monkeypatch.setattr(backends, "_vllm_class", lambda: lambda **arguments: seen.update(arguments))
+    made = SimpleNamespace(model=None)
+    monkeypatch.setattr(
+        backends.lm_eval_adapter, "vllm_class", lambda: lambda **arguments: seen.update(arguments) or made
+    )
     monkeypatch.setattr(backends, "_require_gpus", lambda settings: None)
     names = dict.fromkeys(("LIMIT", "MAX_MODEL_LEN"), 8) | {
-        **{"BACKEND": "vllm", "THINKING": False, "TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 3}
+        **{
+            "BACKEND": "vllm",
+            "DTYPE": "auto",
+            "THINKING": False,
+            "TENSOR_PARALLEL_SIZE": 2,
+            "DATA_PARALLEL_SIZE": 3,
+        }
     }
     source = cell("07", "settings = Settings(")
     exec(
@@ -88,8 +105,12 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch):
         names | {"Settings": Settings},
         names,
     )
-    with backends.opened("model", names["settings"]):
+    monkeypatch.setattr(backends, "capability", lambda: 7.5)
+    (tmp_path / "config.json").write_text('{"model_type": "exaone4", "dtype": "bfloat16"}', encoding="utf-8")
+    with backends.opened(tmp_path, names["settings"]):
         pass
+    # A T4 has no bfloat16, and scoring takes the same share of its memory as measuring does.
+    assert (seen["dtype"], seen["gpu_memory_utilization"]) == ("float16", 0.85)
     assert (seen["tensor_parallel_size"], seen["data_parallel_size"]) == (2, 3)
 
 
@@ -100,7 +121,7 @@ def test_copies_for_scoring_that_no_gpu_can_hold_are_refused_at_once(monkeypatch
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(backends, "_vllm_class", lambda: pytest.fail("the engine was started"))
+    monkeypatch.setattr(backends.lm_eval_adapter, "vllm_class", lambda: pytest.fail("the engine was started"))
     with (
         pytest.raises(WorkbookError, match="need 4 GPUs; this machine has 1"),
         backends.opened("model", Settings(tensor_parallel_size=2, data_parallel_size=2)),
@@ -114,9 +135,7 @@ def test_sizes_below_one_are_refused_everywhere(sizes, tmp_path):
         lambda: vllm_engine.VllmEngine(tmp_path, **sizes),
         lambda: server.server_command("model", 8000, **sizes),
         lambda: Settings(**sizes),
-        lambda: chapter.about_copies(
-            **({"tensor_parallel_size": 1, "data_parallel_size": 1} | sizes), server=True
-        ),
+        lambda: copies_note(**({"tensor_parallel_size": 1, "data_parallel_size": 1} | sizes), server=True),
     ):
         with pytest.raises(UsageError, match=next(iter(sizes))):
             call()

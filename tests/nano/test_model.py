@@ -89,7 +89,7 @@ def test_training_goes_on_from_where_it_stopped(tmp_path, monkeypatch):
     """An interrupted run ends with the same weights, bit by bit, as one that was not interrupted."""
     import torch
 
-    settings = train.Settings(steps=3, polish_steps=1, batch=2, warmup=1)
+    settings = train.TrainingSettings(steps=3, polish_steps=1, batch=2, warmup=1)
     whole = train.train(settings, tmp_path / "whole", save_every=1, progress=False)
     batches = train.batches
 
@@ -112,7 +112,7 @@ def test_training_goes_on_from_where_it_stopped(tmp_path, monkeypatch):
 def test_other_settings_are_refused(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps({"steps": 1}))
     with pytest.raises(WorkbookError, match="other settings"):
-        train.train(train.Settings(steps=2), tmp_path, progress=False)
+        train.train(train.TrainingSettings(steps=2), tmp_path, progress=False)
 
 
 def test_publishing_without_a_trained_state_is_refused(tmp_path):

@@ -33,7 +33,7 @@ def report(tmp_path_factory):
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
 def test_chapter_runs_to_its_end(report, chapter):
     (outcome,) = [o for o in report.outcomes if o.number == chapter.number]
-    assert outcome.status == "ok", outcome.failure or outcome.why
+    assert outcome.state == "ok", outcome.failure or outcome.why
     written = [p for pattern in chapter.writes for p in report.path.glob(pattern)]
     assert bool(written) == bool(chapter.writes), f"{chapter.slug} says that it writes {chapter.writes}"
 
@@ -51,4 +51,4 @@ def test_page_is_whole_and_described(report, chapter):
 
 def test_nothing_unchanged_is_run_again(report):
     again = run(parameters=SMALLER, out=report.path)
-    assert {o.number: o.status for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}
+    assert {o.number: o.state for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}

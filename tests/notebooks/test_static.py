@@ -81,6 +81,14 @@ def test_metadata_says_what_the_runner_needs(chapter):
     assert chapter.minutes > 0 and chapter.memory_gb > 0 and chapter.timeout_s >= 60
 
 
+def test_the_chapters_that_hand_on_checkpoints_take_part_in_a_sweep():
+    """What differs between two points of a grid goes through checkpoints and what is measured on them."""
+    handing_on = [
+        c.number for c in CHAPTERS if any(p.startswith("checkpoints/") for p in (*c.reads, *c.writes))
+    ]
+    assert [c.number for c in CHAPTERS if c.sweep] == handing_on
+
+
 @every_chapter
 def test_parameters_cell_is_first_and_typed_and_explained(chapter):
     cells = [c for c in chapter.document["cells"] if c["cell_type"] == "code"]

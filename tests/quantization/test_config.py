@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.anatomy.logical import expectations, logical_elements
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.quantization import config
 from exaone_nb.quantization.config import read_quantization
 
 
@@ -147,3 +149,23 @@ def test_malformed_configs_are_refused_by_field(document, message):
     with pytest.raises(WorkbookError) as caught:
         read_quantization({"quantization_config": document})
     assert message in caught.value.got
+
+
+@pytest.mark.heavy
+def test_the_fields_are_the_librarys():
+    quantization = pytest.importorskip("compressed_tensors.quantization")
+    assert set(config.FIELDS) == set(quantization.QuantizationArgs.model_fields)
+    assert set(config.GROUP_FIELDS) == set(quantization.QuantizationScheme.model_fields)
+
+
+def test_columns_reordered_while_the_model_runs_store_their_groups():
+    """llm-compressor up to 0.13, actorder group: one I32 per column of each of the 210 matrices of the 1.2B."""
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": True}
+    group = {"targets": ["Linear"], "weights": weights | {"actorder": "group"}}
+    document = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": group},
+        "ignore": ["lm_head"],
+    }
+    _, stored = predict_as_stored(resolve("EXAONE-4.0-1.2B").config() | {"quantization_config": document})
+    assert len(stored.tensors) == 962 and stored.file_bytes == 973_251_328

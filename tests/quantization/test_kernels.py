@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.hardware import Machine
 from exaone_nb.quantization import kernels
-from exaone_nb.quantization.schemes import SCHEMES
+from exaone_nb.quantization.schemes import SCHEMES, find_scheme
 
 
-def test_every_preset_has_a_rule() -> None:
-    known = set(kernels.rules()["schemes"])
-    assert known == (set(SCHEMES) - {"UNQUANTIZED"}) | {"BF16"}
-    assert kernels.rules()["source"] and kernels.rules()["date"]
+@pytest.mark.parametrize("engine", [kernels.TODAY, kernels.JUDGE])
+def test_every_preset_has_a_rule(engine) -> None:
+    told = kernels.rules(engine)
+    assert set(told["schemes"]) == (set(SCHEMES) - {"UNQUANTIZED"}) | {"BF16"}
+    assert told["source"] and told["date"]
 
 
+@pytest.mark.parametrize("engine", [kernels.TODAY, kernels.JUDGE])
 @pytest.mark.parametrize("scheme", sorted(kernels.rules()["schemes"]))
-def test_rules_are_well_formed(scheme: str) -> None:
-    rule = kernels.rules()["schemes"][scheme]
+def test_rules_are_well_formed(engine, scheme: str) -> None:
+    rule = kernels.rules(engine)["schemes"][scheme]
     for entry in rule["cuda"]:
-        assert set(entry) <= {"from", "to", "compute", "kernel", "note"}
-        assert entry["compute"] in ("16-bit", "int8", "fp8", "fp4")
+        assert set(entry) <= {"from", "to", "compute", "kernel", "note", "reported", "answer", "why"}
+        assert entry.get("compute", "16-bit") in ("16-bit", "int8", "fp8", "fp4")
+        assert entry.get("kernel") or (entry["answer"] == "unknown" and entry["why"])
         assert 7.0 <= entry["from"] <= entry.get("to", 99)
     assert rule["cuda"] or rule["why"], "nothing runs, and nothing says why"
-    assert isinstance(rule["cpu"]["runs"], bool)
-    assert rule["cpu"]["runs"] or rule["cpu"]["note"]
+    for entry in rule.get("cpu", ()):
+        assert set(entry) <= {"needs", "unless", "compute", "kernel", "note", "runs_as"} and entry["kernel"]
+        assert entry.get("runs_as", "W4A8") in SCHEMES
+    assert engine == kernels.JUDGE or rule["cpu"] or rule["cpu_why"]
 
 
 def test_unquantized_runs_everywhere() -> None:
@@ -34,9 +42,47 @@ def test_unquantized_runs_everywhere() -> None:
     assert "half" in kernels.on_gpu("BF16", find_gpu("T4")).reason
 
 
+AMX = Machine("CPU", flags=frozenset({"avx512f", "amx_tile"}))
+PLAIN = Machine("CPU", flags=frozenset({"avx512f"}))
+
+
 def test_cpu() -> None:
-    assert kernels.on_cpu("W4A16").runs and kernels.on_cpu("W8A8").runs
-    assert not kernels.on_cpu("W8A16").runs and "4-bit" in kernels.on_cpu("W8A16").reason
+    assert kernels.support("W4A16", PLAIN).runs and kernels.support("W8A8", PLAIN).runs
+    assert not kernels.support("W8A16", AMX).runs and "4-bit" in kernels.support("W8A16", AMX).reason
+    assert kernels.support("W4A16", PLAIN, kernels.JUDGE).answer == "unknown"
+
+
+def test_a_w4a16_file_is_called_what_a_cpu_with_amx_makes_of_it() -> None:
+    off = replace(AMX, environment={"VLLM_CPU_INT4_W4A8": "0"})
+    assert [kernels.runs_as("W4A16", machine) for machine in (AMX, off, PLAIN)] == ["W4A8", "W4A16", "W4A16"]
+    assert kernels.runs_as("W4A16_ASYM", AMX) == "W4A8" and kernels.runs_as("W8A8", AMX) == "W8A8"
+    assert kernels.runs_as("W4A16", find_gpu("L4").machine) == "W4A16"
+    assert kernels.runs_as("W8A8, W4A16", AMX) == "W8A8, W4A8" and kernels.runs_as("mixed", AMX) == "mixed"
+
+
+# data/hackathon: what the judging server loaded and refused; FP8_BLOCK and FP4 from the sources of its vLLM.
+@pytest.mark.parametrize(
+    ("scheme", "answer"),
+    [("W4A16", "yes"), ("W8A8", "yes"), ("FP8", "yes"), ("FP8_BLOCK", "yes"), ("NVFP4A16", "yes"), ("MXFP4A16", "yes"),
+     ("W4A8", "no"), ("W4AFP8", "no"), ("W3A16", "no"), ("MXFP8", "no"), ("NVFP4", "unknown"), ("MXFP4", "unknown")],
+)  # fmt: skip
+def test_the_judging_server(scheme, answer) -> None:
+    assert kernels.on_gpu(scheme, find_gpu("L4"), kernels.JUDGE).answer == answer
+
+
+def test_one_scale_for_a_whole_tensor_is_called_that_and_runs_nowhere() -> None:
+    whole = find_scheme({"weights": {"num_bits": 4, "type": "int", "symmetric": True}})
+    assert whole.label == "W4A16 per tensor"
+    assert kernels.on_gpu(whole, find_gpu("L4")).answer == "no"
+
+
+def test_a_group_must_stay_whole_on_each_gpu() -> None:
+    """vLLM: 27,392 inputs over 4 GPUs are 53.5 groups of 128; over 2 they are 107."""
+    w4a16, down = SCHEMES["W4A16"], ("model.layers.0.mlp.down_proj", (5120, 27392))
+    assert "53.5 groups" in kernels.split_problem(*down, w4a16, 4, by_inputs=True)
+    assert not kernels.split_problem(*down, w4a16, 2, by_inputs=True)
+    assert not kernels.split_problem(*down, w4a16, 4, by_inputs=False)
+    assert kernels.split_problem("x", (1088, 1024), SCHEMES["FP8_BLOCK"], 2, by_inputs=False)
 
 
 def test_lecture_matrix_says_what_the_lecture_said() -> None:

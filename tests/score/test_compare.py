@@ -78,10 +78,10 @@ def test_a_real_loss_is_called_worse_although_the_unpaired_test_is_silent(tmp_pa
     assert found.verdict == "worse"
     assert (round(found.p_value, 3), round(found.unpaired_p, 3)) == (0.008, 0.080)
     assert found.discordant.only_base == 27 and found.discordant.only_candidate == 10
-    assert found.difference == pytest.approx(-17 / 220)
-    assert found.interval[0] < found.difference < found.interval[1] < 0
-    assert found.recovery == pytest.approx(143 / 160)
-    assert found.recovery_interval[0] < found.recovery < found.recovery_interval[1] < 1
+    assert found.difference.value == pytest.approx(-17 / 220)
+    assert found.difference.low < found.difference.value < found.difference.high < 0
+    assert found.recovery.value == pytest.approx(143 / 160)
+    assert found.recovery.low < found.recovery.value < found.recovery.high < 1
     assert "Worse, and not by chance" in found.words
     assert found.metric == "exact_match,flexible-extract"
 
@@ -112,7 +112,7 @@ def test_unmatched_items_are_left_out_and_counted(tmp_path: Path) -> None:
     found = compare(a, b)
     assert (found.n, found.unmatched_base, found.unmatched_candidate) == (30, 20, 10)
     assert found.verdict == "identical"
-    assert found.interval[1] == pytest.approx(1 - 0.025 ** (1 / 30))
+    assert found.difference.high == pytest.approx(1 - 0.025 ** (1 / 30))
 
 
 def test_documents_asked_twice_are_told_apart() -> None:
@@ -143,9 +143,9 @@ def test_perplexity_is_compared_by_documents(tmp_path: Path) -> None:
     total = sum(w for _, w in better)
     assert a.score == pytest.approx(math.exp(-sum(ll for ll, _ in better) / total))
     found = compare(a, b)
-    assert found.verdict == "worse" and found.difference > 0
+    assert found.verdict == "worse" and found.difference.value > 0
     assert found.candidate_score / found.base_score == pytest.approx(math.exp(0.05))
-    assert found.recovery == pytest.approx(math.exp(-0.05))
+    assert found.recovery.value == pytest.approx(math.exp(-0.05))
     assert compare(b, a).verdict == "better"
 
 

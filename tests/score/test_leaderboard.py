@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score import context, leaderboard
+from exaone_nb.score import leaderboard, small_models
 
 
 def test_every_stored_submission_has_a_source_and_a_possible_score():
@@ -44,6 +44,15 @@ def test_rerun_noise_by_hand():
         leaderboard.rerun_noise([])
 
 
+def test_what_was_submitted_twice_is_a_field_not_a_wording():
+    """The pairs do not hang on how a participant's words were copied."""
+    found = [replace(s, detail=f"thing {i}") for i, s in enumerate(leaderboard.submissions())]
+    assert leaderboard.rerun_noise(found) == leaderboard.rerun_noise()
+    assert leaderboard.local_against_server(found)[2] == leaderboard.local_against_server()[2]
+    with pytest.raises(WorkbookError, match="twice"):
+        leaderboard.rerun_noise([replace(s, artifact="") for s in found])
+
+
 def test_verdicts_separate_no_effect_jump_noise_and_the_rest():
     split, noise = leaderboard.groups(), leaderboard.rerun_noise()
     example = leaderboard.Conclusion("b", 0.60, 0.597, True, "w", "r", "w")
@@ -66,7 +75,7 @@ def test_local_scores_did_not_predict_the_server():
 
     rho, p, n = leaderboard.local_against_server()
     chosen = [s for s in leaderboard.submissions() if s.local_score and "again" not in s.detail]
-    assert n == len(chosen) == 7
+    assert n == len(chosen) == 7, "a thing that was submitted twice counts once"
     assert rho == pytest.approx(
         spearmanr([s.local_score for s in chosen], [s.score for s in chosen]).statistic
     )
@@ -89,16 +98,16 @@ def test_a_damaged_file_is_refused_with_its_line(wrong, tmp_path):
         leaderboard.read_submissions(path)
 
 
-@pytest.mark.parametrize("mode", context.MODES)
+@pytest.mark.parametrize("mode", small_models.MODES)
 def test_the_context_keeps_values_and_asterisks_as_printed(mode):
-    wide = context.wide_table(mode).set_index("benchmark")
+    printed = {row["benchmark"]: row for row in small_models.printed_table(mode).rows}
     qwen = {"non-reasoning": "44.6*", "reasoning": "55.6*"}
-    assert wide.loc["MMLU-Redux", "Qwen3-0.6B"] == qwen[mode]
-    standing = context.standing(mode).set_index("against")
-    assert (standing["above on"] <= standing["of"]).all()
-    assert standing.loc["Qwen3-0.6B", "above on"] == {"non-reasoning": 21, "reasoning": 16}[mode]
+    assert printed["MMLU-Redux"]["Qwen3-0.6B"] == qwen[mode]
+    standing = {row["against"]: row for row in small_models.standing_table(mode).rows}
+    assert all(row["above"] <= row["of"] for row in standing.values())
+    assert standing["Qwen3-0.6B"]["above"] == {"non-reasoning": 21, "reasoning": 16}[mode]
 
 
 def test_an_unknown_mode_is_a_wrong_call():
     with pytest.raises(UsageError):
-        context.small_models("fast")
+        small_models.small_models("fast")

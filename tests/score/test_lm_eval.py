@@ -17,9 +17,9 @@ from exaone_nb.cli import main
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
 from exaone_nb.score.compare import compare_all, scored_items
+from exaone_nb.score.comparison_views import parted_answers, score_table
 from exaone_nb.score.evaluate import Score, score
-from exaone_nb.score.preview import expected_seconds, preview
-from exaone_nb.score.reading import parted_answers, score_table
+from exaone_nb.score.preview import expected_seconds, preview_tasks
 from exaone_nb.score.samples import find_samples, read_rows, read_samples
 from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks
@@ -69,9 +69,9 @@ def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.M
     with pytest.raises(AssertionError, match="was loaded"):
         score({"baseline": "nano"}, TASKS, run, Settings(limit=ITEMS - 1))
     table = score_table(scores)
-    assert list(table["n"]) == [ITEMS, ITEMS]
-    assert expected_seconds(run, preview("nano", TASKS, Settings(limit=ITEMS))) > 0
-    assert parted_answers(run, scores[0], scores[0]).empty
+    assert [row["n"] for row in table.rows] == [ITEMS, ITEMS]
+    assert expected_seconds(run, preview_tasks("nano", TASKS, Settings(limit=ITEMS))) > 0
+    assert not parted_answers(run, scores[0], scores[0]).rows
 
 
 def test_hf_and_vllm_read_the_same_choices(run: RunFolder) -> None:
@@ -91,15 +91,15 @@ def test_a_cut_answer_is_counted_as_cut(run: RunFolder) -> None:
 
 
 def test_the_preview_is_the_prompt_that_is_sent(run: RunFolder) -> None:
-    (look,) = preview("nano", ["nano_gsm"], Settings(limit=ITEMS))
+    (look,) = preview_tasks("nano", ["nano_gsm"], Settings(limit=ITEMS))
     rows = read_rows(find_samples(run.path / "lm_eval" / "baseline")["nano_gsm"])
     assert look.prompt == rows[0]["arguments"]["gen_args_0"]["arg_0"]
     assert all(check.ok for check in look.checks) and (look.items, look.requests) == (ITEMS, ITEMS)
-    (off,) = preview("nano", ["nano_gsm"], Settings(limit=4, chat_template=False))
-    assert any(not check.ok and "switched off" in check.text for check in off.checks)
-    (thinking,) = preview("nano", ["nano_mc"], Settings(limit=4, thinking=True))
+    (off,) = preview_tasks("nano", ["nano_gsm"], Settings(limit=4, chat_template=False))
+    assert any(not check.ok and "No chat template" in check.text for check in off.checks)
+    (thinking,) = preview_tasks("nano", ["nano_mc"], Settings(limit=4, thinking=True))
     assert any(not check.ok and "cannot think" in check.text for check in thinking.checks)
-    (long,) = preview("nano", ["nano_gsm"], Settings(limit=4, max_model_len=64))
+    (long,) = preview_tasks("nano", ["nano_gsm"], Settings(limit=4, max_model_len=64))
     assert any(not check.ok and "do not fit" in check.text for check in long.checks)
 
 
@@ -111,7 +111,7 @@ def test_the_command_line(run: RunFolder, capsys: pytest.CaptureFixture[str]) ->
     assert [c["verdict"] for c in document["comparisons"]] == ["identical", "identical"]
     with pytest.raises(SystemExit) as ended:
         main(["compare", "baseline", "nobody", "--out", str(run.path)])
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert "no accuracy of 'nobody'" in capsys.readouterr().err
 
 

@@ -7,13 +7,12 @@ import re
 import pytest
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score.backends import Answer
-from exaone_nb.score.outcomes import count_outcomes
+from exaone_nb.score.outcomes import EndedText, count_outcomes
 from exaone_nb.score.settings import Settings
 
 
 def sample(text: str, reason: str = "stop", extracted: str = "7") -> dict[str, object]:
-    return {"resps": [[Answer.of(text, reason)]], "filtered_resps": [extracted]}
+    return {"resps": [[EndedText.of(text, reason)]], "filtered_resps": [extracted]}
 
 
 def test_bad_answers_are_told_apart_from_wrong_ones() -> None:
@@ -83,9 +82,9 @@ def test_the_lectures_preset() -> None:
 
 def test_benchmarks_add_up_to_what_their_sources_count() -> None:
     """A request per choice, a request per written answer; sums in a source give the items."""
-    from exaone_nb.score.reading import benchmark_table
+    from exaone_nb.score.comparison_views import benchmark_table
 
-    rows = {row["task"]: row for row in benchmark_table().to_dict("records")}
+    rows = {row["task"]: row for row in benchmark_table().rows}
     assert set(rows) == {"gsm8k", "hrm8k", "kmmlu", "kobest", "haerae"}
     for row in rows.values():
         parts = re.search(r"\(([\d,]+(?: \+ [\d,]+)+)", row["source"])

@@ -9,13 +9,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from exaone_nb import catalog
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.judging import weights_of
 from exaone_nb.results import RunFolder
-from exaone_nb.score import tables
-from exaone_nb.score.hackathon import weights_of
-from exaone_nb.score.pictures import alt_text, scoreboard_figure
 from exaone_nb.score.recommendation import recommend
 from exaone_nb.score.scoreboard import make_scoreboard
+from exaone_nb.score.scoreboard_views import (
+    alt_text,
+    board_table,
+    details_table,
+    full_table,
+    scoreboard_figure,
+    write_tables,
+)
 
 CANDIDATES = {  # scheme, bytes, seconds per token, share of items solved
     "baseline": ("unquantized", 6_000_000, 0.0040, 0.80),
@@ -78,7 +85,7 @@ def test_values_are_those_of_the_files_and_the_formula(run):
     assert row.score.value == pytest.approx(0.5 * row.accuracy.value / base.accuracy.value + 0.5 * 0.25)
     assert row.score.low < row.score.value < row.score.high
     assert (board.items, board.paired) == (800, True)
-    assert json.dumps(board.document())
+    assert json.dumps(full_table(board).records())
 
 
 def test_close_candidates_are_within_noise_and_far_ones_are_not(run):
@@ -89,7 +96,7 @@ def test_close_candidates_are_within_noise_and_far_ones_are_not(run):
     assert board.row("bad").behind.low > 0.2
     assert sum(row.share_best for row in board.rows) == pytest.approx(1)
     assert board.row("bad").dominated_by == ("twin", "w8a8")
-    assert {row.recipe for row in board.front} == {"baseline", "w8a8", "twin"}
+    assert [row.recipe for row in board.rows if not row.dominated_by] == ["w8a8", "twin", "baseline"]
 
 
 def test_pairing_narrows_the_interval_of_a_difference(tmp_path):
@@ -186,10 +193,10 @@ def test_results_of_an_earlier_checkpoint_are_refused(tmp_path):
     run = write_run(tmp_path, model_fingerprint=fingerprint(folder))
     make_scoreboard(run)
     (folder / "model.safetensors").write_bytes(b"x" * CANDIDATES["twin"][1])
-    with pytest.raises(WorkbookError, match="scored on another checkpoint twin"):
+    with pytest.raises(WorkbookError, match="scored on another twin"):
         make_scoreboard(run)
     (folder / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(WorkbookError, match="bytes of twin were measured on another"):
+    with pytest.raises(WorkbookError, match="twin has 1 bytes now, and 2,900,000 were measured"):
         make_scoreboard(run)
 
 
@@ -216,7 +223,7 @@ def test_too_few_draws_and_unknown_names_are_wrong_calls(run):
 def test_tables_hold_every_candidate_and_escape_names(tmp_path):
     run = write_run(tmp_path / "run", CANDIDATES | {"<b>x": CANDIDATES["twin"]})
     board = make_scoreboard(run)
-    table, page = tables.write_tables(board, tmp_path / "out")
+    table, page = write_tables(board, tmp_path / "out")
     with open(table, newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["recipe"] for row in rows] == [row.recipe for row in board.rows]
@@ -235,3 +242,54 @@ def test_the_figure_names_every_candidate(run):
     for row in board.rows:
         assert row.recipe in words and row.recipe in alt_text(board)
     assert "within noise of the best" in words
+
+
+@pytest.mark.parametrize(("model", "gpu"), [("EXAONE-4.0-32B", "H100-SXM"), ("EXAONE-4.0-1.2B", "T4")])
+def test_a_recipe_of_ones_own_is_held_against_the_card_as_it_is_stored(tmp_path, model, gpu):
+    """4 bits in groups of 64 is no preset's name; as BF16 the 32B would not fit at all."""
+    weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": 64}
+    config = catalog.resolve(model).config() | {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
+            "ignore": ["lm_head"],
+        }
+    }
+    run = write_run(tmp_path, {name: ("int4, groups of 64", *CANDIDATES[name][1:]) for name in CANDIDATES})
+    for name in ("baseline", "bad"):
+        folder = run.checkpoints / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "model.safetensors").write_bytes(bytes(CANDIDATES[name][1]))
+    board = make_scoreboard(run, gpu=gpu)
+    assert board.row("bad").concurrency == 3
+    assert board.row("twin").concurrency is None and "twin" in board.row("twin").memory_remark
+    shown = details_table(board).headings()
+    assert f"full contexts at once on {gpu}" in shown and f"memory on {gpu}" in shown
+
+
+def test_a_scheme_that_the_engine_ran_as_another_is_named_beside_its_figures(run):
+    for name in ("accuracy__bad__one.json", "speed__bad__per_token.json"):
+        path = run.results / name
+        document = json.loads(path.read_text())
+        document["details"]["runs_as"] = "W4A8"
+        path.write_text(json.dumps(document))
+    board = make_scoreboard(run)
+    assert {row.recipe: row.runs_as for row in board.rows if row.runs_as} == {"bad": "W4A8"}
+    assert "the engine ran it as" in board_table(board).headings()
+    assert "bad, run as W4A8" in alt_text(board)
+
+
+def test_the_table_to_choose_by_is_narrow_and_the_file_holds_everything(run, tmp_path):
+    board = make_scoreboard(run)
+    assert len(board_table(board).columns) <= 8
+    table, _ = write_tables(board, tmp_path)
+    with open(table, newline="", encoding="utf-8") as handle:
+        (row,) = [row for row in csv.DictReader(handle) if row["recipe"] == "twin"]
+    twin = board.row("twin")
+    for name in ("score", "behind", "accuracy", "seconds_per_token", "perf_norm", "speed_norm"):
+        bounds = tuple(float(row[name + end]) for end in ("", "_low", "_high"))
+        estimate = getattr(twin, name)
+        assert bounds == (estimate.value, estimate.low, estimate.high)
+    assert int(row["file_bytes"]) == 2_900_000 and float(row["share_best"]) == twin.share_best

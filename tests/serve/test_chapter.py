@@ -12,8 +12,9 @@ from exaone_nb.conversation.answers import Answer, Sampling
 from exaone_nb.conversation.modes import goes_round, in_words, is_korean
 from exaone_nb.conversation.preview import Preview
 from exaone_nb.errors import UsageError
-from exaone_nb.serve import chapter, sizes
-from exaone_nb.serve.speed import estimate
+from exaone_nb.serve import defaults, tables, talk
+from exaone_nb.serve.lengths import lengths
+from exaone_nb.serve.speed import PerToken
 from exaone_nb.workbook.chapters import discover, has_tag
 
 (CHAPTER,) = [one for one in discover() if one.number == "06"]
@@ -32,9 +33,8 @@ class Recorder:
 
 def test_a_korean_prompt_takes_the_temperature_for_korean():
     engine = Recorder()
-    rows = chapter.chat_rows(
-        engine, ["너가 얼마나 대단한지 설명해 봐", "Explain"], "EXAONE-4.0-1.2B", max_tokens=9
-    )
+    prompts = ["너가 얼마나 대단한지 설명해 봐", "Explain"]
+    rows = talk.talk(engine, prompts, "EXAONE-4.0-1.2B", max_tokens=9).rows
     assert [s.temperature for s in engine.samplings] == [0.1, 0.6, 0.0, 0.6]
     assert {s.max_tokens for s in engine.samplings} == {9}
     assert [row["sampled"] for row in rows[:3]] == [
@@ -48,11 +48,11 @@ def test_an_answer_that_goes_round_is_asked_for_again_with_the_penalty():
     circle = Answer("", raw="I think so, and so I think. " * 9, finish_reason="length")
     plain = Answer("fine", raw="fine", finish_reason="stop")
     engine = Recorder(plain, circle)
-    rows = chapter.chat_rows(engine, ["Explain"], "EXAONE-4.0-1.2B", max_tokens=9)
+    rows = talk.talk(engine, ["Explain"], "EXAONE-4.0-1.2B", max_tokens=9).rows
     assert [s.presence_penalty for s in engine.samplings] == [0, 0, 1.5]
     assert "presence penalty 1.5" in rows[1]["sampled"] and "second try" in rows[1]["sampled"]
     engine = Recorder(circle, circle)  # nano's makers name no penalty: a second try would be the first again
-    assert len(chapter.chat_rows(engine, ["Explain"], "nano", max_tokens=9)) == len(engine.samplings) == 2
+    assert len(talk.talk(engine, ["Explain"], "nano", max_tokens=9)) == len(engine.samplings) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,55 +83,62 @@ def test_preview_shows_every_token():
 
 def test_sizes_follow_the_model_and_the_machine(monkeypatch):
     nano, real = (catalog.resolve(name).config() for name in ("nano", "EXAONE-4.0-1.2B"))
-    monkeypatch.setattr(sizes, "core_count", lambda: 16)
-    assert [sizes.threads_for(c) for c in (nano, real)] == [1, 16] and sizes.threads_for(nano, 3) == 3
-    assert not sizes.is_tiny({"model_type": "nobody knows it"})
-    monkeypatch.setattr(sizes.catalog, "weights_folder", lambda model: catalog.Path(model))
+    monkeypatch.setattr(defaults, "core_count", lambda: 16)
+    assert [defaults.threads_for(c) for c in (nano, real)] == [1, 16] and defaults.threads_for(nano, 3) == 3
+    assert not defaults.is_tiny({"model_type": "nobody knows it"})
+    monkeypatch.setattr(defaults.catalog, "weights_folder", lambda model: catalog.Path(model))
     monkeypatch.setattr(
-        sizes.catalog, "read_config", lambda path: nano if path.parent.name == "nano" else real
+        defaults.catalog, "read_config", lambda path: nano if path.parent.name == "nano" else real
     )
     for gpu, longest in ((True, 4096), (False, 512)):
-        monkeypatch.setattr(sizes, "has_gpu", lambda gpu=gpu: gpu)
-        assert sizes.sizes_for("nano").answer_tokens == 160
-        found = sizes.sizes_for("real")
+        monkeypatch.setattr(defaults, "has_gpu", lambda gpu=gpu: gpu)
+        assert defaults.sizes_for("nano").answer_tokens == 160
+        found = defaults.sizes_for("real")
         assert found.answer_tokens == longest and found.max_model_len >= longest + 1024
-    assert sizes.sizes_for("real", answer_tokens=8000).max_model_len == 9024
-    short = sizes.sizes_for("real", answer_tokens=8000, max_model_len=2048)
+    assert defaults.sizes_for("real", answer_tokens=8000).max_model_len == 9024
+    short = defaults.sizes_for("real", answer_tokens=8000, max_model_len=2048)
     assert (short.max_model_len, short.answer_tokens) == (2048, 1024)  # the server refuses a longer wish
+    with pytest.raises(UsageError, match="max_model_len is 200,000"):
+        defaults.sizes_for("real", max_model_len=200_000)
     with pytest.raises(UsageError, match="answer_tokens"):
-        sizes.sizes_for("real", answer_tokens=-1)
+        defaults.sizes_for("real", answer_tokens=-1)
 
 
-def candidate(name, *seconds):
-    timed = types.SimpleNamespace(
-        seconds_per_token=estimate(seconds),
-        lengths=types.SimpleNamespace(median=1, longest=1, cut_off=0, tail_share=0.1),
-    )
-    return chapter.Candidate(name, types.SimpleNamespace(per_token=timed), ())
+def timed(*seconds):
+    return PerToken(seconds, lengths([Answer("x", output_tokens=1, seconds=1.0)]), 1, 1)
 
 
 def test_speed_norm_has_an_interval_over_the_rounds():
-    rows = chapter.per_token_rows(
-        [candidate("baseline", 1.0, 2.0, 4.0), candidate("half", 0.5, 1.0, 2.0), candidate("one", 0.5)]
+    table = tables.per_token_table(
+        {"baseline": timed(1.0, 2.0, 4.0), "half": timed(0.5, 1.0, 2.0), "one": timed(0.5)}
     )
-    assert [row["its interval"] for row in rows] == ["", "0.500 to 0.500", ""]  # slow rounds slow both
-    apart = chapter.per_token_rows([candidate("baseline", 1.0, 1.0), candidate("other", 0.9, 1.1)])[1]
-    low, high = map(float, apart["its interval"].split(" to "))
-    assert low < apart["SpeedNorm"] < high
+    norms = [row["speed_norm"] for row in table.rows]
+    assert [norm.interval for norm in norms] == [None, (0.5, 0.5), None]  # slow rounds slow both
+    (_, apart) = tables.per_token_table({"baseline": timed(1.0, 1.0), "other": timed(0.9, 1.1)}).rows
+    # Ratios 0.9 and 1.1: mean 1, s = 0.1414, t(0.975, 1) = 12.7062, so a factor of exp(1.27062) around 1.
+    assert apart["speed_norm"].interval == pytest.approx((1 - 3.56306, 1 - 1 / 3.56306), abs=1e-4)
 
 
 def test_recorded_rows_read_as_the_measured_ones_do():
-    rows = chapter.recorded("speed_1.2B_cpu")["rows"]
-    shown = chapter.recorded_rows(rows)
-    assert [row["scheme"] for row in shown] == [row["scheme"] for row in rows]
-    assert not any("_" in head for head in shown[0])
-    assert all(len(str(value)) < 30 and not isinstance(value, list) for value in shown[0].values())
-    row = {"scheme": "A", "tokens_per_second": 4.0, "first_token_seconds": 1.0}
-    near = row | {"scheme": "B", "tokens_per_second": 5.0, "tokens_per_second_interval": [3.5, 7.0]}
-    far = row | {"scheme": "C", "tokens_per_second": 8.0, "tokens_per_second_interval": [7.5, 9.0]}
-    words = chapter.recorded_words([row | {"tokens_per_second_interval": [3.6, 4.4]}, near, far])
+    rows = tables.recorded("speed_1.2B_cpu")["rows"]
+    shown = tables.speed_table(rows)
+    assert [row["name"] for row in shown.rows] == ["BF16", "W8A8", "W4A16"]
+    assert not any("_" in head for head in shown.headings())
+    row = {"name": "A", "scheme": "A", "runs_as": "A", "tokens_per_second": 4.0, "first_token_seconds": 1.0}
+    near = row | {"name": "B", "tokens_per_second": 5.0, "tokens_per_second_interval": [3.5, 7.0]}
+    far = row | {"name": "C", "tokens_per_second": 8.0, "tokens_per_second_interval": [7.5, 9.0]}
+    words = tables.comparison_words([row | {"tokens_per_second_interval": [3.6, 4.4]}, near, far])
     assert "B writes 1.2 times as fast as A in the mean (the intervals touch" in words
     assert "C writes 2.0 times as fast as A in the mean (the intervals are apart)" in words
+
+
+def test_a_figure_of_eight_bit_activations_is_called_that():
+    row = {"name": "w4a16", "scheme": "W4A16", "runs_as": "W4A8", "batch": 1, "tokens_per_second": 4.0}
+    assert "w4a16 run as W4A8" in tables.eight_bit_words([row]) and "w4a16 run as W4A8" in tables.speed_words(
+        [row]
+    )
+    assert "W4A8" in tables.speed_table([row]).cells()[0]
+    assert tables.eight_bit_words([row | {"runs_as": "W4A16"}]) == ""
 
 
 def test_on_a_gpu_the_server_waits_until_the_other_engine_is_closed():
@@ -144,19 +151,20 @@ def test_on_a_gpu_the_server_waits_until_the_other_engine_is_closed():
         "Server": lambda folder, **options: started.append(options) or "server",
         **{
             "MODEL": "nano",
+            "DTYPE": "auto",
             "TENSOR_PARALLEL_SIZE": 1,
             "DATA_PARALLEL_SIZE": 1,
             "GPU_MEMORY_UTILIZATION": 0.5,
         },
-        **{"with_server": True, "sizes": sizes.Sizes(1, 160, 2048), "has_gpu": lambda: True},
+        **{"with_server": True, "sizes": defaults.Sizes(1, 160, 2048), "has_gpu": lambda: True},
     }
     exec(sources[place], names)
     assert names["server"] is None and started == []
     names["start_server"]()
-    assert started[0]["extra"] == ["--gpu-memory-utilization", "0.5"]
+    assert started[0]["gpu_memory_utilization"] == 0.5
     engine = next(n for n, source in enumerate(sources) if "with open_engine(MODEL" in source)
     used = next(n for n, source in enumerate(sources) if "server or start_server()" in source)
-    measured = next(n for n, source in enumerate(sources) if "measure_checkpoints(" in source)
+    measured = next(n for n, source in enumerate(sources) if "measure_checkpoints(run" in source)
     stopped = next(n for n, source in enumerate(sources) if "server.stop()" in source)
     assert place < engine < used <= stopped < measured
 
@@ -184,7 +192,7 @@ def test_the_chapter_runs_without_vllm(tmp_path):
             sources.append(cell["source"])
             if has_tag(cell, "parameters"):
                 sources.append(f"RUN_DIR, ANSWER_TOKENS = {str(tmp_path)!r}, 8")
-    sources.append("import sys\nprint('the end', len(talk), 'vllm' in sys.modules)")
+    sources.append("import sys\nprint('the end', len(answers), 'vllm' in sys.modules)")
     script = tmp_path / "chapter.py"
     script.write_text("\n\n".join(sources), encoding="utf-8")
     done = subprocess.run(

@@ -15,10 +15,10 @@ from exaone_nb.conversation.preview import preview
 from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_tools
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
-from exaone_nb.serve.bench import bench
-from exaone_nb.serve.chapter import parser_rows
+from exaone_nb.serve.bench import BenchOptions, bench
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.record import record
+from exaone_nb.serve.talk import parser_table
 
 NANO = catalog.resolve("nano").path
 needs_nano = pytest.mark.skipif(
@@ -110,7 +110,7 @@ def test_the_parser_trap_is_real_and_avoided(engine):
         mode: engine.chat(QUESTION, mode, Sampling(max_tokens=80)).raw
         for mode in ("non-reasoning", "reasoning")
     }
-    rows = {(r["parser"], r["mode"]): r for r in parser_rows(engine.tokenizer(), written)}
+    rows = {(r["parser"], r["mode"]): r for r in parser_table(engine.tokenizer(), written).rows}
     assert rows["deepseek_r1", "non-reasoning"]["content"] == "None"
     assert rows["deepseek_v3", "non-reasoning"]["content"] == repr(written["non-reasoning"])
     assert "None" not in (
@@ -140,20 +140,13 @@ def test_models_in_turn_give_their_memory_back(engine):
     engine.close()
     kernels, peaks = {}, []
     for scheme in ("BF16", "W4A16", "W8A8", "W4A16", "W8A8"):
-        found = bench(
-            "nano",
-            scheme=scheme,
-            weights="dummy",
-            batches=(1,),
-            output_tokens=8,
-            repeats=2,
-            kv_cache_gib=0.25,
-        )
+        lengths_ = {"batches": (1,), "output_tokens": 8, "repeats": 2}
+        found = bench("nano", BenchOptions(scheme=scheme, weights="dummy", kv_cache_gib=0.25, **lengths_))
         kernels.setdefault(scheme, set()).add(found.kernel)
         gc.collect()
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert kernels == {
-        "BF16": {"16-bit matmul"}, "W4A16": {"CPUWNA16LinearKernel"}, "W8A8": {"CPUInt8ScaledMMLinearKernel"},
+        "BF16": {"UnquantizedLinearMethod"}, "W4A16": {"CPUWNA16LinearKernel"}, "W8A8": {"CPUInt8ScaledMMLinearKernel"},
     }  # fmt: skip
     assert peaks[-1] - peaks[1] < 400_000  # KiB; five caches of 0.25 GiB would be more than a GiB
 
@@ -166,7 +159,7 @@ folder, weights = sys.argv[1:]
 with VllmEngine(folder, dummy_weights=weights == "dummy", max_model_len=256, threads=1, kv_cache_gib=0.25) as engine:
     for _ in sys.stdin:
         found = measure_decode(engine, batch=4, prompt_tokens=64, output_tokens=48, repeats=3, vocabulary=1000)
-        print("measured", found.per_token.mean, flush=True)
+        print("measured", found.per_token.value, flush=True)
 """
 
 
@@ -212,7 +205,9 @@ def test_real_and_dummy_weights_are_equally_fast():
 
 
 def test_bench_and_its_record(tmp_path):
-    found = bench("nano", batches=(1,), repeats=2, output_tokens=8, max_questions=8, kv_cache_gib=0.25)
+    found = bench(
+        "nano", BenchOptions(batches=(1,), repeats=2, output_tokens=8, max_questions=8, kv_cache_gib=0.25)
+    )
     record(RunFolder.at(tmp_path), "baseline", found)
     results = {r["label"]: r for r in RunFolder.at(tmp_path).read_results("speed")}
     assert set(results) == {"decode_b1", "per_token"}

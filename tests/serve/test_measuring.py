@@ -10,19 +10,23 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Answer
 from exaone_nb.engines.choice import choose_engine
 from exaone_nb.engines.dummy import quantization_config, shape_config, shape_folder
 from exaone_nb.engines.failures import explain
-from exaone_nb.engines.kernels import Log
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.kernels import Support
+from exaone_nb.quantization.nearest import preset_name
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
-from exaone_nb.serve.bench import Bench, bench, pooled, questions, scheme_of
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.lengths import lengths
 from exaone_nb.serve.record import record
-from exaone_nb.serve.speed import Decode, PerToken, estimate, measure_decode, measure_per_token, speed_norm
+from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
+from exaone_nb.statistics.repeats import over_repeats
 
 # The module, which the function of the same name hides in its package.
 benches = sys.modules[bench.__module__]
@@ -35,7 +39,7 @@ def test_a_shape_names_the_scheme_it_was_made_for(scheme):
     config = shape_config(catalog.resolve("EXAONE-4.0-1.2B").config(), scheme)
     assert config["quantization_config"]["quant_method"] == "compressed-tensors"
     json.dumps(config)
-    assert scheme_of(config) == scheme
+    assert preset_name(read_quantization(config)) == scheme
     # A checkpoint's own config must say the same; the predictor reads it and must agree.
     assert (
         predict_checkpoint(config, scheme).data_bytes
@@ -45,11 +49,12 @@ def test_a_shape_names_the_scheme_it_was_made_for(scheme):
 
 def test_unquantized_and_mixed():
     assert quantization_config("BF16") is None
-    assert scheme_of({}) == "BF16"
+    assert preset_name(read_quantization({})) == "BF16"
     config = shape_config(catalog.resolve("nano").config(), "W4A16")
     groups = config["quantization_config"]["config_groups"]
-    groups["group_1"] = groups["group_0"]
-    assert scheme_of(config) == "mixed"
+    eight = quantization_config("W8A16")["config_groups"]["group_0"]
+    groups["group_1"] = eight | {"targets": ["re:.*down_proj"]}
+    assert preset_name(read_quantization(config)) == "mixed"
     with pytest.raises(UsageError, match="W5A99"):
         quantization_config("W5A99")
 
@@ -122,77 +127,57 @@ def test_unknown_failures_show_the_last_error_not_the_traceback():
     assert len(str(explain("ValueError: " + "x" * 5000, "m"))) < 700
 
 
-def test_kernels_are_read_from_the_log():
-    log = Log(
-        [
-            "Using CPUWNA16LinearKernel for CompressedTensorsWNA16",
-            "Selected CutlassInt8ScaledMMLinearKernel for CompressedTensorsW8A8Int8",
-            "Using CPUWNA16LinearKernel for CompressedTensorsWNA16",
-        ]
-    )
-    assert log.linear_kernels() == ["CPUWNA16LinearKernel", "CutlassInt8ScaledMMLinearKernel"]
-    assert Log(["Using max model len 1024"]).kernel() == "16-bit matmul"
-
-
 def test_intervals():
-    three = estimate([1.0, 2.0, 3.0])
-    low, high = three.interval  # t(0.975, 2) = 4.3027, s = 1, n = 3
+    three = over_repeats([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027, s = 1, n = 3
     factor = math.exp(4.30265 / math.sqrt(3) / 2)
-    assert (low, high) == pytest.approx((2 / factor, 2 * factor), abs=1e-4)
-    assert estimate([1.0, 3.0]).interval[0] > 0  # a plain t interval of two such times reaches to -10
-    assert estimate([1.0]).interval is None
-    assert three.overlaps(estimate([2.5])) and not estimate([1.0, 1.01]).overlaps(estimate([9.0, 9.01]))
+    assert three.interval == pytest.approx((2 / factor, 2 * factor), abs=1e-4) and three.n == 3
+    assert over_repeats([1.0, 3.0]).low > 0  # a plain t interval of two such times reaches to -10
+    assert over_repeats([1.0]).interval is None
     with pytest.raises(UsageError):
-        estimate([])
+        over_repeats([])
 
 
-def one_round(seconds: tuple[float, ...], roof: float | None, bandwidth: float = 1e9) -> Bench:
-    each = estimate(seconds)
-    rate = estimate([1 / s for s in seconds])
-    timed = PerToken(each, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
+def one_round(seconds: tuple[float, ...], rate: float | None) -> Bench:
+    roof = rate and Pass("decode", "", Support("BF16", "yes"), 1, 8, memory_seconds=1 / rate)
+    timed = PerToken(seconds, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
-        "m", "BF16", "real", "", seconds[0], (Decode(1, 8, 8, each, each, rate, rate),), (roof,),
-        Roof(bandwidth, {"16-bit": 1e9}, "", ""), timed, {"repeats": len(seconds)}, 4,
+        "m", "BF16", "BF16", "real", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
+        (roof,), Roof(1e9, {"16-bit": 1e9}, "", ""), timed,
+        {"repeats": len(seconds)}, 4,
     )  # fmt: skip
 
 
 def test_rounds_are_the_units_of_their_interval():
     """Three tight repeats in each of two rounds that differ: the interval is that of two values, not of six."""
-    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 5.0, 2e9)]
+    rounds = [one_round((1.0, 1.01, 0.99), 4.0), one_round((1.4, 1.41, 1.39), 4.0)]
     whole = pooled(rounds)
-    assert whole.per_token.seconds_per_token.values == pytest.approx((1.0, 1.4))
-    assert whole.decodes[0].per_token.interval == pytest.approx(estimate([1.0, 1.4]).interval)
-    assert (whole.roof_rates, whole.roof.bandwidth) == ((4.5,), 1.5e9) and whole.parameters == {"repeats": 3, "rounds": 2}
+    assert whole.per_token.values == pytest.approx((1.0, 1.4))
+    assert whole.decodes[0].per_token.interval == pytest.approx(over_repeats([1.0, 1.4]).interval)
+    assert whole.decodes[0].per_token.n == whole.decode_documents()[0]["repeats"] == 2
+    assert whole.parameters == {"repeats": 3, "rounds": 2}
     assert pooled(rounds[:1]).decodes == rounds[0].decodes
-    assert pooled([one_round((1.0, 1.1), None)] * 2).roof_rates == (None,)
+    assert pooled([one_round((1.0, 1.1), None)] * 2).limits == (None,)
 
 
 def test_checkpoints_are_measured_in_turns(tmp_path, monkeypatch):
-    from exaone_nb.serve import chapter
+    from exaone_nb.serve import checkpoints
 
     order: list[str] = []
 
-    def fake(model, first=None, **settings):
+    def fake(model, options, first=None):
         order.append(Path(model).name + ("+" if first else ""))
         return one_round((1.0, 1.1), 4.0)
 
-    monkeypatch.setattr(chapter, "bench", fake)
+    monkeypatch.setattr(checkpoints, "bench", fake)
     places = {name: tmp_path / name for name in ("baseline", "w8a8")}
-    monkeypatch.setattr(chapter, "checkpoints", lambda run, model: places)
+    monkeypatch.setattr(checkpoints, "checkpoints", lambda run, model: places)
     run = RunFolder.at(tmp_path / "run")
-    found = chapter.measure_checkpoints(run, "nano", rounds=3)
+    found = checkpoints.measure_checkpoints(run, "nano", BenchOptions(), rounds=3)
     assert order == ["baseline+", "w8a8+", "w8a8", "baseline", "baseline", "w8a8"]
     assert [c.recipe for c in found] == ["baseline", "w8a8"]
     assert {r["n"] for r in run.read_results("speed")} == {3}
     with pytest.raises(UsageError, match="rounds is 0"):
-        chapter.measure_checkpoints(run, "nano", rounds=0)
-
-
-def test_speed_norm_is_the_hackathons():
-    assert speed_norm(0.5, 1.0) == 0.5
-    assert speed_norm(2.0, 1.0) == -1.0
-    with pytest.raises(UsageError):
-        speed_norm(1.0, 0.0)
+        checkpoints.measure_checkpoints(run, "nano", BenchOptions(), rounds=0)
 
 
 def test_the_roof_follows_bandwidth_and_bytes():
@@ -248,8 +233,8 @@ def test_reading_the_last_prompts_is_not_counted_as_writing():
             return answers_of((0.0, 1.0, 2.9), (0.25, 2.0, 3.0))
 
     found = measure_decode(InTwoSteps(), batch=2, prompt_tokens=8, output_tokens=11, repeats=2)
-    assert found.per_token.mean == pytest.approx(0.1) and found.tokens_per_second.mean == pytest.approx(20)
-    assert found.first_token.mean == pytest.approx(2.0)
+    assert found.per_token.value == pytest.approx(0.1) and found.tokens_per_second.value == pytest.approx(20)
+    assert found.first_token.value == pytest.approx(2.0)
 
     class OneAfterTheOther(Timed):
         def generate(self, prompts, sampling):
@@ -261,8 +246,8 @@ def test_reading_the_last_prompts_is_not_counted_as_writing():
 
 def test_prefill_and_decode_are_kept_apart():
     found = measure_decode(Timed(), batch=4, prompt_tokens=16, output_tokens=11, repeats=3)
-    assert found.first_token.mean == pytest.approx(0.5) and found.per_token.mean == pytest.approx(0.1)
-    assert found.tokens_per_second.mean == pytest.approx(40) and found.per_token.n == 3
+    assert found.first_token.value == pytest.approx(0.5) and found.per_token.value == pytest.approx(0.1)
+    assert found.tokens_per_second.value == pytest.approx(40) and found.per_token.n == 3
 
 
 def test_measure_decode_refuses_what_would_not_be_measured():
@@ -288,7 +273,9 @@ def test_per_token_cuts_the_limit_to_the_room_and_counts_all_questions():
 
 def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypatch):
     monkeypatch.setattr(benches, "has_gpu", lambda: False)
-    config = catalog.resolve("EXAONE-4.0-1.2B").config()  # 61,440 bytes of cache a token, 65,536 tokens at most
+    config = catalog.resolve(
+        "EXAONE-4.0-1.2B"
+    ).config()  # 61,440 bytes of cache a token, 65,536 tokens at most
     assert benches._room(config, 0, 17_000, 192, 4.0) == 17_000
     assert benches._room(config, 0, 17_000, 192, 0.5) == 2**29 // 61_440 // 16 * 16
     assert benches._room(config, 3000, 17_000, 192, 1.0) == 3000
@@ -304,24 +291,24 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"batches": (1, 0)}, "batch is 0"), ({"batches": ()}, "batch is 0"), ({"prompt_tokens": 0}, "prompt_tokens"),
-        ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "questions"),
+        ({"batches": (1, 0)}, "batches is 0"), ({"batches": ()}, "batches is 0"), ({"prompt_tokens": 0}, "prompt_tokens"),
+        ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "max_questions"),
         ({"max_gen_toks": -5}, "max_gen_toks"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
-        ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"),
-        ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
+        ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"), ({"dtype": "half"}, "dtype is 'half'"),
+        ({"max_model_len": 200_000}, "max_model_len is 200,000"), ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
     ],
 )  # fmt: skip
 def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
     monkeypatch.setattr(benches, "VllmEngine", None)
     with pytest.raises(UsageError, match=said):
-        bench("nano", **wrong)
+        bench("nano", BenchOptions(**wrong))
 
 
 def test_a_scheme_without_a_kernel_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setattr(benches, "VllmEngine", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(WorkbookError, match="cannot run FP8 on this device: the CPU build lacks"):
-        bench("nano", weights="dummy", scheme="FP8")
+        bench("nano", BenchOptions(weights="dummy", scheme="FP8"))
 
 
 def test_random_weights_are_recorded_apart_from_checkpoints(tmp_path):
@@ -340,9 +327,9 @@ def test_random_weights_are_recorded_apart_from_checkpoints(tmp_path):
 
 def test_arguments_that_contradict_each_other():
     with pytest.raises(UsageError, match="dummy weights"):
-        bench("nano", scheme="W4A16")
+        BenchOptions(scheme="W4A16")
     with pytest.raises(UsageError, match="real or dummy"):
-        bench("nano", weights="some")
+        BenchOptions(weights="some")
     with pytest.raises(UsageError, match="No engine"):
         choose_engine("magic")
     with pytest.raises(UsageError, match="address"):
@@ -351,7 +338,7 @@ def test_arguments_that_contradict_each_other():
 
 
 def test_questions_from_a_bad_file(tmp_path):
-    assert len(questions(5)) == 5
+    assert len(questions(5)) == 5 and questions(0) == []
     bad = tmp_path / "q.jsonl"
     bad.write_text('{"prompt": 1}\n', encoding="utf-8")
     with pytest.raises(WorkbookError, match="no questions"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from exaone_nb.show.figures import PALETTE, STYLES, alt, clean, patches, recorded, style, styles_of
+from exaone_nb.show.figures import PALETTE, STYLES, alt, clean, patches, style, styles_of
 
 # Viénot, Brettel and Mollon 1999: what a reader without red or without green cones sees, in linear RGB.
 SEEN = {
@@ -65,4 +65,3 @@ def test_words_beside_a_figure():
         alt("Two bars.", {"BF16": "2.56 GB", "W4A16": "0.97 GB"})
         == "Two bars. BF16: 2.56 GB; W4A16: 0.97 GB."
     )
-    assert "Source: README (2025-07-15)" in recorded("Scores.", "README", "2025-07-15")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from exaone_nb.show import notebook as display
-from exaone_nb.workbook import report, show_table
+from exaone_nb.show.table import Column, Table
+from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.workbook import show_table
 from exaone_nb.workbook.report.sanitize import sanitize
 
 
@@ -21,55 +21,74 @@ def shown(monkeypatch):
     return html
 
 
-@pytest.mark.parametrize("index", [False, True])
-def test_words_stand_left_and_numbers_right(shown, index):
-    show_table(pd.DataFrame({"": ["<td>", "b"], "n": [1, 2.5], "c": ["d", "e"]}), "A <b>", index=index)
-    cells = re.findall(r"<td(.*?)>(.*?)</td>", shown[0])
-    assert [(bool(style), text) for style, text in cells] == [
-        (True, "&lt;td&gt;"), (False, "1.0"), (True, "d"), (True, "b"), (False, "2.5"), (True, "e"),
+def cells(html):
+    """(side, number to sort by or None, what is read) of every cell."""
+    found = re.findall(r'<td(?: class="\w+" data-sort="([^"]*)")? style="text-align: (\w+)">(.*?)</td>', html)
+    return [
+        (side, float(number) if number else None, re.sub("<.*?>", "", text)) for number, side, text in found
+    ]
+
+
+def test_words_stand_left_and_numbers_right(shown):
+    show_table(pd.DataFrame({"": ["<td>", "b"], "n": [1, 2.5], "c": ["d", "e"]}), "A <b>")
+    assert cells(shown[0]) == [
+        ("left", None, "&lt;td&gt;"), ("right", 1, "1.0"), ("left", None, "d"),
+        ("left", None, "b"), ("right", 2.5, "2.5"), ("left", None, "e"),
     ]  # fmt: skip
-    heads = re.findall(r"<th(.*?)>(n|c)</th>", shown[0])
-    assert [bool(style) for style, _ in heads] == [False, not index]
-    assert "A &lt;b&gt;" in shown[0]
+    assert re.findall(r'<th style="text-align: (\w+)">', shown[0]) == ["left", "right", "left"]
+    assert "<caption>A &lt;b&gt;</caption>" in shown[0]
 
 
 def test_a_pivot_has_no_empty_column_and_keeps_its_alignment(shown):
-    long = pd.DataFrame({"task": ["a", "b"] * 2, "model": ["m", "m", "n", "n"], "score": ["1", "2", "3*", "4"]})
+    long = pd.DataFrame(
+        {"task": ["a", "b"] * 2, "model": ["m", "m", "n", "n"], "score": ["x", "y", "z", "w"]}
+    )
     show_table(long.pivot(index="task", columns="model", values="score").reset_index())
-    assert re.findall(r"<th.*?>(.*?)</th>", shown[0]) == ["task", "m", "n"]
-    assert [bool(style) for style in re.findall(r"<td(.*?)>", shown[0])] == [True, False, True] * 2
-
-
-def test_a_prompt_shown_as_one_word_may_be_broken(shown):
-    show_table(pd.DataFrame({"short": ["a b"], "long": ["[|user|]" * 9]}))
-    assert shown[0].count("overflow-wrap: anywhere") == 1
-    assert sanitize(shown[0]).count("overflow-wrap: anywhere") == 1
+    assert re.findall(r"<th style.*?>(.*?)</th>", shown[0]) == ["task", "m", "n"]
+    assert [text for _, _, text in cells(shown[0])] == ["a", "x", "z", "b", "y", "w"]
 
 
 @pytest.mark.parametrize(
-    ("cells", "left"),
+    ("values", "texts"),
     [
-        (["3,704,064", "12"], False), (["38.0%", ""], False), (["+0", None], False), (["1.5 GB", "−2 ms"], False),
-        (["0.5 (0.4 to 0.6)", "1"], True), (["yes", "3"], True), ([True, False], True), ([1, None], False),
+        ([3, 12_000], ["3", "12000"]),
+        ([0.25, 1.0], ["0.25", "1.00"]),
+        ([1e-9, 0.5], ["1e-09", "0.5"]),
+        ([1, None], ["1.0", ""]),
+        ([True, False], ["yes", "no"]),
+        (["3,704", "x"], ["3,704", "x"]),
+        ([float("nan"), 2.0], ["", "2.0"]),
+        ([[1, 2], "a"], ["1, 2", "a"]),
     ],
-)  # fmt: skip
-def test_numbers_written_as_text_are_numbers(shown, cells, left):
-    show_table(pd.DataFrame({"x": cells}))
-    assert ("text-align: left" in shown[0]) is left
+)
+def test_a_data_frame_keeps_its_values(shown, values, texts):
+    show_table(pd.DataFrame({"x": values}))
+    assert [text for _, _, text in cells(shown[0])] == texts
 
 
-def test_an_interval_stays_on_its_line(shown):
-    cells = [
-        "0.41 (0.38 to 0.44)",
-        "0.8714 to 0.9234",
-        "0.098 behind (0.056 to +0.137)",
-        "from here to there",
-        "a (1 to 2) and more",
-    ]
-    show_table(pd.DataFrame({"x": cells}))
-    assert shown[0].count("white-space: nowrap") == 3
+def test_numbers_among_words_sort_as_numbers_and_text_that_looks_like_one_does_not(shown):
+    table = Table([Column("speed", form=",.0f")], [{"speed": 1234.4}, {"speed": "no kernel"}, {"speed": 7}])
+    show_table(table)
+    assert cells(shown[0]) == [("right", 1234.4, "1,234"), ("right", None, "no kernel"), ("right", 7, "7")]
+    show_table(pd.DataFrame({"tag": ["010", "1:30"]}))
+    assert [number for _, number, _ in cells(shown[1])] == [None, None]
 
 
-def test_the_report_takes_the_same_for_a_number():
-    script = (Path(report.__file__).parent / "report.js").read_text(encoding="utf-8")
-    assert f"/^$|^{display._NUMBER.pattern.removeprefix('|')}$/" in script
+def test_an_interval_takes_two_lines_at_most(shown):
+    show_table(Table([Column("loss", form=".2f")], [{"loss": Estimate(0.41, 0.38, 0.44)}]))
+    assert cells(shown[0]) == [("right", 0.41, "0.41 (0.38\u00a0to\u00a00.44)")]
+
+
+def test_long_names_break_after_their_punctuation_and_numbers_never(shown):
+    name, prompt = "model.layers.0.self_attn.q_proj", "[|user|]" * 9
+    table = Table(
+        [Column("name", code=True), Column("n", form=",")], [{"name": name, "n": 10**18}, {"name": prompt}]
+    )
+    show_table(table)
+    assert "<code>model.<wbr>layers.0.<wbr>self_<wbr>attn.<wbr>q_<wbr>proj</code>" in shown[0]
+    assert ">1,000,000,000,000,000,000<" in shown[0]
+    assert shown[0].count("overflow-wrap: anywhere") == 1
+    clean = sanitize(shown[0])
+    assert clean.count("overflow-wrap: anywhere") == 1 and clean.count("<wbr>") == shown[0].count("<wbr>")
+    assert 'data-sort="1000000000000000000"' in clean and 'class="number"' in clean
+    assert [text for _, _, text in cells(shown[0])] == [name, "1,000,000,000,000,000,000", prompt, ""]

@@ -62,6 +62,26 @@ def test_a_column_that_no_row_fills_is_left_out():
     assert table.cells()[0] == ["1,000", ""]
 
 
+def test_one_value_in_two_units_is_one_value_for_programs():
+    table = Table(
+        [
+            Column("bytes", form=","),
+            Column("gib", "GiB", ",.2f", 2**-30, of="bytes"),
+            Column("shape", join=" x "),
+        ],
+        [{"bytes": 2**31, "shape": [2, 3]}],
+    )
+    assert table.cells() == [["2,147,483,648", "2.00", "2 x 3"]]
+    assert table.records() == [{"bytes": 2**31, "shape": [2, 3]}]
+    assert table.to_csv() == "bytes,shape\n2147483648,2 3\n"
+    assert table.to_markdown().splitlines() == [
+        "| bytes | GiB | shape |",
+        "| ---: | ---: | --- |",
+        "| 2,147,483,648 | 2.00 | 2 x 3 |",
+    ]
+    assert Table([Column("a")], [{"a": "x|y\nz"}]).to_markdown().endswith("| x\\|y z |")
+
+
 def test_a_terminal_gets_the_same_words_and_no_markup():
     table = Table([Column("name")], [{"name": "[bold]layers[/bold]"}], caption="[red]tensors")
     console = Console(width=60, record=True, file=io.StringIO())
@@ -71,6 +91,11 @@ def test_a_terminal_gets_the_same_words_and_no_markup():
 
 
 def test_html_escapes_names_and_sets_code_as_code():
-    html = as_html(Table([Column("name", code=True), Column("n", form=",")], [{"name": "<b>&", "n": 1000}]), "a < b")
+    html = as_html(
+        Table([Column("name", code=True), Column("n", form=",")], [{"name": "<b>&", "n": 1000}]), "a < b"
+    )
     assert '<td style="text-align: left"><code>&lt;b&gt;&amp;</code></td>' in html
-    assert '<td style="text-align: right">1,000</td>' in html and "<caption>a &lt; b</caption>" in html
+    assert (
+        '<td class="number" data-sort="1000" style="text-align: right">1,000</td>' in html
+        and "<caption>a &lt; b</caption>" in html
+    )

@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score import reading
+from exaone_nb.score import comparison_views
 from exaone_nb.statistics import paired as statistics
 from exaone_nb.statistics import planning as planner
+from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
 
 LECTURE = {"flexible": (332, 306), "strict": (289, 242)}
 
@@ -33,8 +34,8 @@ def test_the_lectures_rows_are_reproduced_from_their_counts() -> None:
     assert (round(z, 2), round(p, 3)) == (1.68, 0.093)
     z, p = statistics.unpaired_z(289, 512, 242, 512)
     assert (round(z, 2), round(p, 4)) == (2.95, 0.0032)
-    table = reading.lecture_table()
-    assert list(table["unpaired z"]) == [1.68, 2.95]
+    rows = comparison_views.lecture_table().rows
+    assert [round(row["z"], 2) for row in rows] == [1.68, 2.95]
 
 
 def test_pairing_finds_what_the_unpaired_test_misses() -> None:
@@ -73,10 +74,8 @@ def test_the_paired_bootstrap_covers_the_true_difference() -> None:
     n, repeats, true = 300, 400, 0.10 - 0.15
     x, y = simulated(n, 0.5, 0.15, 0.10, seed=2, repeats=repeats)
     covered = [
-        low <= true <= high
-        for low, high in (
-            statistics.bootstrap_weighted_mean(y[i] - x[i], resamples=999, seed=i) for i in range(repeats)
-        )
+        found.low <= true <= found.high
+        for found in (paired_difference(x[i], y[i], draws=999, seed=i) for i in range(repeats))
     ]
     error = math.sqrt(0.95 * 0.05 / repeats)
     # The percentile interval of a mean of 300 is a little narrow; half a point of coverage is granted for that.
@@ -86,9 +85,32 @@ def test_the_paired_bootstrap_covers_the_true_difference() -> None:
 def test_bootstrap_agrees_with_the_normal_interval_of_the_differences() -> None:
     x, y = simulated(2000, 0.5, 0.15, 0.10, seed=3, repeats=1)
     d = (y - x)[0]
-    low, high = statistics.bootstrap_weighted_mean(d)
+    found = paired_difference(x[0], y[0])
     half = 1.96 * d.std(ddof=1) / math.sqrt(len(d))
-    assert (low, high) == pytest.approx((d.mean() - half, d.mean() + half), abs=0.1 * half)
+    assert (found.value, found.n) == (d.mean(), 2000)
+    assert (found.low, found.high) == pytest.approx((d.mean() - half, d.mean() + half), abs=0.1 * half)
+
+
+def test_a_ratio_of_sums_keeps_value_and_weight_of_an_item_together() -> None:
+    """Nats of documents of unequal length: the same resamples as picking whole documents by hand."""
+    rng = np.random.default_rng(6)
+    tokens = rng.integers(5, 200, 60).astype(float)
+    nats = tokens * rng.normal(2, 0.3, 60)
+    found = bootstrap((nats, tokens), ratio_of_sums, draws=2000, seed=7)
+    picks = np.random.default_rng(7).integers(0, 60, size=(2000, 60))
+    by_hand = [nats[pick].sum() / tokens[pick].sum() for pick in picks]
+    assert found.value == pytest.approx(nats.sum() / tokens.sum())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), rel=1e-9)
+    assert bootstrap(np.column_stack([nats, tokens]).T, ratio_of_sums, draws=2000, seed=7) == found
+    difference = paired_difference(nats, 1.1 * nats, tokens, draws=2000, seed=7)
+    assert (difference.low, difference.high) == pytest.approx((0.1 * found.low, 0.1 * found.high))
+
+
+def test_values_that_are_all_equal_have_no_width_and_one_item_none_at_all() -> None:
+    same = bootstrap(np.full(9, 0.5))
+    assert (same.value, same.low, same.high, same.n) == (0.5, 0.5, 0.5, 9)
+    with pytest.raises(UsageError, match="1 item gives no interval"):
+        bootstrap(np.ones(1))
 
 
 def test_the_sign_flip_test_keeps_its_size_and_finds_a_shift() -> None:

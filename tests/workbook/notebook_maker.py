@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-PARAMETERS = """MODEL: str = "nano"  # catalog name, local folder, address or hub id
+PARAMETERS = """MODEL: str = "nano"  # catalog name, local folder, address or hub id [model]
 RUN_DIR: str = ""  # run folder; empty means runs/interactive
 N: int = 3  # how many [choices: 3 | 5]
 """

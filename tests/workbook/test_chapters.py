@@ -7,7 +7,7 @@ from notebook_maker import PARAMETERS, write_notebook
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.workbook.chapters import discover, in_order, load, select
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.values import values_for
 
 
 @pytest.fixture
@@ -50,7 +50,48 @@ def test_a_circle_is_named(tmp_path):
 
 def test_values_go_to_all_or_to_one(chapters):
     values = values_for(chapters, {"N": "5", "05.N": 3, "02": {"MODEL": "org/x"}})
-    assert values["00"] == {"N": 5} and values["05"] == {"N": 3} and values["02"] == {"N": 5, "MODEL": "org/x"}
+    assert (
+        values["00"] == {"N": 5} and values["05"] == {"N": 3} and values["02"] == {"N": 5, "MODEL": "org/x"}
+    )
+
+
+def test_one_chapter_is_not_told_twice(chapters):
+    for given in ({"05.N": 3, "5.N": 5}, {"05": {"N": 3}, "05_part.N": 3}):
+        with pytest.raises(UsageError, match="N of chapter 05 is set twice"):
+            values_for(chapters, given)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(chapters):
+    for wrong, right in (("MODLE", "MODEL"), ("n", "N")):
+        with pytest.raises(UsageError, match=f"No parameter is named '{wrong}'[\\s\\S]*Did you mean {right}"):
+            values_for(chapters, {wrong: "nano"})
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (
+            [("code", "N: int = 1", "parameters"), ("code", "N: int = 2", "parameters")],
+            "cell 2 is the second",
+        ),
+        ([("markdown", "N: int = 1", "parameters")], "cell 1 is tagged 'parameters' and is a markdown cell"),
+        ([("code", "1"), ("code", "N: int = 1", "Parameters")], "cell 2 is tagged 'Parameters'"),
+        ([("code", "N: int = 1", "PARAMETERS")], "tagged 'PARAMETERS'"),
+        ([("code", "N: int = 1", "parameters ")], "tagged 'parameters '"),
+        ([("code", "N: int = 1", "parameter")], "tagged 'parameter'"),
+    ],
+)
+def test_a_tag_that_papermill_would_not_see_is_refused(tmp_path, cells, says):
+    with pytest.raises(WorkbookError, match=says) as caught:
+        load(write_notebook(tmp_path, "01_x", cells))
+    assert caught.value.expected and caught.value.remedy
+
+
+def test_other_tags_and_a_lone_string_are_no_mistake(tmp_path):
+    cells = [("code", "1", "injected-parameters", "hide-input"), ("code", "N: int = 1", "parameters")]
+    path = write_notebook(tmp_path, "01_x", cells)
+    path.write_text(path.read_text().replace('["parameters"]', '"parameters"'))
+    assert [p.name for p in load(path).parameters] == ["N"]
 
 
 @pytest.mark.parametrize("given", [{"07.N": 3}, {"05.M": 3}, {"RUN_DIR": "x"}, {"N": 4}])

@@ -36,7 +36,7 @@ def test_run_takes_parameters_and_says_where_the_report_is(tmp_path, capsys, spe
         (["-p", "N", "x"], "not of type int"),
         (["--timeout", "-5"], "--timeout -5"),
         (["--memory", "0"], "--memory 0"),
-        (["-f", "missing.yaml"], "cannot be read"),
+        (["-f", "missing.yaml"], "no file missing.yaml"),
         (["77"], "no chapter"),
         (["--notebooks", "nowhere"], "no folder"),
     ],
@@ -60,25 +60,21 @@ def test_help_notebook_prints_the_schema(tmp_path, capsys):
         "low": None,
         "high": None,
         "help": "how many",
+        "kind": "",
     }
 
 
-def test_yaml_parameters(tmp_path, capsys):
-    from exaone_nb.cli.workbook_run import read_parameters
-
-    file = tmp_path / "p.yaml"
-    file.write_text('N: 5\n"05": {MODEL: x}\n')
-    assert read_parameters(["N=3"], file) == {"N": "3", "05": {"MODEL": "x"}}
-    file.write_text("- 1")
-    assert call("run", "-f", file) == 2
-
-
 def test_help_notebook_shows_types_as_they_are_and_what_can_be_set(tmp_path, capsys):
-    lines = PARAMETERS + 'ITEMS: list[str] = ["red", "b"]  # which [ones]\n'
+    lines = PARAMETERS + 'ITEMS: list[str] = ["red", "b"]  # which [ones] there are\n'
     write_notebook(tmp_path / "nb", "01_a", [("code", lines, "parameters")])
     assert call("run", "01", "--help-notebook", "--notebooks", tmp_path / "nb") == 0
     said = capsys.readouterr().out
-    assert "list[str]" in said and "['red', 'b']" in said and "which [ones]" in said and "RUN_DIR" not in said
+    assert (
+        "list[str]" in said
+        and "['red', 'b']" in said
+        and "which [ones] there are" in said
+        and "RUN_DIR" not in said
+    )
 
 
 def test_diff_of_nothing(tmp_path, capsys):

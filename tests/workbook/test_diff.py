@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,16 +11,18 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import compare_runs
+from exaone_nb.workbook.explain import explain
+from exaone_nb.workbook.record import ChapterRecord, RunRecord, Setting
 from exaone_nb.workbook.scrub import Scrubber
 
 
 def make(path, value, interval, bits):
-    made = record.begin(path.name, {}, "nano", "f")
-    made["chapters"]["05"] = {
-        "slug": "05_q", "title": "Q", "status": "ok", "seconds": 10.0 * bits, "code_key": "k",
-        "parameters": [{"name": "BITS", "value": bits, "default": 4}],
-    }  # fmt: skip
-    record.write(path, made, Scrubber({}))
+    made = RunRecord(path.name, {}, "nano", "nano", "f", record.now(), record.origin())
+    made.chapters["05"] = ChapterRecord(
+        "05", "05_q", "Q", "", "ok", "nano", "nano", record.now(), seconds=10.0 * bits, code_key="k",
+        parameters=(Setting("BITS", "int", bits, 4),),
+    )  # fmt: skip
+    made.write(path, Scrubber({}))
     folder = RunFolder.at(path)
     folder.write_result("accuracy", recipe="r", value=value, unit="fraction", n=100, interval=interval)
     folder.write_result("bytes", recipe="r", value=7, unit="B")
@@ -38,10 +41,13 @@ def test_parameters_seconds_and_results(tmp_path):
 
 
 def test_a_chapter_that_only_one_run_has_is_one_row_and_equal_names_become_folders(tmp_path):
-    a, b = make(tmp_path / "x" / "nano", 0.5, (0.4, 0.6), 4), make(tmp_path / "y" / "nano", 0.5, (0.4, 0.6), 4)
+    a, b = (
+        make(tmp_path / "x" / "nano", 0.5, (0.4, 0.6), 4),
+        make(tmp_path / "y" / "nano", 0.5, (0.4, 0.6), 4),
+    )
     made = record.read(b)
-    made["chapters"]["06"] = {**made["chapters"].pop("05"), "seconds": 1.0}
-    record.write(b, made, Scrubber({}))
+    made.chapters["06"] = replace(made.chapters.pop("05"), seconds=1.0)
+    made.write(b, Scrubber({}))
     found = compare_runs(a, b)
     assert [c.name for c in found.changes] == ["05 status", "06 status"]
     assert (found.before, found.after) == (str(a), str(b))
@@ -54,18 +60,46 @@ def test_a_result_without_its_kind_is_named(tmp_path):
         compare_runs(a, a)
 
 
-PART = '{"schema": 1, "name": "x", "libraries": {}, "machine": {}, "chapters": %s}'
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    run = make(tmp_path / "a", 0.5, (0.4, 0.6), 4)
+    made = record.read(run)
+    made.chapters["05"].failure = explain("ValueError", "x", cell=3, source="y")
+    made.chapters["05"].origin = record.origin()
+    made.write(run, Scrubber({}))
+    assert record.read(run) == made
+
+
+def spoiled(run, *place, value):
+    """The text of a good run.json with one thing another."""
+    document = json.loads((run / "run.json").read_text())
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(document)
 
 
 @pytest.mark.parametrize(
-    "content",
-    [None, "{", '{"schema": 99}', "[]", '{"schema": 1}', '{"schema": 1, "chapters": []}', PART % '{"01": {}}'],
+    ("content", "said"),
+    [
+        (None, "is not a run"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"schema": 2}', "name"),
+        ((("schema",), 1), "format 1"),
+        ((("chapters",), []), "chapters"),
+        ((("chapters", "05"), {}), "chapters.05"),
+        ((("chapters", "05", "seconds"), "ten"), "chapters.05.seconds"),
+        ((("chapters", "05", "failure"), {"kind": 3}), "chapters.05.failure"),
+        ((("origin", "machine", "cores"), "two"), "origin.machine.cores"),
+    ],
 )
-def test_not_a_run(tmp_path, content):
+def test_not_a_run(tmp_path, content, said):
     good = make(tmp_path / "a", 0.5, (0.4, 0.6), 4)
     bad = tmp_path / "b"
     bad.mkdir()
     if content is not None:
-        (bad / "run.json").write_text(content)
-    with pytest.raises(WorkbookError):
+        text = content if isinstance(content, str) else spoiled(good, *content[0], value=content[1])
+        (bad / "run.json").write_text(text)
+    with pytest.raises(WorkbookError, match=said):
         compare_runs(good, bad)

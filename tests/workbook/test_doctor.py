@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from exaone_nb.hardware import Machine
 from exaone_nb.workbook import doctor
 
 
@@ -43,23 +45,57 @@ def test_a_missing_package_fails(monkeypatch):
     assert doctor._packages(False).verdict == "FAIL"
 
 
-@pytest.mark.parametrize(("capability", "served"), [(8.9, True), (8.0, True), (7.0, False), (0.0, True)])
-def test_w4a16_is_served_where_there_is_a_kernel(capability, served):
-    rows = {row.scheme: row for row in doctor._schemes(capability)}
+CARD = Machine("a card", 8.9, memory_bytes=24 * doctor.GB, driver="580.65")
+AMX = Machine("CPU", flags=frozenset({"avx2", "avx512f", "amx_tile"}), memory_bytes=64 * doctor.GB)
+PLAIN = replace(AMX, flags=AMX.flags - {"amx_tile"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "served"),
+    [(CARD, True), (replace(CARD, compute_capability=8.0), True), (replace(CARD, compute_capability=7.0), False), (PLAIN, True)],
+)  # fmt: skip
+def test_w4a16_is_served_where_there_is_a_kernel(machine, served):
+    rows = {row.scheme: row for row in doctor._schemes(machine)}
     assert rows["W4A16"].serve is served
     assert rows["W4A16"].serve_why
 
 
-def test_cpu_has_no_kernel_for_these():
-    rows = {row.scheme: row for row in doctor._schemes(0.0)}
-    assert [name for name in ("W8A16", "MXFP4", "NVFP4", "MXFP8") if rows[name].serve] == []
+def test_the_flags_that_doctor_lists_decide_what_a_cpu_serves():
+    plain, amx = ({row.scheme: row for row in doctor._schemes(cpu)} for cpu in (PLAIN, AMX))
+    assert [
+        name for name in ("W8A16", "MXFP4", "NVFP4", "MXFP8") if plain[name].serve or amx[name].serve
+    ] == []
+    assert not plain["FP8_BLOCK"].serve and "amx_tile" in plain["FP8_BLOCK"].serve_why
+    assert (
+        amx["FP8_BLOCK"].serve and "CPUFp8BlockScaledMM" in amx["FP8_BLOCK"].serve_why
+    )  # seen running there
+    assert "W4A8" in amx["W4A16"].serve_why and "W4A8" not in plain["W4A16"].serve_why
+    assert "amx_tile" in doctor._processor(AMX).found
 
 
-def test_small_machine_is_told(monkeypatch):
-    import psutil
+def test_a_turing_card_is_told_about_bfloat16():
+    rows = {row.scheme: row for row in doctor._schemes(replace(CARD, compute_capability=7.5))}
+    assert "--dtype half" in rows["BF16"].serve_why
 
-    class Tiny:
-        total = 4 * doctor.GB
 
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: Tiny)
-    assert doctor._memory().verdict == "FAIL"
+def test_an_old_driver_and_a_build_for_the_cpu_are_named(monkeypatch):
+    assert doctor._gpu_check(CARD).verdict == "OK"
+    assert doctor._gpu_check(replace(CARD, driver="550.54.14")).verdict == "FAIL"
+    monkeypatch.setattr(doctor, "locked", lambda accelerator: {"torch": "2.13.0"})
+    monkeypatch.setattr(doctor, "version", lambda name: "2.13.0+cpu")
+    assert doctor._packages(False).verdict == "OK"
+    assert "2.13.0+cpu" in doctor._packages(True).found and doctor._packages(True).verdict == "WARN"
+
+
+def test_a_font_that_matplotlibs_cache_does_not_know_is_found_on_disk(monkeypatch):
+    from matplotlib import font_manager
+
+    if not doctor.korean_font():
+        pytest.skip("no Korean font is installed here; Debian's fonts-nanum has one")
+    stale = [font for font in font_manager.fontManager.ttflist if font.name not in doctor.HANGUL_FONTS]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", stale)
+    assert doctor._fonts().verdict == "OK"
+
+
+def test_small_machine_is_told():
+    assert doctor._memory(replace(PLAIN, memory_bytes=4 * doctor.GB)).verdict == "FAIL"

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 from markupsafe import escape
 
 from exaone_nb.workbook.explain import explain, explain_dead_kernel
+from exaone_nb.workbook.record import ChapterRecord, Hardware, Origin, RunRecord
 from exaone_nb.workbook.report import page
 
 LIBRARIES = {"torch": "2.9.9", "numpy": "1.2.3", "lm-eval": "0.4.99"}
-MACHINE = {"system": "Testix z80", "cores": 3, "memory_bytes": 7_000_000_000, "gpu": ""}
+MACHINE = Hardware("Testix z80", 3, 7_000_000_000, "")
+LAST = Origin("1.1.1", "last00", "3.0.0", {"torch": "1.0.0"}, Hardware("Lastix", 1, 10**9, "Tiny GPU"))
 
 
 def chapter(number, day=1, **changes):
-    entry = {
-        "slug": f"{number}_a", "title": "A", "question": "Why?", "status": "ok", "model": "nano", "mode": "nano",
-        "began": f"2026-01-0{day}T10:00:00+00:00", "ended": f"2026-01-0{day}T10:04:00+00:00", "seconds": 240.0,
-        "peak_bytes": 2_000_000_000, "failure": None, "parameters": [], "package": "9.8.7", "python": "3.99.1",
-        "commit": f"c0ffee{day}", "libraries": LIBRARIES, "machine": MACHINE,
-    }  # fmt: skip
-    return entry | changes
+    made = ChapterRecord(
+        number, f"{number}_a", "A", "Why?", "ok", "nano", "nano", f"2026-01-0{day}T10:00:00+00:00",
+        ended=f"2026-01-0{day}T10:04:00+00:00", seconds=240.0, peak_bytes=2_000_000_000, kept=True,
+        origin=Origin("9.8.7", f"c0ffee{day}", "3.99.1", LIBRARIES, MACHINE),
+    )  # fmt: skip
+    return replace(made, **changes)
 
 
-def record(*entries, **changes):
-    return {
-        "name": "r", "status": "ok", "began": "2026-03-03T12:00:00+00:00", "ended": "2026-03-03T12:00:01+00:00",
-        "seconds": 0.5, "parameters": {}, "model": "nano", "mode": "nano", "model_fingerprint": "feed", "package": "1.1.1",
-        "commit": "last00", "python": "3.0.0", "libraries": {"torch": "1.0.0"},
-        "machine": {"system": "Lastix", "cores": 1, "memory_bytes": 1e9, "gpu": "Tiny GPU"},
-        "chapters": {entry["slug"][:2]: entry for entry in entries},
-    } | changes  # fmt: skip
+def record(*chapters, **changes):
+    made = RunRecord(
+        "r", {}, "nano", "nano", "feed", "2026-03-03T12:00:00+00:00", LAST, status="ok", seconds=0.5,
+        ended="2026-03-03T12:00:01+00:00", chapters={made.number: made for made in chapters},
+    )  # fmt: skip
+    return replace(made, **changes)
 
 
 def text(page):
@@ -63,7 +63,7 @@ def test_a_call_that_kept_everything_does_not_date_the_measurements():
 
 
 def test_chapters_of_this_call_and_of_an_earlier_one_are_told_apart():
-    new = chapter("02", machine=None, commit="", libraries=None, package="", python="",
+    new = chapter("02", origin=LAST, kept=False,
                   began="2026-03-03T12:00:00+00:00", ended="2026-03-03T12:00:01+00:00", seconds=1.0)  # fmt: skip
     index = page.index(record(chapter("01", 1), new))
     head = passport(index)
@@ -86,26 +86,16 @@ def test_chapters_of_this_call_and_of_an_earlier_one_are_told_apart():
     )
 
 
-def test_what_an_old_record_does_not_say_is_not_made_up():
-    """Before chapters had a machine and a commit of their own, and `began` was the time of the end."""
-    old = chapter("01", began="2026-01-01T10:04:00+00:00", key_parts={"libraries": LIBRARIES})
-    for name in ("machine", "commit", "libraries", "package", "python"):
-        del old[name]
-    index = page.index(record(old))
-    head = passport(index)
-    assert head["Executed"] == "2026-01-01 10:00 to 10:04 UTC"
-    assert "Machine" not in head and head["Machine of the last call"].startswith("Lastix")
-    assert head["Made with"] == "torch 2.9.9, lm-eval 0.4.99"
-    assert "Commit of the chapters not recorded" in text(index) and "last00" not in text(index)
+def test_a_chapter_that_an_interrupted_call_executed_counts_as_kept():
+    """It is not marked as kept, because no later call has looked at it; its time tells."""
+    head = passport(page.index(record(chapter("01", kept=False))))
+    assert head["Last call"].endswith("everything kept from before")
 
 
 def test_where_nothing_succeeded_nothing_is_measured():
-    failed = chapter(
-        "01", status="failed", seconds=0.0, peak_bytes=0, failure=explain("ValueError", "x").as_dict()
-    )
-    waiting = chapter("02", status="skipped", why="it reads 01")
-    for name in ("ended", "seconds", "peak_bytes"):
-        del waiting[name]
+    failed = chapter("01", status="failed", seconds=0.0, peak_bytes=0, failure=explain("ValueError", "x"))
+    nothing = {"ended": "", "seconds": 0.0, "peak_bytes": 0, "origin": None, "kept": False}
+    waiting = chapter("02", status="skipped", why="it reads 01", **nothing)
     index = page.index(record(failed, waiting))
     head = passport(index)
     assert not {"Time", "Peak memory"} & head.keys() and head["Status"] == "failed"
@@ -148,14 +138,14 @@ def test_the_one_file_stays_the_same_when_everything_is_kept():
 FAILURES = [
     (explain("ModuleNotFoundError", "No module named 'vllm'"), "ModuleNotFoundError: No module named 'vllm'"),
     (explain("ValueError", "<b>7</b> is odd\nmore"), "ValueError: <b>7</b> is odd"),
-    (explain_dead_kernel(-9, 1, 2, cell=1, source=""), "The kernel was killed (signal 9)."),
+    (explain_dead_kernel(-9, 1, 2, True, cell=1, source=""), "The kernel was killed (signal 9)."),
     (explain("KeyError", "k" * 5000), "KeyError: " + "k" * 290 + "…"),
 ]
 
 
 @pytest.mark.parametrize(("failure", "line"), FAILURES, ids=[f.kind for f, _ in FAILURES])
 def test_a_failure_says_its_error_in_the_open_and_leads_to_its_page(failure, line):
-    failed = chapter("01", status="failed", failure=failure.as_dict())
+    failed = chapter("01", status="failed", failure=failure)
     document = {"cells": []}
     for made, link in (
         (page.index(record(failed)), 'href="html/01_a.html"'),
@@ -170,11 +160,41 @@ def test_a_failure_says_its_error_in_the_open_and_leads_to_its_page(failure, lin
 
 def test_commands_in_a_remedy_are_code_and_nothing_else_is_markup():
     failure = explain("WorkbookError", "No <i>weights</i>.\nWhat to do: Run `<b>05</b>` now.")
-    made = page.index(record(chapter("01", status="failed", failure=failure.as_dict())))
+    made = page.index(record(chapter("01", status="failed", failure=failure)))
     assert "Run <code>&lt;b&gt;05&lt;/b&gt;</code> now." in made and "<i>" not in made
 
 
 def test_an_error_of_ours_is_not_said_twice():
     failure = explain("WorkbookError", "No weights.\nExpected: a folder.\nWhat to do: Run 05.")
-    made = page.index(record(chapter("01", status="failed", failure=failure.as_dict())))
+    made = page.index(record(chapter("01", status="failed", failure=failure)))
     assert text(made).split("The error and the cell")[0].count("No weights.") == 1
+
+
+def timed_cell(seconds, source="x = 1", kind="code"):
+    return {
+        "cell_type": kind,
+        "source": source,
+        "metadata": {"papermill": {"duration": seconds}},
+        "outputs": [],
+    }
+
+
+def test_slow_cells_are_listed_and_lead_to_their_code():
+    cells = [timed_cell(0.9, "# quick"), timed_cell(30.0, "# long"), timed_cell(2.0, "# little of it"), timed_cell(12.5, "# middle")]  # fmt: skip
+    for made, prefix in (
+        (page.chapter({"cells": cells}, chapter("01")), ""),
+        (page.single(record(chapter("01")), {"01_a": {"cells": cells}}), "01_a-"),
+    ):
+        box = re.search(r'<details class="slow">.*?</details>', made, re.DOTALL)[0]
+        assert re.findall(r'href="#(.*?)"><code>(.*?)</code></a> (.*?)</li>', box) == [
+            (f"{prefix}cell-1", "long", "30.0 s"),
+            (f"{prefix}cell-3", "middle", "12.5 s"),
+        ]
+        assert "42.5 s in 2" in box
+        assert (
+            f'id="{prefix}cell-1"' in made and f'id="{prefix}cell-0"' not in made and "1 line, 30.0 s" in made
+        )
+
+
+def test_where_no_cell_is_slow_nothing_is_said_of_it():
+    assert "Slow cells" not in page.chapter({"cells": [timed_cell(0.2), timed_cell(None)]}, chapter("01"))

@@ -21,17 +21,18 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import RUNS
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook.chapters import discover, select
-from exaone_nb.workbook.runner import values_for
 from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep import grid as grids
+from exaone_nb.workbook.sweep.folder import pin
 from exaone_nb.workbook.sweep.run import survey, sweep
 from exaone_nb.workbook.sweep.task import TaskResult, finished, reason
+from exaone_nb.workbook.values import values_for
 
 PARAMETERS = """\
-MODEL: str = "nano"  # model
+MODEL: str = "nano"  # model [model]
 RUN_DIR: str = ""  # run folder
-RECIPES: list[str] = ["w8a8"]  # recipes
-SEED: int = 0  # seed
+RECIPES: list[str] = ["w8a8"]  # recipes [recipe]
+SEED: int = 0  # seed [seed]
 SLEEP: float = 0.0  # seconds
 """
 # The value tells with how many threads a run computed: a checkpoint would, too.
@@ -87,7 +88,7 @@ def make(notebooks, tmp_path, **changes):
 
 def values_of(grid):
     table = json.loads((grid.folder / "leaderboard.json").read_text())
-    return sorted((row["run"], row.get("accuracy toy [points]")) for row in table)
+    return sorted((row["run"], (row.get("accuracy toy [points]") or {}).get("value")) for row in table)
 
 
 def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
@@ -107,7 +108,7 @@ def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
         ({"seeds": [1, 1]}, "same: w8a8-seed1"),
         ({"seeds": 3}, r"Write seeds: \[3\]"),
         ({"name": "../up"}, "name"),
-        ({"name": None}, "name: None"),
+        ({"name": None}, "name = None"),
         ({"name": True}, "name"),
         ({"gpus_per_run": -1}, "gpus_per_run"),
         ({"gpus_per_run": float("inf")}, "gpus_per_run"),
@@ -119,8 +120,8 @@ def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
         ({"parameters": 3}, "parameters"),
         ({"chapters": "01"}, r"chapters: '01'"),
         ({"chapters": 1}, "chapters: 1"),
-        ({"chapters": []}, "leave the key out for 05, 06, 07, 08"),
-        ({"chapters": [True]}, "chapters"),
+        ({"chapters": []}, "leave the key out"),
+        ({"chapters": [True]}, "no chapter 'True'"),
         ({"chapters": None}, "chapters"),
         ({"notebooks": ["a"]}, "notebooks"),
         ({"notebooks": None}, "notebooks"),
@@ -136,9 +137,13 @@ def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
         ),
         ({"recipes": ["w8a9"]}, "Did you mean w8a8"),
         ({"tensor_parallel_size": 2}, "no chapter of this sweep has TENSOR_PARALLEL_SIZE"),
-        ({"tasks": ["nano_gsm"]}, "no chapter of this sweep has TASKS"),
+        ({"tasks": ["nano_gsm"]}, r"no chapter of this sweep has a parameter marked \[task\]"),
         ({"parameters": {5: 3}}, "No parameter is named '5'"),
         ({"models": ["nanoo"]}, "Did you mean nano"),
+        ({"models": [["nano"]]}, "MODEL"),
+        ({"matrix": {"01.SEED": [3]}}, "SEED is set by `seeds` and by `matrix`"),
+        ({"sleep": 1, "parameters": {"SLEEP": 1}}, "SLEEP is set by `sleep` and by `parameters`"),
+        ({"SLEEP": 1}, "unknown key 'SLEEP'"),
     ],
 )
 def test_bad_grids_are_refused_before_anything_runs(notebooks, tmp_path, changes, says):
@@ -159,7 +164,7 @@ def test_bad_grids_are_refused_before_anything_runs(notebooks, tmp_path, changes
 def test_no_axis_no_file_no_yaml(notebooks, tmp_path):
     with pytest.raises(UsageError, match="varies nothing"):
         grids.expand({"chapters": ["01"], "notebooks": str(notebooks)}, "x", tmp_path / "x")
-    with pytest.raises(UsageError, match="no grid file"):
+    with pytest.raises(UsageError, match="no file"):
         grids.read(tmp_path / "absent.yaml")
     with pytest.raises(UsageError, match="cannot be read"):
         grids.read(tmp_path)
@@ -167,8 +172,40 @@ def test_no_axis_no_file_no_yaml(notebooks, tmp_path):
     with pytest.raises(UsageError, match="YAML"):
         grids.read(tmp_path / "bad.yaml")
     (tmp_path / "twice.yaml").write_text("seeds: [0]\nrecipes: [w8a8]\nseeds: [1]\n")
-    with pytest.raises(UsageError, match="'seeds' twice"):
+    with pytest.raises(UsageError, match="'seeds' is written twice"):
         grids.read(tmp_path / "twice.yaml")
+
+
+def test_a_grid_is_read_as_it_is_written_by_the_declared_types(notebooks, tmp_path):
+    """Plain YAML 1.1 makes 34 of 042, 90 of 1:30, 0.1 of 0.10 and 5 of 05, whatever the parameter is."""
+    chapter = notebooks / "01_toy.ipynb"
+    chapter.write_text(
+        chapter.read_text().replace("SLEEP: float", 'TAG: str = \\"\\"  # a text\\nSLEEP: float')
+    )
+    file = tmp_path / "toy.yaml"
+    head = f"chapters: [01]\nnotebooks: {notebooks}\nseeds: [042]\nsleep: 010\ncpus_per_run: 02\n"
+    file.write_text(f"{head}matrix:\n  TAG: [042, 1:30, 0.10, null]\n")
+    grid = grids.read(file)
+    assert grid.chapters == ("01",) and grid.threads == 2
+    assert [run.varied for run in grid.runs] == [
+        {"SEED": 42, "TAG": tag} for tag in ("042", "1:30", "0.10", "null")
+    ]
+    assert grid.runs[0].parameters == {"SLEEP": 10.0, "SEED": 42, "TAG": "042"}
+
+
+def test_chapters_say_themselves_that_they_take_part_in_a_sweep(notebooks, tmp_path):
+    grid = grids.expand({"seeds": [0]}, "x", tmp_path / "x")
+    assert list(grid.chapters) == [c.number for c in discover() if c.sweep] and len(grid.chapters) > 1
+    alone = grids.expand({"seeds": [0], "notebooks": str(notebooks)}, "x", tmp_path / "x")
+    assert alone.chapters == ("01",), "where none says so, all do"
+
+
+def test_an_axis_that_chapters_call_differently_is_refused(notebooks, tmp_path):
+    text = (notebooks / "01_toy.ipynb").read_text()
+    (notebooks / "02_other.ipynb").write_text(text.replace('"01"', '"02"').replace("SEED: int", "DRAW: int"))
+    with pytest.raises(UsageError, match="seeds could mean SEED or DRAW") as caught:
+        make(notebooks, tmp_path, chapters=["01", "02"])
+    assert "matrix" in caught.value.remedy
 
 
 def test_parallel_sizes_reach_the_chapters_that_serve_and_score(tmp_path):
@@ -217,7 +254,7 @@ def test_out_is_a_name_under_runs_or_a_path_as_for_run(notebooks, tmp_path, monk
 
 def test_folder_names_are_safe_and_distinct():
     names = {
-        grids._folder_name({"MODEL": m, "SEED": 1})
+        grids._folder_name({"MODEL": m, "SEED": 1}, {"MODEL": "model", "SEED": "seed"})
         for m in ("../a", "a", "LGAI-EXAONE/EXAONE-4.0-1.2B", "한글")
     }
     assert len(names) == 4
@@ -327,7 +364,7 @@ def test_a_damaged_sweep_json_is_said_plainly(notebooks, tmp_path, written):
     grid.folder.mkdir()
     (grid.folder / "sweep.json").write_text(written)
     with pytest.raises(UsageError, match="damaged") as caught:
-        grids.pin(grid)
+        pin(grid)
     assert "Delete" in caught.value.remedy
 
 
@@ -350,10 +387,12 @@ def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(noteboo
     )
     folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
     page = leaderboard.write(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
-    for cell in (">0.123457<", ">64<", ">0.1 to 0.2<", ">6,826,344<", 'data-sort="0.123456789012"'):
+    for cell in (">0.123457 (0.1 to 0.2)<", ">64<", ">6,826,344<", 'data-sort="0.123456789012"', ">0<"):
         assert cell in page, cell
-    kept = (grid.folder / "leaderboard.csv").read_text()
-    assert "0.123456789012,64,0.1 to 0.2,6826344" in kept
+    assert "0.123456789012,0.1,0.2,64,6826344" in (grid.folder / "leaderboard.csv").read_text()
+    (row,) = json.loads((grid.folder / "leaderboard.json").read_text())
+    assert row["accuracy t [fraction]"] == {"value": 0.123456789012, "low": 0.1, "high": 0.2}
+    assert (row["SEED"], row["RECIPES"], row["bytes [B]"]) == (0, ["w8a8"], 6826344)
 
 
 def run_cli(capsys, *words):
@@ -370,9 +409,9 @@ def test_calls_that_cannot_work_end_with_one_message(notebooks, tmp_path, capsys
     for words, says in (
         (["--jobs", "0"], "--jobs 0"),
         (["--jobs", "-3"], "--jobs -3"),
-        (["--store", "s3://x"], "--store says nothing with --on local"),
-        (["--address", "h:1"], "--address says nothing with --on local"),
-        (["--on", "ray", "--jobs", "2"], "--jobs says nothing with --on ray"),
+        (["--store", "s3://x"], "--store has no effect with --on local"),
+        (["--address", "h:1"], "--address has no effect with --on local"),
+        (["--on", "ray", "--jobs", "2"], "--jobs has no effect with --on ray"),
         (["--out", str(file)], "is a file"),
         (["--out", "/proc/nowhere/x"], "cannot be written"),
     ):
@@ -390,20 +429,21 @@ def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
         next(engines.on_ray(make(notebooks, tmp_path), [], store="nosuch://bucket"))
 
 
-def test_the_estimate_counts_what_is_left_in_words_that_fit(notebooks, tmp_path):
+def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
     def said(seeds, kept=0, minutes=0.1):
         grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
         return workbook_sweep._estimate(
             grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
         )
 
-    assert said([0]).startswith("1 run, less than a minute (")
-    assert said([0], minutes=1.1).startswith("1 run, about 1 minute (")
-    assert said([0, 1], minutes=2).startswith("2 runs, about 4 minutes one after the other")
-    assert said([0, 1, 2], kept=1, minutes=2).startswith(
-        "3 runs, 1 of them kept; the other 2, about 4 minutes"
+    assert said([0]).startswith("Runs: 1, kept: 0, to do: 1, in about 0.1 minutes ")
+    assert said([0, 1], minutes=2).startswith(
+        "Runs: 2, kept: 0, to do: 2, in about 4.0 minutes one after the other"
     )
-    assert said([0, 1], kept=2) == "2 runs, finished before; nothing is left to do."
+    assert said([0, 1, 2], kept=1, minutes=6.6).startswith(
+        "Runs: 3, kept: 1, to do: 2, in about 13.2 minutes "
+    )
+    assert said([0, 1], kept=2) == "Runs: 2, kept: 2, to do: 0"
 
 
 def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, monkeypatch):
@@ -412,7 +452,7 @@ def test_a_narrow_table_does_not_break_the_title(notebooks, tmp_path, capsys, mo
     file.write_text(json.dumps({"chapters": ["01"], "seeds": [0, 1], "notebooks": str(notebooks)}))
     main_code, shown, _ = run_cli(capsys, file, "--out", f"{tmp_path}/o", "--dry-run")
     assert main_code in (0, None)
-    assert f"Sweep {file.stem}: chapter 01" in shown.splitlines()
+    assert f"Sweep {file.stem}, chapters: 01" in shown.splitlines()
 
 
 @pytest.mark.notebook
@@ -478,16 +518,16 @@ def test_the_grid_says_how_many_threads_a_run_has(notebooks, tmp_path, monkeypat
     assert sweep(grid).exit_code == 0
     assert values_of(grid) == [("w8a8-seed0", 4 + 100 * (cpus - 1))]
     with pytest.raises(WorkbookError, match="cpus_per_run"):
-        grids.pin(make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0], cpus_per_run=8))
+        pin(make(notebooks, tmp_path, recipes=["w8a8"], seeds=[0], cpus_per_run=8))
 
 
 def test_another_grid_may_not_use_the_folder_but_a_larger_one_may(notebooks, tmp_path):
     first = make(notebooks, tmp_path)
     first.folder.mkdir()
-    grids.pin(first)
-    grids.pin(make(notebooks, tmp_path, seeds=[0, 1, 2]))
+    pin(first)
+    pin(make(notebooks, tmp_path, seeds=[0, 1, 2]))
     with pytest.raises(WorkbookError, match="another sweep"):
-        grids.pin(make(notebooks, tmp_path, recipes=["nvfp4"]))
+        pin(make(notebooks, tmp_path, recipes=["nvfp4"]))
 
 
 @pytest.mark.notebook

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space
-from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.findings import Finding
+from exaone_nb.judging import rules
+from exaone_nb.messages import say
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 MODEL = "model"
 _CHUNK = 1 << 20
@@ -37,7 +39,9 @@ def check_archive(path: Path) -> list[Finding]:
     if size > limits["zip_bytes"].value:
         found.append(
             fail(
-                "size", f"The zip has {size:,} bytes; the limit is 10 GB.", "Choose a scheme with fewer bits."
+                "size",
+                say("The zip has {size:,} bytes; the limit is 10 GB.", size=size),
+                say("Choose a scheme with fewer bits."),
             )
         )
     try:
@@ -48,30 +52,45 @@ def check_archive(path: Path) -> list[Finding]:
             *found,
             fail(
                 "zip",
-                f"{path.name} cannot be opened as a zip: {error}.",
-                "Make it again with `exaone-nb pack`.",
+                say("{name} cannot be opened as a zip: {reason}.", name=path.name, reason=str(error)),
+                say("Make it again with `exaone-nb pack`."),
             ),
         ]
     if len(members) > _MOST_ENTRIES:
         return [
             *found,
-            fail("zip", f"{len(members):,} entries.", "A model has a few files; pack only the model folder."),
+            fail(
+                "zip",
+                say("{count:,} entries.", count=len(members)),
+                say("A model has a few files; pack only the model folder."),
+            ),
         ]
     unpacked = sum(member.file_size for member in members)
     if unpacked > limits["unzipped_bytes"].value:
         found.append(
             fail(
                 "size",
-                f"It unpacks to {unpacked:,} bytes; the limit is 32 GB.",
-                "Remove what is not the model, or distrust the file: it may be a zip bomb.",
+                say("It unpacks to {unpacked:,} bytes; the limit is 32 GB.", unpacked=unpacked),
+                say("Remove what is not the model, or distrust the file: it may be a zip bomb."),
             )
         )
     for member in members:
         found += _check_member(member)
     found += _check_names([member.filename for member in members])
-    if not any(finding.level == "fail" for finding in found):
+    if not any(finding.level == "error" for finding in found):
         files = sum(not member.is_dir() for member in members)
-        found.append(ok("zip", f"{files} files under {MODEL}/, {size:,} bytes, unpacked {unpacked:,} bytes"))
+        found.append(
+            ok(
+                "zip",
+                say(
+                    "{files} files under {model}/, {size:,} bytes, unpacked {unpacked:,} bytes",
+                    files=files,
+                    model=MODEL,
+                    size=size,
+                    unpacked=unpacked,
+                ),
+            )
+        )
     return found
 
 
@@ -90,32 +109,46 @@ def _check_member(member: zipfile.ZipInfo) -> Iterator[Finding]:
     ):
         yield fail(
             "names",
-            f"{raw[:120]!r} leads outside the folder it is unpacked into.",
-            "Pack with paths like model/config.json. Do not unpack this file.",
+            say("{raw!r} leads outside the folder it is unpacked into.", raw=raw[:120]),
+            say("Pack with paths like model/config.json. Do not unpack this file."),
         )
         return
     if any(ord(character) < 32 for character in name) or path.stem.lower() in _DEVICE_NAMES:
-        yield fail("names", f"{name[:120]!r} is no portable file name.", "Rename it.")
+        yield fail("names", say("{name!r} is no portable file name.", name=name[:120]), say("Rename it."))
     mode = member.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a special file"
-        yield fail("links", f"{name} is {kind}.", "Pack the file itself: `exaone-nb pack` follows links.")
+        kind = say("a symbolic link") if stat.S_ISLNK(mode) else say("a special file")
+        yield fail(
+            "links",
+            say("{name} is {kind}.", name=name, kind=kind),
+            say("Pack the file itself: `exaone-nb pack` follows links."),
+        )
     if member.flag_bits & 0x1:
-        yield fail("zip", f"{name} is encrypted.", "Pack without a password.")
+        yield fail("zip", say("{name} is encrypted.", name=name), say("Pack without a password."))
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         yield fail(
             "zip",
-            f"{name} uses compression method {member.compress_type}, which not every server reads.",
-            "Use stored or deflated entries.",
+            say(
+                "{m.filename} has compression method {m.compress_type}, which not every server reads.",
+                m=member,
+            ),
+            say("Use stored or deflated entries."),
         )
     if member.file_size > _BOMB_SIZE and member.file_size > _BOMB_RATIO * max(1, member.compress_size):
         yield fail(
             "size",
-            f"{name} unpacks {member.compress_size:,} bytes to {member.file_size:,}: a zip bomb, or weights of zeros.",
-            "Do not unpack it.",
+            say(
+                "{m.filename}: {m.compress_size:,} bytes unpack to {m.file_size:,}: a bomb, or weights of zeros.",
+                m=member,
+            ),
+            say("Do not unpack it."),
         )
     elif path.suffix.lower() in (".zip", ".tar", ".gz", ".7z", ".rar"):
-        yield warn("names", f"{name} is an archive inside the archive.", "Pack the files themselves.")
+        yield warn(
+            "names",
+            say("{name} is an archive inside the archive.", name=name),
+            say("Pack the files themselves."),
+        )
 
 
 def _check_names(names: list[str]) -> Iterator[Finding]:
@@ -124,27 +157,29 @@ def _check_names(names: list[str]) -> Iterator[Finding]:
         inner = sorted(
             {str(PurePosixPath(n).parent) for n in names if PurePosixPath(n).name == "config.json"}
         )
-        where = f" config.json is in {inner[0]!r}." if inner else ""
+        where = say(" config.json is in {folder!r}.", folder=inner[0]) if inner else ""
         yield fail(
             "structure",
-            f"There is no top-level folder {MODEL}/.{where}",
-            f"The zip must hold {MODEL}/config.json; `exaone-nb pack FOLDER` makes it so.",
+            say("There is no top-level folder {model}/.{where}", model=MODEL, where=where),
+            say("The zip must hold {model}/config.json; `exaone-nb pack FOLDER` makes it so.", model=MODEL),
         )
     others = sorted(tops - {MODEL})
     if others:
         yield fail(
             "structure",
-            f"Beside {MODEL}/ there is {', '.join(others[:5])}.",
-            f"Only {MODEL}/ may be there; the server adds its own script and requirements.",
+            say("Beside {model}/ there is {names}.", model=MODEL, names=", ".join(others[:5])),
+            say("Only {model}/ may be there; the server adds its own script and requirements.", model=MODEL),
         )
     for kind, counts in (
-        ("twice", Counter(names)),
-        ("twice if case is ignored", Counter(name.lower() for name in set(names))),
+        (say("twice"), Counter(names)),
+        (say("twice if case is ignored"), Counter(name.lower() for name in set(names))),
     ):
         twice = [name for name, count in counts.items() if count > 1]
         if twice:
             yield fail(
-                "names", f"{twice[0]} is there {kind}.", "Keep one; which one is read is anyone's guess."
+                "names",
+                say("{name} is there {kind}.", name=twice[0], kind=kind),
+                say("Keep one; which one is read is anyone's guess."),
             )
 
 
@@ -162,7 +197,8 @@ def unpacked(path: Path) -> Iterator[Path]:
             target = root / member.filename
             if not target.resolve().is_relative_to(root.resolve()):
                 raise WorkbookError(
-                    f"{member.filename!r} leads outside the folder.", remedy="Do not unpack this file."
+                    say("{name!r} leads outside the folder.", name=member.filename),
+                    remedy=say("Do not unpack this file."),
                 )
             if member.is_dir():
                 target.mkdir(parents=True, exist_ok=True)
@@ -180,11 +216,16 @@ def _unpack_one(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path)
                 written += len(chunk)
                 if written > member.file_size:
                     raise WorkbookError(
-                        f"{member.filename} holds more than the {member.file_size:,} bytes it announces.",
-                        remedy="Do not unpack it: it may be a zip bomb.",
+                        say(
+                            "{name} holds more than the {size:,} bytes it announces.",
+                            name=member.filename,
+                            size=member.file_size,
+                        ),
+                        remedy=say("Do not unpack it: it may be a zip bomb."),
                     )
                 sink.write(chunk)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise WorkbookError(
-            f"{member.filename} is damaged: {error}", remedy="Make the zip again with `exaone-nb pack`."
+            say("{name} is damaged: {reason}", name=member.filename, reason=str(error)),
+            remedy=say("Make the zip again with `exaone-nb pack`."),
         ) from error

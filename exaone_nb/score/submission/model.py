@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.logical import expectations, is_known
+from exaone_nb.anatomy.layouts import is_known
+from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import Finding, some
+from exaone_nb.messages import say
 from exaone_nb.score.submission.files import read_object
-from exaone_nb.score.submission.findings import Finding, fail, ok, warn
+from exaone_nb.score.submission.findings import fail, ok, warn
 
 SERVER = "transformers 4.57.3"
 # The base that a submission must be derived from: shapes that compression does not change.
 BASE_SHAPE = {"model_type": "exaone4", "hidden_size": 2048, "vocab_size": 102400, "num_hidden_layers": 30}
-_SHOWN = 3
 
 
 def check_model(folder: Path) -> list[Finding]:
@@ -29,89 +31,85 @@ def check_model(folder: Path) -> list[Finding]:
     if isinstance(config, Finding):
         return [config]
     found = [*_config(config), *_old_names(folder, config), *_generation(folder, config)]
+    again = say("Save the model again.")
     try:
         checkpoint = read_headers(folder)
     except WorkbookError as error:
-        return [*found, fail("weights", error.got, error.remedy or "Save the model again.")]
-    found += [fail("weights", problem, "Save the model again.") for problem in checkpoint.problems]
+        return [*found, fail("weights", error.got, error.remedy or again)]
+    found += [fail("weights", problem, again) for problem in checkpoint.problems]
     found += [*_tensors(config, checkpoint), *_tied(config, checkpoint), *_dtypes(config, checkpoint)]
-    if not any(finding.level == "fail" for finding in found):
-        found.append(
-            ok(
-                "weights",
-                f"{len(checkpoint.entries)} tensors, {checkpoint.file_bytes:,} bytes, as the config says",
-            )
-        )
+    if not any(finding.level == "error" for finding in found):
+        text = say(
+            "{n} tensors, {bytes:,} bytes, as the config says",
+            n=len(checkpoint.entries), bytes=checkpoint.file_bytes,
+        )  # fmt: skip
+        found.append(ok("weights", text))
     return found
 
 
 def _config(config: dict[str, Any]) -> Iterator[Finding]:
     layers, types = config.get("num_hidden_layers"), config.get("layer_types")
     if isinstance(types, list) and types and len(types) != layers:
-        yield fail(
-            "layer_types",
-            f"layer_types has {len(types)} entries for {layers} layers: transformers and vLLM refuse to load.",
-            "Shorten layer_types together with num_hidden_layers when layers are removed.",
-        )
+        text = say(
+            "layer_types has {n} entries for {layers} layers: transformers and vLLM refuse to load.",
+            n=len(types), layers=layers,
+        )  # fmt: skip
+        remedy = say("Shorten layer_types together with num_hidden_layers when layers are removed.")
+        yield fail("layer_types", text, remedy)
     if config.get("auto_map"):
-        yield warn(
-            "code", "auto_map makes the loader look for code.", "Remove it: exaone4 is part of transformers."
-        )
+        text = say("auto_map makes the loader look for code.")
+        yield warn("code", text, say("Remove it: exaone4 is part of transformers."))
     if config.get("model_type") != BASE_SHAPE["model_type"]:
+        text = say("model_type is {kind!r}.", kind=config.get("model_type"))
         yield fail(
-            "base model",
-            f"model_type is {config.get('model_type')!r}.",
-            "A submission derives from EXAONE-4.0-1.2B, whose type is exaone4.",
+            "base model", text, say("A submission derives from EXAONE-4.0-1.2B, whose type is exaone4.")
         )
         return
     changed = [
-        f"{name} {config.get(name)}, not {value}"
-        for name, value in BASE_SHAPE.items()
-        if config.get(name) != value
+        say("{name} {value}, not {wanted}", name=name, value=config.get(name), wanted=wanted)
+        for name, wanted in BASE_SHAPE.items()
+        if config.get(name) != wanted
     ]
     if changed:
-        yield warn(
-            "base model",
-            f"Not the shape of EXAONE-4.0-1.2B: {', '.join(changed)}.",
-            "Fine for practice. Removed layers or tokens scored .26 to .48 in public reports (2026-02).",
+        text = say("Not the shape of EXAONE-4.0-1.2B: {changed}.", changed=", ".join(changed))
+        remedy = say(
+            "Fine for practice. Removed layers or tokens scored .26 to .48 in public reports (2026-02)."
         )
+        yield warn("base model", text, remedy)
     limit = config.get("max_position_embeddings")
     if isinstance(limit, int) and limit < 16_384:
-        yield warn(
-            "context",
-            f"max_position_embeddings is {limit:,}, the server generates up to 16,384 tokens.",
-            "Leave it at 65,536: a smaller value makes nothing faster, vLLM's cache is sized by memory.",
+        text = say(
+            "max_position_embeddings is {limit:,}, the server generates up to 16,384 tokens.", limit=limit
         )
+        remedy = say(
+            "Leave it at 65,536: a smaller value makes nothing faster, vLLM's cache is sized by memory."
+        )
+        yield warn("context", text, remedy)
 
 
 def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and not ({"rope_theta", "rope_scaling"} & set(config)):
-        yield fail(
-            "old libraries",
-            f"config.json has rope_parameters only, which {SERVER} ignores: positions would be wrong without a word.",
-            "`exaone-nb pack` adds rope_theta and rope_scaling.",
+        text = say(
+            "config.json has rope_parameters only, which {server} ignores: positions would be wrong without a word.",
+            server=SERVER,
         )
+        yield fail("old libraries", text, say("`exaone-nb pack` adds rope_theta and rope_scaling."))
     if "dtype" in config and "torch_dtype" not in config:
-        yield warn(
-            "old libraries",
-            "config.json says dtype and not torch_dtype, which older loaders look for.",
-            "`exaone-nb pack` adds torch_dtype.",
-        )
+        text = say("config.json says dtype and not torch_dtype, which older loaders look for.")
+        yield warn("old libraries", text, say("`exaone-nb pack` adds torch_dtype."))
     tokenizer = read_object(folder / "tokenizer_config.json")
-    if isinstance(tokenizer, dict):
-        if tokenizer.get("tokenizer_class") == "TokenizersBackend":
-            yield fail(
-                "old libraries",
-                f"tokenizer_class is TokenizersBackend, a name of transformers 5: {SERVER} does not know it and stops.",
-                "`exaone-nb pack` writes PreTrainedTokenizerFast.",
-            )
-        if isinstance(tokenizer.get("extra_special_tokens"), list):
-            yield fail(
-                "old libraries",
-                f"extra_special_tokens is a list, and {SERVER} expects an object there.",
-                "`exaone-nb pack` moves it to additional_special_tokens.",
-            )
+    if not isinstance(tokenizer, dict):
+        return
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        text = say(
+            "tokenizer_class is TokenizersBackend, a name of transformers 5: {server} does not know it and stops.",
+            server=SERVER,
+        )
+        yield fail("old libraries", text, say("`exaone-nb pack` writes PreTrainedTokenizerFast."))
+    if isinstance(tokenizer.get("extra_special_tokens"), list):
+        text = say("extra_special_tokens is a list, and {server} expects an object there.", server=SERVER)
+        yield fail("old libraries", text, say("`exaone-nb pack` moves it to additional_special_tokens."))
 
 
 def _generation(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
@@ -122,32 +120,26 @@ def _generation(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     if isinstance(generation, Finding):
         yield generation
         return
-    ends = generation.get("eos_token_id", config.get("eos_token_id"))
+    own = config.get("eos_token_id")
+    ends = generation.get("eos_token_id", own)
     if ends is None:
-        yield fail(
-            "generation config",
-            "No eos_token_id: answers never end before 16,384 tokens.",
-            "Copy generation_config.json from the base model (its eos_token_id is 361).",
+        text = say("No eos_token_id: answers never end before 16,384 tokens.")
+        remedy = say("Copy generation_config.json from the base model (its eos_token_id is 361).")
+        yield fail("generation config", text, remedy)
+    elif own is not None and own not in (ends if isinstance(ends, list) else [ends]):
+        text = say("eos_token_id is {ends} here and {own} in config.json.", ends=ends, own=own)
+        remedy = say("vLLM stops at the one of generation_config.json as well; make them agree.")
+        yield warn("generation config", text, remedy)
+    names = ("max_length", "max_new_tokens", "min_new_tokens", "repetition_penalty")
+    if odd := [name for name in names if name in generation]:
+        text = say(
+            "It sets {names}. The judging server's own settings come on top; the effect is not known.",
+            names=", ".join(odd),
         )
-    elif config.get("eos_token_id") is not None and config["eos_token_id"] not in (
-        ends if isinstance(ends, list) else [ends]
-    ):
-        yield warn(
-            "generation config",
-            f"eos_token_id is {ends} here and {config['eos_token_id']} in config.json.",
-            "vLLM stops at the one of generation_config.json as well; make them agree.",
+        remedy = say(
+            "One public submission with a hand-edited generation_config scored .45 (2026-02); keep the base model's."
         )
-    odd = [
-        name
-        for name in ("max_length", "max_new_tokens", "min_new_tokens", "repetition_penalty")
-        if name in generation
-    ]
-    if odd:
-        yield warn(
-            "generation config",
-            f"It sets {', '.join(odd)}. The judging server's own settings come on top; the effect is not known.",
-            "One public submission with a hand-edited generation_config scored .45 (2026-02); keep the base model's.",
-        )
+        yield warn("generation config", text, remedy)
 
 
 def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
@@ -156,57 +148,55 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
     try:
         expected = expectations(config)
     except (WorkbookError, KeyError, TypeError) as error:
-        yield warn("weights", f"The config cannot be held against the files: {str(error)[:200]}")
+        text = say("The config cannot be held against the files: {why}", why=str(error)[:200])
+        yield warn("weights", text)
         return
     have = {entry.name: entry for entry in checkpoint.entries}
     missing = [name for name in expected if name not in have]
     extra = [name for name in have if name not in expected and name != "lm_head.weight"]
     other = [
-        f"{name} is {tuple(have[name].shape)}, not {tuple(wanted.tensor.shape)}"
-        for name, wanted in expected.items()
-        if name in have and tuple(have[name].shape) != tuple(wanted.tensor.shape)
+        say(
+            "{name} is {has}, not {wanted}",
+            name=name,
+            has=tuple(have[name].shape),
+            wanted=tuple(item.tensor.shape),
+        )
+        for name, item in expected.items()
+        if name in have and tuple(have[name].shape) != tuple(item.tensor.shape)
     ]
-    remedy = "Check quantization_config and the number of layers; save the model again."
+    remedy = say("Check quantization_config and the number of layers; save the model again.")
     if missing:
-        yield fail(
-            "weights",
-            f"{len(missing)} tensors that the config calls for are missing: {_some(missing)}.",
-            remedy,
-        )
+        names = some(missing, 3)
+        text = say("{n} tensors that the config calls for are missing: {names}.", n=len(missing), names=names)
+        yield fail("weights", text, remedy)
     if other:
-        yield fail("weights", f"{len(other)} tensors have another shape: {_some(other)}.", remedy)
+        text = say("{n} tensors have another shape: {names}.", n=len(other), names=some(other, 3))
+        yield fail("weights", text, remedy)
     if extra:
-        yield warn(
-            "weights", f"{len(extra)} tensors that the config does not call for: {_some(extra)}.", remedy
-        )
+        names = some(extra, 3)
+        text = say("{n} tensors that the config does not call for: {names}.", n=len(extra), names=names)
+        yield warn("weights", text, remedy)
 
 
 def _tied(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
     have = {entry.name: entry for entry in checkpoint.entries}
-    head = have.get("lm_head.weight")
-    if config.get("tie_word_embeddings") and head is not None:
-        size = math.prod(head.shape) * 2
-        yield warn(
-            "tied head",
-            f"lm_head.weight is stored although it is tied to the embedding: about {size:,} bytes twice.",
-            "Quantize with llm-compressor 0.13 or newer, or delete the tensor. It costs bytes, not speed.",
+    head, tied = have.get("lm_head.weight"), config.get("tie_word_embeddings")
+    if tied and head is not None:
+        text = say(
+            "lm_head.weight is stored although it is tied to the embedding: about {bytes:,} bytes twice.",
+            bytes=math.prod(head.shape) * 2,
         )
-    elif not config.get("tie_word_embeddings") and config.get("model_type") == "exaone4" and head is not None:
-        yield warn(
-            "tied head",
-            "tie_word_embeddings is false: the head is a second table of its own.",
-            "EXAONE-4.0-1.2B is tied. If nothing changed one of the two, tie them again.",
+        remedy = say(
+            "Quantize with llm-compressor 0.13 or newer, or delete the tensor. It costs bytes, not speed."
         )
-    elif (
-        head is None
-        and not config.get("tie_word_embeddings")
-        and not any(n.startswith("lm_head.") for n in have)
-    ):
-        yield fail(
-            "tied head",
-            "tie_word_embeddings is false and there is no lm_head: the output layer would be random.",
-            "Set tie_word_embeddings to true, as in the base model.",
-        )
+        yield warn("tied head", text, remedy)
+    elif not tied and config.get("model_type") == "exaone4" and head is not None:
+        text = say("tie_word_embeddings is false: the head is a second table of its own.")
+        remedy = say("EXAONE-4.0-1.2B is tied. If nothing changed one of the two, tie them again.")
+        yield warn("tied head", text, remedy)
+    elif head is None and not tied and not any(name.startswith("lm_head.") for name in have):
+        text = say("tie_word_embeddings is false and there is no lm_head: the output layer would be random.")
+        yield fail("tied head", text, say("Set tie_word_embeddings to true, as in the base model."))
 
 
 def _dtypes(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
@@ -216,18 +206,11 @@ def _dtypes(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]
         if entry.dtype in ("F32", "F64") and math.prod(entry.shape) > 4096
     ]
     if wide:
-        yield warn(
-            "dtype",
-            f"{len(wide)} large tensors are stored in 32 bits or more: {_some(wide)}.",
-            "Save in bfloat16.",
+        text = say(
+            "{n} large tensors are stored in 32 bits or more: {names}.", n=len(wide), names=some(wide, 3)
         )
-    named = str(config.get("torch_dtype") or config.get("dtype") or "").removeprefix("torch.")
-    if named not in ("bfloat16", "float16"):
-        yield warn(
-            "dtype", f"The config's dtype is {named or 'not given'}.", "bfloat16, as in the base model."
-        )
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        yield warn("dtype", text, say("Save in bfloat16."))
+    given = str(config.get("torch_dtype") or config.get("dtype") or say("not given")).removeprefix("torch.")
+    if given not in ("bfloat16", "float16"):
+        text = say("The config's dtype is {dtype}.", dtype=given)
+        yield warn("dtype", text, say("bfloat16, as in the base model."))

@@ -16,10 +16,12 @@ from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_file
+from exaone_nb.findings import Finding
+from exaone_nb.messages import say
 from exaone_nb.score.submission.archive import MODEL
 from exaone_nb.score.submission.check import check_static
 from exaone_nb.score.submission.files import LEFTOVERS, PICKLES
-from exaone_nb.score.submission.findings import Finding
+from exaone_nb.score.submission.findings import warn
 
 MANIFEST = "submission.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -57,28 +59,36 @@ def pack(
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", expected="a model folder with config.json.")
+        raise UsageError(
+            say("There is no folder {folder}.", folder=str(folder)),
+            expected=say("a model folder with config.json."),
+        )
     if out.suffix != ".zip":
-        raise UsageError(f"The output is called {out.name}.", expected="a name that ends in .zip.")
+        raise UsageError(
+            say("The output is called {name}.", name=out.name), expected=say("a name that ends in .zip.")
+        )
     rewritten, changed = adapted(folder) if adapt else ({}, [])
     findings = check_static(folder)
-    failures = [f for f in findings if f.level == "fail" and not (adapt and f.check == "old libraries")]
+    failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
     if failures and not force:
         first = failures[0]
-        more = (
-            f" ({len(failures) - 1} more; see `exaone-nb check {folder.name}`)" if len(failures) > 1 else ""
+        more = len(failures) - 1
+        others = say(" ({n} more; see `exaone-nb check {name}`)", n=more, name=folder.name) if more else ""
+        raise WorkbookError(
+            say("Not packed. {problem}{others}", problem=first.text, others=others), remedy=first.remedy
         )
-        raise WorkbookError(f"Not packed. {first.message}{more}", remedy=first.remedy)
     chosen, left_out = _choose(folder, out)
     names = {path.relative_to(folder).as_posix() for path in chosen}
     if licence is not None:
         if not Path(licence).is_file():
-            raise UsageError(f"There is no licence file {licence}.")
+            raise UsageError(say("There is no licence file {licence}.", licence=str(licence)))
         rewritten["LICENSE"] = Path(licence).read_bytes()
     elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in names):
         findings.append(
-            Finding(
-                "warn", "licence", "No licence file is packed.", "Give the base model's with --licence FILE."
+            warn(
+                "licence",
+                say("No licence file is packed."),
+                say("Give the base model's with --licence FILE."),
             )
         )
     contents: dict[str, Path | bytes] = {
@@ -102,7 +112,7 @@ def pack(
         files=tuple(f"{MODEL}/{name}" for name in sorted(contents)),
         left_out=tuple(left_out),
         changed=tuple(changed),
-        warnings=tuple(f for f in findings if f.level == "warn"),
+        warnings=tuple(f for f in findings if f.level == "warning"),
     )
 
 

@@ -10,46 +10,76 @@ from html import escape
 from typing import Any
 
 from exaone_nb.workbook.chapters import has_tag, source_of
+from exaone_nb.workbook.report.look import duration
 from exaone_nb.workbook.report.markdown import Prose, mathml
 from exaone_nb.workbook.report.sanitize import sanitize
 
+SLOW_SECONDS = 1.0
+SLOW_SHARE = 0.1
 LONGEST_TEXT = 20_000
 MOST_LINES = 200
 LARGEST_PICTURE_BYTES = 1_500_000
 WIDEST_PICTURE_PIXELS = 1600
 _PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
-_HEAD = re.compile(r"<th\b[^>]*>[^<]*_[^<]*")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
-def cells_to_html(cells: list[dict[str, Any]], prose: Prose, link: Callable[[str], str]) -> str:
+def slow_cells(cells: list[dict[str, Any]], prefix: str = "") -> list[tuple[str, str, float]]:
+    """Anchor, title and seconds of the code cells that took a second and a tenth of the notebook's time, or more."""
+    least = max(SLOW_SECONDS, SLOW_SHARE * sum(map(seconds_of, cells)))
+    slow = [
+        (f"{prefix}cell-{number}", title_of(cell), seconds_of(cell))
+        for number, cell in enumerate(cells)
+        if seconds_of(cell) >= least and cell["cell_type"] == "code" and not has_tag(cell, "remove-cell")
+    ]
+    return sorted(slow, key=lambda found: -found[2])
+
+
+def seconds_of(cell: dict[str, Any]) -> float:
+    """How long papermill saw a cell run; 0 when it did not."""
+    return cell.get("metadata", {}).get("papermill", {}).get("duration") or 0.0
+
+
+def cells_to_html(
+    cells: list[dict[str, Any]], prose: Prose, link: Callable[[str], str], prefix: str = ""
+) -> str:
     """All cells of one notebook. Cells tagged `remove-cell` are left out."""
     parts = []
-    for cell in cells:
+    slow = {anchor for anchor, _, _ in slow_cells(cells, prefix)}
+    for number, cell in enumerate(cells):
         if has_tag(cell, "remove-cell"):
             continue
         if cell["cell_type"] == "markdown":
             parts.append(f'<div class="prose">{prose.render(source_of(cell), link)}</div>')
         elif cell["cell_type"] == "code" and source_of(cell).strip():
-            parts.append(_code(cell) + "".join(output_to_html(o, prose) for o in cell.get("outputs", [])))
+            anchor = f"{prefix}cell-{number}"
+            outputs = "".join(output_to_html(o, prose) for o in cell.get("outputs", []))
+            parts.append(_code(cell, anchor if anchor in slow else "") + outputs)
     return "\n".join(parts)
 
 
-def _code(cell: dict[str, Any]) -> str:
+def _code(cell: dict[str, Any], slow: str = "") -> str:
+    """Folded code; `slow` is the anchor of a slow cell, which also says how long it took."""
     source = source_of(cell).rstrip()
     lines = source.count("\n") + 1
-    if has_tag(cell, "parameters"):
-        title = "Parameters and their defaults"
-    elif has_tag(cell, "injected-parameters"):
-        title = "Values of this run"
-    else:
-        first = next((line.strip() for line in source.splitlines() if line.strip()), "")
-        title = first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
     unit = "line" if lines == 1 else "lines"
+    took = f", {duration(seconds_of(cell))}" if slow else ""
+    anchor = f' id="{escape(slow, quote=True)}"' if slow else ""
     return (
-        f'<details class="code"><summary><code>{escape(title)}</code> <span class="count">{lines} {unit}</span></summary>'
+        f'<details class="code"{anchor}><summary>'
+        f'<code>{escape(title_of(cell))}</code> <span class="count">{lines} {unit}{took}</span></summary>'
         f"{highlighted(source)}</details>"
     )
+
+
+def title_of(cell: dict[str, Any]) -> str:
+    """What a folded code cell is called: what its tag says, else its first line."""
+    if has_tag(cell, "parameters"):
+        return "Parameters and their defaults"
+    if has_tag(cell, "injected-parameters"):
+        return "Values of this run"
+    first = next((line.strip() for line in source_of(cell).splitlines() if line.strip()), "")
+    return first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
 
 
 def highlighted(source: str) -> str:
@@ -94,7 +124,7 @@ def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> st
             return ""  # a library's progress bar: over when the report is read
         return '<p class="aside">An interactive control stands here in JupyterLab.</p>'
     if "text/html" in data:
-        html = _HEAD.sub(_breakable, sanitize(_joined(data["text/html"])))
+        html = sanitize(_joined(data["text/html"]))
         return f'<div class="output rich">{_bounded_pictures(html)}</div>'
     for media in ("image/svg+xml", "image/png", "image/jpeg"):
         if media in data:
@@ -106,12 +136,6 @@ def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> st
     if "text/plain" in data:
         return f'<pre class="output" tabindex="0">{escape(_bounded(_joined(data["text/plain"])))}</pre>'
     return ""
-
-
-def _breakable(head: re.Match[str]) -> str:
-    """A column's name may go on in the next line after its underscores, where a long one would widen its table."""
-    tag, _, name = head[0].partition(">")
-    return f"{tag}>{name.replace('_', '_<wbr>')}"
 
 
 def _picture(media: str, content: str, alt: str) -> str:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.show import notebook
+
 _HERE = Path(__file__).parent
 
 
@@ -90,10 +92,10 @@ def measured(item: Any) -> str:
 
 
 def breakable(name: str) -> Any:
-    """A name that may go on in the next line after its underscores."""
-    from markupsafe import Markup, escape
+    """A name that may go on in the next line after its punctuation."""
+    from markupsafe import Markup
 
-    return Markup(str(escape(name)).replace("_", "_<wbr>"))
+    return Markup(notebook.breakable(name))
 
 
 def commands(text: str) -> Any:

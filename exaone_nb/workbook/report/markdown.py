@@ -46,7 +46,9 @@ class Prose:
         html = sanitize(_parser(keep)(text.replace("\ue000", "").replace("\ue001", "")))
         html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
-        html = html.replace("<table>", '<table class="enb">')
+        html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
+            "</table>", "</table></div>"
+        )
         return _STAND_IN.sub(lambda m: formulas[int(m[1])], html)
 
     def _heading(self, level: int, html: str, formulas: list[str]) -> str:

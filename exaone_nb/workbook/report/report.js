@@ -20,24 +20,22 @@
   system.addEventListener("change", apply);
   apply();
 
-  // Tables: a button in every column head sorts by that column, numbers as numbers.
-  function key(cell) {
-    const text = cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent.trim();
-    const match = /^[~≈<>±$]?\s*([+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?)/.exec(text);
-    const number = match ? parseFloat(match[1].replace(/,/g, "").replace("−", "-")) : NaN;
-    return { text: text, number: number };
+  // Tables: a button in every column head sorts by that column: by the numbers in data-sort, then by the text.
+  function compare(one, other) {
+    const numbers = [parseFloat(one.dataset.sort), parseFloat(other.dataset.sort)];
+    if (numbers.every(Number.isFinite)) return numbers[0] - numbers[1];
+    if (numbers.some(Number.isFinite)) return Number.isFinite(numbers[0]) ? -1 : 1;
+    return one.textContent.localeCompare(other.textContent, undefined, { numeric: true });
   }
   function sort(table, column, head) {
     const down = head.getAttribute("aria-sort") === "ascending";
     const body = table.tBodies[0], rows = Array.from(body.rows);
-    const keyed = rows.map(function (row) { return { row: row, key: key(row.cells[column] || row.cells[0]) }; });
-    const numeric = keyed.every(function (k) { return k.key.text === "" || !isNaN(k.key.number); });
-    keyed.sort(function (a, b) {
-      if (a.key.text === "" || b.key.text === "") return (a.key.text === "") - (b.key.text === "");
-      const order = numeric ? a.key.number - b.key.number : a.key.text.localeCompare(b.key.text, undefined, { numeric: true });
-      return down ? -order : order;
+    function empty(row) { return row.cells[column].textContent.trim() === ""; }
+    rows.sort(function (a, b) {
+      if (empty(a) || empty(b)) return empty(a) - empty(b);
+      return (down ? -1 : 1) * compare(a.cells[column], b.cells[column]);
     });
-    keyed.forEach(function (k) { body.appendChild(k.row); });
+    rows.forEach(function (row) { body.appendChild(row); });
     Array.from(head.parentElement.cells).forEach(function (cell) { cell.removeAttribute("aria-sort"); });
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
   }
@@ -49,9 +47,8 @@
     let digits = 0;
     Array.from(row.cells).forEach(function (head, column) {
       const cells = Array.from(table.tBodies[0].rows, function (r) { return r.cells[column]; });
-      const plain = /^$|^[+\-−]?[\d,]*\.?\d+(?:[eE][+-]?\d+)?(?: ?(?:%|s|ms|[KMGT]i?B))?$/;
-      if (cells.length && cells.every(function (c) { return plain.test(c.textContent.trim()); })) {
-        [head].concat(cells).forEach(function (c) { c.classList.add("number"); });
+      if (cells.length && cells.every(function (c) { return c.classList.contains("number"); })) {
+        head.classList.add("number");
         digits += 2 + Math.max.apply(null, cells.map(function (c) { return c.textContent.trim().length; }));
       }
       const control = document.createElement("button");
@@ -63,6 +60,26 @@
     });
     if (digits > 100) table.classList.add("dense"); // on paper its numbers may go on in the next line
   });
+
+  // A table that is wider than its place says so; a keyboard can then scroll it too.
+  function measure() {
+    document.querySelectorAll(".scroll, .rich").forEach(function (box) {
+      const wide = box.scrollWidth > box.clientWidth + 1;
+      let hint = box.previousElementSibling;
+      if (!hint || !hint.classList.contains("scrolls")) {
+        if (!wide) return;
+        hint = document.createElement("p");
+        hint.className = "scrolls";
+        hint.textContent = "This table scrolls to the right →";
+        box.before(hint);
+        box.tabIndex = 0;
+      }
+      hint.hidden = !wide;
+    });
+  }
+  addEventListener("resize", measure);
+  document.addEventListener("toggle", measure, true);
+  measure();
 
   // Paper shows everything that is folded on the screen, the code aside.
   let opened = [];

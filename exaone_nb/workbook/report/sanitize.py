@@ -66,6 +66,7 @@ TAGS = frozenset(
         "u",
         "ul",
         "var",
+        "wbr",
     ]
 )
 _ATTRIBUTES = {

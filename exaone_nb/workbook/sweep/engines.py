@@ -32,7 +32,7 @@ def local(grid: Grid, runs: list[SweepRun], jobs: int = 1, force: bool = False) 
         ]
         try:
             for future in as_completed(futures):
-                yield TaskResult(**future.result())
+                yield future.result()
         except BaseException:
             stopping.set()
             for future in futures:
@@ -63,7 +63,7 @@ def on_ray(
             done, waiting = ray.wait(waiting, num_returns=1)
             for reference in done:
                 try:
-                    result = TaskResult(**ray.get(reference))
+                    result = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     result = TaskResult(
                         names[reference], "lost", why=f"{type(error).__name__}: its worker was lost"
@@ -92,7 +92,7 @@ def _call(grid: Grid, run: SweepRun, force: bool = False) -> dict[str, Any]:
     }
 
 
-def _execute_on_worker(call: dict[str, Any], store: str) -> dict[str, Any]:
+def _execute_on_worker(call: dict[str, Any], store: str) -> TaskResult:
     """Runs on the cluster. Installed there must be the same workbook, in the same place."""
     from exaone_nb.workbook.sweep.task import execute
 

@@ -7,8 +7,10 @@
     seeds: [0, 1]
     parameters: {LIMIT: 128}
 
-`models`, `recipes`, `tasks` and `seeds` are short for the parameters MODEL, RECIPES, TASKS and SEED; any other
-parameter can be varied under `matrix`. Every value is checked against the chapters before anything starts.
+`models`, `recipes`, `tasks` and `seeds` vary the first parameter of that kind that each chapter has; any other parameter
+is varied under `matrix`. What all runs have in common stands under `parameters`, or beside them in small letters, as
+`tensor_parallel_size: 2`. Every value is read as `-p` reads it, by the type that the chapters declare, and checked
+before anything starts.
 
 `cpus_per_run` (1) is also the number of threads of a run, on every engine: it decides in which order numbers are
 added, and with that the last bits of a GPTQ checkpoint.
@@ -16,37 +18,43 @@ added, and with that the last bits of a GPTQ checkpoint.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
-import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.catalog import resolve
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
-from exaone_nb.workbook.names import CHECKS
-from exaone_nb.workbook.runner import folder_for, values_for
+from exaone_nb.workbook.parameters import Parameter, coerce, parse
+from exaone_nb.workbook.runner import folder_for
+from exaone_nb.workbook.values import flat, values_for
+from exaone_nb.written import read_yaml
 
-DEFAULT_CHAPTERS = ("05", "06", "07", "08")
-# Axis in the file -> (parameter, whether the parameter is a list that holds one value per run)
-AXES = {
-    "models": ("MODEL", False),
-    "recipes": ("RECIPES", True),
-    "tasks": ("TASKS", True),
-    "seeds": ("SEED", False),
+# A key of the file -> the kind of the parameter that it varies.
+AXES = {"models": "model", "recipes": "recipe", "tasks": "task", "seeds": "seed"}
+# The file's other keys, declared as the parameters of a chapter are.
+SETTINGS = {
+    setting.name: setting
+    for setting in parse(
+        """
+name: str = ""  # the sweep's name: letters, digits, dots, dashes and underscores; the file's name when left out
+notebooks: str = ""  # a folder with notebooks named NN_name.ipynb; the workbook's own when left out
+gpus_per_run: float = 0  # GPUs that Ray gives to each run [range: 0 ..]
+cpus_per_run: float = 1  # cores of each run, and its threads [range: 0.01 ..]
+timeout_minutes: float = 1  # limit of each run; none when left out [range: 0.01 ..]
+""",
+        "the keys of a grid",
+    )
 }
-KEYS = {
-    *AXES, "name", "chapters", "matrix", "parameters", "notebooks", "gpus_per_run", "cpus_per_run",
-    "tensor_parallel_size", "data_parallel_size", "timeout_minutes",
-}  # fmt: skip
-PARALLEL = {"tensor_parallel_size": "TENSOR_PARALLEL_SIZE", "data_parallel_size": "DATA_PARALLEL_SIZE"}
+KEYS = (*AXES, *SETTINGS, "chapters", "matrix", "parameters")
+EXAMPLE = "a file like data/sweeps/gptq_seeds.yaml."
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,6 @@ class Grid:
     gpus_per_run: float = 0
     cpus_per_run: float = 1
     timeout_s: float | None = None
-    source: str = field(default="", repr=False)
 
     @property
     def threads(self) -> int:
@@ -89,50 +96,39 @@ def read(path: str | Path, out: str | Path = "") -> Grid:
 
     `out` is read as `run --out` reads it: a name under runs/, or a path when it contains a slash.
     """
-    import yaml
-
     path = Path(path)
-    try:
-        source = path.read_text(encoding="utf-8")
-        document = yaml.load(source, _loader())
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no grid file {path}.", remedy="Check the name.") from error
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}.",
-            expected="a grid file, as data/sweeps/gptq_seeds.yaml.",
-        ) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{path.name} cannot be read as YAML: {error}",
-            expected="a file like data/sweeps/gptq_seeds.yaml.",
-        ) from error
+    document = read_yaml(path, as_text=True, expected=EXAMPLE)
     if not isinstance(document, dict):
-        raise UsageError(
-            f"{path.name} holds no names and values.", expected="models, recipes, tasks, seeds, …"
-        )
-    return expand(document, path.stem, folder_for(out, "") if str(out) else None, source)
+        raise UsageError(f"{path.name} holds no names and values.", expected=EXAMPLE)
+    return expand(document, path.stem, folder_for(out, "") if str(out) else None)
 
 
-def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, source: str = "") -> Grid:
+def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -> Grid:
     """The grid's runs, in the order of the file, the last axis changing fastest. Raises UsageError."""
-    _known_keys(document)
-    name = _name(document, stem)
-    notebooks = _notebooks(document)
-    chosen = in_order(select(discover(notebooks), _chapters(document)))
-    axes = _axes(document)
-    fixed = _fixed(document, axes)
-    _heard(document, chosen)
-    runs: list[SweepRun] = []
-    for values in itertools.product(*axes.values()):
-        varied = dict(zip(axes, values, strict=True))
-        parameters = {**fixed, **varied}
-        values_for(chosen, parameters)  # refuses unfit values and names of nothing
-        # A worker on a cluster stands in another folder: what is here is named in full.
-        runs.append(
-            SweepRun(_folder_name(varied), varied, {k: _in_full(k, v) for k, v in parameters.items()})
+    settings = {key: coerce(SETTINGS[key], value) for key, value in document.items() if key in SETTINGS}
+    name = settings.get("name", stem)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(
+            f"name: {name!r}",
+            expected=SETTINGS["name"].help,
+            remedy="Write another, or leave the key out: the sweep is then named after the file.",
         )
-    if twice := [name for name, count in Counter(run.name for run in runs).items() if count > 1]:
+    notebooks = _notebooks(settings.get("notebooks", str(NOTEBOOKS)))
+    known = discover(notebooks)
+    if "chapters" in document:
+        chosen = in_order(select(known, map(str, _several(document, "chapters"))))
+    else:
+        chosen = in_order([chapter for chapter in known if chapter.sweep] or known)
+    axes, fixed = _axes_and_fixed(document, chosen)
+    if not axes:
+        raise UsageError(
+            "The grid varies nothing.", expected="at least one of models, recipes, tasks, seeds, matrix."
+        )
+    runs = tuple(
+        _run(chosen, dict(zip(axes, point, strict=True)), fixed)
+        for point in itertools.product(*axes.values())
+    )
+    if twice := [run for run, count in Counter(run.name for run in runs).items() if count > 1]:
         raise UsageError(
             f"Two points of the grid are the same: {twice[0]}.",
             expected="every value of an axis once.",
@@ -143,236 +139,139 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None, s
         raise UsageError(
             f"{in_the_way} is a file.", expected="a folder for the sweep.", remedy="Choose another --out."
         )
-    timeout = document.get("timeout_minutes")
+    timeout = settings.get("timeout_minutes")
     return Grid(
         name=name,
         folder=folder,
         chapters=tuple(chapter.number for chapter in chosen),
         notebooks=notebooks.absolute(),
-        runs=tuple(runs),
+        runs=runs,
         minutes=sum(chapter.minutes for chapter in chosen),
-        gpus_per_run=_number(document, "gpus_per_run", 0),
-        cpus_per_run=_number(document, "cpus_per_run", 1, above=True),
-        timeout_s=None if timeout is None else 60 * _number(document, "timeout_minutes", 0, above=True),
-        source=source,
+        gpus_per_run=settings.get("gpus_per_run", 0),
+        cpus_per_run=settings.get("cpus_per_run", 1),
+        timeout_s=None if timeout is None else 60 * timeout,
     )
 
 
-def pin(grid: Grid) -> None:
-    """Write the grid into its folder, or check that the folder belongs to the same grid.
-
-    Raises WorkbookError when another grid was swept into this folder, or the same with other threads.
-    """
-    from exaone_nb.files import write_json
-
-    identity = {
-        "name": grid.name,
-        "chapters": list(grid.chapters),
-        "threads": grid.threads,
-        "runs": [{"name": r.name, "parameters": r.parameters} for r in grid.runs],
-    }
-    file = grid.folder / "sweep.json"
-    if file.exists():
-        before = _pinned(file)
-        if before.get("chapters") != identity["chapters"] or _lost_runs(before, identity):
-            raise WorkbookError(
-                f"{grid.folder.name} holds another sweep.",
-                expected="the same chapters, and at least the runs it already has.",
-                remedy="Give this grid another name, or another --out.",
-            )
-        if (threads := before.get("threads", grid.threads)) != grid.threads:
-            raise WorkbookError(
-                f"The runs in {grid.folder.name} have {threads} threads each, and this grid asks for {grid.threads}.",
-                expected="the same cpus_per_run: the last bits of a checkpoint depend on it.",
-                remedy="Give this grid another name, or another --out.",
-            )
-    write_json(file, identity)
+def _run(chapters: Sequence[Chapter], varied: dict[str, Any], fixed: Mapping[str, Any]) -> SweepRun:
+    """One point of the grid. Raises UsageError for a value that does not fit, and for an unknown name."""
+    values_for(chapters, {**fixed, **varied})
+    kinds = {name: _declared(chapters, name).kind for name in {**fixed, **varied}}
+    # A worker on a cluster stands in another folder: what is here is named in full.
+    parameters = {name: _in_full(value, kinds[name]) for name, value in {**fixed, **varied}.items()}
+    return SweepRun(_folder_name(varied, kinds), varied, parameters)
 
 
-def _pinned(file: Path) -> dict[str, Any]:
-    """What `pin` wrote before. Raises UsageError when it is not whole."""
-    try:
-        before = json.loads(file.read_text(encoding="utf-8"))
-        whole = {run["name"]: run["parameters"] for run in before["runs"]}
-        if isinstance(before["chapters"], list) and all(isinstance(name, str) for name in whole):
-            return before
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UsageError(
-        f"{file} is damaged.",
-        expected="the grid that was swept into this folder.",
-        remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
-    )
-
-
-def _lost_runs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    kept = {run["name"]: run["parameters"] for run in now["runs"]}
-    return any(kept.get(run["name"]) != run["parameters"] for run in before["runs"])
-
-
-def _loader() -> Any:
-    """PyYAML's safe loader, which takes the last of two equal keys without a word, made to refuse them."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := [key for key, count in Counter(written).items() if count > 1 and key != "<<"]:
-                raise UsageError(
-                    f"The grid has the key {twice[0]!r} twice.",
-                    expected="every key once.",
-                    remedy="Remove one; a list holds several values.",
-                )
-            return super().construct_mapping(node, deep)
-
-    return Loader
-
-
-def _name(document: Mapping[str, Any], stem: str) -> str:
-    name = document.get("name", stem)
-    if (
-        isinstance(name, bool)
-        or not isinstance(name, str | int)
-        or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name))
-    ):
-        raise UsageError(
-            f"name: {name!r}",
-            expected="letters, digits, dots, dashes and underscores.",
-            remedy="Write one, or leave the key out: the sweep is then named after the file.",
-        )
-    return str(name)
-
-
-def _notebooks(document: Mapping[str, Any]) -> Path:
-    given = document.get("notebooks", str(NOTEBOOKS))
-    if not isinstance(given, str) or not given:
-        raise UsageError(
-            f"notebooks: {given!r}",
-            expected="one folder.",
-            remedy="Leave the key out for the workbook's own.",
-        )
+def _notebooks(given: str) -> Path:
     folder = Path(given).expanduser()
-    if not folder.is_dir() or not any(folder.glob("[0-9]*_*.ipynb")):
+    if not given or not folder.is_dir() or not any(folder.glob("[0-9]*_*.ipynb")):
         raise UsageError(
-            f"notebooks: {given!r}, and {'there is no such folder' if not folder.is_dir() else 'no chapter is in it'}.",
-            expected="a folder with notebooks named NN_name.ipynb.",
+            f"notebooks: {given!r}, and {'no chapter is in it' if folder.is_dir() else 'there is no such folder'}.",
+            expected=SETTINGS["notebooks"].help,
             remedy="Check the path, or leave the key out for the workbook's own.",
         )
     return folder
 
 
-def _chapters(document: Mapping[str, Any]) -> list[str]:
-    if "chapters" not in document:
-        return list(DEFAULT_CHAPTERS)
-    given = document["chapters"]
-    if (
-        not isinstance(given, list)
-        or not given
-        or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in given)
-    ):
-        raise UsageError(
-            f"chapters: {given!r}",
-            expected='a list with at least one chapter, as ["05", "07"] or ["00-04"].',
-            remedy=f"Write the list, or leave the key out for {', '.join(DEFAULT_CHAPTERS)}.",
-        )
-    return [str(name) for name in given]
+def _axes_and_fixed(
+    document: Mapping[str, Any], chapters: Sequence[Chapter]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Parameter -> the values it takes, and parameter -> its value in all runs, each in its declared type.
 
+    Raises UsageError for a parameter that is set in two places, and for an unknown key.
+    """
+    axes: dict[str, list[Any]] = {}
+    fixed: dict[str, Any] = {}
+    set_by: dict[str, str] = {}
 
-def _fixed(document: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
-    """What all runs have in common. Raises UsageError for a parameter that is also varied, or given twice."""
-    fixed = dict(_mapping(document, "parameters"))
-    for key, parameter in PARALLEL.items():
-        if key in document:
-            if parameter in fixed:
-                raise _twice(parameter, key, "parameters")
-            fixed[parameter] = document[key]
-    named = [
-        (str(name), inner) for name, v in fixed.items() for inner in (v if isinstance(v, Mapping) else [name])
-    ]
-    for outer, inner in named:
-        bare = str(inner).rpartition(".")[2]
-        if bare in axes:
-            key = next(
-                (key for key, (parameter, _) in AXES.items() if parameter == bare and key in document),
-                "matrix",
-            )
-            where = next(
-                (key for key, parameter in PARALLEL.items() if parameter == outer and key in document), ""
-            )
-            raise _twice(bare, key, where or "parameters")
-    return fixed
-
-
-def _heard(document: Mapping[str, Any], chapters: Sequence[Chapter]) -> None:
-    """Refuse a key that is short for a parameter which none of the chapters has."""
-    short = {key: parameter for key, (parameter, _) in AXES.items()} | PARALLEL
-    for key in (key for key in short if key in document):
-        if not any(p.name == short[key] for chapter in chapters for p in chapter.parameters):
+    def claim(parameter: str, key: str) -> None:
+        name = parameter.rpartition(".")[2]
+        if (other := set_by.setdefault(name, key)) != key:
             raise UsageError(
-                f"{key} is given, and no chapter of this sweep has {short[key]}.",
-                expected=f"a chapter that has it; these are {', '.join(c.number for c in chapters)}.",
-                remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
+                f"{name} is set by `{other}` and by `{key}`.",
+                expected="one place that says what a run gets.",
+                remedy=f"Remove it from one of them: `{other}` or `{key}`.",
             )
 
+    for key, kind in AXES.items():
+        if key in document:
+            name = _varied_by(key, kind, chapters)
+            claim(name, key)
+            axes[name] = _several(document, key)
+    matrix = _mapping(document, "matrix")
+    for name in matrix:
+        claim(name, "matrix")
+        axes[name] = _several(matrix, name)
+    for key in (key for key in document if key not in KEYS):
+        name = _parameter_in_small_letters(str(key), chapters)
+        claim(name, str(key))
+        fixed[name] = document[key]
+    for name, value in flat(_mapping(document, "parameters"), "parameters").items():
+        claim(name, "parameters")
+        fixed[name] = value
 
-def _twice(parameter: str, one: str, other: str) -> UsageError:
-    return UsageError(
-        f"{parameter} is set by `{one}` and by `{other}`.",
-        expected="one place that says what a run gets.",
-        remedy=f"Remove it from one of them: `{one}` or `{other}`.",
+    def typed(name: str, value: Any) -> Any:
+        parameter = _declared(chapters, name)
+        return coerce(parameter, value) if parameter else value  # `values_for` refuses what no chapter has
+
+    axes = {name: [typed(name, value) for value in values] for name, values in axes.items()}
+    return axes, {name: typed(name, value) for name, value in fixed.items()}
+
+
+def _declared(chapters: Sequence[Chapter], name: str) -> Parameter | None:
+    """The parameter NAME of the first chapter that has it, or 05.NAME of that chapter."""
+    number, _, name = name.rpartition(".")
+    holders = (chapter for chapter in chapters if not number or number in chapter.names)
+    return next((p for chapter in holders for p in chapter.parameters if p.name == name), None)
+
+
+def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
+    """The parameter that an axis such as `models` varies: the first of its kind in every chapter that has one."""
+    first = [next((p.name for p in chapter.parameters if p.kind == kind), "") for chapter in chapters]
+    names = list(dict.fromkeys(filter(None, first)))
+    if len(names) == 1:
+        return names[0]
+    numbers = ", ".join(chapter.number for chapter in chapters)
+    if not names:
+        raise UsageError(
+            f"{key} is given, and no chapter of this sweep has a parameter marked [{kind}].",
+            expected=f"a chapter that has one; these are {numbers}.",
+            remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
+        )
+    raise UsageError(
+        f"{key} could mean {' or '.join(names)}: the chapters {numbers} call it differently.",
+        expected="one name for what is varied.",
+        remedy=f"Write `matrix: {{{names[0]}: …}}` instead of {key}.",
     )
 
 
-def _in_full(parameter: str, value: Any) -> Any:
+def _parameter_in_small_letters(key: str, chapters: Sequence[Chapter]) -> str:
+    """TENSOR_PARALLEL_SIZE for the key tensor_parallel_size. Raises UsageError for an unknown key."""
+    if key.islower() and _declared(chapters, key.upper()):
+        return key.upper()
+    near = difflib.get_close_matches(key, KEYS, n=1)
+    raise UsageError(
+        f"The grid has an unknown key {key!r}, and no chapter of this sweep has {key.upper()}.",
+        expected=f"{', '.join(sorted(KEYS))}, or a parameter of the chapters in small letters.",
+        remedy=f"Did you mean {near[0]!r}?"
+        if near
+        else "Other parameters go under `matrix` or `parameters`.",
+    )
+
+
+def _in_full(value: Any, kind: str) -> Any:
     """Names of files and folders that are here, as absolute paths; everything else as it is."""
-    if isinstance(value, Mapping):
-        return {name: _in_full(str(name), item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_in_full(parameter, item) for item in value]
+        return [_in_full(item, kind) for item in value]
     if not isinstance(value, str) or not value:
         return value
-    name = parameter.rpartition(".")[2]
-    if CHECKS.get(name) is CHECKS["MODEL"]:
+    if kind == "model":
         place = resolve(value)
         return str(place.path) if place.kind in ("folder", "file") else value
     return str(Path(value).absolute()) if ("/" in value or "." in value) and Path(value).exists() else value
 
 
-def _known_keys(document: Mapping[str, Any]) -> None:
-    import difflib
-
-    for key in document:
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            raise UsageError(
-                f"The grid has an unknown key {key!r}.",
-                expected=", ".join(sorted(KEYS)),
-                remedy=f"Did you mean {near[0]!r}?"
-                if near
-                else "Other parameters go under `matrix` or `parameters`.",
-            )
-
-
-def _axes(document: Mapping[str, Any]) -> dict[str, list[Any]]:
-    axes: dict[str, list[Any]] = {}
-    for key, (parameter, is_list) in AXES.items():
-        if key in document:
-            axes[parameter] = [
-                [v] if is_list and not isinstance(v, list) else v for v in _values(document, key)
-            ]
-    matrix = _mapping(document, "matrix")
-    for key, (parameter, _) in AXES.items():
-        if key in document and parameter in matrix:
-            raise _twice(parameter, key, "matrix")
-    axes |= {str(key): _values(matrix, key) for key in matrix}
-    if not axes:
-        raise UsageError(
-            "The grid varies nothing.", expected="at least one of models, recipes, tasks, seeds, matrix."
-        )
-    return axes
-
-
-def _values(document: Mapping[str, Any], key: str) -> list[Any]:
+def _several(document: Mapping[str, Any], key: str) -> list[Any]:
     values = document[key]
     if not isinstance(values, list) or not values:
         raise UsageError(
@@ -394,25 +293,15 @@ def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return {str(name): value for name, value in found.items()}
 
 
-def _number(document: Mapping[str, Any], key: str, default: float, *, above: bool = False) -> float:
-    """A finite number of at least 0, or `above` 0."""
-    value = document.get(key, default)
-    fits = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
-    if not fits or value < 0 or (above and value == 0):
-        raise UsageError(
-            f"{key}: {value!r}",
-            expected="a number above 0." if above else "a number, 0 or more.",
-            remedy="Leave the key out for the usual.",
-        )
-    return value
+def _folder_name(varied: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
+    """A readable, safe folder name; what had to be replaced is told apart by a short digest.
 
-
-def _folder_name(varied: Mapping[str, Any]) -> str:
-    """A readable, safe folder name; what had to be replaced is told apart by a short digest."""
+    Names of models, recipes and tasks stand alone (w8a8), other values follow their parameter (seed0).
+    """
     words = []
     for name, value in varied.items():
         text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
-        words.append(text if name in ("MODEL", "RECIPES", "TASKS") else f"{name.lower()}{text}")
+        words.append(text if kinds[name] not in ("", "seed") else f"{name.lower()}{text}")
     raw = "-".join(words)
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", raw)[:80].strip("._")
     return safe if safe == raw else f"{safe}-{hashlib.sha256(raw.encode()).hexdigest()[:6]}"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.files import write_text
+from exaone_nb.files import write_json, write_text
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
+from exaone_nb.show.table import Column, Table
+from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook.sweep.grid import Grid
 from exaone_nb.workbook.sweep.task import NOT_YET, TaskResult
 
@@ -32,7 +32,7 @@ def rows(
         result = results.get(run.name)
         status = "waiting" if result is None else "ok" if result.status in DONE else result.status
         why = reasons.get(run.name, "") if result is None else result.why if status != "ok" else ""
-        base = {"run": run.name, **{k: _text(v) for k, v in run.varied.items()}, "status": status}
+        base = {"run": run.name, **run.varied, "status": status}
         measured: dict[str, dict[str, Any]] = {}
         if status == "ok":
             try:
@@ -46,29 +46,36 @@ def rows(
 
 
 def _measured(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """Checkpoint -> column -> value. Beside a value stand its n and its interval, as LOW to HIGH."""
+    """Checkpoint -> column -> a number, or an Estimate where there is an interval; n has a column of its own."""
     found: dict[str, dict[str, Any]] = {}
     for result in folder.read_results():
         if result["kind"] == "machine":
             continue
         cells = found.setdefault(result["recipe"], {})
         column = " ".join(part for part in (result["kind"], result["label"]) if part)
-        cells[f"{column} [{result['unit']}]"] = result["value"]
+        value, interval = result["value"], result["interval"]
+        cells[f"{column} [{result['unit']}]"] = Estimate(value, *interval) if interval else value
         if result["n"]:
             cells[f"{column} n"] = result["n"]
-        if result["interval"]:
-            low, high = result["interval"]
-            cells[f"{column} interval"] = f"{low:.6g} to {high:.6g}"
     return found
 
 
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def columns(table: list[dict[str, Any]]) -> list[str]:
-    """All column names in the order of their first appearance."""
-    return list(dict.fromkeys(name for row in table for name in row))
+def table(rows: list[dict[str, Any]]) -> Table:
+    """The rows with a column for every name, in the order of their first appearance; six digits of a fraction."""
+    values: dict[str, list[Any]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    counts = {name for name, found in values.items() if all(isinstance(value, int) for value in found)}
+    fractions = {
+        name for name, found in values.items() if not any(isinstance(value, str | list) for value in found)
+    }
+    forms = dict.fromkeys(fractions, ".6g") | dict.fromkeys(counts, ",")
+    return Table(
+        [Column(name, form=forms.get(name, "")) for name in values],
+        rows,
+        say("One row per run and checkpoint."),
+    )
 
 
 def write(
@@ -78,24 +85,15 @@ def write(
     from exaone_nb.workbook.report import look
     from exaone_nb.workbook.scrub import Scrubber
 
-    scrubber = Scrubber()
-    table = scrubber.document(rows(grid, results, reasons))
-    names = columns(table)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_text(grid.folder / "leaderboard.csv", text.getvalue())
-    write_text(grid.folder / "leaderboard.json", json.dumps(table, ensure_ascii=False, indent=2) + "\n")
-    reports = {run.name: (grid.folder / run.name / "index.html").is_file() for run in grid.runs}
-    done = sum(result.status in DONE for result in results.values())
+    found = table(Scrubber().document(rows(grid, results, reasons)))
+    write_text(grid.folder / "leaderboard.csv", found.to_csv())
+    write_json(grid.folder / "leaderboard.json", found.records())
     page = look.fill(
         "sweep.html",
         name=grid.name,
-        table=table,
-        columns=names,
-        reports=reports,
-        done=done,
+        table=found,
+        reports={run.name for run in grid.runs if (grid.folder / run.name / "index.html").is_file()},
+        done=sum(result.status in DONE for result in results.values()),
         total=len(grid.runs),
     )
     return write_text(grid.folder / "index.html", page)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.workbook.chapters import discover, in_order, select
-from exaone_nb.workbook.store import LOCK
 from exaone_nb.workbook.sweep import engines, leaderboard
-from exaone_nb.workbook.sweep.grid import Grid, pin
+from exaone_nb.workbook.sweep.folder import held, pin
+from exaone_nb.workbook.sweep.grid import Grid
 from exaone_nb.workbook.sweep.task import TaskResult, why_to_run
 
 
@@ -32,12 +32,12 @@ class SweepReport:
         return {
             "folder": str(self.folder),
             "leaderboard": str(self.page),
-            "runs": [result.as_dict() for result in self.results],
+            "runs": [asdict(result) for result in self.results],
         }
 
 
 def survey(grid: Grid) -> dict[str, str]:
-    """Run -> why it is (re)done, in words; empty for a run that is kept."""
+    """Name of a run -> why it must run (again), in words; empty where its results are kept."""
     chosen = in_order(select(discover(grid.notebooks), grid.chapters))
     return {run.name: why_to_run(grid.folder / run.name, chosen, run.parameters) for run in grid.runs}
 
@@ -52,7 +52,7 @@ def sweep(
     force: bool = False,
     progress: Callable[[TaskResult, int, int], None] = lambda result, done, total: None,
 ) -> SweepReport:
-    """Run what is not finished yet, and what is no longer true. A failed run does not stop the others.
+    """Run what is not finished yet, and what has changed since. A failed run does not stop the others.
 
     Call it again to repeat the failed ones; `force` repeats all. Raises UsageError or WorkbookError before anything
     runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.
@@ -63,7 +63,7 @@ def sweep(
             expected="how many runs at once, 1 or more.",
             remedy="Leave --jobs out for one.",
         )
-    with _alone(grid.folder):
+    with held(grid.folder):
         pin(grid)
         reasons = survey(grid)
         waiting = [run for run in grid.runs if force or reasons[run.name]]
@@ -92,30 +92,3 @@ def _with_reason(result: TaskResult, reason: str) -> TaskResult:
     if result.status != "ok" or not reason.startswith("chapter "):
         return result
     return replace(result, why=f"done again: {reason}")
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder for this process. Raises WorkbookError when another sweep has it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise WorkbookError(
-            f"Another sweep is running in {folder.name}.",
-            expected="one at a time: they would overwrite each other's leaderboard.",
-            remedy="Wait for it, or give this one its own --out NAME.",
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror}).",
-            expected="a folder for the sweep.",
-            remedy="Choose another --out.",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -6,26 +6,25 @@ Both engines use it, so that a run on a cluster is the run on this machine.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
-from exaone_nb.workbook import cache, record, store
+from exaone_nb.messages import say
+from exaone_nb.workbook import record, store
 from exaone_nb.workbook.chapters import Chapter
-from exaone_nb.workbook.parameters import RUN_DIR
-from exaone_nb.workbook.runner import values_for
+from exaone_nb.workbook.execution import Executor
+from exaone_nb.workbook.values import values_for
 
-GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.2
 LEFT_BEHIND_SECONDS = 60.0
 NOT_YET = "not run yet"
@@ -40,15 +39,12 @@ class TaskResult:
     seconds: float = 0.0
     why: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def finished(folder: Path) -> bool:
     """Whether a run's folder holds a run that ended well."""
     try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"] == "ok"
-    except (OSError, ValueError, KeyError, TypeError):
+        return record.read(folder).status == "ok"
+    except WorkbookError:
         return False
 
 
@@ -62,19 +58,14 @@ def why_to_run(folder: Path, chapters: Sequence[Chapter], parameters: Mapping[st
     try:
         before = record.read(folder)
     except WorkbookError:
-        return "its run.json is damaged"
-    if before["status"] != "ok":
-        return f"was {before['status']}"
-    given = values_for(chapters, parameters)
+        return say("its run.json is damaged")
+    if before.status != "ok":
+        return say("was {status}", status=before.status)
+    executor = Executor(folder, values_for(chapters, parameters))
     for chapter in chapters:
-        values = {
-            p.name: given[chapter.number].get(p.name, p.default)
-            for p in chapter.parameters
-            if p.name != RUN_DIR
-        }
-        entry = before["chapters"].get(chapter.number, {})
-        if why := store.why_stale(folder, chapter, entry, cache.key_parts(chapter, values, folder)):
-            return f"chapter {chapter.number}: {why}"
+        parts = executor.begin(chapter).key_parts
+        if why := store.why_stale(folder, chapter, before.chapters.get(chapter.number), parts):
+            return say("chapter {number}: {why}", number=chapter.number, why=why)
     return ""
 
 
@@ -88,15 +79,15 @@ def execute(
     timeout_s: float | None = None,
     force: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """Run the chapters into `folder` and return a TaskResult as a dict. Never raises for a run that fails.
+) -> TaskResult:
+    """Run the chapters into `folder`. Never raises for a run that fails.
 
     `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run
     behind that holds the folder), when the time is up, and soon after `should_stop()` turns true.
     """
     target = Path(folder)
     if should_stop():
-        return TaskResult(name, "stopped", why="the sweep was stopped before it began").as_dict()
+        return TaskResult(name, "stopped", why="the sweep was stopped before it began")
     command = [sys.executable, "-m", "exaone_nb", "run", *chapters, "--out", f"{target}/", "--json"]
     command += ["--notebooks", notebooks, "--parameters-file", str(target / "parameters.json"), "--jobs", "1"]
     command += ["--force"] if force else []
@@ -106,18 +97,13 @@ def execute(
             write_json(target / "parameters.json", parameters)
             log = stack.enter_context(open(target / "log.txt", "a", encoding="utf-8"))
         except (OSError, WorkbookError) as error:
-            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}").as_dict()
+            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}")
         since = log.tell()
         wait_for_lock(target, should_stop)
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},  # Ray sets its own otherwise, a shell none
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads)
+        }  # Ray sets its own otherwise, a shell none
+        process = processes.start(command, stdout=log, stderr=log, env=environment)
         status = ""
         try:
             while process.poll() is None and not status:
@@ -127,13 +113,13 @@ def execute(
                 elif timeout_s is not None and time.monotonic() - started > timeout_s:
                     status = "timeout"
         finally:
-            stop(process)
+            processes.end(process)
     seconds = time.monotonic() - started
     if status:
-        return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s").as_dict()
+        return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s")
     if process.returncode == 0 and finished(target):
-        return TaskResult(name, "ok", seconds).as_dict()
-    return TaskResult(name, "failed", seconds, reason(target, since, process.returncode)).as_dict()
+        return TaskResult(name, "ok", seconds)
+    return TaskResult(name, "failed", seconds, reason(target, since, process.returncode))
 
 
 def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -148,17 +134,6 @@ def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False)
     while not should_stop() and time.monotonic() < deadline:
         with contextlib.suppress(Timeout), lock.acquire(timeout=POLL_SECONDS):
             return
-
-
-def stop(process: subprocess.Popen[Any]) -> None:
-    """End a run and everything it started: politely, so that it closes its kernels, then for good."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def reason(folder: Path, since: int = 0, code: int = 1) -> str:
@@ -176,20 +151,10 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
         return (
             f"its process was ended from outside ({signal.Signals(-code).name}); perhaps the memory was full"
         )
-    try:
-        chapters = json.loads((folder / "run.json").read_text(encoding="utf-8"))["chapters"]
-        for number, entry in sorted(chapters.items()):
-            if entry.get("status") == "failed":
-                failure = entry.get("failure") or {}
-                return f"chapter {number}: {failure.get('error') or failure.get('why') or 'failed'}"[:300]
-    except (OSError, ValueError, KeyError, AttributeError):
-        pass
-    return text.splitlines()[-1][:300] if text else "it left no message"
-
-
-def _end_with_parent() -> None:
-    """Linux: ask the kernel for SIGTERM when the parent dies (prctl, PR_SET_PDEATHSIG). Elsewhere nothing."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
+    with contextlib.suppress(WorkbookError):
+        for chapter in record.read(folder).ordered():
+            if chapter.failure:
+                return say("chapter {number}: {error}", number=chapter.number, error=chapter.failure.error)[
+                    :300
+                ]
+    return text.splitlines()[-1][:300] if text else say("it left no message")

@@ -1,0 +1,269 @@
+"""The one module that imports llm-compressor: kept quiet, seeded, and with its known CPU trouble handled.
+
+Checked with 0.14.0.1. What is private there, or is only a text, is touched here and nowhere else; each has its line in
+tests/compress/test_llmcompressor_contract.py, which fails first when an upgrade changes it:
+
+    GPTQModifier._rtn_fallback_module_names       which modules GPTQ gave up on
+    modifiers.gptq.gptq_quantize.quantize_weight  GPTQ on one weight, for the chapter
+    pipelines/cache.py pins memory                which torch refuses without an accelerator
+    "Quantizing …" in the log                     progress; without it the run is only silent
+    "DefaultCPUAllocator" in torch's error        memory that ran out on the CPU has no type of its own
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exaone_nb.compress import calibration as calibration_text
+from exaone_nb.compress import models, modifiers
+from exaone_nb.compress.formats import round_to_nearest
+from exaone_nb.compress.recipe import Recipe
+from exaone_nb.errors import WorkbookError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKED = "0.14.0.1"
+CPU_MEMORY = "DefaultCPUAllocator"
+CUDA_MEMORY = 2  # cudaErrorMemoryAllocation
+Progress = Callable[[str], None]
+
+
+def silent(message: str) -> None:
+    """A progress callback that says nothing."""
+
+
+def compress(
+    source: Path, recipe: Recipe, out: Path, *, progress: Progress = silent, trust_remote_code: bool = False
+) -> dict[str, Any]:
+    """Load `source`, run the recipe, save the compressed model into the existing folder `out`.
+
+    Returns {samples, tokens, threads, round_to_nearest_fallback}; the number of threads decides the order of sums, and
+    with it the last bits of what GPTQ writes; the last are the modules that GPTQ could only round to nearest. Raises
+    WorkbookError with llm-compressor's own words when it refuses. The model keeps its stored dtype.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with reporting(progress) as tell:
+        import torch
+        from llmcompressor import oneshot
+        from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+
+        set_seed(recipe.calibration.seed)
+        with _explained(
+            f"{source.name} has no usable tokenizer",
+            "tokenizer.json and tokenizer_config.json beside the weights.",
+            "Copy them into the folder; a model without its tokenizer can be neither calibrated nor served.",
+        ):
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        with _short_of_memory(recipe):
+            data, facts = None, {"samples": 0, "tokens": 0}
+            if modifiers.needs_data(recipe):
+                data, facts = _data_set(recipe, tokenizer)
+                tell(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
+            else:
+                tell("no calibration text needed")
+            tell("loading the model")
+            with _explained(
+                f"The model {source.name} cannot be loaded",
+                "whole weight files, and a config.json that belongs to them.",
+                f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+            ):
+                model = AutoModelForCausalLM.from_pretrained(
+                    source, dtype="auto", trust_remote_code=trust_remote_code
+                )
+            with (
+                _explained(
+                    f"llm-compressor refused the recipe {recipe.name}",
+                    "a recipe that fits the model.",
+                    "Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
+                    (ValueError, RuntimeError, KeyError),
+                ),
+                _pin_memory_without_accelerator(torch),
+            ):
+                steps = build(recipe)
+                fallback = _fallback_names(steps)
+                oneshot(
+                    model=model,
+                    processor=tokenizer,
+                    recipe=steps,
+                    dataset=data,
+                    max_seq_length=recipe.calibration.length,
+                    num_calibration_samples=max(facts["samples"], 1),
+                    # Always the same order (longest first), so that one seed gives one result.
+                    shuffle_calibration_samples=False,
+                    trust_remote_code_model=trust_remote_code,
+                )
+                tell("saving")
+                model.save_pretrained(out, save_compressed=True)
+    return facts | {"threads": torch.get_num_threads(), "round_to_nearest_fallback": fallback}
+
+
+def build(recipe: Recipe) -> list[Any]:
+    """The recipe as llm-compressor's modifier objects."""
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
+    return [classes[name](**values) for name, values in modifiers.arguments(recipe)]
+
+
+def _fallback_names(steps: list[Any]) -> list[str]:
+    """The list into which GPTQ writes the modules it could only round. llm-compressor forgets it when it is done."""
+    from llmcompressor.modifiers.gptq import GPTQModifier
+
+    for step in steps:
+        if isinstance(step, GPTQModifier):
+            with _private("GPTQModifier._rtn_fallback_module_names"):
+                return step._rtn_fallback_module_names
+    return []
+
+
+def library_codes(
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int,
+    group_size: int,
+    actorder: str | None = "static",
+    block_size: int = 128,
+) -> Tensor:
+    """Codes int8 [out, in] of llm-compressor's GPTQ, with the scales of round-to-nearest; one group is a channel."""
+    import torch
+
+    with reporting(silent), _private("quantize_weight"):
+        from compressed_tensors.quantization import QuantizationArgs
+        from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
+
+    weight = weight.to(hessian.device)
+    _, scale = round_to_nearest(weight, bits, group_size)
+    scale = scale.float()
+    grouped = group_size != weight.shape[1]
+    strategy = {"strategy": "group", "group_size": group_size} if grouped else {"strategy": "channel"}
+    arguments = QuantizationArgs(num_bits=bits, type="int", symmetric=True, actorder=actorder, **strategy)
+    zero = torch.zeros_like(scale, dtype=torch.int8)
+    # It works on what it is given, so it is given copies; a leading dimension because it takes several layers at once.
+    made, *_ = quantize_weight(
+        weight.float()[None].clone(),
+        hessian[None].clone(),
+        scale[None],
+        zero[None],
+        None,
+        arguments,
+        block_size,
+    )
+    return (made[0] / scale.repeat_interleave(group_size, 1)).round().to(torch.int8)
+
+
+@contextlib.contextmanager
+def _private(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise WorkbookError(
+            f"llm-compressor {version('llmcompressor')} has no {name}.",
+            expected=f"{CHECKED}, with which this was checked.",
+            remedy="Install what requirements/ names: make install.",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, by the type of the error; torch's allocator for the CPU has only words."""
+    import torch
+
+    if isinstance(error, torch.AcceleratorError):
+        return error.error_code == CUDA_MEMORY
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_MEMORY in str(error)
+
+
+@contextlib.contextmanager
+def _short_of_memory(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise WorkbookError(
+            f"The memory ran out while running {recipe.name}.",
+            remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _explained(
+    got: str, expected: str, remedy: str, kinds: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Say what went wrong inside a library, with its own words. Memory that ran out is explained further out."""
+    try:
+        yield
+    except kinds as error:
+        if is_out_of_memory(error):
+            raise
+        raise WorkbookError(
+            f"{got} ({type(error).__name__}: {error}).", expected=expected, remedy=remedy
+        ) from error
+
+
+def _data_set(recipe: Recipe, tokenizer: Any) -> tuple[Any, dict[str, int]]:
+    from datasets import Dataset
+
+    ids = calibration_text.tokenize(recipe.calibration, tokenizer)
+    data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
+    return data, {"samples": len(ids), "tokens": sum(map(len, ids))}
+
+
+@contextlib.contextmanager
+def reporting(progress: Progress) -> Iterator[Progress]:
+    """Keep llm-compressor quiet, and yield a callback that still reaches the terminal.
+
+    GPTQ's modules are reported as they are done. Its first import puts a handler of its own on the standard output; here
+    that output is a buffer, so that it stays off the terminal for good. Handlers of others are left alone.
+    """
+    import sys
+
+    streams = sys.stdout, sys.stderr
+
+    def tell(message: str) -> None:
+        with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+            progress(message)
+
+    def sink(message: Any) -> None:
+        if (text := str(message).strip()).startswith("Quantizing "):
+            tell(text)
+
+    with models.quiet():
+        from llmcompressor import logger
+
+        logger.enable("llmcompressor")
+        handler = logger.add(sink, level="INFO", format="{message}", filter="llmcompressor")
+        try:
+            yield tell
+        finally:
+            logger.remove(handler)
+
+
+@contextlib.contextmanager
+def _pin_memory_without_accelerator(torch: Any) -> Iterator[None]:
+    """Let AWQ run on a machine without an accelerator.
+
+    llm-compressor 0.14.0.1 pins cached activations (`pipelines/cache.py:_pin_intermediate`), which torch refuses
+    when there is nothing to pin memory for. Pinning only speeds up copies to a GPU, so without one a tensor may
+    stand for its pinned copy. To be removed when llm-compressor asks first.
+    """
+    if torch.accelerator.is_available():
+        yield
+        return
+    original = torch.Tensor.pin_memory
+    torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
+    try:
+        yield
+    finally:
+        torch.Tensor.pin_memory = original

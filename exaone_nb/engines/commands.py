@@ -1,0 +1,94 @@
+"""Commands that start other engines: those of data/models.yaml, each with what its flags were checked against.
+
+Servers rename and drop flags between versions, so a command is worth as much as the version it was held against.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from exaone_nb import catalog
+from exaone_nb.errors import WorkbookError
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the flags of `program` (of the engine `name`) were looked up in.
+
+    `flags` maps each flag seen there to the values looked up with it (none: it takes any, or none), `unverified` each
+    flag that could not be looked up to the reason.
+    """
+
+    program: str
+    name: str
+    version: str
+    source: str
+    date: str
+    flags: dict[str, list[str]]
+    unverified: dict[str, str]
+
+    def problems(self, command: str) -> list[str]:
+        """The flags and values of a command that neither table has; empty for a command that is covered."""
+        found = []
+        for flag, value in flags_of(command, self.program).items():
+            if flag not in self.flags and flag not in self.unverified:
+                found.append(flag)
+            elif self.flags.get(flag) and value not in self.flags[flag]:
+                found.append(f"{flag} {value}")
+        return found
+
+    def words(self, command: str) -> str:
+        """In one line: what was looked up where and when, and what could not be."""
+        open_ = [flag for flag in flags_of(command, self.program) if flag in self.unverified]
+        said = "".join(f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in open_)
+        return f"{self.name} {self.version}: {self.source} ({self.date}).{said}"
+
+
+def check_of(command: str) -> Check:
+    """The check of the program a command starts. Raises WorkbookError when data/models.yaml has none."""
+    for program, entry in catalog.launchers().items():
+        if command.split()[: len(program.split())] == program.split():
+            return Check(program, **entry)
+    raise WorkbookError(
+        f"Nothing says what {command!r} was checked against.",
+        expected="its program under `launchers` in data/models.yaml.",
+        remedy="Look its flags up, and write down where and when.",
+    )
+
+
+def flags_of(command: str, program: str) -> dict[str, str]:
+    """Flag -> the value that follows it, empty when none does."""
+    words = shlex.split(command)[len(program.split()) :]
+    return {
+        word: following if not following.startswith("-") else ""
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+        if word.startswith("-")
+    }
+
+
+@dataclass(frozen=True)
+class LaunchCommand:
+    """How to start one engine with a model: `least` is the engine's least version, `checked` where its flags stand."""
+
+    engine: str
+    least: str
+    command: str
+    remark: str
+    source: str
+    checked: str
+
+
+def launch_commands(model: str, context: int = 32768) -> list[LaunchCommand]:
+    """How to start other engines with a catalog model; each is then used by its address."""
+    record = catalog.record(model)
+    fill = {"model": record.hub_id, "name": record.name, "context": context}
+    found = []
+    for engine, entry in record.deployment.items():
+        if isinstance(entry, dict) and entry.get("command"):
+            command = entry["command"].format(**fill)
+            remark = entry.get("remark", "").replace("{model}", record.hub_id)
+            source = entry.get("source", record.deployment["source"])
+            checked = check_of(command).words(command)
+            found.append(LaunchCommand(engine, str(entry.get("least", "")), command, remark, source, checked))
+    return found

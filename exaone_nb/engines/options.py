@@ -1,0 +1,102 @@
+"""What an engine is opened with: the number format with its reason, and the memory, alike for every use of vLLM.
+
+    choose_dtype({"model_type": "exaone4", "dtype": "bfloat16"}, 7.5)
+    # ("float16", "compute capability 7.5 has no bfloat16")
+
+The rules are those of vLLM 0.32 (platforms/cuda.py and cpu.py `supported_dtypes`, config/model.py
+`_resolve_auto_dtype` and `_FLOAT16_NOT_SUPPORTED_MODELS`); tests/engines/test_contract.py holds them against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from exaone_nb.errors import UsageError
+from exaone_nb.fields import named_dtype
+from exaone_nb.messages import say
+
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+# Families whose activations overflow or lose too much in float16, so that vLLM refuses it.
+WITHOUT_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")
+# The share of a GPU's memory that an engine takes: what the hackathon's server was started with.
+MEMORY_SHARE = 0.85
+CACHE_GIB = 1.0
+GIB = 2**30
+
+
+def choose_dtype(config: Mapping[str, Any], capability: float | None, asked: str = "auto") -> tuple[str, str]:
+    """(number format, why) for a config.json on a GPU of this compute capability, or on a CPU for None.
+
+    "auto" keeps the checkpoint's 16-bit format where the engine can compute in it. Raises UsageError for a name that is
+    none of DTYPES, and for a format that the engine refuses for this family on this device.
+    """
+    require_name(asked)
+    family = str(config.get("model_type", ""))
+    lacking = {}
+    if capability is not None and capability < 8:
+        lacking["bfloat16"] = say("compute capability {capability} has no bfloat16", capability=capability)
+    if capability is not None and capability < 6:
+        lacking["float16"] = say("compute capability {capability} has no float16", capability=capability)
+    elif family in WITHOUT_FLOAT16:
+        lacking["float16"] = say("vLLM refuses float16 for {family}: numerically unstable", family=family)
+    usable = [name for name in DTYPES[1:] if name not in lacking]
+    if asked in lacking:
+        raise UsageError(
+            say("dtype {asked} cannot be used: {why}.", asked=asked, why=lacking[asked]),
+            expected=say("auto, or {usable}.", usable=" or ".join(usable)),
+        )
+    if asked != "auto":
+        return asked, say("asked for")
+    stored = named_dtype(config)
+    if stored in usable and stored != "float32":
+        return stored, say("as the checkpoint is stored")
+    why = [lacking[name] for name in DTYPES[1 : DTYPES.index(usable[0])] if name in lacking]
+    if not why and stored == "float32":
+        why = [say("16 bits are enough for a checkpoint stored in float32")]
+    return usable[0], "; ".join(why) or say("the checkpoint does not say how it is stored")
+
+
+def require_name(dtype: str) -> None:
+    """Raise UsageError for a name that is none of DTYPES."""
+    if dtype not in DTYPES:
+        raise UsageError(say("dtype is {dtype!r}.", dtype=dtype), expected=", ".join(DTYPES) + ".")
+
+
+def context_limit(config: Mapping[str, Any], asked: int = 0) -> int:
+    """The longest context of a model, in tokens. Raises UsageError when more is asked for, which vLLM refuses too."""
+    text = config.get("text_config")
+    held = int((text if isinstance(text, Mapping) else config).get("max_position_embeddings") or 2048)
+    if asked > held:
+        raise UsageError(
+            say("max_model_len is {asked:,}.", asked=asked),
+            expected=say("at most {held:,}, the model's own limit (max_position_embeddings).", held=held),
+        )
+    return held
+
+
+def vllm_arguments(
+    config: Mapping[str, Any],
+    capability: float | None,
+    *,
+    dtype: str = "auto",
+    kv_cache_gib: float = CACHE_GIB,
+    gpu_memory_utilization: float = MEMORY_SHARE,
+    eager: bool | None = None,
+) -> tuple[dict[str, Any], str]:
+    """Arguments of `vllm.LLM` for number format, memory and compiling, and the reason for the format.
+
+    `kv_cache_gib` holds on a CPU, `gpu_memory_utilization` on a GPU. `eager` None compiles graphs on a GPU, not on a
+    CPU, where that takes a minute at the start.
+    """
+    chosen, why = choose_dtype(config, capability, dtype)
+    on_cpu = capability is None
+    return {
+        "dtype": chosen,
+        "enforce_eager": on_cpu if eager is None else eager,
+        **(
+            {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
+            if on_cpu
+            else {"gpu_memory_utilization": gpu_memory_utilization}
+        ),
+    }, why

@@ -1,0 +1,36 @@
+"""What a check has to say: one record for the plan of a recipe, the check of a submission, and whoever comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning", "no-op", "note", "ok"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "no-op", "note", "ok")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One remark. The level follows the consequence.
+
+    `error`: it cannot work. `warning`: it works, but not as one might think. `no-op`: it was written and changes
+    nothing. `note`: worth knowing. `ok`: looked at, and fine. `code` names the kind for tests and tools, `remedy` says
+    what to do, `where` the engine it holds for (empty: everywhere).
+    """
+
+    level: Level
+    code: str
+    text: str
+    remedy: str = ""
+    where: str = ""
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """By level, otherwise in the order they came."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def some(names: list[str], most: int = 4) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

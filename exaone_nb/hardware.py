@@ -1,0 +1,90 @@
+"""The machine by what decides which kernels run: an NVIDIA card by its compute capability, a CPU by its flags.
+
+Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer. What must be known after torch is loaded
+(which card this process got) is the engines' matter.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+# The flags that decide between kernels, or how fast they are.
+VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A card or a CPU. `compute_capability` is None for a CPU; `flags` are those of /proc/cpuinfo.
+
+    `environment` holds the variables that vLLM reads to choose a kernel (VLLM_CPU_INT4_W4A8). `processor` is the
+    CPU's model name, `driver` the version of the card's driver; both empty where nothing tells them.
+    """
+
+    name: str
+    compute_capability: float | None = None
+    flags: frozenset[str] = frozenset()
+    memory_bytes: int = 0
+    processor: str = ""
+    driver: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_cpu(self) -> bool:
+        """True when no NVIDIA card does the work."""
+        return self.compute_capability is None
+
+    @property
+    def vector_flags(self) -> list[str]:
+        """The flags of VECTOR_FLAGS that this CPU has."""
+        return [name for name in VECTOR_FLAGS if name in self.flags]
+
+
+def this_machine() -> Machine:
+    """The first NVIDIA GPU, or the CPU where there is none."""
+    return this_gpu() or this_cpu()
+
+
+@cache
+def this_gpu() -> Machine | None:
+    """The first NVIDIA GPU that `nvidia-smi` lists, None where there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    query = [
+        tool,
+        "--query-gpu=name,compute_cap,memory.total,driver_version",
+        "--format=csv,noheader,nounits",
+    ]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=20)
+        name, capability, mib, driver = (part.strip() for part in found.stdout.splitlines()[0].split(","))
+        return Machine(name, float(capability), memory_bytes=int(mib) * 2**20, driver=driver)
+    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+        return None
+
+
+def this_cpu() -> Machine:
+    """This machine's CPU."""
+    import psutil
+
+    try:
+        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    facts = dict(re.findall(r"^(flags|Features|model name)\s*:\s*(.*)$", text, re.MULTILINE))
+    return Machine(
+        "CPU",
+        flags=frozenset(facts.get("flags", facts.get("Features", "")).split()),
+        memory_bytes=psutil.virtual_memory().total,
+        processor=facts.get("model name", "") or platform.processor(),
+        environment={name: os.environ[name] for name in ("VLLM_CPU_INT4_W4A8",) if name in os.environ},
+    )

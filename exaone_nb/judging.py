@@ -1,0 +1,140 @@
+"""The hackathon's score, as a function of what a workbook can measure.
+
+    Score     = max(w_p * PerfNorm + w_s * SpeedNorm + w_b * SizeNorm, 0)
+    PerfNorm  = accuracy / accuracy of the base                   a ratio: it can exceed 1
+    SpeedNorm = 1 - (seconds per token / seconds per token of the base)      it can be negative
+    SizeNorm  = 1 - (bytes / bytes of the base)                   the final phase only
+
+The base itself scores w_p. Weights and their sources are in data/hackathon/rules.csv. How the final phase turned
+bytes into points was not published; SizeNorm is written after the pattern of SpeedNorm.
+
+    score(performance=0.63, performance_base=0.648, seconds=0.9, seconds_base=1.2)      # 0.611
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import DATA
+
+RULES = DATA / "hackathon" / "rules.csv"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One number of the contest's rules, with where it was read."""
+
+    name: str
+    value: float
+    unit: str
+    meaning: str
+    source: str
+    date: str
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    """The rows of data/hackathon/rules.csv by name."""
+    with open(RULES, encoding="utf-8", newline="") as handle:
+        return {row["name"]: Rule(**{**row, "value": float(row["value"])}) for row in csv.DictReader(handle)}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much accuracy, speed and size count. They add up to 1. Raises UsageError when they do not."""
+
+    performance: float = 0.5
+    speed: float = 0.5
+    size: float = 0.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        parts = (self.performance, self.speed, self.size)
+        if any(not math.isfinite(part) or part < 0 for part in parts) or abs(sum(parts) - 1) > 1e-6:
+            raise UsageError(
+                f"The weights {', '.join(f'{part:g}' for part in parts)} add up to {sum(parts):g}.",
+                expected="three numbers from 0 to 1 that add up to 1: accuracy, speed, size.",
+            )
+
+    @property
+    def sum_in_words(self) -> str:
+        """The weighted sum: `0.5 PerfNorm + 0.5 SpeedNorm`."""
+        parts = [(self.performance, "PerfNorm"), (self.speed, "SpeedNorm"), (self.size, "SizeNorm")]
+        return " + ".join(f"{weight:g} {name}" for weight, name in parts if weight)
+
+    @property
+    def formula(self) -> str:
+        """The formula with these weights, in words."""
+        return f"max({self.sum_in_words}, 0)"
+
+
+def weights_of(phase: str) -> Weights:
+    """The recorded weights of "phase2" (online) or "phase3" (final). Raises UsageError for another name."""
+    known = rules()
+    if f"{phase}.performance" not in known:
+        raise UsageError(f"No weights are recorded for {phase!r}.", expected="phase2 or phase3.")
+    parts = {name: known[f"{phase}.{name}"] for name in ("performance", "speed", "size")}
+    rule = parts["performance"]
+    return Weights(**{name: part.value for name, part in parts.items()}, source=f"{rule.source}, {rule.date}")
+
+
+def perf_norm(performance: Any, base: Any) -> Any:
+    """Accuracy as a ratio to the base; numbers or arrays. Raises WorkbookError when the base solved nothing."""
+    _above_zero(base, "accuracy", "PerfNorm is a ratio to the base, so a base that solves nothing has none.")
+    return np.divide(performance, base)
+
+
+def speed_norm(seconds: Any, base: Any) -> Any:
+    """One minus the ratio of seconds per token; numbers or arrays."""
+    _above_zero(base, "time per token", "Measure it again.")
+    _above_zero(seconds, "time per token", "Measure it again.")
+    return 1 - np.divide(seconds, base)
+
+
+def size_norm(size: Any, base: Any) -> Any:
+    """One minus the ratio of bytes; numbers or arrays."""
+    _above_zero(base, "size", "Name the checkpoint that everything is compared with.")
+    return 1 - np.divide(size, base)
+
+
+def score(
+    *,
+    performance: Any,
+    performance_base: Any,
+    seconds: Any,
+    seconds_base: Any,
+    size: Any = None,
+    size_base: Any = None,
+    weights: Weights | None = None,
+) -> Any:
+    """The score; every argument a number, or an array of equally likely values (see `statistics.draws`).
+
+    Raises UsageError when the weights count size and none is given.
+    """
+    weights = weights or Weights()
+    total = weights.performance * perf_norm(performance, performance_base)
+    total = total + weights.speed * speed_norm(seconds, seconds_base)
+    if weights.size:
+        if size is None or size_base is None:
+            raise UsageError(
+                "These weights count the file size, and none is given.", remedy="Give size and size_base."
+            )
+        total = total + weights.size * size_norm(size, size_base)
+    return np.maximum(total, 0)
+
+
+def _above_zero(value: Any, what: str, remedy: str) -> None:
+    array = np.asarray(value, dtype=float)
+    if not np.all(np.isfinite(array)) or np.any(array <= 0):
+        raise WorkbookError(
+            f"A {what} of {np.min(array):g} cannot be part of a score.",
+            expected=f"a {what} above 0.",
+            remedy=remedy,
+        )

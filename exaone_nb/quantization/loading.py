@@ -1,0 +1,125 @@
+"""Why an engine would not load a checkpoint at all, whatever the kernels. Read in the sources of vLLM 0.32 and 0.14.1.
+
+vLLM joins q, k, v into one matrix, gate, up into another, and all experts of a layer into one, so that each of these
+needs one scheme (compressed_tensors/utils.py, should_ignore_layer). It also looks the schemes up anew: of several
+fitting targets the first in the file wins, not the first of the alphabet, and a head or an embedding is not the class
+that a target names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from exaone_nb.findings import Finding
+from exaone_nb.messages import say
+from exaone_nb.quantization.assignment import Assignment
+from exaone_nb.quantization.kernels import TODAY, rules
+from exaone_nb.quantization.matching import Module, matches
+
+JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
+JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
+
+
+def obstacles(made: Assignment, engine: str = TODAY) -> list[Finding]:
+    """Everything that vLLM would stumble over. An error where it certainly stops, a warning where nobody tried."""
+    found = [*_split(made, engine), *_misread(made, engine), *_tables(made, engine)]
+    return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def joined_name(module: str) -> str:
+    """The vLLM layer a module becomes a part of; its own name when it stays alone."""
+    if expert := re.match(r"(.*\.experts)\.\d+\.", module):
+        return expert.group(1)
+    parent, _, part = module.rpartition(".")
+    return f"{parent}.{JOINED[part]}" if part in JOINED else module
+
+
+def _stops(engine: str, code: str, text: str, remedy: str) -> Finding:
+    whole = say("vLLM {engine} cannot load this: {text}", engine=engine, text=text)
+    return Finding("error", code, whole, remedy, f"vLLM {engine}")
+
+
+def _split(made: Assignment, engine: str) -> Iterator[Finding]:
+    layers: dict[str, list[str]] = {}
+    for name in made.assigned:
+        layers.setdefault(joined_name(name), []).append(name)
+    split: dict[str, list[list[str]]] = {}
+    for layer, names in layers.items():
+        if len({made.numbers_of(name) for name in names}) > 1:
+            split.setdefault(layer.rpartition(".")[2], []).append(names)
+    for part, same in split.items():
+        first = same[0]
+        other = next(n for n in first if made.numbers_of(n) != made.numbers_of(first[0]))
+        shown = sorted({*first[:2], other}, key=first.index)
+        kept = say("kept")
+        text = say(
+            "it joins these into one {part} and needs one scheme for them: {shown}{more}.",
+            part=part,
+            shown=", ".join(f"{n} ({kept if made.assigned[n] is None else made.label_of(n)})" for n in shown),
+            more=say(", and so in {n} more layers", n=len(same) - 1) if len(same) > 1 else "",
+        )
+        remedy = say("Give all parts of {part} the same scheme, or ignore all of them.", part=part)
+        yield _stops(engine, "fused-split", text, remedy)
+
+
+def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
+    """Modules for which the first fitting target in the file belongs to another scheme than the one they got."""
+    used = list(made.used)
+    order = {target: i for i in used for target in made.groups[i][1]}
+    if len(used) < 2:
+        return
+    seen = set()
+    for name, index in made.assigned.items():
+        if index is None or name == "lm_head":
+            continue
+        for asked in dict.fromkeys((name if ".experts." in name else joined_name(name), name)):
+            target = next((t for t in order if matches(asked, "", (t,))), None)
+            if target is None:
+                continue
+            taken = made.groups[order[target]][0]
+            if not taken.same_numbers(made.groups[index][0]) and target not in seen:
+                seen.add(target)
+                text = say(
+                    "{module} was made with {mine}, but vLLM takes the first target in the file that fits, `{target}` "
+                    "with {theirs}, and stops.",
+                    module=asked, mine=made.label_of(name), target=target, theirs=taken.label,
+                )  # fmt: skip
+                remedy = say(
+                    "Make the expressions exclude each other, joined names such as qkv_proj included."
+                )
+                yield _stops(engine, "file-order", text, remedy)
+            break
+
+
+def _tables(made: Assignment, engine: str) -> Iterator[Finding]:
+    """A quantized head or embedding."""
+    told = rules(engine)["tables"]
+    for module in made.quantizable:
+        if made.assigned[module.name] is None or module.kind not in ("head", "embedding"):
+            continue
+        by_class = made.by_target.target_for(module.name, module.kind) in module.class_names
+        how = "class" if by_class else "name"
+        nameless = module.kind == "embedding" and made.family in told.get("nameless_embedding", ())
+        if told[module.kind][how] == "no" or (nameless and not by_class):
+            yield _stops(engine, f"{module.kind}-by-{how}", *_table_words(module, told))
+        else:
+            text = say(
+                "A quantized {module}: support depends on version and format, so try it before relying on it.",
+                module=module.name,
+            )
+            if module.kind == "head":
+                text = say(
+                    "A quantized {module}, named in the recipe: only nano's with W4A16 and W8A8 on a CPU was tried, and ran.",
+                    module=module.name,
+                )
+            yield Finding("warning", f"{module.kind}-by-{how}", text, where=f"vLLM {engine}")
+
+
+def _table_words(module: Module, told: dict) -> tuple[str, str]:
+    kept = told[module.kind].get("kept_as", "no module or parameter named '{module}.weight_packed'")
+    text = say(
+        "it finds no scheme for {module}, looks for an unquantized one, and stops at `{error}`.",
+        module=module.name, error=kept.replace("{module}", module.name),
+    )  # fmt: skip
+    return text, say("Add {module} to ignore.", module=module.name)

@@ -1,0 +1,219 @@
+"""Checking what people write against declared types: dataclasses, TypedDicts, Literals, and kinds of value.
+
+    Count = kind(int, lambda value: is_whole(value) and value > 0, "a whole number above 0.")
+
+    @dataclass(frozen=True)
+    class Calibration:
+        samples: Count = 128
+        template: bool = True
+
+    read({"samples": 0}, Calibration, "Recipe mine: calibration")
+    # UsageError: Recipe mine: calibration: samples is 0. Expected: a whole number above 0.
+
+The work is done by cattrs, which is pure Python, so that a recipe can be read where nothing compiled can be installed.
+It is imported at the first reading (50 ms).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from exaone_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
+
+
+class Mistake(UsageError):
+    """One wrong value: `got` says what it is ("is 0."), `path` where it stands; `read` puts the two together."""
+
+    def __init__(self, got: str, *, expected: str = "", remedy: str = "", path: tuple[Any, ...] = ()) -> None:
+        super().__init__(got, expected=expected, remedy=remedy)
+        self.path = path
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Values that `accepts` is true of, described by `expected`; `convert` makes of them what is kept."""
+
+    accepts: Callable[[Any], Any]
+    expected: str
+    convert: Callable[[Any], Any] = _as_it_is
+
+    def __call__(self, value: Any, type_: Any = None) -> Any:
+        """The value as it is kept. Raises Mistake."""
+        if not self.accepts(value):
+            raise Mistake(f"is {value!r}.", expected=self.expected)
+        return self.convert(value)
+
+
+def kind(base: Any, accepts: Callable[[Any], Any], expected: str, *convert: Callable[[Any], Any]) -> Any:
+    """A type for an annotation: `base` for the reader, checked as `Kind` says."""
+    return Annotated[base, Kind(accepts, expected, *convert)]
+
+
+def is_number(value: Any) -> bool:
+    """True for a number that one can compute with; not for true, .inf or .nan."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def is_whole(value: Any) -> bool:
+    """True for 64 and 64.0."""
+    return is_number(value) and value == int(value)
+
+
+def is_name(value: Any) -> bool:
+    """True for text that is not empty."""
+    return isinstance(value, str) and bool(value)
+
+
+def are_names(value: Any) -> bool:
+    """True for a name, and for a list of names."""
+    return is_name(value) or (isinstance(value, list | tuple) and all(map(is_name, value)))
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, and anything else as a list of one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def list_of(item: Any, expected: str, into: type = tuple) -> Any:
+    """A type for an annotation: a list with at least one `item`, kept as a tuple or as a list."""
+    return kind(
+        into,
+        lambda value: isinstance(value, list | tuple) and value,
+        expected,
+        lambda value: into(nested(value, list[item])),
+    )
+
+
+Count = kind(int, lambda value: is_whole(value) and value > 0, "a whole number above 0.", int)
+Whole = kind(int, is_whole, "a whole number.", int)
+Positive = kind(float, lambda value: is_number(value) and value > 0, "a number above 0.")
+Name = kind(str, is_name, "a name.")
+Patterns = kind(tuple, are_names, "a list of patterns.", lambda value: tuple(as_list(value)))
+
+
+def read(document: Any, type_: type[T], what: str) -> T:
+    """`document` as a `type_`. Raises UsageError that names every value that is wrong, beginning with `what`."""
+    try:
+        return nested(document, type_)
+    except Exception as error:
+        mistakes = list(_mistakes(error, ()))
+        if not mistakes:
+            raise
+    places = [f"{': '.join([what, *path])} {mistake.got}" for path, mistake in mistakes]
+    if len(mistakes) == 1:
+        mistake = mistakes[0][1]
+        raise UsageError(places[0], expected=mistake.expected, remedy=mistake.remedy)
+    lines = [f"{place} Expected: {m.expected}" for place, (_, m) in zip(places, mistakes, strict=True)]
+    raise UsageError("\n".join(lines), remedy="\n".join(m.remedy for _, m in mistakes if m.remedy))
+
+
+def nested(document: Any, type_: type[T]) -> T:
+    """As `read`, inside a `convert`: its errors are put together by the `read` around it."""
+    return _converter().structure(document, type_)
+
+
+def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | None = None) -> None:
+    """Raise Mistake when `document` is no mapping, or has a key that is not allowed. `meant` maps a common wrong name."""
+    allowed = tuple(allowed)
+    expected = f"a mapping with keys among {', '.join(allowed)}."
+    if not isinstance(document, dict):
+        raise Mistake(f"is {document!r}.", expected=expected)
+    for key in document:
+        if key not in allowed:
+            wanted = (meant or {}).get(key)
+            near = wanted if wanted in allowed else nearest(key, allowed)
+            raise Mistake(
+                f"has an unknown key {key!r}.", expected=expected, remedy=near and f"Did you mean {near}?"
+            )
+
+
+def nearest(value: Any, allowed: Iterable[Any]) -> str:
+    """The allowed value that is written most alike, or ""."""
+    return next(iter(difflib.get_close_matches(str(value), list(map(str, allowed)), n=1)), "")
+
+
+def one_of(value: Any, allowed: Iterable[Any]) -> Any:
+    """`value`, or Mistake with the nearest of the allowed ones. 0 is not False here."""
+    allowed = tuple(allowed)
+    if not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
+        words = ", ".join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)
+        near = nearest(value, allowed)
+        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=near and f"Did you mean {near}?")
+    return value
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+    from cattrs.gen.typeddicts import make_dict_structure_fn as make_typeddict_structure_fn
+
+    converter = Converter()
+
+    def of_mapping(type_: Any) -> Callable[[Any, Any], Any]:
+        hints = typing.get_type_hints(type_, include_extras=True)
+        record = dataclasses.is_dataclass(type_)
+        for field in dataclasses.fields(type_) if record else ():
+            # Left to itself, cattrs reads annotations that are texts without what is `Annotated`.
+            field.type = hints[field.name]
+        make = make_dict_structure_fn if record else make_typeddict_structure_fn
+        inside = make(type_, converter, _cattrs_detailed_validation=True)
+
+        def take(value: Any, _: Any) -> Any:
+            if record and isinstance(value, type_):
+                return value
+            check_keys(value, hints)
+            return inside(value, type_)
+
+        return take
+
+    converter.register_structure_hook_factory(
+        lambda type_: dataclasses.is_dataclass(type_) or typing.is_typeddict(type_), of_mapping
+    )
+    converter.register_structure_hook_factory(_kind_of, _kind_of)
+    converter.register_structure_hook_func(
+        lambda type_: typing.get_origin(type_) is Literal,
+        lambda value, type_: one_of(value, typing.get_args(type_)),
+    )
+    # cattrs by itself would make True of "no".
+    truth = Kind(lambda value: isinstance(value, bool), "true or false, without quotes.")
+    converter.register_structure_hook(bool, truth)
+    converter.register_structure_hook(str, Kind(lambda value: isinstance(value, str), "a text."))
+    return converter
+
+
+def _kind_of(type_: Any) -> Kind | None:
+    return next((m for m in getattr(type_, "__metadata__", ()) if isinstance(m, Kind)), None)
+
+
+def _mistakes(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mistake]]:
+    """Every mistake in cattrs' tree of exceptions, with the keys that lead to it."""
+    from cattrs import AttributeValidationNote, IterableValidationNote
+
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            path = (*path, note.name)
+        elif isinstance(note, IterableValidationNote):
+            path = (*path, f"number {note.index + 1}" if isinstance(note.index, int) else str(note.index))
+    if isinstance(error, Mistake):
+        yield (*path, *map(str, error.path)), error
+    elif isinstance(error, KeyError):  # a required key; its name is the last step of the path
+        yield path[:-1], Mistake(f"has no {path[-1]}.", expected=f"{{{path[-1]}: …}}.")
+    else:
+        for inner in getattr(error, "exceptions", ()):
+            yield from _mistakes(inner, path)

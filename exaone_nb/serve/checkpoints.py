@@ -1,0 +1,61 @@
+"""Measuring all checkpoints of a run in turns, and asking each the same questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exaone_nb import catalog
+from exaone_nb.conversation.answers import Answer, Sampling
+from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.fields import whole
+from exaone_nb.results import BASELINE, RunFolder
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
+from exaone_nb.serve.record import record
+
+ANSWER_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One checkpoint of the run: its measurement and its answers to the compared questions."""
+
+    recipe: str
+    found: Bench
+    answers: tuple[Answer, ...]
+
+
+def checkpoints(run: RunFolder, model: str) -> dict[str, Path]:
+    """The run's checkpoints, the baseline first; when there are none, the model itself as baseline."""
+    found = {name: run.checkpoint(name) for name in run.checkpoint_names()}
+    return found if BASELINE in found else {BASELINE: catalog.weights_folder(model), **found}
+
+
+def measure_checkpoints(
+    run: RunFolder, model: str, options: BenchOptions, *, rounds: int = 3, compare: int = 16
+) -> list[Candidate]:
+    """Measure all checkpoints `rounds` times in turns, each time with a freshly started engine, and record them.
+
+    A machine changes its speed within seconds, and one engine may lie better in memory than the next: repeats within
+    one engine do not show that, and two checkpoints that run the same kernel seemed to differ by a third. So every
+    second round goes backwards, and a round counts once. `compare` questions are answered once, with log-probabilities.
+    """
+    whole("rounds", rounds)
+    places = checkpoints(run, model)
+    found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
+    kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
+    sampling = Sampling(max_tokens=ANSWER_TOKENS, logprobs=5)
+    for number in range(rounds):
+        for recipe in list(places) if number % 2 == 0 else reversed(list(places)):
+
+            def answer(engine: VllmEngine, recipe: str = recipe) -> None:
+                kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
+
+            first = answer if compare and not number else None
+            found[recipe].append(bench(str(places[recipe]), options, first=first))
+    candidates = []
+    for recipe, benches in found.items():
+        every_round = replace(pooled(benches), model=recipe)
+        record(run, recipe, replace(every_round, model=model))
+        candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
+    return candidates

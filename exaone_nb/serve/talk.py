@@ -1,0 +1,100 @@
+"""Talking to a model as its makers recommend, and what two reasoning parsers make of its answers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from exaone_nb.conversation.answers import MODES, Engine, Message
+from exaone_nb.conversation.modes import against_repetition, goes_round, in_words, is_korean, recommended
+from exaone_nb.engines.vllm_adapter import reasoning_parser
+from exaone_nb.messages import say
+from exaone_nb.paths import DATA
+from exaone_nb.show.table import Column, Table, columns
+
+# The README asks how wonderful the model is, in its three languages, and which of two decimals is bigger.
+README_PROMPTS = {
+    "Korean": "너가 얼마나 대단한지 설명해 봐",
+    "English": "Explain how wonderful you are",
+    "Spanish": "Explica lo increíble que eres",
+}
+README_RIDDLE = "Which one is bigger, 3.12 vs 3.9?"
+PARSERS = ("deepseek_r1", "deepseek_v3")
+
+
+def ask(text: str) -> list[Message]:
+    """A conversation of one question."""
+    return [{"role": "user", "content": text}]
+
+
+def talk(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int) -> Table:
+    """Every prompt in both modes, sampled as the model's makers recommend.
+
+    A prompt in Korean takes the temperature they give for it. An answer that was cut off going round in circles is asked
+    for again with the presence penalty they name, where they name one.
+    """
+    rows = []
+    for prompt in prompts:
+        for mode in MODES:
+            advice = recommended(model, mode, max_tokens=max_tokens, korean=is_korean(prompt))
+            answer, sampled = engine.chat(ask(prompt), mode, advice.sampling), in_words(advice.sampling)
+            firmer = against_repetition(advice)
+            if answer.finish_reason == "length" and goes_round(answer.raw) and firmer != advice:
+                answer = engine.chat(ask(prompt), mode, firmer.sampling)
+                sampled = say(
+                    "{sampling}, second try: the first went round in circles",
+                    sampling=in_words(firmer.sampling),
+                )
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "mode": mode,
+                    "sampled": sampled,
+                    "thought": answer.thought,
+                    "answer": answer.text,
+                    "tokens": answer.output_tokens,
+                    "ended by": answer.finish_reason,
+                }
+            )
+    return Table(columns(rows[0] if rows else ()), rows)
+
+
+def advice_table(models: Iterable[str]) -> Table:
+    """The recommended sampling of models, with its source."""
+    rows = []
+    for model in models:
+        for mode in MODES:
+            found = recommended(model, mode)
+            rows.append(
+                {
+                    "model": model,
+                    "mode": mode,
+                    "temperature": found.as_written,
+                    "top_p": found.sampling.top_p if found.sampling.temperature else None,
+                    "top_k": found.sampling.top_k or None,
+                    "remark": found.remark,
+                    "source": found.source,
+                }
+            )
+    return Table(columns(rows[0] if rows else ()), rows)
+
+
+def parser_table(tokenizer: Any, written: dict[str, str]) -> Table:
+    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote."""
+    rows = []
+    for name in PARSERS:
+        for mode, text in written.items():
+            parser = reasoning_parser(name, tokenizer, enable_thinking=mode == "reasoning")
+            reasoning, content = parser.extract_reasoning(text, None)
+            rows.append(
+                {"parser": name, "mode": mode, "reasoning": repr(reasoning), "content": repr(content)}
+            )
+    return Table([Column("parser", code=True), *columns(("mode", "reasoning", "content"))], rows)
+
+
+def recorded_answers() -> Table:
+    """What EXAONE-4.0-1.2B was seen to answer elsewhere; every row has its source and date."""
+    with open(DATA / "recorded_answers.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    return Table(columns(rows[0]), rows)

@@ -1,0 +1,111 @@
+"""Executing the chapters of one run: each in a kernel of its own, through papermill; what came of it is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.workbook import cache, record, store
+from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.explain import explain
+from exaone_nb.workbook.parameters import RUN_DIR
+from exaone_nb.workbook.passport import mode_of
+from exaone_nb.workbook.record import ChapterRecord, Setting
+from exaone_nb.workbook.scrub import Scrubber
+
+OnCell = Callable[[int, int], None]
+
+
+@dataclass
+class Executor:
+    """Executes chapters into the run folder. `given` are the values per chapter that a person set."""
+
+    run: Path
+    given: Mapping[str, Mapping[str, Any]]
+    timeout_s: float | None = None
+    scrubber: Scrubber = field(default_factory=Scrubber)
+    _kernels: set[Any] = field(default_factory=set)
+    _lock: Any = field(default_factory=threading.Lock)
+    _stopped: bool = False
+
+    def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:
+        """The record of a chapter that is about to run, or that will not."""
+        given = self.given[chapter.number]
+        settings = tuple(
+            Setting(p.name, p.type, given.get(p.name, p.default), p.default, p.help)
+            for p in chapter.parameters
+            if p.name != RUN_DIR
+        )
+        values = {setting.name: setting.value for setting in settings}
+        model = next(iter(cache.models_of(chapter, values)), "")
+        parts = cache.key_parts(chapter, values, self.run)
+        return ChapterRecord(
+            number=chapter.number,
+            slug=chapter.slug,
+            title=chapter.title,
+            question=chapter.question,
+            status=status,
+            model=model,
+            mode=chapter.mode or mode_of(model),
+            began=record.now(),
+            after=chapter.after,
+            parameters=settings,
+            why=why,
+            key=cache.digest(parts),
+            key_parts=parts,
+            code_key=parts["code"],
+        )
+
+    def execute(self, chapter: Chapter, begun: ChapterRecord, on_cell: OnCell) -> ChapterRecord:
+        """Execute a chapter and store its notebook and its page. Never raises for what a cell does.
+
+        Raises WorkbookError when a kernel cannot start or the disk is full, CancelledError after `stop`.
+        """
+        values = dict(self.given[chapter.number])
+        if any(p.name == RUN_DIR for p in chapter.parameters):
+            values[RUN_DIR] = str(self.run)
+        document = chapter.document
+        try:
+            done = self._in_a_kernel(chapter, values, on_cell)
+            document, begun.failure = done.document, done.failure
+            begun.seconds, begun.peak_bytes = round(done.seconds, 3), done.peak_bytes
+        except (RuntimeError, OSError, TimeoutError) as error:
+            begun.failure = explain(type(error).__name__, str(error))
+        begun.status = "failed" if begun.failure else "ok"
+        begun.ended, begun.origin = record.now(), record.origin()
+        begun.wrote = cache.fingerprint_globs(self.run, chapter.writes)
+        store.keep(self.run, document, begun, self.scrubber)
+        return begun
+
+    def _in_a_kernel(self, chapter: Chapter, values: dict[str, Any], on_cell: OnCell) -> Any:
+        from exaone_nb.workbook.kernel import Kernel  # only where something is executed
+
+        kernel = Kernel(chapter.timed)
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            self._kernels.add(kernel)
+        try:
+            # In this folder, so that a relative MODEL means what it meant to the person who typed it.
+            kernel.start(Path.cwd())
+            # Only now, because it imports papermill, which takes its second while the kernel starts up.
+            from exaone_nb.workbook.papermill_engine import execute
+
+            return execute(chapter, values, kernel, self.timeout_s or chapter.timeout_s, on_cell)
+        finally:
+            with self._lock:  # from here on nobody else ends it
+                self._kernels.remove(kernel)
+            kernel.close()
+            if self._stopped:  # whatever it ended with
+                raise CancelledError
+
+    def stop(self) -> None:
+        """End every kernel, and whatever would be executed later. Called from another thread."""
+        with self._lock:
+            self._stopped = True
+            for kernel in self._kernels:
+                kernel.end("stopped")

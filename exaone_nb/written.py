@@ -1,0 +1,114 @@
+"""Text files that people write: in which encoding, and YAML read without guessing.
+
+    read_yaml(Path("recipe.yaml"))              # a file
+    read_yaml("[042, 1:30]", as_text=True)      # ['042', '1:30']: every scalar as it was written
+
+YAML 1.1 reads `010` as 8, `1:30` as 90 and `0.10` as 0.1, before anybody knows which type is wanted. With `as_text`
+the scalars stay text, and whoever knows the type reads them. A key written twice is always an error.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from exaone_nb.errors import UsageError
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def read_text(path: str | Path, expected: str = "a text file in UTF-8.") -> str:
+    """The text of a UTF-8 file, with or without a byte order mark. Raises UsageError; another encoding is named."""
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}.", expected=expected, remedy="Check the path.") from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}).", expected=expected, remedy="Check the path."
+        ) from error
+    return decode(content, path.name, expected)
+
+
+def decode(content: bytes, name: str, expected: str = "a text file in UTF-8.") -> str:
+    """`content` as text. `name` is how the error calls it. Raises UsageError with the line and the likely encoding."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        encoding = encoding_of(content)
+        number = content.count(b"\n", 0, error.start) + 1
+        line = "" if encoding.startswith("UTF-") else f", line {number}"
+        raise UsageError(
+            f"{name}{line} is not UTF-8" + (f"; it looks like {encoding}." if encoding else "."),
+            expected=expected,
+            remedy=f"Save it as UTF-8: iconv -f {encoding or 'OLD_ENCODING'} -t UTF-8 OLD > NEW.",
+        ) from error
+
+
+def encoding_of(content: bytes) -> str:
+    """The likely encoding of bytes that are not UTF-8: UTF-16, UTF-32 or CP949; empty when it is none of these."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    for offset, name in ((0, "UTF-16BE"), (1, "UTF-16LE")):
+        high = content[offset:4096:2]  # in Latin text the high byte of every character is 0
+        if high.count(0) > len(high) / 2:
+            return name
+    try:
+        korean = re.search("[가-힣]", content.decode("cp949"))
+    except UnicodeDecodeError:
+        return ""
+    return "CP949" if korean else ""
+
+
+def read_yaml(source: Path | str, *, as_text: bool = False, expected: str = "a YAML file.") -> Any:
+    """The document in a YAML file (a Path) or in YAML text (a str).
+
+    With `as_text` every scalar is the text that was written, and an empty one is "". Raises UsageError when the file
+    cannot be read, is not UTF-8 or not YAML, and when a key stands twice in one mapping.
+    """
+    import yaml
+
+    text = read_text(source, expected) if isinstance(source, Path) else source
+    name = source.name if isinstance(source, Path) else f"{text[:60]!r}"
+    try:
+        return yaml.load(text, _loader(as_text))
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or str(error)
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark and isinstance(source, Path) else ""
+        raise UsageError(
+            f"{name}{place} cannot be read as YAML: {problem}.",
+            expected=expected,
+            remedy="Write each key once, `KEY: value` with a space after the colon, and close every bracket and quote.",
+        ) from error
+
+
+@cache
+def _loader(as_text: bool) -> Any:
+    """PyYAML's safe loader, which takes the last of two equal keys without a word, made to refuse them."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            written = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
+            seen: set[str] = set()
+            for key in written:
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    if as_text:
+        Loader.yaml_implicit_resolvers = {}
+        Loader.add_implicit_resolver(_MERGE, re.compile("<<$"), ["<"])
+        for kind in ("int", "float", "bool", "null", "timestamp"):  # written out, as `!!int 010`
+            Loader.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_yaml_str)
+    return Loader

@@ -1,0 +1,83 @@
+"""At 1280 pixels no table of a report is cut: it wraps, or says that it scrolls."""
+
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.show.notebook import as_html
+from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.workbook.report import look
+from exaone_nb.workbook.report.markdown import Prose
+from exaone_nb.workbook.report.sanitize import sanitize
+
+pytestmark = [pytest.mark.browser]
+
+NAMES = Table(
+    [*columns([f"model.layers.{n}.self_attn.q_proj.weight_scale" for n in range(4)], code=True), Column("why it is so")],
+    [{f"model.layers.{n}.self_attn.q_proj.weight_scale": "re:.*self_attn.(q|k|v)_proj$" for n in range(4)}
+     | {"why it is so": "A sentence that is long enough to need several lines in its column. " * 3}],
+    caption="long names",
+)  # fmt: skip
+DIGITS = Table(
+    columns([f"column {n}" for n in range(30)], ","), [{f"column {n}": 123_456_789 for n in range(30)}]
+)
+PROSE = "| key | value |\n|---|---|\n| `" + "layer_types" * 3 + "` | " + "words " * 60 + "|\n"
+# Boxes whose content is wider than they are, with what stands before them.
+WIDE = """() => Array.from(document.querySelectorAll(".scroll, .rich")).filter(e => e.scrollWidth > e.clientWidth + 1)
+  .map(e => [e.previousElementSibling.className, e.previousElementSibling.checkVisibility(), e.textContent.slice(0, 40)])"""
+HINT = "This table scrolls to the right"
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    yield page
+    page.close()
+
+
+def opened(page, *html: str):
+    """The page as a chapter's report lays it out: contents at the left, outputs in their boxes."""
+    boxes = "".join(f'<p>before</p><div class="output rich">{sanitize(one)}</div>' for one in html)
+    text = look.fill("base.html").replace(
+        '<main id="content">', f'<nav class="toc">contents</nav><main id="content">{boxes}'
+    )
+    page.set_content(text)
+    return page
+
+
+def test_long_names_and_sentences_wrap(page):
+    opened(page, as_html(NAMES))
+    assert page.evaluate(WIDE) == []
+    assert page.get_by_text(HINT).count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.locator("td code").count() == 4
+
+
+def test_a_table_that_cannot_wrap_says_that_it_scrolls(page):
+    opened(page, as_html(NAMES), as_html(DIGITS))
+    wide = page.evaluate(WIDE)
+    assert [entry[:2] for entry in wide] == [["scrolls", True]]
+    assert page.get_by_text(HINT).is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280, "the table scrolls, not the page"
+    box = page.locator(".rich").nth(1)
+    assert box.get_attribute("tabindex") == "0"
+    page.set_viewport_size({"width": 6000, "height": 900})
+    page.add_style_tag(content=".layout { grid-template-columns: 15rem minmax(0, 5000px) !important; }")
+    page.evaluate("dispatchEvent(new Event('resize'))")
+    assert not page.get_by_text(HINT).is_visible(), "there is room now"
+
+
+def test_paper_has_no_hint(page):
+    opened(page, as_html(DIGITS))
+    page.emulate_media(media="print")
+    assert not page.get_by_text(HINT).is_visible()
+
+
+def test_tables_in_prose_stay_on_the_page(page):
+    opened(page)
+    body = Prose().render(PROSE)
+    page.evaluate(
+        "html => document.querySelector('main').innerHTML = `<div class='prose'>${html}</div>`", body
+    )
+    assert page.evaluate(WIDE) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280

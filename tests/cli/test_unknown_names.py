@@ -1,0 +1,28 @@
+"""A name that is not there is a wrong call, whatever it names: exit code 2, and what there is instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from exaone_nb.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["diff", "no-run-of-this-name", "nor-of-this"], "There is no run no-run-of-this-name."),
+        (["compare", "nobody", "nothing", "--out", "RUN"], "There is no accuracy of 'nobody'"),
+        (["inspect", "no-such-model"], "No model 'no-such-model'"),
+        (["note", "no-such-model"], "No model 'no-such-model'"),
+        (["memory", "nano", "--gpu", "Voodoo2"], "No GPU is called 'Voodoo2'"),
+    ],
+)
+def test_a_name_that_is_not_there_is_a_wrong_call(
+    capsys, tmp_path, arguments: list[str], wanted: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "run") if word == "RUN" else word for word in arguments])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert wanted in said.err
