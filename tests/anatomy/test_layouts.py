@@ -8,11 +8,12 @@ import subprocess
 import pytest
 
 from exaone_nb import fields
-from exaone_nb.anatomy.inspection import inspect_model
+from exaone_nb.anatomy.inspection import explain_config, inspect_model
 from exaone_nb.anatomy.layouts import asked, count_parameters, expected_tensors, has_layout, is_tied
 from exaone_nb.anatomy.layouts.asked import ask_transformers
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import read_headers
+from exaone_nb.anatomy.roofline import decode
 from exaone_nb.catalog import names, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 
@@ -308,6 +309,26 @@ def test_a_family_that_transformers_does_not_know_is_a_wrong_call(tmp_path, monk
         expected_tensors({**TINY, "model_type": "no_such_family"})
     assert "decoder.py" in caught.value.remedy
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_head_is_called_lm_head_whatever_the_file_calls_it():
+    config = resolve("Mistral-Small-3.2-24B-Instruct-2506").config()
+    name = "language_model.lm_head.weight"
+    assert [spec.module for spec in expected_tensors(config) if spec.kind == "head"] == ["lm_head"]
+    (head,) = [tensor for tensor in predict_checkpoint(config, "W4A16").tensors if "lm_head" in tensor.name]
+    assert (head.name, head.dtype) == (name, "BF16")  # ignore: lm_head is the default
+    stored = {tensor.name for tensor in predict_checkpoint(config, "W4A16", ignore=()).tensors}
+    assert "language_model.lm_head.weight_packed" in stored
+    for ignored in ("lm_head", "language_model.lm_head"):
+        groups = {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 4, "group_size": 128}}}
+        written = {"quant_method": "compressed-tensors", "config_groups": groups, "ignore": [ignored]}
+        rows = explain_config({**config, "quantization_config": written}, "x").rows
+        assert [row.name for row in rows if "lm_head" in row.name] == [name]
+
+
+def test_speed_reads_the_head_of_an_image_model_in_16_bits():
+    config = resolve("Mistral-Small-3.2-24B-Instruct-2506").config()
+    assert round(decode(config, "W4A16", "RTX-5090").tokens_per_second) == 138
 
 
 def test_sharing_of_the_head():

@@ -65,7 +65,7 @@ def tensors(config: dict[str, Any]) -> Iterator[TensorSpec]:
             ),
         )
     for name, shape, kind, dtype, buffer in answer:
-        module = name.rpartition(".")[0]
+        module = "lm_head" if kind == "head" else name.rpartition(".")[0]
         component = kind if kind in ("head", "embedding", "norm") else component_of(name)
         yield TensorSpec(name, tuple(shape), component, layer_of(name), module, kind, dtype, buffer)
 

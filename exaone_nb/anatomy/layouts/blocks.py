@@ -134,6 +134,9 @@ def embedding(name: str, config: Config) -> TensorSpec:
 
 
 def head(name: str, config: Config) -> TensorSpec:
-    """The output projection [vocab_size, hidden_size]; stored only when it is not tied to the embedding."""
+    """The output projection [vocab_size, hidden_size]; stored only when it is not tied to the embedding.
+
+    In transformers 5 its module is called lm_head, whatever the file calls it.
+    """
     shape = (fields.size(config, "vocab_size"), fields.size(config, "hidden_size"))
-    return tensor(f"{name}.weight", shape, "head", None, "head")
+    return TensorSpec(f"{name}.weight", shape, "head", None, "lm_head", "head")
