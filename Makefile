@@ -35,8 +35,9 @@ test: ## set everything up and run every check
 test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
 	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
 
-lint: install-dev ## ruff, notebooks too
+lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh

@@ -92,8 +92,8 @@ class MemoryPlan:
         return int(self.kv.concurrency(self.left_for_cache))
 
     def advice(self) -> list[str]:
-        """What to try when it does not fit, most effective first; empty when it fits."""
-        if self.fits:
+        """What to try when it does not fit, most effective first; empty when it fits, or does not run at any size."""
+        if self.fits or self.support.answer == "no":
             return []
         tips = []
         if self.left_for_cache <= 0:

@@ -13,6 +13,7 @@ the roof: kernels, launches and the scheduler take their share, and a measured s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +139,20 @@ def prefill(
         plain=2.0 * (total * work.products.get("plain", 0) + batch * work.products["head"] + attention),
         quantized=2.0 * total * work.products.get("quantized", 0),
     )
+
+
+def passes(
+    config: dict[str, Any], schemes: Iterable[str], gpu: str | Gpu, *, batch: int = 1, context: int = 1024
+) -> dict[str, tuple[Pass, Pass]]:
+    """Scheme -> (a decode step at `context` tokens, the prefill of as many)."""
+    works = {scheme: work_of(config, scheme) for scheme in schemes}
+    return {
+        scheme: (
+            decode(config, scheme, gpu, batch=batch, context=context, work=work),
+            prefill(config, scheme, gpu, batch=batch, tokens=context, work=work),
+        )
+        for scheme, work in works.items()
+    }
 
 
 def _pass(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
-from exaone_nb.show.memory import memory_table, outlook, passes_table
+from exaone_nb.show.memory import memory_table, outlook, speed_table
 from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
@@ -112,8 +112,13 @@ def show_speed(
             "{model} in {scheme} on {w.gpu}: no number, {w.reason}.", model=model, scheme=scheme, w=writing
         )
         return lines(console, [text])
-    caption = say("{model} in {scheme} on {w.gpu}, batch {w.batch}", model=model, scheme=scheme, w=writing)
-    console.print(drawn(passes_table([reading, writing], caption)))
+    caption = say(
+        "{model} on {w.gpu}: batch {w.batch}, {w.tokens:,} tokens of context, prompt of {r.tokens:,}",
+        model=model,
+        w=writing,
+        r=reading,
+    )
+    console.print(drawn(speed_table({scheme: (writing, reading)}, caption)))
     support = writing.support
     found = [
         say("Kernel: {support.kernel}, computes in {support.compute}.", support=support),

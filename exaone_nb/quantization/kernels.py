@@ -8,7 +8,6 @@ hackathon's lecture stands beside them (data/kernel_support_lecture.csv).
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -59,13 +58,6 @@ def rules(engine: str = TODAY) -> dict[str, Any]:
             expected=", ".join(known),
         )
     return known[engine]
-
-
-@cache
-def lecture_matrix() -> tuple[dict[str, str], ...]:
-    """Rows of the lecture's matrix: implementation, then yes or no per architecture."""
-    with open(DATA / "kernel_support_lecture.csv", encoding="utf-8", newline="") as handle:
-        return tuple(csv.DictReader(handle))
 
 
 def support(

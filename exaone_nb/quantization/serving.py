@@ -29,7 +29,8 @@ def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = 
     """The verdict: what is certainly impossible, then what nobody knows, then yes with the kernels."""
     found = obstacles(made, engine)
     if found and found[0].level == "error":
-        return ServingVerdict(where, "no", found[0].text)
+        why = say("it cannot be loaded ({code}). {remedy}", code=found[0].code, remedy=found[0].remedy)
+        return ServingVerdict(where, "no", why)
     by_label = {}
     for index, scheme in made.used.items():
         shapes = {m.name: m.shape for m in made.members(index)}

@@ -38,9 +38,7 @@ def asking(settings: Settings) -> Iterator[None]:
     except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
         raise WorkbookError(
             say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
-            remedy=say(
-                "Check that it runs, the model's name there, and the key in {a.key_variable}.", a=settings
-            ),
+            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
         ) from error
 
 
@@ -164,8 +162,7 @@ def _require_gpus(settings: Settings) -> None:
     if importlib.util.find_spec("ray") is None:
         raise WorkbookError(
             say(
-                "data_parallel_size is {asked.data_parallel_size}, and lm-eval holds the copies in Ray's workers.",
-                asked=settings,
+                "lm-eval holds {asked.data_parallel_size} copies of a model in Ray's workers.", asked=settings
             ),
             remedy=say("make install-ray, or score with data_parallel_size 1."),
         )

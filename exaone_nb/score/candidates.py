@@ -164,10 +164,9 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
     if actual != size["value"]:
         raise WorkbookError(
             say(
-                "{name} has {now:,} bytes now, and {then:,} were measured.",
-                name=name,
+                "{size[recipe]} has {now:,} bytes now, and {size[value]:,} were measured.",
+                size=size,
                 now=actual,
-                then=size["value"],
             ),
             remedy=_remedy(run, AXES),
         )
@@ -176,11 +175,7 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
         scored = result["details"].get("model_fingerprint")
         if scored and scored != current:
             raise WorkbookError(
-                say(
-                    "{task} was scored on another {name} than the one that is there now.",
-                    task=task,
-                    name=name,
-                ),
+                say("{task} was scored on another {name} than the one there now.", task=task, name=name),
                 expected=say("scores of the checkpoints in this run."),
                 remedy=_remedy(run, ["speed", "accuracy"]),
             )

@@ -16,6 +16,7 @@ from exaone_nb.score.samples import ItemScores, perplexity_of, read_samples
 from exaone_nb.statistics import paired, planning
 from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.tango import score_interval
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02
@@ -241,20 +242,17 @@ def _aligned(
 
 def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, Any]:
     """Means of the same items compared; right-or-wrong items (`binary`) have exact tests."""
-    n, difference = len(x), paired_difference(x, y, seed=seed)
+    n = len(x)
     recovery = Estimate(float(y.mean() / x.mean()), n=n) if x.any() else None
     # With a handful of right answers some resamples hold none, and the ratio has no interval.
     if x.sum() >= 10:
         recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
     if binary:
         table = paired.discordant(x, y)
-        if table.share == 0:
-            # No resample of "never differed" differs; what can be excluded comes from the exact binomial.
-            bound = paired.most_that_could_differ(n)
-            difference = Estimate(0.0, -bound, bound, n)
+        difference = score_interval(table.only_base, table.only_candidate, n)
         test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
     else:
-        table = None
+        table, difference = None, paired_difference(x, y, seed=seed)
         test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
     z, p = paired.unpaired_z_of_values(y, x)
     return {

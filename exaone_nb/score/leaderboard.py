@@ -205,8 +205,8 @@ def _read(path: Path, kind: type[Row], readers: Mapping[str, Callable[[str], Any
         if set(reader.fieldnames or ()) != columns:
             raise WorkbookError(
                 say(
-                    "{name} has the columns {found}.",
-                    name=path.name,
+                    "{path.name} has the columns {found}.",
+                    path=path,
                     found=", ".join(reader.fieldnames or ()),
                 ),
                 expected=", ".join(columns),

@@ -9,6 +9,7 @@ lm-eval, so that an upgrade fails there first. Where lm-eval lacks one at run ti
 from __future__ import annotations
 
 import importlib
+import importlib.metadata as metadata
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -54,12 +56,8 @@ def require(path: str) -> Any:
 
         raise WorkbookError(
             say("lm-eval {version} has no {path}.", version=lm_eval.__version__, path=path),
-            expected=say(
-                "lm-eval {checked}, which this adapter was checked against.", checked=CHECKED_AGAINST
-            ),
-            remedy=say(
-                "Install the pinned version (make install), or adapt exaone_nb/score/lm_eval_adapter.py."
-            ),
+            expected=say("lm-eval {checked}, which this was checked against.", checked=CHECKED_AGAINST),
+            remedy=say("Install the pinned version (make install), or adapt score/lm_eval_adapter.py."),
         ) from error
 
 
@@ -98,17 +96,12 @@ def vllm_module() -> Any:
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     try:
-        import vllm
-        from vllm.platforms import current_platform
+        vllm_adapter.llm_class()
     except ImportError as error:
         raise WorkbookError(
             say("vLLM cannot be imported here ({reason}).", reason=str(error)),
             remedy=say("Install the packages of requirements/, or score with --backend hf."),
         ) from error
-    _ = vllm.LLM, current_platform.device_type
-
-    import importlib.metadata as metadata
-
     asked = metadata.version
 
     def version(name: str) -> str:
@@ -117,7 +110,7 @@ def vllm_module() -> Any:
         except metadata.PackageNotFoundError:
             if name != "vllm":
                 raise
-            return vllm.__version__
+            return vllm_adapter.version()
 
     metadata.version = version
     try:
@@ -231,9 +224,7 @@ def _require_choices(outputs: Any, choices: list[Any]) -> None:
     if not choices:
         raise WorkbookError(
             say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),
-            remedy=say(
-                "Check that the address is an OpenAI-compatible endpoint and the model name is right."
-            ),
+            remedy=say("Check that the address is an OpenAI-compatible endpoint, and the model's name."),
         )
 
 

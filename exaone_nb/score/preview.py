@@ -71,7 +71,7 @@ def preview_tasks(
         raise WorkbookError(
             say("{name} has no chat template.", name=Path(folder).name),
             remedy=say(
-                "Copy chat_template.jinja from the original model, or score a base model with --no-chat-template."
+                "Copy the original's chat_template.jinja, or score a base model with --no-chat-template."
             ),
         )
     return [

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.anatomy.roofline import Pass, decode, prefill
+from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.anatomy.work import work_of
-from exaone_nb.gpus import find_gpu
+from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import on_gpu
 from exaone_nb.show.table import Column, Table, columns
@@ -129,144 +129,93 @@ def outlook(plan: MemoryPlan) -> list[str]:
     return found + [say("Try: {tip}", tip=tip) for tip in plan.advice()]
 
 
-def fit_table(
-    config: dict[str, Any],
-    schemes: Sequence[str],
-    gpus: Sequence[str],
+def card_table(
+    schemes: Iterable[str],
+    gpus: Iterable[str],
+    cell: Callable[[str, Gpu], Any],
     caption: str = "",
-    *,
-    context: int,
-    concurrency: int,
-    **options: Any,
+    form: str = "",
 ) -> Table:
-    """One line per GPU, one column per scheme, each cell a `verdict`. `options` go to `plan_memory`."""
+    """One line per GPU, one column per scheme; `cell(scheme, card)` gives what stands there."""
+    chosen = list(schemes)
+    rows = [
+        vars(card) | {"is": [card.architecture, card.compute_capability]} | {s: cell(s, card) for s in chosen}
+        for card in map(find_gpu, gpus)
+    ]
+    heads = [
+        Column("name", say("GPU"), code=True),
+        Column("is", say("architecture"), join=" "),
+        Column("memory_bytes", "GiB", ".0f", 2**-30),
+    ]
+    return Table([*heads, *columns(chosen, form)], rows, caption)
+
+
+def fit_table(
+    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
+) -> Table:
+    """A `verdict` per GPU and scheme. `options` (context, concurrency, …) go to `plan_memory`."""
     predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
-    rows = []
-    for card in map(find_gpu, gpus):
-        row: dict[str, Any] = {"gpu": card.name, "memory": card.memory_bytes}
-        for scheme, prediction in predictions.items():
-            plan = plan_memory(
-                config,
-                scheme,
-                card,
-                context=context,
-                concurrency=concurrency,
-                prediction=prediction,
-                **options,
-            )
-            row[scheme] = verdict(plan)
-        rows.append(row)
-    return Table([*_card_columns(), *columns(schemes)], rows, caption)
 
+    def cell(scheme: str, card: Gpu) -> str:
+        return verdict(plan_memory(config, scheme, card, prediction=predictions[scheme], **options))
 
-def _card_columns() -> list[Column]:
-    return [Column("gpu", "GPU", code=True), Column("memory", "GiB", ".0f", 2**-30)]
+    return card_table(schemes, gpus, cell, caption)
 
 
 def kernel_table(schemes: Sequence[str], gpus: Sequence[str], caption: str = "") -> Table:
-    """One line per GPU: what each scheme is computed in under vLLM 0.32, "no kernel" where it does not run."""
-    rows = []
-    for card in map(find_gpu, gpus):
-        found = {scheme: on_gpu(scheme, card) for scheme in schemes}
-        cells = {
-            scheme: [support.compute, support.kernel] if support.runs else say("no kernel")
-            for scheme, support in found.items()
-        }
-        rows.append({"gpu": card.name, "card": [card.architecture, card.compute_capability], **cells})
-    heads = [Column("gpu", "GPU", code=True), Column("card", say("architecture"), join=" ")]
-    return Table([*heads, *columns(schemes)], rows, caption)
+    """What each scheme is computed in under vLLM 0.32 and by which kernel; "no kernel" where it does not run."""
+
+    def cell(scheme: str, card: Gpu) -> Any:
+        support = on_gpu(scheme, card)
+        return [support.compute, support.kernel] if support.runs else say("no kernel")
+
+    return card_table(schemes, gpus, cell, caption)
 
 
-def speed_table(
-    config: dict[str, Any],
-    schemes: Sequence[str],
-    gpu: str,
-    caption: str = "",
-    *,
-    batch: int = 1,
-    context: int = 1024,
+def rate_table(
+    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
 ) -> Table:
-    """One line per scheme: decode and prefill at best on one GPU, what binds them, or why there is no number."""
+    """Decode tokens per second at best per GPU and scheme, or why there is no number; `options` go to `decode`."""
+    works = {scheme: work_of(config, scheme) for scheme in schemes}
+    bounds: dict[str, dict[str, None]] = {}
+
+    def cell(scheme: str, card: Gpu) -> Any:
+        step = decode(config, scheme, card, work=works[scheme], **options)
+        bounds.setdefault(card.name, {})[step.bound] = None
+        if step.runs:
+            return step.tokens_per_second
+        return say("does not fit") if step.support.runs else say("no kernel")
+
+    table = card_table(schemes, gpus, cell, caption, ",.0f")
+    rows = [row | {"bound": [bound for bound in bounds[row["name"]] if bound]} for row in table.rows]
+    return Table([*table.columns, Column("bound", say("bound by"))], rows, caption)
+
+
+def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> Table:
+    """One line per scheme with its (decode, prefill) on one GPU: time, rate, what binds, or why there is no number."""
     rows = []
-    for scheme in schemes:
-        work = work_of(config, scheme)
-        step = decode(config, scheme, gpu, batch=batch, context=context, work=work)
-        prompt = prefill(config, scheme, gpu, batch=batch, tokens=context, work=work)
-        if not step.runs:
-            rows.append({"scheme": scheme, "remark": step.reason})
-            continue
-        rows.append(
-            {
-                "scheme": scheme,
+    for scheme, (step, prompt) in passes.items():
+        row = {"scheme": scheme, "remark": step.support.reason if step.runs else step.reason}
+        if step.runs:
+            row |= {
                 "rate": step.tokens_per_second,
                 "step": step.seconds,
                 "step_bound": step.bound,
+                "weights": step.weight_bytes,
+                "cache": step.bytes_moved - step.weight_bytes,
                 "prefill": prompt.seconds,
                 "prefill_bound": prompt.bound,
-                "remark": step.support.reason,
             }
-        )
+        rows.append(row)
     heads = [
         Column("scheme", code=True),
         Column("rate", say("decode, tokens/s"), ",.0f"),
         Column("step", say("ms per step"), ",.2f", 1e3),
         Column("step_bound", say("decode bound by")),
-        Column("prefill", say("prefill of {context:,}, ms", context=context), ",.1f", 1e3),
+        Column("weights", say("weights read, GB"), ",.3f", 1e-9),
+        Column("cache", say("cache read, GB"), ",.3f", 1e-9),
+        Column("prefill", say("prefill, ms"), ",.1f", 1e3),
         Column("prefill_bound", say("prefill bound by")),
         Column("remark"),
     ]
     return Table(heads, rows, caption).without_empty()
-
-
-def passes_table(passes: Iterable[Pass], caption: str = "") -> Table:
-    """One line per pass on one GPU: time, rate, what binds it, and what it has to read."""
-    rows = [
-        {
-            "pass": one.phase,
-            "tokens": one.tokens,
-            "seconds": one.seconds,
-            "rate": one.tokens_per_second,
-            "bound": one.bound,
-            "weights": one.weight_bytes,
-            "cache": one.bytes_moved - one.weight_bytes,
-        }
-        for one in passes
-    ]
-    heads = [
-        Column("pass"),
-        Column("tokens", say("tokens in the cache or prompt"), ","),
-        Column("seconds", "ms", ",.3f", 1e3),
-        Column("rate", say("tokens/s"), ",.0f"),
-        Column("bound", say("bound by")),
-        Column("weights", say("weights, GB"), ",.3f", 1e-9),
-        Column("cache", say("cache, GB"), ",.3f", 1e-9),
-    ]
-    return Table(heads, rows, caption)
-
-
-def rate_table(
-    config: dict[str, Any],
-    schemes: Sequence[str],
-    gpus: Sequence[str],
-    caption: str = "",
-    *,
-    batch: int,
-    context: int,
-) -> Table:
-    """One line per GPU, one column per scheme: decode tokens per second at best, or why there is no number."""
-    works = {scheme: work_of(config, scheme) for scheme in schemes}
-    rows = []
-    for card in map(find_gpu, gpus):
-        steps = {
-            scheme: decode(config, scheme, card, batch=batch, context=context, work=work)
-            for scheme, work in works.items()
-        }
-        missing = {True: say("does not fit"), False: say("no kernel")}
-        cells = {
-            s: step.tokens_per_second if step.runs else missing[step.support.runs]
-            for s, step in steps.items()
-        }
-        bounds = list(dict.fromkeys(step.bound for step in steps.values() if step.runs))
-        rows.append({"gpu": card.name, **cells, "bound": bounds})
-    heads = [Column("gpu", "GPU", code=True), *columns(schemes, ",.0f"), Column("bound", say("bound by"))]
-    return Table(heads, rows, caption)

@@ -43,16 +43,15 @@ def model_note(model: str) -> str:
     record = catalog.record(place.name) if place.kind == "catalog" else None
     parts = [f"# {record.name if record else place.name}"]
     if record:
-        parts.append(
+        languages = ", ".join(record.languages)
+        parts += [
+            record.purpose,
             say(
-                "{purpose}\n\nBy {developer}, released {released}. Languages: {languages}. Facts collected {date}.",
-                purpose=record.purpose,
-                developer=record.developer,
-                released=record.released,
-                languages=", ".join(record.languages),
-                date=record.date,
-            )
-        )
+                "By {r.developer}, released {r.released}. Languages: {languages}. Facts collected {r.date}.",
+                r=record,
+                languages=languages,
+            ),
+        ]
     specified = [{"what": what, "value": value} for what, value in _specifications(config, record)]
     parts += [
         say("## Key specifications"),
@@ -94,14 +93,13 @@ def _specifications(config: dict[str, Any], record: catalog.Record | None) -> It
     text = text_config(config)
     if is_known(config):
         count = count_parameters(config)
-        inside = say(
-            "{total:,} ({inside:,} without embedding and head)", total=count.total, inside=count.non_embedding
+        yield (
+            say("parameters"),
+            say("{c.total:,} ({c.non_embedding:,} without embedding and head)", c=count),
         )
-        yield say("parameters"), inside
         if count.experts_held:
             yield say("active per token"), f"{count.active:,}"
-            held, used = count.experts_held, count.experts_used
-            yield say("experts"), say("{held} per layer, {used} used", held=held, used=used)
+            yield say("experts"), say("{c.experts_held} per layer, {c.experts_used} used", c=count)
     if record and record.published_parameters:
         yield say("parameters, published"), record.published_parameters
     kinds = Counter(layer_kinds(config))

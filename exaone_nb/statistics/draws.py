@@ -52,22 +52,12 @@ def drawn(measured: Estimate, draws: int, rng: np.random.Generator, *, positive:
         return np.full(draws, float(value))
     if not (math.isfinite(low) and math.isfinite(high) and low <= value <= high):
         raise WorkbookError(
-            say(
-                "The interval [{low:g}, {high:g}] does not hold its own value {value:g}.",
-                low=low,
-                high=high,
-                value=value,
-            ),
+            say("The interval [{m.low:g}, {m.high:g}] does not hold its own value {m.value:g}.", m=measured),
             remedy=say("Delete that result and measure again."),
         )
     if positive and low <= 0:
         raise WorkbookError(
-            say(
-                "The interval [{low:g}, {high:g}] of {value:g} reaches to zero or below.",
-                low=low,
-                high=high,
-                value=value,
-            ),
+            say("The interval [{m.low:g}, {m.high:g}] of {m.value:g} reaches to zero or below.", m=measured),
             expected=say("a time or a rate, which is above zero."),
             remedy=say("Measure it again in more rounds: exaone-nb run 06 -p ROUNDS 5"),
         )

@@ -95,13 +95,6 @@ def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = DRAW
     return float(result.pvalue)
 
 
-def most_that_could_differ(n: int, confidence: float = 0.95) -> float:
-    """Upper bound on the share of differing items when none of n differed (Clopper-Pearson, about 3.7/n)."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    return float(proportion_confint(0, n, alpha=1 - confidence, method="beta")[1])
-
-
 def holm(p_values: list[float], alpha: float = 0.05) -> list[float]:
     """Holm's adjusted p-values, in the order given: compare each with alpha."""
     from statsmodels.stats.multitest import multipletests

@@ -63,10 +63,3 @@ def score_interval(lost: int, won: int, n: int, level: float = 0.95) -> Estimate
         return float(brentq(above, low, high, xtol=1e-10))
 
     return Estimate(value, bound(+1), bound(-1), n)
-
-
-def score_p_value(lost: int, won: int) -> float:
-    """Two-sided p of the McNemar score test, the one whose interval this is; 1 where the models never part."""
-    if lost + won == 0:
-        return 1.0
-    return math.erfc(abs(won - lost) / math.sqrt(2 * (lost + won)))

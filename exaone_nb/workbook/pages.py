@@ -12,6 +12,11 @@ from exaone_nb.workbook.record import ChapterRecord, RunRecord
 from exaone_nb.workbook.scrub import Scrubber
 
 
+def notebook_path(run: Path, slug: str) -> Path:
+    """Where the executed copy of a chapter is."""
+    return run / "notebooks" / f"{slug}.ipynb"
+
+
 def page_path(run: Path, slug: str) -> Path:
     """Where the page of a chapter is."""
     return run / "html" / f"{slug}.html"
@@ -35,7 +40,6 @@ def write_report(
     """
     from exaone_nb.workbook.report import page
     from exaone_nb.workbook.report.pdf import find_browser, print_pdf
-    from exaone_nb.workbook.store import notebook_path
 
     shown = record.scrubbed(made, scrubber)
     pages = [write_text(run / "index.html", page.index(shown))]

@@ -167,8 +167,8 @@ class _Call:
         with contextlib.suppress(WorkbookError):
             self.record.chapters = record.read(self.path).chapters
         began, self._ended = time.monotonic(), dict[str, ChapterRecord]()
-        self._save()
         try:
+            self._save()
             schedule.run(functools.partial(self._prepare, force), self._end, self.executor.stop)
         except BaseException:
             self._interrupted(schedule.chapters)

@@ -46,11 +46,6 @@ def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
         lock.release()
 
 
-def notebook_path(run: Path, slug: str) -> Path:
-    """Where the executed copy of a chapter is."""
-    return run / "notebooks" / f"{slug}.ipynb"
-
-
 def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: Mapping[str, Any]) -> str:
     """Why a chapter must run again, in words; empty when its stored result still holds."""
     if before is None:
@@ -59,9 +54,9 @@ def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: 
         return say("was {status}", status=before.status)
     if before.key != cache.digest(parts):
         return cache.why_stale(before.key_parts, parts)
-    if not notebook_path(run, chapter.slug).is_file() or not pages.page_path(run, chapter.slug).is_file():
+    if not pages.notebook_path(run, chapter.slug).is_file() or not pages.page_path(run, chapter.slug).is_file():
         return say("its page is missing")
-    if before.stored != cache.fingerprint_path(notebook_path(run, chapter.slug)):
+    if before.stored != cache.fingerprint_path(pages.notebook_path(run, chapter.slug)):
         return say("its executed copy was changed")
     if before.wrote != cache.fingerprint_globs(run, chapter.writes):
         return say("what it wrote was changed or deleted")
@@ -79,7 +74,7 @@ def refresh_prose(run: Path, chapter: Chapter, kept: ChapterRecord, scrubber: Sc
     """When only the prose changed, put it around the stored outputs; nothing is executed."""
     from exaone_nb.workbook.report import look
 
-    stored = json.loads(notebook_path(run, chapter.slug).read_text(encoding="utf-8"))
+    stored = json.loads(pages.notebook_path(run, chapter.slug).read_text(encoding="utf-8"))
     done = [c for c in stored["cells"] if c["cell_type"] == "code"]
     injected = [c for c in done if has_tag(c, "injected-parameters")]
     outputs = iter([c for c in done if not has_tag(c, "injected-parameters")])
@@ -101,4 +96,4 @@ def refresh_prose(run: Path, chapter: Chapter, kept: ChapterRecord, scrubber: Sc
 def _store_notebook(run: Path, document: dict[str, Any], chapter: ChapterRecord) -> None:
     """Write the executed copy; its fingerprint in the record tells later whether somebody changed it."""
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    chapter.stored = cache.fingerprint_path(write_text(notebook_path(run, chapter.slug), text))
+    chapter.stored = cache.fingerprint_path(write_text(pages.notebook_path(run, chapter.slug), text))

@@ -117,7 +117,8 @@ def test_the_workbooks_mixed_recipe_is_read_as_it_was_made():
 def test_a_head_that_a_class_hits_stops_vllm(plan_of, scheme):
     plan = plan_of(scheme=scheme, ignore=[])
     assert answers(plan) == ["no"] * 3 and "head-by-class" in {f.code for f in findings(plan)}
-    assert "lm_head.weight_" in analyse(plan).verdicts[1].why
+    assert "Add lm_head to ignore." in analyse(plan).verdicts[1].why
+    assert "lm_head.weight_" in findings(plan, "head-by-class")[0].text
     named = plan_of(scheme=scheme, ignore=[], targets=["Linear", "lm_head"])
     assert answers(named) == ["unknown", "unknown", "no"]
 

@@ -32,7 +32,7 @@ def test_an_order_of_columns_on_one_scale_per_channel(version, answer):
 @pytest.mark.parametrize(("strategy", "group_size"), [("channel", 128), ("group", 32)])
 def test_todays_library_agrees(strategy, group_size):
     torch = pytest.importorskip("torch")
-    from exaone_nb.compress.study import library_codes
+    from exaone_nb.compress.llmcompressor_adapter import library_codes
 
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(32, 128, generator=generator)

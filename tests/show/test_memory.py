@@ -10,6 +10,7 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.anatomy import against
 from exaone_nb.anatomy.predict import predict_checkpoint, predict_schemes
+from exaone_nb.anatomy.roofline import passes
 from exaone_nb.anatomy.sparse import write_sparse
 from exaone_nb.show import explorer
 from exaone_nb.show import memory as tables
@@ -89,7 +90,7 @@ def test_speed_tables_give_no_number_without_a_kernel() -> None:
     grid = {row["GPU"]: row for row in shown(rates)}
     assert grid["L4"]["W4AFP8"] == "no kernel" and grid["L4"]["bound by"] == "bandwidth"
     assert all(rates.is_number(column) for column in rates.columns if column.name in ("BF16", "W4A16"))
-    rows = {row["scheme"]: row for row in tables.speed_table(config, SCHEMES, "L4").records()}
+    rows = {row["scheme"]: row for row in tables.speed_table(passes(config, SCHEMES, "L4")).records()}
     assert [key for key, value in rows["W4AFP8"].items() if value is not None] == ["scheme", "remark"]
     assert rows["BF16"]["rate"] == pytest.approx(114, abs=0.5)
     kernels = {row["GPU"]: row for row in shown(tables.kernel_table(SCHEMES, GPUS))}
@@ -120,10 +121,10 @@ def test_roofline_points_stand_on_or_under_the_roof() -> None:
     assert any(label.startswith("W8A8") for label in labels) and not any(
         "W4AFP8" in label for label in labels
     )
-    for scheme, passes in pictures.roofline_points(
+    for scheme, points in pictures.roofline_points(
         config_of("EXAONE-4.0-1.2B"), SCHEMES, "L4", (1, 8), 512
     ).items():
-        for one in passes:
+        for one in points:
             roof = 242e12 if scheme == "W8A8" else 121e12
             assert one.operations / one.seconds <= min(roof, one.intensity * 300e9) * 1.000001
 

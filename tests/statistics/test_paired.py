@@ -169,7 +169,3 @@ def test_impossible_plans_are_refused(drop: float, share: float) -> None:
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([]) == []
-
-
-def test_nothing_differing_still_leaves_something_open() -> None:
-    assert statistics.most_that_could_differ(512) == pytest.approx(1 - 0.025 ** (1 / 512), rel=1e-6)

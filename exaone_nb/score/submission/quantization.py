@@ -46,7 +46,9 @@ def check_quantization(folder: Path) -> list[Finding]:
         )
         return [warn("quantization", text, say("Boot it in vLLM before submitting (--boot)."))]
     found = [
-        fail("quantization", say("compressed-tensors refuses the field {name}.", name=name), say("Remove it."))
+        fail(
+            "quantization", say("compressed-tensors refuses the field {name}.", name=name), say("Remove it.")
+        )
         for name in quantization.unknown
     ]
     found += [*_sparsity(quantization), *effects.order_findings(quantization)]
