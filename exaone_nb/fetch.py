@@ -40,6 +40,7 @@ def fetch(name: str, *, again: bool = False) -> Path:
     folder = fetched_folder(name)
     if folder.is_dir() and not again:
         return folder
+    _require_reader()
     folder.parent.mkdir(parents=True, exist_ok=True)
     files.require_free_space(folder.parent, ROOM_BYTES, name)
     with tempfile.TemporaryDirectory() as place:
@@ -50,6 +51,18 @@ def fetch(name: str, *, again: bool = False) -> Path:
             _convert(source, staging, known[name])
             (staging / "README.md").write_text(_readme(name, known[name]), encoding="utf-8")
     return folder
+
+
+def _require_reader() -> None:
+    """Before 93 MB are downloaded: transformers reads the file with the gguf package."""
+    try:
+        import gguf  # noqa: F401
+    except ImportError as error:
+        raise WorkbookError(
+            say("The package gguf is not installed."),
+            expected=say("what requirements/ lists."),
+            remedy=say("make install, or pip install gguf."),
+        ) from error
 
 
 def _download(entry: dict[str, Any], place: Path) -> Path:

