@@ -48,7 +48,7 @@ def check(
         with archive.unpacked(path) as folder:
             _check_folder(folder, report, load, boot, trust_remote_code)
     except WorkbookError as error:
-        report.add([fail("zip", error.got, error.remedy or say("Make it again with `exaone-nb pack`."))])
+        report.add([fail("zip", error.got, error.remedy or archive.AGAIN)])
     return report
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.score.submission.archive import MODEL
 from exaone_nb.score.submission.check import check_static
-from exaone_nb.score.submission.files import LEFTOVERS, PICKLES
+from exaone_nb.score.submission.files import LEFTOVERS, PICKLES, read_object
 from exaone_nb.score.submission.findings import warn
 
 MANIFEST = "submission.json"
@@ -50,7 +49,6 @@ def pack(
     licence: str | Path | None = None,
     adapt: bool = True,
     force: bool = False,
-    report: Callable[[str], None] = lambda line: None,
 ) -> Packed:
     """Write `out` from a model folder; it is in place only when it is complete.
 
@@ -77,24 +75,15 @@ def pack(
         raise WorkbookError(
             say("Not packed. {problem}{others}", problem=first.text, others=others), remedy=first.remedy
         )
-    chosen, left_out = _choose(folder, out)
-    names = {path.relative_to(folder).as_posix() for path in chosen}
+    contents, left_out = _choose(folder, out)
     if licence is not None:
         if not Path(licence).is_file():
             raise UsageError(say("There is no licence file {licence}.", licence=str(licence)))
         rewritten["LICENSE"] = Path(licence).read_bytes()
-    elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in names):
-        findings.append(
-            warn(
-                "licence",
-                say("No licence file is packed."),
-                say("Give the base model's with --licence FILE."),
-            )
-        )
-    contents: dict[str, Path | bytes] = {
-        **{path.relative_to(folder).as_posix(): path for path in chosen},
-        **rewritten,
-    }
+    elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in contents):
+        remedy = say("Give the base model's with --licence FILE.")
+        findings.append(warn("licence", say("No licence file is packed."), remedy))
+    contents |= rewritten
     total = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in contents.values())
     require_free_space(out.parent, total + (1 << 20), f"writing {out.name}")
     contents[MANIFEST] = _manifest(folder, contents, changed)
@@ -103,7 +92,6 @@ def pack(
         zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED, allowZip64=True, strict_timestamps=True) as archive,
     ):
         for name in sorted(contents):
-            report(f"packing {name}")
             _add(archive, f"{MODEL}/{name}", contents[name])
     return Packed(
         path=out,
@@ -152,22 +140,19 @@ def adapted(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     return rewritten, changed
 
 
-def _choose(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
-    """Files to pack, links followed, and the names of those left out."""
-    chosen, left_out = [], []
+def _choose(folder: Path, out: Path) -> tuple[dict[str, Path | bytes], list[str]]:
+    """Files to pack by name, links followed, and the names of those left out."""
+    chosen: dict[str, Path | bytes] = {}
+    left_out = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.resolve() == out.resolve():
             continue
-        parts = path.relative_to(folder).parts
-        unwanted = (
-            any(part in LEFTOVERS or part.startswith(".") for part in parts)
-            or path.name in _LEFT_OUT
-            or path.suffix.lower() in PICKLES
-        )
-        if unwanted:
-            left_out.append("/".join(parts))
+        name = path.relative_to(folder)
+        strange = any(part in LEFTOVERS or part.startswith(".") for part in name.parts)
+        if strange or path.name in _LEFT_OUT or path.suffix.lower() in PICKLES:
+            left_out.append(name.as_posix())
         else:
-            chosen.append(path)
+            chosen[name.as_posix()] = path
     return chosen, left_out
 
 
@@ -209,11 +194,9 @@ def _manifest(folder: Path, contents: dict[str, Path | bytes], changed: list[str
 
 
 def _object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # the checks say so
-    return document if isinstance(document, dict) else {}
+    """A JSON object; empty where there is none, which the checks say."""
+    document = read_object(path)
+    return {} if isinstance(document, Finding) else document
 
 
 def _json(document: dict[str, Any]) -> bytes:
