@@ -26,6 +26,19 @@ class Finding:
     where: str = ""
 
 
+def fail(code: str, text: str, remedy: str) -> Finding:
+    """A failure; a remedy is part of it."""
+    return Finding("error", code, text, remedy)
+
+
+def warn(code: str, text: str, remedy: str = "") -> Finding:
+    return Finding("warning", code, text, remedy)
+
+
+def ok(code: str, text: str) -> Finding:
+    return Finding("ok", code, text)
+
+
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """By level, otherwise in the order they came."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))

@@ -14,9 +14,8 @@ from exaone_nb.anatomy.safetensors_layout import write_plan
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.messages import say
-from exaone_nb.quantization.config import read_quantization, stored_tensors
+from exaone_nb.quantization.config import neediest, read_quantization, stored_tensors
 from exaone_nb.quantization.effects import cache_bytes
-from exaone_nb.quantization.nearest import neediest
 
 
 def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[str, Prediction]:

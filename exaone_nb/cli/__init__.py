@@ -1,7 +1,7 @@
 """The command line `exaone-nb`. This folder is the only place that prints for the terminal.
 
-Each wing has one module here with `register(app)`. A verb's function calls the wing, then `emit`s either one
-JSON document or a human view, never a mixture. Errors go to stderr; exit codes: 0 fine, 1 the thing checked
+A verb is the function of its name in one of the modules here. It calls its wing, then `emit`s either one JSON document
+or a human view, never a mixture. Errors go to stderr; exit codes: 0 fine, 1 the thing checked
 is bad, 2 the call is wrong.
 """
 
@@ -17,20 +17,23 @@ import typer
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.errors import UsageError, WorkbookError
 
-# Wing -> its verbs. A verb loads its own wing only, so that `inspect` does not wait for the others.
+# Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
 WINGS = {
     "doctor": ("doctor",),
     "fetch": ("fetch",),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
-    "score": ("score", "compare", "pack", "check"),
-    "workbook": ("run", "diff", "sweep"),
+    "score": ("score", "compare"),
+    "submission": ("pack", "check"),
+    "workbook_run": ("run",),
+    "workbook_diff": ("diff",),
+    "workbook_sweep": ("sweep",),
 }
 
 
 def command_line(verb: str = "") -> typer.Typer:
-    """The command line with the wing of `verb`; with all of them when that is no verb, as `--help` needs."""
+    """The command line with the verbs of `verb`'s module; with all of them when that is no verb, as `--help` needs."""
     app = typer.Typer(
         name="exaone-nb",
         no_args_is_help=True,
@@ -43,9 +46,10 @@ def command_line(verb: str = "") -> typer.Typer:
     def _root() -> None:
         """Make EXAONE 4.0 smaller and faster without making it worse."""
 
-    wings = [wing for wing, verbs in WINGS.items() if verb in verbs] or WINGS
-    for wing in wings:
-        importlib.import_module(f"exaone_nb.cli.{wing}").register(app)
+    for name in [name for name, verbs in WINGS.items() if verb in verbs] or WINGS:
+        module = importlib.import_module(f"exaone_nb.cli.{name}")
+        for each in WINGS[name]:
+            app.command(each, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, each))
     return app
 
 

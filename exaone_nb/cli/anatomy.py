@@ -1,88 +1,72 @@
-"""Verbs of the anatomy wing: inspect and size here, memory, speed and note in anatomy_memory."""
+"""Verbs of the anatomy wing."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from exaone_nb import catalog
-from exaone_nb.cli import anatomy_memory
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, lines, tell
+from exaone_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from exaone_nb.anatomy.predict import Prediction
 
-Model = Annotated[str, typer.Argument(help="Catalog name, local folder or file, http(s) address, or hub id.")]
+Model = Annotated[str, Argument(help="Catalog name, local folder or file, http(s) address, or hub id.")]
+SchemeOption = Annotated[str, Option(help="BF16 or a preset, for instance W4A16; default: as stored.")]
+GpuOption = Annotated[str, Option(help="A name of data/gpus.csv, for instance L4.")]
+KvOption = Annotated[str, Option(help="auto (16-bit) or fp8.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this wing's verbs to the command line."""
-    app.command("inspect")(inspect)
-    app.command("size")(size)
-    anatomy_memory.register(app)
+def _emit(as_json: bool, document: dict[str, Any], view: str, *shown: Any) -> None:
+    """`emit` with a function of anatomy_views, which --json need not wait for; the document's notes come last."""
+
+    def human(console: Console) -> None:
+        from exaone_nb.cli import anatomy_views
+
+        getattr(anatomy_views, view)(console, *shown)
+        lines(console, document.get("notes", ()))
+
+    emit(as_json, document, human)
 
 
 def inspect(
     model: Model,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None,
-    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    revision: Annotated[str | None, Option(help="Branch, tag or commit of a hub model.")] = None,
+    tensors: Annotated[bool, Option("--tensors", help="List every tensor.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Every byte of a checkpoint explained from its headers. Exits with 1 when it does not fit its config."""
     from exaone_nb.anatomy.inspection import inspect_model, require_sound
 
-    bar = _HeaderProgress()
-    inspection = inspect_model(model, revision, None if as_json else bar)
-    bar.close()
+    inspection = inspect_model(model, revision, None if as_json else _headers_read)
 
-    def human(console: Console) -> None:
-        from exaone_nb.cli.anatomy_views import show_inspection
-
-        show_inspection(console, inspection, tensors)
-
-    emit(as_json, inspection.document() if as_json else None, human)
+    _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)
     require_sound(inspection)
 
 
-class _HeaderProgress:
-    """A line on stderr while several files are read, on a terminal only."""
-
-    def __init__(self) -> None:
-        self.used = False
-
-    def __call__(self, done: int, total: int) -> None:
-        if total > 1 and sys.stderr.isatty():
-            self.used = True
-            print(f"\rheader {done} of {total}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self.used:
-            print("\r" + " " * 30 + "\r", end="", file=sys.stderr, flush=True)
+def _headers_read(done: int, total: int) -> None:
+    """A line on stderr while several files are read, on a terminal only; wiped when the last one is."""
+    if total > 1 and sys.stderr.isatty():
+        line = f"\rheader {done} of {total}" + ("\r" + " " * 30 + "\r" if done == total else "")
+        print(line, end="", file=sys.stderr, flush=True)
 
 
 def size(
     model: Model,
-    scheme: Annotated[
-        list[str] | None,
-        typer.Option("--scheme", help="BF16 or a preset of LLM Compressor; may be repeated. Default: all."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(help="Module name, class, or re: pattern left alone. Default: lm_head."),
-    ] = None,
-    targets: Annotated[list[str] | None, typer.Option(help="What is quantized. Default: Linear.")] = None,
-    kv_cache: Annotated[str, typer.Option(help="fp8: add scales for an fp8 KV cache.")] = "",
+    scheme: Annotated[list[str] | None, Option(help="BF16 or a preset; repeatable. Default: all.")] = None,
+    ignore: Annotated[list[str] | None, Option(help="Name, class, re: pattern. Default: lm_head.")] = None,
+    targets: Annotated[list[str] | None, Option(help="What is quantized. Default: Linear.")] = None,
+    kv_cache: Annotated[str, Option(help="fp8: add scales for an fp8 KV cache.")] = "",
     untied_head: Annotated[
-        bool,
-        typer.Option(
-            "--untied-head", help="Store a tied head a second time, as LLM Compressor before 0.13 did."
-        ),
+        bool, Option("--untied-head", help="Store a tied head twice, as LLM Compressor before 0.13.")
     ] = False,
-    max_shard_size: Annotated[int, typer.Option(help="Bytes per file at most.")] = 20_000_000_000,
+    max_shard_size: Annotated[int, Option(help="Bytes per file at most.")] = 20_000_000_000,
     as_json: JsonFlag = False,
 ) -> None:
     """The exact bytes of a checkpoint per quantization scheme, before anything is quantized."""
@@ -109,24 +93,165 @@ def size(
         "notes": layout_notes(config),
     }
 
-    def human(console: Console) -> None:
-        from exaone_nb.cli.anatomy_views import lines, show_sizes
-
-        show_sizes(console, model, found, refused)
-        lines(console, document["notes"])
-
-    emit(as_json, document, human)
+    _emit(as_json, document, "show_sizes", model, found, refused)
 
 
 def _size_document(prediction: Prediction) -> dict[str, object]:
-    return {
-        "file_bytes": prediction.file_bytes,
-        "data_bytes": prediction.data_bytes,
-        "unquantized_bytes": prediction.unquantized_bytes,
-        "parameters": prediction.parameters,
+    names = ("file_bytes", "data_bytes", "unquantized_bytes", "parameters", "tied")
+    return {name: getattr(prediction, name) for name in names} | {
         "bits_per_parameter": round(prediction.bits_per_parameter, 4),
         "tensors": len(prediction.tensors),
-        "tied": prediction.tied,
         "by_component": prediction.by_component(),
         "files": [{"name": shard.name, "file_bytes": shard.file_bytes} for shard in prediction.shards],
     }
+
+
+def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
+    from exaone_nb.anatomy.as_stored import cache_dtype_bytes
+
+    sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
+    if kv_dtype.lower() not in sizes:
+        raise UsageError(f"No cache type {kv_dtype!r}.", expected=", ".join(sizes))
+    return sizes[kv_dtype.lower()]
+
+
+def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
+    """(scheme, prediction): the named scheme, or what the config itself says when none is named."""
+    from exaone_nb.anatomy.as_stored import predict_as_stored
+    from exaone_nb.anatomy.predict import predict_checkpoint
+
+    return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config, loaded=True)
+
+
+def memory(
+    model: Model,
+    scheme: SchemeOption = "",
+    gpu: GpuOption = "L4",
+    context: Annotated[int | None, Option(help="Tokens per request; default: the model's longest.")] = None,
+    concurrency: Annotated[int, Option(help="Requests at once.")] = 1,
+    engine: Annotated[str, Option(help="vllm, transformers or sglang.")] = "vllm",
+    tensor_parallel: Annotated[int, Option(help="GPUs that share the model.")] = 1,
+    kv_dtype: KvOption = "auto",
+    batched_tokens: Annotated[int | None, Option(help="vLLM's --max-num-batched-tokens.")] = None,
+    utilization: Annotated[float, Option(help="Share of the memory the engine may use.")] = 0.92,
+    as_json: JsonFlag = False,
+) -> None:
+    """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
+    from exaone_nb.anatomy.layouts import layout_notes
+    from exaone_nb.anatomy.memory import plan_memory
+    from exaone_nb.gpus import remark_on_name
+
+    config = catalog.resolve(model).config()
+    scheme, prediction = _stored(config, scheme)
+    plan = plan_memory(
+        config,
+        scheme,
+        gpu,
+        engine=engine,
+        context=context,
+        concurrency=concurrency,
+        tensor_parallel=tensor_parallel,
+        kv_dtype_bytes=_kv_bytes(kv_dtype, config),
+        batched_tokens=batched_tokens,
+        utilization=utilization,
+        prediction=prediction,
+    )
+    names = ("engine", "tensor_parallel", "context", "concurrency", "fits", "largest_concurrency")
+    document = {name: getattr(plan, name) for name in names} | {
+        "model": model,
+        "scheme": scheme,
+        "gpu": plan.gpu.name,
+        "gpu_remark": remark_on_name(gpu, plan.gpu),
+        "runs": plan.support.runs,
+        "reason": plan.support.reason,
+        "memory_bytes": plan.gpu.memory_bytes,
+        "budget_bytes": plan.budget,
+        "weight_bytes": plan.weights,
+        "overheads": [vars(part) | {"estimate": True} for part in plan.overheads],
+        "left_for_cache_bytes": plan.left_for_cache,
+        "cache": {
+            "bytes_per_request": plan.kv.bytes_per_request,
+            "bytes_needed": plan.cache_needed,
+            "without_windows_bytes": plan.kv.without_windows,
+            "bytes_per_token_every_layer": plan.kv.every_token_every_layer,
+            "times_less_than_multi_head": plan.kv.if_multi_head / plan.kv.every_token_every_layer,
+            "block_size": plan.kv.block_size,
+            "blocks": plan.kv.num_blocks(plan.left_for_cache),
+            "capacity_tokens": plan.kv.capacity_tokens(plan.left_for_cache),
+            "how": plan.kv.how,
+        },
+        "longest_context": plan.longest,
+        "longest_context_one_request": plan.longest_for_one,
+        "advice": plan.advice(),
+        "notes": layout_notes(config),
+    }
+
+    _emit(as_json, document, "show_memory", plan, model, scheme, document["gpu_remark"])
+
+
+def speed(
+    model: Model,
+    scheme: SchemeOption = "",
+    gpu: GpuOption = "L4",
+    batch: Annotated[int, Option(help="Requests decoded together.")] = 1,
+    context: Annotated[int, Option(help="Tokens in the cache while decoding.")] = 1024,
+    prompt: Annotated[int, Option(help="Prompt tokens of the prefill.")] = 1024,
+    kv_dtype: KvOption = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
+    from exaone_nb.anatomy.layouts import layout_notes
+    from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
+    from exaone_nb.anatomy.work import work_of
+    from exaone_nb.gpus import find_gpu, remark_on_name
+
+    config = catalog.resolve(model).config()
+    scheme, prediction = _stored(config, scheme)
+    work = work_of(config, scheme, prediction=prediction)
+    size = _kv_bytes(kv_dtype, config)
+    writing = decode(config, scheme, gpu, batch=batch, context=context, kv_dtype_bytes=size, work=work)
+    reading = prefill(config, scheme, gpu, batch=batch, tokens=prompt, kv_dtype_bytes=size, work=work)
+    turning = compute_bound_batch(config, scheme, gpu, context=context, work=work) if writing.runs else None
+    document = {
+        "model": model,
+        "scheme": scheme,
+        "gpu": writing.gpu,
+        "gpu_remark": remark_on_name(gpu, find_gpu(gpu)),
+        "runs": writing.runs,
+        "reason": writing.reason,
+        "kernel": writing.support.kernel,
+        "compute": writing.support.compute,
+        "remark": writing.support.reason,
+        "batch": batch,
+        "decode": {
+            "context": context,
+            "seconds_per_step": writing.seconds,
+            "tokens_per_second": writing.tokens_per_second,
+            "bound": writing.bound,
+            "weight_bytes_read": writing.weight_bytes if writing.runs else None,
+            "cache_bytes_read": writing.bytes_moved - writing.weight_bytes if writing.runs else None,
+            "operations_per_byte": writing.intensity,
+            "compute_bound_from_batch": turning,
+        },
+        "prefill": {"tokens": prompt, "seconds": reading.seconds, "bound": reading.bound},
+        "kind": "upper bound by arithmetic, not measured",
+        "notes": layout_notes(config),
+    }
+
+    _emit(as_json, document, "show_speed", writing, reading, turning, model, scheme, document["gpu_remark"])
+
+
+def note(
+    model: Model,
+    out: Annotated[Path | None, Option(help="Write the note to this file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The one-page model note, in Markdown."""
+    from exaone_nb.files import write_text
+    from exaone_nb.show.note import model_note
+
+    text = model_note(model)
+    if out is not None:
+        write_text(out, text)
+    document = {"model": model, "markdown": text, "file": str(out) if out else None}
+    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))

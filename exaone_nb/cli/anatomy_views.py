@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from exaone_nb.cli.output import lines
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
 from exaone_nb.show.memory import memory_table, outlook, speed_table
@@ -23,12 +24,6 @@ LONGEST_LIST = 20
 CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by name and shape"}
 
 
-def lines(console: Console, sentences: Iterable[str]) -> None:
-    """Print sentences, each on a line of its own."""
-    for sentence in sentences:
-        console.print(sentence, markup=False, highlight=False)
-
-
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
     """Totals, what does not fit, and every tensor when `tensors` is set."""
     lines(console, [inspection.name, *_sums(inspection)])
@@ -44,9 +39,7 @@ def _sums(inspection: Inspection) -> Iterable[str]:
     total, read = inspection.total, inspection.checkpoint
     known = "?" if total.logical is None else format(total.logical, ",")
     yield say(
-        "{total.tensors:,} tensors, {total.elements:,} stored elements, {known} parameters",
-        total=total,
-        known=known,
+        "{t.tensors:,} tensors, {t.elements:,} stored elements, {known} parameters", t=total, known=known
     )
     if not read:
         yield say("{total.bytes:,} bytes of data", total=total)
@@ -66,11 +59,8 @@ def _sums(inspection: Inspection) -> Iterable[str]:
 def _findings(inspection: Inspection) -> Iterable[str]:
     for one in inspection.duplicates:
         seen = CONTENT[one.same_content]
-        yield say(
-            "stored twice: {one.copy} repeats {one.original}, {one.bytes:,} bytes ({seen})",
-            one=one,
-            seen=seen,
-        )
+        text = say("{one.copy} repeats {one.original}, {one.bytes:,} bytes ({seen})", one=one, seen=seen)
+        yield say("stored twice: {text}", text=text)
     for one in inspection.mismatches[:LONGEST_LIST]:
         yield say("shape: {one.name}\n  Left (file):    {one.left}\n  Right (config): {one.right}", one=one)
     for title, names in ((say("missing"), inspection.missing), (say("left over"), inspection.extra)):
@@ -93,11 +83,9 @@ def show_sizes(
 
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
     """Where one GPU's memory goes, and what that means."""
+    what = say("{model} in {scheme}", model=model, scheme=scheme)
     caption = say(
-        "{model} in {scheme} on {plan.tensor_parallel} x {plan.gpu.name}, {plan.engine}; figures of one GPU",
-        model=model,
-        scheme=scheme,
-        plan=plan,
+        "{what} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU", what=what, p=plan
     )
     console.print(drawn(memory_table(plan, caption)))
     lines(console, [*outlook(plan), *([remark] if remark else [])])
@@ -108,16 +96,12 @@ def show_speed(
 ) -> None:
     """Prefill and decode at best, or why there is no number."""
     if not writing.runs:
-        text = say(
-            "{model} in {scheme} on {w.gpu}: no number, {w.reason}.", model=model, scheme=scheme, w=writing
-        )
-        return lines(console, [text])
+        what = say("{model} in {scheme}", model=model, scheme=scheme)
+        return lines(console, [say("{what} on {w.gpu}: no number, {w.reason}.", what=what, w=writing)])
     caption = say(
         "{model} on {w.gpu}: batch {w.batch}, {w.tokens:,} tokens of context, prompt of {r.tokens:,}",
-        model=model,
-        w=writing,
-        r=reading,
-    )
+        model=model, w=writing, r=reading,
+    )  # fmt: skip
     console.print(drawn(speed_table({scheme: (writing, reading)}, caption)))
     support = writing.support
     found = [

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit, tell
+from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table
 from exaone_nb.show.terminal import drawn
 
-RecipeOption = Annotated[
-    str, typer.Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Add this wing's verbs to the command line."""
-    app.command()(plan)
-    app.command()(quantize)
+RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
 
 
 def plan(
-    model: Annotated[str, typer.Argument(help="Catalog name, local folder, or hub id.")],
+    model: Annotated[str, Argument(help="Catalog name, local folder, or hub id.")],
     recipe: RecipeOption,
-    against: Annotated[str, typer.Option(help="A second recipe; show what differs in effect.")] = "",
-    gpu: Annotated[str, typer.Option(help="GPU to check for serving.")] = "L4",
-    picture: Annotated[
-        Path | None, typer.Option(help="Also draw layers x modules into this .svg or .png.")
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option(help="Also write llm-compressor's own recipe.yaml into this new file.")
-    ] = None,
+    against: Annotated[str, Option(help="A second recipe; show what differs in effect.")] = "",
+    gpu: Annotated[str, Option(help="GPU to check for serving.")] = "L4",
+    picture: Annotated[Path | None, Option(help="Also draw layers x modules into this .svg or .png.")] = None,
+    export: Annotated[Path | None, Option(help="Also write llm-compressor's recipe.yaml, anew.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Dry run of a recipe: module to scheme, patterns, settings without effect, predicted bytes. Loads no weights.
@@ -69,34 +56,18 @@ def plan(
 
 
 def quantize(
-    model: Annotated[
-        str, typer.Argument(help="Catalog name, local folder, or hub id; its weights are loaded.")
-    ],
+    model: Annotated[str, Argument(help="Catalog name, local folder, or hub id; its weights are loaded.")],
     recipe: RecipeOption,
-    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; replaced whole when done.")],
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Calibration samples, instead of the recipe's.")
-    ] = None,
-    length: Annotated[
-        int | None, typer.Option(min=1, help="Tokens per sample, instead of the recipe's.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed, instead of the recipe's.")] = None,
-    calibration: Annotated[
-        str, typer.Option(help="JSONL file or hub data set, instead of the recipe's.")
-    ] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Make it again even if a finished one is found.")
-    ] = False,
-    sanity: Annotated[bool, typer.Option(help="Generate a short answer from the saved files.")] = True,
-    ignore_memory: Annotated[
-        bool, typer.Option("--ignore-memory", help="Try although memory looks too small.")
-    ] = False,
-    unservable: Annotated[
-        bool, typer.Option("--unservable", help="Make it although no vLLM can load it.")
-    ] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
-    ] = False,
+    out: Annotated[Path, Option(help="Folder of the new checkpoint; replaced whole when done.")],
+    samples: Annotated[int | None, Option(min=1, help="Calibration samples; default: the recipe's.")] = None,
+    length: Annotated[int | None, Option(min=1, help="Tokens per sample; default: the recipe's.")] = None,
+    seed: Annotated[int | None, Option(help="Seed; default: the recipe's.")] = None,
+    calibration: Annotated[str, Option(help="JSONL file or hub data set; default: the recipe's.")] = "",
+    force: Annotated[bool, Option("--force", help="Make it again even if a finished one is there.")] = False,
+    sanity: Annotated[bool, Option(help="Generate a short answer from the saved files.")] = True,
+    ignore_memory: Annotated[bool, Option("--ignore-memory", help="Try although memory is short.")] = False,
+    unservable: Annotated[bool, Option("--unservable", help="Make it although no vLLM can load it.")] = False,
+    trust_remote_code: Annotated[bool, Option("--trust-remote-code", help="Run the model's code.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Quantize a model by a recipe with llm-compressor, and check what was written.
@@ -130,11 +101,10 @@ def _export(plan: Any, file: Path) -> None:
     from exaone_nb.compress.modifiers import recipe_yaml
 
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        got = say("--export is {file!r}, which exists.", file=str(file))
-        if not file.exists():
-            got = say("--export is {file!r}.", file=str(file))
+        what = say(", which exists") if file.exists() else ""
+        got = say("--export is {file!r}{what}.", file=str(file), what=what)
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
-    with _writable(say("recipe"), file):
+    with writable(say("recipe"), file):
         write_text(file, recipe_yaml(plan.recipe))
 
 
@@ -148,20 +118,8 @@ def _draw(plan: Any, picture: Path) -> None:
     from exaone_nb.compress.pictures import scheme_map
 
     figure = scheme_map(plan, say("{recipe} on {model}", recipe=plan.recipe.name, model=plan.model))
-    with _writable(say("picture"), picture), staged_file(picture) as staging:
+    with writable(say("picture"), picture), staged_file(picture) as staging:
         figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
-
-
-@contextmanager
-def _writable(what: str, file: Path) -> Iterator[None]:
-    """Raise UsageError instead of OSError."""
-    try:
-        yield
-    except OSError as error:
-        got = say(
-            "The {what} {file} cannot be written ({why}).", what=what, file=str(file), why=error.strerror
-        )
-        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
 
 
 def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]]) -> None:
@@ -180,26 +138,22 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
         Column("effective", say("with effect")),
     ]  # fmt: skip
     console.print(drawn(Table(columns, document["patterns"], say("Patterns"))))
-    _show_findings(console, document["findings"])
+    found = _remarks(document["findings"])
     for verdict in document["serving"]:
         source = say(" (reported by participants, 2026-02)") if verdict["recorded"] else ""
-        console.print(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}", markup=False)
+        found.append(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}")
     if "differences" in document:
+        other = document["against"]
         if document["against_findings"]:
-            console.print(say("About {recipe}:", recipe=document["against"]), markup=False)
-            _show_findings(console, document["against_findings"])
+            found += [say("About {recipe}:", recipe=other), *_remarks(document["against_findings"])]
         if document["identical_in_effect"]:
-            console.print(say("Identical in effect to {recipe}.", recipe=document["against"]), markup=False)
-        for difference in document["differences"]:
-            console.print(
-                f"  {difference['what']}: {difference['first']} | {document['against']}: {difference['second']}",
-                markup=False,
-            )
+            found.append(say("Identical in effect to {recipe}.", recipe=other))
+        found += [f"  {d['what']}: {d['first']} | {other}: {d['second']}" for d in document["differences"]]
+    lines(console, found)
 
 
-def _show_findings(console: Console, findings: list[dict[str, str]]) -> None:
-    for finding in findings:
-        console.print(f"[{finding['level']}] {finding['text']} {finding['remedy']}".rstrip(), markup=False)
+def _remarks(findings: list[dict[str, str]]) -> list[str]:
+    return [f"[{finding['level']}] {finding['text']} {finding['remedy']}".rstrip() for finding in findings]
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:
@@ -211,5 +165,4 @@ def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> Non
     console.print(drawn(tables.manifests(made).only(shown)))
     if document.get("generations"):
         console.print(drawn(tables.answers(made).only(("mode", "answer"))))
-    for problem in document["problems"]:
-        console.print(say("[problem] {text}", text=problem), markup=False)
+    lines(console, (say("[problem] {text}", text=problem) for problem in document["problems"]))

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-import typer
+from typer import Option
 
-from exaone_nb.messages import visible
+from exaone_nb.errors import UsageError
+from exaone_nb.messages import say, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document and nothing else.")]
 
 
 # In a pipe or a log there is no screen to fit: rich's 80 columns would cut names and break lines that one searches.
@@ -69,6 +72,22 @@ def _console_class() -> type[Console]:
             return super().render(renderable, options)
 
     return Screen
+
+
+def lines(console: Console, sentences: Iterable[str]) -> None:
+    """Print sentences, each on a line of its own."""
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False)
+
+
+@contextmanager
+def writable(what: str, file: Path) -> Iterator[None]:
+    """Raise UsageError instead of OSError when `file` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        got = say("The {what} {f} cannot be written ({why}).", what=what, f=str(file), why=error.strerror)
+        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
 
 
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:

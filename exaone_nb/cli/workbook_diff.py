@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
+from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.output import JsonFlag, emit, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table
@@ -18,17 +18,10 @@ if TYPE_CHECKING:
     from exaone_nb.workbook.diff import RunDiff
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb `diff`."""
-    app.command("diff")(diff)
-
-
 def diff(
-    before: Annotated[str, typer.Argument(help="A run: its name under runs/, or its folder.")],
-    after: Annotated[str, typer.Argument(help="The run to compare with it.")],
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Also write the comparison as one HTML file.")
-    ] = None,
+    before: Annotated[str, Argument(help="A run: its name under runs/, or its folder.")],
+    after: Annotated[str, Argument(help="The run to compare with it.")],
+    html: Annotated[Path | None, Option(help="Also write the comparison as one HTML file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """What changed between two runs: parameters, versions, machine, chapters, results."""
@@ -43,30 +36,19 @@ def diff(
     ]
     for name, folder in zip((before, after), folders, strict=True):
         if not folder.exists():
-            raise UsageError(
-                say("There is no run {name}.", name=name),
-                expected=say("a name under runs/, or a folder that `exaone-nb run --out NAME` made."),
-            )
+            expected = say("a name under runs/, or a folder that `exaone-nb run --out NAME` made.")
+            raise UsageError(say("There is no run {name}.", name=name), expected=expected)
     found = compare_runs(*folders)
     if html is not None:
-        try:
+        with writable("--html", html):
             write_text(html, found.html())
-        except OSError as error:
-            raise UsageError(
-                f"--html {html} cannot be written: {error.strerror}.", expected="the name of a file to write."
-            ) from error
     emit(as_json, found.as_dict(), lambda console: _print(console, found))
 
 
 def _print(console: Console, found: RunDiff) -> None:
-    summary = say(
-        "{before} -> {after}: {n} differences, {equal} results equal",
-        before=found.before,
-        after=found.after,
-        n=len(found.changes),
-        equal=found.equal_results,
-    )
-    console.print(summary, markup=False)
+    n = len(found.changes)
+    text = say("{f.before} -> {f.after}: {n} differences, {f.equal_results} results equal", f=found, n=n)
+    console.print(text, markup=False)
     if found.changes:
         heads = [
             Column("section"),

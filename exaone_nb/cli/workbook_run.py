@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer import Argument, Option
 from typer.core import TyperCommand
 
 from exaone_nb.cli.output import JsonFlag, console, emit, tell
@@ -29,7 +30,7 @@ _STATES = {
 _COLOURS = {"ok": "green", "cached": "green", "failed": "red"}
 
 
-class _PairsOfWords(TyperCommand):
+class PairsOfWords(TyperCommand):
     """Accepts papermill's `-p NAME VALUE` beside `-p NAME=VALUE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -49,51 +50,28 @@ class _PairsOfWords(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb `run`."""
-    app.command("run", cls=_PairsOfWords)(run)
+COMMAND_CLASS = PairsOfWords
 
 
 def run(
-    chapters: Annotated[
-        list[str] | None, typer.Argument(help="Chapters: 05, 05_quantization, 00-04. None: all.")
-    ] = None,
-    out: Annotated[
-        str, typer.Option("--out", "-o", help="Name under runs/, or a path. Default: the model's name.")
-    ] = "",
+    chapters: Annotated[list[str] | None, Argument(help="05, 05_quantization, 00-04. Default: all.")] = None,
+    out: Annotated[str, Option("--out", "-o", help="Under runs/, or a path. Default: model's name.")] = "",
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            "--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; 05.NAME for one chapter."
-        ),
+        Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; 05.NAME for one chapter."),
     ] = None,
     parameters_file: Annotated[
         Path | None,
-        typer.Option("--parameters-file", "-f", help='YAML with NAME: value, and "05": {NAME: value}.'),
+        Option("--parameters-file", "-f", help='YAML with NAME: value, and "05": {NAME: value}.'),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", help="Light chapters at once; 0: as many as cores, 4 at most.")
-    ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Run chapters even when nothing changed.")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", help="Seconds per chapter, instead of each one's own limit.")
-    ] = None,
-    memory: Annotated[
-        float | None,
-        typer.Option("--memory", help="GB for chapters running at once. Default: 80 % of what is free."),
-    ] = None,
-    single: Annotated[
-        bool, typer.Option("--single", help="Also write report.html, everything in one file.")
-    ] = False,
-    pdf: Annotated[
-        bool, typer.Option("--pdf", help="Also write report.pdf, through an installed Chromium.")
-    ] = False,
-    notebooks: Annotated[
-        Path | None, typer.Option("--notebooks", help="Another folder of notebooks.")
-    ] = None,
-    help_notebook: Annotated[
-        bool, typer.Option("--help-notebook", help="Print the chapters' parameters and stop.")
-    ] = False,
+    jobs: Annotated[int, Option("--jobs", "-j", help="Light chapters at once; 0: cores, at most 4.")] = 0,
+    force: Annotated[bool, Option("--force", help="Run chapters even when nothing changed.")] = False,
+    timeout: Annotated[float | None, Option(help="Seconds per chapter; default: each one's own.")] = None,
+    memory: Annotated[float | None, Option(help="GB for all chapters. Default: 80 % of the free.")] = None,
+    single: Annotated[bool, Option("--single", help="Also write report.html, all in one file.")] = False,
+    pdf: Annotated[bool, Option("--pdf", help="Also write report.pdf, by an installed Chromium.")] = False,
+    notebooks: Annotated[Path | None, Option(help="Another folder of notebooks.")] = None,
+    help_notebook: Annotated[bool, Option("--help-notebook", help="Print the parameters and stop.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Execute notebooks into runs/NAME and render the report; unchanged chapters are kept."""
@@ -176,14 +154,11 @@ class _Progress:
 
 def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
     return [
-        {
+        {name: getattr(c, name) for name in ("title", "minutes", "memory_gb", "heavy")}
+        | {
             "chapter": c.number,
             "notebook": c.path.name,
-            "title": c.title,
             "after": list(c.after),
-            "minutes": c.minutes,
-            "memory_gb": c.memory_gb,
-            "heavy": c.heavy,
             "parameters": [asdict(parameter) for parameter in c.parameters],
         }
         for c in chapters
@@ -203,18 +178,11 @@ def _print_schema(console: Console, chapters: list[Chapter]) -> None:
     ]
     for chapter in chapters:
         rows = [
-            {
-                "name": p.name,
-                "type": p.type,
-                "default": repr(p.default),
-                "help": say("{help} ({values})", help=p.help, values=p.values) if p.values else p.help,
-            }
+            vars(p) | {"default": repr(p.default), "help": f"{p.help} ({p.values})" if p.values else p.help}
             for p in chapter.parameters
             if p.name != RUN_DIR  # set by --out
         ]
-        caption = say(
-            "{chapter}: {question}", chapter=chapter.slug, question=chapter.question or chapter.title
-        )
+        caption = say("{c.slug}: {question}", c=chapter, question=chapter.question or chapter.title)
         console.print(drawn(Table(columns, rows, caption)))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, console, emit, tell
 from exaone_nb.errors import Terminated, UsageError
@@ -31,35 +30,19 @@ class RunsOn(StrEnum):
     ray = "ray"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb `sweep`."""
-    app.command("sweep")(sweep)
-
-
 def sweep(
-    grid_file: Annotated[Path, typer.Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
-    on: Annotated[RunsOn, typer.Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="Runs at once on this machine. Default: 1.")
-    ] = None,
-    address: Annotated[
-        str, typer.Option("--address", help="Ray cluster, HOST:PORT. Default: the one of this machine.")
-    ] = "",
-    store: Annotated[
-        str, typer.Option("--store", help="With Ray: fsspec address for results, where nodes share no disk.")
-    ] = "",
-    out: Annotated[
-        str, typer.Option("--out", "-o", help="Name under runs/, or a path. Default: the grid's name.")
-    ] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs and the estimate, and stop.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run every run again, also where nothing changed.")
-    ] = False,
+    grid_file: Annotated[Path, Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
+    on: Annotated[RunsOn, Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
+    jobs: Annotated[int | None, Option("--jobs", "-j", help="Runs at once here. Default: 1.")] = None,
+    address: Annotated[str, Option(help="Ray cluster, HOST:PORT. Default: this machine's.")] = "",
+    store: Annotated[str, Option(help="With Ray, no shared disk: fsspec address for results.")] = "",
+    out: Annotated[str, Option("--out", "-o", help="Under runs/, or a path. Default: the grid's name.")] = "",
+    dry_run: Annotated[bool, Option("--dry-run", help="Show the runs and the estimate, and stop.")] = False,
+    force: Annotated[bool, Option("--force", help="Run all again, also what did not change.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run chapters for every point of a grid, one run folder each, and one leaderboard."""
+    from exaone_nb.workbook.runner import sigterm_is_an_interrupt
     from exaone_nb.workbook.sweep.grid import read
 
     _require_fitting(on, jobs, address, store)
@@ -84,7 +67,7 @@ def sweep(
             errors.print(f"[{done}/{total}] {result.name}: {result.status}{time}{why}", markup=False)
 
     try:
-        with _sigterm_as_interrupt():
+        with sigterm_is_an_interrupt():
             report = run_sweep(
                 grid,
                 on.value,
@@ -104,9 +87,7 @@ def sweep(
 def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> None:
     """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
-        raise UsageError(
-            f"--jobs {jobs}", expected="how many runs at once, 1 or more.", remedy="Leave it out for one."
-        )
+        raise UsageError(f"--jobs {jobs}", expected="how many runs at once, 1 or more.")
     ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
         instead = "; cpus_per_run in the grid decides." if on is RunsOn.ray else ", or add --on ray."
@@ -117,33 +98,15 @@ def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> 
         )
 
 
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the runs in order, as Ctrl-C does; by itself it would leave them to be killed."""
-
-    def stop(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _plan(grid: Grid, reasons: Mapping[str, str]) -> dict[str, object]:
     return {
         "name": grid.name,
         "folder": str(grid.folder),
         "chapters": list(grid.chapters),
         "runs": [
-            {
-                "name": run.name,
-                "parameters": run.parameters,
-                "kept": not reasons[run.name],
-                "why": reasons[run.name],
-            }
+            {"name": run.name, "parameters": run.parameters, "kept": not why, "why": why}
             for run in grid.runs
+            for why in (reasons[run.name],)
         ],
         "estimated_minutes": round(grid.minutes * sum(map(bool, reasons.values())), 1),
     }
@@ -174,9 +137,8 @@ def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> Non
 def _estimate(grid: Grid, reasons: Mapping[str, str]) -> str:
     """How many runs there are, and how long those take that are not kept."""
     todo = sum(map(bool, reasons.values()))
-    counts = say(
-        "Runs: {runs}, kept: {kept}, to do: {todo}", runs=len(reasons), kept=len(reasons) - todo, todo=todo
-    )
+    runs = len(reasons)
+    counts = say("Runs: {runs}, kept: {kept}, to do: {todo}", runs=runs, kept=runs - todo, todo=todo)
     if not todo:
         return counts
     return say(

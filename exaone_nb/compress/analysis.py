@@ -11,9 +11,8 @@ from exaone_nb.compress.serving import verdicts
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, worst_first
 from exaone_nb.messages import say
-from exaone_nb.quantization.loading import obstacles
+from exaone_nb.quantization.loading import ServingVerdict, obstacles
 from exaone_nb.quantization.patterns import pattern_findings
-from exaone_nb.quantization.serving import ServingVerdict
 
 CHECKS = (
     checks.already_quantized,

@@ -97,13 +97,12 @@ class Recipe:
     )
     title: Text = ""
     purpose: Text = ""
-    served: Text = ""
     known: Text = ""
 
     def effective(self) -> dict[str, Any]:
         """What decides the outcome, without name and prose."""
         document = dataclasses.asdict(self)
-        return {k: v for k, v in document.items() if k not in ("name", "title", "purpose", "served", "known")}
+        return {k: v for k, v in document.items() if k not in ("name", "title", "purpose", "known")}
 
     def digest(self) -> str:
         """SHA-256 of the effective part; two recipes with one digest are the same recipe."""

@@ -1,6 +1,6 @@
 """Where a planned checkpoint can be served: this CPU and a GPU with the vLLM of today, and the hackathon's server.
 
-Kernels and loading are `exaone_nb.quantization.serving`'s answer; here the room in memory is added, and which models
+Kernels and loading are `exaone_nb.quantization.loading`'s answer; here the room in memory is added, and which models
 the hackathon's server was seen with.
 """
 
@@ -17,7 +17,7 @@ from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
-from exaone_nb.quantization.serving import ServingVerdict, serve
+from exaone_nb.quantization.loading import ServingVerdict, serve
 
 JUDGES_CARD = "L4"
 # The models that were judged: what decides the shapes of their matrices.

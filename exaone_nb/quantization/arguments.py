@@ -28,6 +28,10 @@ STRATEGIES = {
 FP8_CACHE = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
 
 
+def _are_settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, str) or schema.is_number(v) for v in value.values())
+
+
 class Arguments(TypedDict, total=False):
     """The fields of compressed-tensors' QuantizationArgs (a test holds them against it). `Any`: `QuantArgs` reads it."""
 
@@ -42,13 +46,7 @@ class Arguments(TypedDict, total=False):
     scale_dtype: ScaleDtype | None
     zp_dtype: ScaleDtype | None
     observer: Observer | None
-    observer_kwargs: kind(
-        dict,
-        lambda value: (
-            isinstance(value, dict) and all(isinstance(v, str) or schema.is_number(v) for v in value.values())
-        ),
-        "names with numbers or texts.",
-    )
+    observer_kwargs: kind(dict, _are_settings, "names with numbers or texts.")
 
 
 def read_arguments(document: Any, role: str) -> QuantArgs:
@@ -85,9 +83,7 @@ def _check_together(args: QuantArgs, document: dict[str, Any], role: str) -> Non
     grouped = strategy in ("group", "tensor_group")
     if size is not None and not grouped and (size, strategy) != (-1, "channel"):
         got = f"is {strategy} beside group_size {size}: they contradict each other."
-        raise wrong(
-            "strategy", got, "group_size with strategy group only: write strategy: group, or leave it out."
-        )
+        raise wrong("strategy", got, "strategy: group beside group_size, or neither.")
     if document.get("block_structure") is not None and document.get("strategy") != "block":
         raise wrong("block_structure", "stands there without strategy block.", "strategy: block beside it.")
     if dynamic is not False and role != "input_activations":
@@ -95,9 +91,7 @@ def _check_together(args: QuantArgs, document: dict[str, Any], role: str) -> Non
     if dynamic == "local" and strategy != "tensor_group":
         raise wrong("dynamic", "is local, which is for strategy tensor_group.", "true or false.")
     if strategy == "token" and dynamic is False:
-        raise wrong(
-            "dynamic", "is false, but tokens are not known beforehand.", "dynamic: true with strategy token."
-        )
+        raise wrong("dynamic", "is false, but tokens are not known beforehand.", "true with strategy token.")
     if order not in (None, False) and role != "weights":
         raise wrong("actorder", f"is {order!r}.", "actorder beside weights only.")
 
@@ -122,10 +116,8 @@ def _kv_cache(value: Any) -> dict[str, Any] | None:
         return dict(FP8_CACHE) if value == "fp8" else None
     args = read_arguments(value, "kv_cache")
     if (args.type, args.num_bits, args.symmetric) != ("float", 8, True):
-        raise Mistake(
-            f"is {args.sentence()}.",
-            expected="num_bits: 8, type: float, symmetric: the only cache vLLM can use.",
-        )
+        expected = "num_bits: 8, type: float, symmetric: the only cache vLLM can use."
+        raise Mistake(f"is {args.sentence()}.", expected=expected)
     return dict(value)
 
 
@@ -147,27 +139,21 @@ class Awq(TypedDict):
     """llm-compressor's AWQModifier."""
 
     type: Literal["awq"]
-    mappings: NotRequired[
-        schema.list_of(AwqMapping, "a list of {smooth_layer: …, balance_layers: […]}.", list)
-    ]
+    mappings: NotRequired[schema.list_of(AwqMapping, "a list of {smooth_layer, balance_layers}.", list)]
     duo_scaling: NotRequired[Literal[True, False, "both"]]
     n_grid: NotRequired[Count | None]
+
+
+Pair = kind(list, _is_pair, "[[balance layers], smooth layer].")
+Share = kind(float, lambda value: schema.is_number(value) and 0 <= value <= 1, "a number from 0 to 1.")
 
 
 class SmoothQuant(TypedDict):
     """llm-compressor's SmoothQuantModifier."""
 
     type: Literal["smoothquant"]
-    mappings: NotRequired[
-        schema.list_of(
-            kind(list, _is_pair, "[[balance layers], smooth layer]."),
-            "a list of [[balance layers], smooth layer].",
-            list,
-        )
-    ]
-    smoothing_strength: NotRequired[
-        kind(float, lambda value: schema.is_number(value) and 0 <= value <= 1, "a number from 0 to 1.")
-    ]
+    mappings: NotRequired[schema.list_of(Pair, "a list of [[balance layers], smooth layer].", list)]
+    smoothing_strength: NotRequired[Share]
     ignore: NotRequired[Patterns | None]
     num_calibration_steps: NotRequired[Count | None]
     algorithm: NotRequired[Literal["smoothquant", "log_equalization"]]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exaone_nb.quantization.config import Quantization
 from exaone_nb.quantization.matching import Groups, Module
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
 
@@ -24,11 +23,6 @@ class Assignment:
     groups: Sequence[tuple[Scheme, tuple[str, ...]]]
     ignore: Sequence[str] = ()
     family: str = ""
-
-    @classmethod
-    def of_checkpoint(cls, modules: Sequence[Module], quantization: Quantization, family: str) -> Assignment:
-        """From a compressed-tensors quantization_config."""
-        return cls(modules, quantization.groups, quantization.ignore, family)
 
     @cached_property
     def by_target(self) -> Groups[int]:

@@ -17,7 +17,7 @@ from exaone_nb import fields
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.quantization.matching import Groups
-from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
+from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of, nearest_preset
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 from exaone_nb.tensors import TensorSpec
 
@@ -27,6 +27,7 @@ FIELDS = (
     "num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder", "scale_dtype",
     "zp_dtype", "observer", "observer_kwargs",
 )  # fmt: skip
+MIXED = "mixed"
 UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
 
 
@@ -65,12 +66,7 @@ class Quantization:
     def sentences(self) -> list[str]:
         """What the config says, in plain words."""
         lines = [
-            say(
-                "{targets}: {what} ({form}).",
-                targets=", ".join(names),
-                what=scheme.sentence(),
-                form=scheme.format,
-            )
+            say("{targets}: {s} ({form}).", targets=", ".join(names), s=scheme.sentence(), form=scheme.format)
             for scheme, names in self.groups
         ]
         if self.method == "mxfp4":
@@ -84,14 +80,14 @@ class Quantization:
             lines.append(say("Linear: fp8 (E4M3), one float32 scale per {share}.", share=share))
         elif self.method in ("awq", "gptq"):
             text = say(
-                "Linear: int{bits} with zero points, one fp16 scale per {group} inputs, {packed} weights per int32.",
-                bits=self.bits, group=self.group_size, packed=32 // self.bits,
+                "Linear: int{q.bits} with zero points, one fp16 scale per {q.group_size} inputs, {packed} weights per "
+                "int32.",
+                q=self, packed=32 // self.bits,
             )  # fmt: skip
             lines.append(text)
         elif not self.understood:
             text = say(
-                "The method {method!r} is not known here; its tensors are counted as they are stored.",
-                method=self.method,
+                "The method {q.method!r} is not known here; its tensors are counted as stored.", q=self
             )
             lines.append(text)
         if self.ignore:
@@ -237,3 +233,31 @@ def _packed_by_output(module: str, rows: int, columns: int, quantization: Quanti
         *common,
         StoredTensor(f"{module}.g_idx", "I32", (columns,)),
     ]
+
+
+def presets_of(quantization: Quantization | None) -> list[tuple[str, Scheme | None]]:
+    """(preset or "", scheme) of every group of a quantization_config; BF16 alone when nothing is quantized.
+
+    mxfp4, fp8, AWQ and GPTQ files have the storage and the kernels of a preset, and no compressed-tensors scheme.
+    """
+    if quantization is None:
+        return [("BF16", None)]
+    if quantization.method == "mxfp4":
+        return [("MXFP4A16", None)]
+    if quantization.method == "fp8":
+        return [("FP8_BLOCK" if quantization.block[0] else "FP8_DYNAMIC", None)]
+    if quantization.method in ("awq", "gptq"):
+        return [(f"W{quantization.bits}A16", None)]
+    return [(nearest_preset(scheme), scheme) for scheme, _ in quantization.groups if scheme.weights]
+
+
+def preset_name(quantization: Quantization | None) -> str:
+    """One name for a table: the preset, BF16 when nothing is quantized, "mixed" for several, "" for none known."""
+    names = list(dict.fromkeys(name for name, _ in presets_of(quantization)))
+    return names[0] if len(names) == 1 else MIXED if names else ""
+
+
+def neediest(quantization: Quantization | None) -> str:
+    """The preset that decides where a checkpoint runs: of several the one with most bits per weight; "" for none known."""
+    found = presets_of(quantization)
+    return max(found, key=lambda pair: pair[1].weights.num_bits if pair[1] else 0)[0] if found else ""

@@ -25,7 +25,6 @@ class Effect:
 
     answer: str
     why: str = ""
-    source: str = ""
 
 
 @cache
@@ -43,12 +42,11 @@ def actorder(value: str, strategy: str, *, llmcompressor: str = "", compressed_t
     """
     rows = _facts()["actorder"][value]
     rows = rows.get("any") or rows["group" if strategy == "group" else "other"]
-    library, version = (
-        ("llmcompressor", llmcompressor) if llmcompressor else ("compressed_tensors", compressed_tensors)
-    )
+    library = "llmcompressor" if llmcompressor else "compressed_tensors"
+    version = llmcompressor or compressed_tensors
     for row in rows:
         if _within(version, row.get(f"{library}_from"), row.get(f"{library}_until")):
-            return Effect(row["effect"], row.get("why", ""), row.get("source", ""))
+            return Effect(row["effect"], row.get("why", ""))
     return Effect("unknown", "; ".join(row["why"] for row in rows))
 
 
@@ -100,11 +98,7 @@ def cache_finding(kv_cache: dict[str, Any], engine: str = TODAY) -> Finding:
         return Finding("error", "kv-cache", text, remedy, f"vLLM {engine}")
     row = next(row for row in _facts()["kv_cache_scheme"]["vllm"] if row["version"] == engine)
     if row["effect"] == "yes":
-        text = say(
-            "The KV-cache scales are stored, and vLLM {engine} uses them: {why}.",
-            engine=engine,
-            why=row["why"],
-        )
+        text = say("vLLM {engine} uses the KV-cache scales stored: {why}.", engine=engine, why=row["why"])
         return Finding("note", "kv-cache", text, where=f"vLLM {engine}")
     text = say("vLLM {engine} does not use the KV-cache scales: {why}.", engine=engine, why=row["why"])
     return Finding("no-op", "kv-cache-ignored", text, say("Leave it out for that server."), f"vLLM {engine}")

@@ -18,8 +18,7 @@ from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.quantization.nearest import nearest_preset
-from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme
+from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme, nearest_preset
 
 TODAY, JUDGE = "0.32", "0.14.1"
 
@@ -53,10 +52,8 @@ def rules(engine: str = TODAY) -> dict[str, Any]:
 
     known = yaml.safe_load((DATA / "kernel_support.yaml").read_text(encoding="utf-8"))["vllm"]
     if engine not in known:
-        raise UsageError(
-            say("data/kernel_support.yaml says nothing about vLLM {engine}.", engine=engine),
-            expected=", ".join(known),
-        )
+        text = say("data/kernel_support.yaml says nothing about vLLM {engine}.", engine=engine)
+        raise UsageError(text, expected=", ".join(known))
     return known[engine]
 
 
@@ -75,13 +72,13 @@ def support(
     label = asked.label if isinstance(scheme, Scheme) else scheme.upper()
     name = "BF16" if asked.weights is None else nearest_preset(asked)
     if not name:
-        return _no_preset(label, asked, engine)
+        return _no_preset(label, asked)
     rule = rules(engine)["schemes"][name]
     found = _on_cpu(name, rule, machine, engine) if machine.is_cpu else _on_gpu(name, rule, machine, engine)
     return _with_doubts(found, asked, engine, shapes or {}) if found.runs and asked.weights else found
 
 
-def _no_preset(label: str, scheme: Scheme, engine: str) -> Support:
+def _no_preset(label: str, scheme: Scheme) -> Support:
     weights = scheme.weights
     if scheme.activations is None and weights.type == "int" and weights.strategy not in ("group", "channel"):
         why = say(
@@ -98,10 +95,9 @@ def _on_gpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> S
     for entry in rule["cuda"]:
         if entry["from"] <= capability <= entry.get("to", 99):
             return _read(name, entry)
-    if capability >= 10 and "blackwell" in rule:
-        why = rule["blackwell"]
-    else:
-        why = rule.get("why") or say("needs {least} or newer", least=min(e["from"] for e in rule["cuda"]))
+    why = rule.get("why") or say("needs {least} or newer", least=min(e["from"] for e in rule["cuda"]))
+    if capability >= 10:
+        why = rule.get("blackwell", why)
     reason = say(
         "no kernel in vLLM {engine} for compute capability {capability}: {why}",
         engine=engine, capability=capability, why=why,
@@ -110,12 +106,9 @@ def _on_gpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> S
 
 
 def _on_cpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> Support:
-    if "cpu" not in rule or not any(
-        "cpu" in other and other["cpu"] for other in rules(engine)["schemes"].values()
-    ):
-        return Support(
-            name, "unknown", reason=say("the CPU backend of vLLM {engine} was not read", engine=engine)
-        )
+    if "cpu" not in rule or not any(other.get("cpu") for other in rules(engine)["schemes"].values()):
+        why = say("the CPU backend of vLLM {engine} was not read", engine=engine)
+        return Support(name, "unknown", reason=why)
     for entry in rule["cpu"]:
         switched = any(machine.environment.get(key) == off for key, off in entry.get("unless", {}).items())
         if machine.flags.issuperset(entry.get("needs", ())) and not switched:
@@ -124,15 +117,9 @@ def _on_cpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> S
 
 
 def _read(name: str, entry: dict[str, Any]) -> Support:
-    return Support(
-        name,
-        entry.get("answer", "yes"),
-        entry.get("compute", ""),
-        entry.get("kernel", ""),
-        entry.get("why", entry.get("note", "")),
-        entry.get("runs_as", ""),
-        entry.get("reported", False),
-    )
+    words = {key: entry.get(key, "") for key in ("compute", "kernel", "runs_as")}
+    why, seen = entry.get("why", entry.get("note", "")), entry.get("reported", False)
+    return Support(name, entry.get("answer", "yes"), reason=why, recorded=seen, **words)
 
 
 def _with_doubts(
@@ -154,10 +141,7 @@ def _with_doubts(
     step = told.get("multiples", {}).get(kernel, 1)
     for module, shape in shapes.items():
         if any(side % step for side in (shape[:1] if kernel.startswith("CPUFp8") else shape)):
-            why = say(
-                "{module} is {rows} x {columns}, no multiple of {step}",
-                module=module, rows=shape[0], columns=shape[1], step=step,
-            )  # fmt: skip
+            why = say("{module} is {s[0]} x {s[1]}, no multiple of {step}", module=module, s=shape, step=step)
             return replace(found, answer="unknown", reason=why)
     return replace(found, kernel=kernel)
 

@@ -1,4 +1,7 @@
-"""Why an engine would not load a checkpoint at all, whatever the kernels. Read in the sources of vLLM 0.32 and 0.14.1.
+"""Whether an engine can serve a checkpoint, planned or finished: yes, no, or unknown, and why.
+
+The kernels come from `kernels`; why it would not be loaded at all was read in the sources of vLLM 0.32 and 0.14.1. What
+neither knows is "unknown", never "yes". Whether the memory suffices is not asked here (`anatomy.memory`).
 
 vLLM joins q, k, v into one matrix, gate, up into another, and all experts of a layer into one, so that each of these
 needs one scheme (compressed_tensors/utils.py, should_ignore_layer). It also looks the schemes up anew: of several
@@ -10,12 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from exaone_nb.findings import Finding
+from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.kernels import TODAY, rules
-from exaone_nb.quantization.matching import Module, matches
+from exaone_nb.quantization.kernels import TODAY, rules, support
+from exaone_nb.quantization.matching import matches
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
@@ -52,13 +57,12 @@ def _split(made: Assignment, engine: str) -> Iterator[Finding]:
         first = same[0]
         other = next(n for n in first if made.numbers_of(n) != made.numbers_of(first[0]))
         shown = sorted({*first[:2], other}, key=first.index)
-        kept = say("kept")
+        labels = (say("kept") if made.assigned[n] is None else made.label_of(n) for n in shown)
         text = say(
             "it joins these into one {part} and needs one scheme for them: {shown}{more}.",
-            part=part,
-            shown=", ".join(f"{n} ({kept if made.assigned[n] is None else made.label_of(n)})" for n in shown),
+            part=part, shown=", ".join(map("{} ({})".format, shown, labels)),
             more=say(", and so in {n} more layers", n=len(same) - 1) if len(same) > 1 else "",
-        )
+        )  # fmt: skip
         remedy = say("Give all parts of {part} the same scheme, or ignore all of them.", part=part)
         yield _stops(engine, "fused-split", text, remedy)
 
@@ -85,9 +89,7 @@ def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
                     "with {theirs}, and stops.",
                     module=asked, mine=made.label_of(name), target=target, theirs=taken.label,
                 )  # fmt: skip
-                remedy = say(
-                    "Make the expressions exclude each other, joined names such as qkv_proj included."
-                )
+                remedy = say("Let the expressions exclude each other, joined names as qkv_proj included.")
                 yield _stops(engine, "file-order", text, remedy)
             break
 
@@ -102,24 +104,59 @@ def _tables(made: Assignment, engine: str) -> Iterator[Finding]:
         how = "class" if by_class else "name"
         nameless = module.kind == "embedding" and made.family in told.get("nameless_embedding", ())
         if told[module.kind][how] == "no" or (nameless and not by_class):
-            yield _stops(engine, f"{module.kind}-by-{how}", *_table_words(module, told))
-        else:
+            kept = told[module.kind].get("kept_as", "no module or parameter named '{module}.weight_packed'")
             text = say(
-                "A quantized {module}: support depends on version and format, so try it before relying on it.",
+                "it finds no scheme for {module}, looks for an unquantized one, and stops at `{error}`.",
+                module=module.name, error=kept.replace("{module}", module.name),
+            )  # fmt: skip
+            remedy = say("Add {module} to ignore.", module=module.name)
+            yield _stops(engine, f"{module.kind}-by-{how}", text, remedy)
+        elif module.kind == "head":
+            text = say(
+                "A quantized {module}, named in the recipe: only nano's with W4A16 and W8A8 on a CPU was tried, and ran.",
                 module=module.name,
             )
-            if module.kind == "head":
-                text = say(
-                    "A quantized {module}, named in the recipe: only nano's with W4A16 and W8A8 on a CPU was tried, and ran.",
-                    module=module.name,
-                )
-            yield Finding("warning", f"{module.kind}-by-{how}", text, where=f"vLLM {engine}")
+            yield Finding("warning", f"head-by-{how}", text, where=f"vLLM {engine}")
+        else:
+            text = say(
+                "A quantized {module}: whether it is served depends on version and format.",
+                module=module.name,
+            )
+            yield Finding("warning", f"embedding-by-{how}", text, where=f"vLLM {engine}")
 
 
-def _table_words(module: Module, told: dict) -> tuple[str, str]:
-    kept = told[module.kind].get("kept_as", "no module or parameter named '{module}.weight_packed'")
-    text = say(
-        "it finds no scheme for {module}, looks for an unquantized one, and stops at `{error}`.",
-        module=module.name, error=kept.replace("{module}", module.name),
-    )  # fmt: skip
-    return text, say("Add {module} to ignore.", module=module.name)
+@dataclass(frozen=True)
+class ServingVerdict:
+    """Whether `where` can serve the checkpoint: yes, no, or unknown, and why. `recorded` marks what participants saw."""
+
+    where: str
+    answer: str
+    why: str
+    recorded: bool = False
+
+
+def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = "") -> ServingVerdict:
+    """The verdict: what is certainly impossible, then what nobody knows, then yes with the kernels."""
+    found = obstacles(made, engine)
+    if found and found[0].level == "error":
+        why = say("it cannot be loaded ({code}). {remedy}", code=found[0].code, remedy=found[0].remedy)
+        return ServingVerdict(where, "no", why)
+    by_label = {}
+    for index, scheme in made.used.items():
+        shapes = {m.name: m.shape for m in made.members(index)}
+        by_label.setdefault(scheme.label, support(scheme, machine, engine, shapes))
+    if not by_label:
+        return ServingVerdict(where, "yes", say("nothing is quantized"))
+    # Of several schemes the one that runs least decides.
+    label, decides = min(by_label.items(), key=lambda pair: ("no", "unknown", "yes").index(pair[1].answer))
+    if decides.answer == "no":
+        return ServingVerdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
+    doubts = [finding.text for finding in found]
+    doubts += [f"{label}: {decides.reason}"] if decides.answer == "unknown" else []
+    if any(".experts." in name and index is not None for name, index in made.assigned.items()):
+        doubts.append(say("experts have kernels of their own, which are not in the table"))
+    if doubts:
+        return ServingVerdict(where, "unknown", doubts[0], decides.recorded)
+    notes = {label: f" ({one.reason})" if one.reason else "" for label, one in by_label.items()}
+    kernels = [f"{label}: {one.kernel}{notes[label]}" for label, one in by_label.items()]
+    return ServingVerdict(where, "yes", "; ".join(kernels), all(one.recorded for one in by_label.values()))

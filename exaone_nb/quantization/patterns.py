@@ -149,9 +149,8 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
             (".*" + single, say("It must fit from the beginning, and a backslash is written twice")),
         ):
             if changed != plain and (count := _count(changed, names)):
-                return f"re:{changed}", say(
-                    "{why}; `re:{changed}` matches {n}.", why=why, changed=changed, n=count
-                )
+                text = say("{why}; `re:{changed}` matches {n}.", why=why, changed=changed, n=count)
+                return f"re:{changed}", text
     else:
         last = [name for name in names if name.endswith("." + plain)]
         if len(last) == 1:
@@ -161,9 +160,7 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
             return wide, say("{n} modules end in it; `{wide}` matches them.", n=len(last), wide=wide)
         wide = re.escape(plain).replace("\\*", ".*")
         if "*" in plain and (count := _count(wide, names)):
-            text = say(
-                "A star means something only after `re:`; `re:{wide}` matches {n}.", wide=wide, n=count
-            )
+            text = say("A star needs `re:` before it; `re:{wide}` matches {n}.", wide=wide, n=count)
             return f"re:{wide}", text
     parts = sorted({module.part for module in modules if module.quantizable})
     near = difflib.get_close_matches(plain, [*names, *parts], n=3, cutoff=0.6)

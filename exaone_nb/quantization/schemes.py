@@ -6,9 +6,10 @@ test holds this table against the installed library.
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
@@ -16,7 +17,7 @@ from exaone_nb.messages import say
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
 # Names of the same order: compressed-tensors up to 0.18 took all of them.
 ACTORDER = {"weight": "static", "dynamic": "group", True: "group", "true": "group"}
-STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
+STRATEGIES = get_args(Strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,9 @@ def _require(holds: Any, got: str, expected: str) -> None:
 
 
 def _scale_dtype(given: Any, bits: int, kind: str, strategy: str, group: int | None) -> str:
-    names = {
-        "torch.uint8": "U8",
-        "torch.float8_e4m3fn": "F8_E4M3",
-        "torch.bfloat16": "",
-        "torch.float32": "F32",
-    }
     if given is not None:
-        return names.get(str(given), "")
+        names = {"torch.uint8": "U8", "torch.float8_e4m3fn": "F8_E4M3", "torch.float32": "F32"}
+        return names.get(str(given), "")  # bfloat16 is the model's own
     if kind == "float" and strategy == "tensor_group":
         return "F8_E4M3"
     return "U8" if kind == "float" and bits == 4 and strategy == "group" and group == 32 else ""
@@ -129,16 +125,13 @@ class Scheme:
         weights = self.weights
         if weights is None:
             return "dense"
-        if weights.type == "float" and weights.num_bits == 4:
-            if weights.group_size == 32:
-                return "mxfp4-pack-quantized"
-            if weights.group_size == 16:
-                return "nvfp4-pack-quantized"
-        if (
-            weights.type == "float"
-            and weights.num_bits == 8
-            and weights.group_size == 32
-            and weights.scale_dtype == "U8"
+        if (weights.type, weights.num_bits) == ("float", 4) and weights.group_size in (16, 32):
+            return "mxfp4-pack-quantized" if weights.group_size == 32 else "nvfp4-pack-quantized"
+        if (weights.type, weights.num_bits, weights.group_size, weights.scale_dtype) == (
+            "float",
+            8,
+            32,
+            "U8",
         ):
             return "mxfp8-quantized"
         if self.activations is not None:
@@ -173,10 +166,10 @@ class Scheme:
         """In plain words."""
         if self.weights is None:
             return say("not quantized")
-        weights = say("weights {what}", what=self.weights.sentence())
-        return weights + (
-            say("; activations {what}", what=self.activations.sentence()) if self.activations else ""
-        )
+        text = say("weights {what}", what=self.weights.sentence())
+        if self.activations:
+            text += say("; activations {what}", what=self.activations.sentence())
+        return text
 
 
 def _integer(bits: int, activation_bits: int = 16) -> Scheme:
@@ -189,10 +182,8 @@ def _presets() -> dict[str, Scheme]:
     mx4 = QuantArgs(4, "float", "group", 32, scale_dtype="U8")
     mx8 = QuantArgs(8, "float", "group", 32, scale_dtype="U8")
     int4, int8 = QuantArgs(4, "int", "group", 128), QuantArgs(8, "int", "channel")
-    token8, token_fp8 = (
-        QuantArgs(8, "int", "token", dynamic=True),
-        QuantArgs(8, "float", "token", dynamic=True),
-    )
+    token8 = QuantArgs(8, "int", "token", dynamic=True)
+    token_fp8 = replace(token8, type="float")
     tensor_fp8 = QuantArgs(8, "float", "tensor")
     block = QuantArgs(8, "float", "block", block_structure=(128, 128))
     schemes = [
@@ -239,28 +230,42 @@ def find_scheme(scheme: str | dict[str, Any] | Scheme | None) -> Scheme:
     if scheme is None:
         return SCHEMES["UNQUANTIZED"]
     if isinstance(scheme, dict):
-        weights, activations = (
-            scheme.get("weights"),
-            scheme.get("input_activations", scheme.get("activations")),
-        )
+        parts = scheme.get("weights"), scheme.get("input_activations", scheme.get("activations"))
         return Scheme(
-            str(scheme.get("name", "custom")),
-            QuantArgs.read(weights) if weights else None,
-            QuantArgs.read(activations) if activations else None,
+            str(scheme.get("name", "custom")), *(QuantArgs.read(part) if part else None for part in parts)
         )
     name = scheme.upper()
     if name in UNQUANTIZED_NAMES:
         return SCHEMES["UNQUANTIZED"]
     if name not in SCHEMES:
-        import difflib
-
         near = difflib.get_close_matches(name, SCHEMES, n=3)
+        remedy = f"Did you mean {', '.join(near)}?" if near else ""
         raise UsageError(
-            f"No scheme {scheme!r}.",
-            expected=f"BF16 or one of {', '.join(SCHEMES)}.",
-            remedy=f"Did you mean {', '.join(near)}?" if near else "",
+            f"No scheme {scheme!r}.", expected=f"BF16 or one of {', '.join(SCHEMES)}.", remedy=remedy
         )
     return SCHEMES[name]
+
+
+def nearest_preset(scheme: Scheme) -> str:
+    """The preset whose kernel a scheme needs, "" when there is none.
+
+    All arguments must be equal, but weight-only integers may have groups of any size, or one scale per channel: those
+    are one kind of kernel, and `kernels` knows which sizes it takes.
+    """
+    mine = scheme.weights
+    if mine is None:
+        return ""
+    for preset in SCHEMES.values():
+        theirs = preset.weights
+        if theirs is None or scheme.activations != preset.activations:
+            continue
+        if mine == theirs:
+            return preset.name
+        loose = scheme.activations is None and mine.type == theirs.type == "int"
+        grouped = mine.strategy == "group" or (mine.strategy == "channel" and mine.symmetric)
+        if loose and grouped and replace(mine, strategy="group", group_size=theirs.group_size) == theirs:
+            return preset.name
+    return ""
 
 
 def groups_of(columns: int, size: int) -> int:

@@ -42,9 +42,8 @@ def scale_shape(args: QuantArgs, shape: tuple[int, int]) -> tuple[int, ...]:
     if args.strategy == "block":
         high, wide = args.block_structure
         return (groups_of(rows, high), groups_of(columns, wide))
-    raise WorkbookError(
-        f"Weights cannot be quantized per {args.strategy}.", expected="tensor, channel, group or block."
-    )
+    got = f"Weights cannot be quantized per {args.strategy}."
+    raise WorkbookError(got, expected="tensor, channel, group or block.")
 
 
 def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
@@ -52,11 +51,8 @@ def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
     args = scheme.weights
     size = args.group_size
     if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
-        raise WorkbookError(
-            f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name}).",
-            expected=f"a multiple of {size}.",
-            remedy=f"Choose a group size that divides {shape[1]}, or add the module to `ignore`.",
-        )
+        got = f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name})."
+        raise WorkbookError(got, remedy="Choose a group size that does, or add the module to `ignore`.")
 
 
 def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: str) -> list[StoredTensor]:
@@ -88,9 +84,8 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         add("input_global_scale", "F32", (1,))
     if activations is not None and activations.dynamic is False:
         if activations.strategy != "tensor":
-            raise WorkbookError(
-                f"Static activations per {activations.strategy} are not stored.", expected="tensor."
-            )
+            got = f"Static activations per {activations.strategy} are not stored."
+            raise WorkbookError(got, expected="tensor.")
         add("input_scale", dtype, (1,))
         if not activations.symmetric:
             add("input_zero_point", "I8", (1,))

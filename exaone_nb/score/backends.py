@@ -18,8 +18,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.quantization import kernels
-from exaone_nb.quantization.config import read_quantization
-from exaone_nb.quantization.nearest import presets_of
+from exaone_nb.quantization.config import presets_of, read_quantization
 from exaone_nb.score import lm_eval_adapter
 from exaone_nb.score.settings import Settings
 

@@ -24,9 +24,8 @@ from exaone_nb.fields import whole
 from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.config import MIXED, preset_name, read_quantization
 from exaone_nb.quantization.kernels import support
-from exaone_nb.quantization.nearest import MIXED, preset_name
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token

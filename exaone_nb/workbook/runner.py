@@ -144,7 +144,7 @@ def run(
         progress,
     )
     schedule = Schedule(chosen, jobs or max(1, min(4, os.cpu_count() or 1)), _memory_budget(memory_gb))
-    with store.exclusive(path), _sigterm_is_an_interrupt():
+    with store.exclusive(path), sigterm_is_an_interrupt():
         try:
             call.go(schedule, force)
         finally:
@@ -226,7 +226,7 @@ class _Call:
 
 
 @contextlib.contextmanager
-def _sigterm_is_an_interrupt() -> Iterator[None]:
+def sigterm_is_an_interrupt() -> Iterator[None]:
     """SIGTERM raises Terminated in the main thread, once, as Ctrl-C raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -148,5 +148,5 @@ def test_inspect_loads_its_own_wing_only() -> None:
     )
     assert not modules.intersection(foreign)
     wings = {name for name in modules if name.startswith("exaone_nb.cli.")}
-    assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "anatomy_memory", "output")}
+    assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "output")}
     assert "rich.table" in loaded("inspect", SMALL)

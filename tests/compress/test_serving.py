@@ -10,8 +10,7 @@ from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.hardware import Machine
 from exaone_nb.quantization.loading import joined_name
-from exaone_nb.quantization.nearest import nearest_preset
-from exaone_nb.quantization.schemes import SCHEMES
+from exaone_nb.quantization.schemes import SCHEMES, nearest_preset
 
 TOKEN8 = {"num_bits": 8, "type": "int", "strategy": "token", "dynamic": True}
 

@@ -24,12 +24,10 @@ from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine
 from exaone_nb.quantization import kernels
 from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.config import MIXED, preset_name, read_quantization
 from exaone_nb.quantization.kernels import JUDGE, TODAY
-from exaone_nb.quantization.loading import obstacles
-from exaone_nb.quantization.nearest import MIXED, nearest_preset, preset_name
-from exaone_nb.quantization.schemes import SCHEMES, QuantArgs
-from exaone_nb.quantization.serving import serve
+from exaone_nb.quantization.loading import obstacles, serve
+from exaone_nb.quantization.schemes import SCHEMES, QuantArgs, nearest_preset
 from exaone_nb.results import RunFolder
 from exaone_nb.score import scoreboard
 from exaone_nb.score.submission.quantization import check_quantization
@@ -133,7 +131,9 @@ def test_plan_check_memory_and_names_agree(config_of, tmp_path, model, name):
         return
     analysis, config = analyse(plan), finished(plan)
     quantization = read_quantization(config)
-    made = Assignment.of_checkpoint(modules_of(config), quantization, str(config.get("model_type", "")))
+    made = Assignment(
+        modules_of(config), quantization.groups, quantization.ignore, config.get("model_type", "")
+    )
 
     # Every module has the scheme it was planned with, and the bytes.
     assert {n: plan.label_of(n) for n in plan.assigned} == {n: made.label_of(n) for n in made.assigned}

@@ -17,9 +17,8 @@ from exaone_nb.engines.dummy import quantization_config, shape_config, shape_fol
 from exaone_nb.engines.failures import explain
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
-from exaone_nb.quantization.nearest import preset_name
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions

@@ -16,10 +16,9 @@ from tempfile import TemporaryDirectory
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, fail, ok, warn
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
-from exaone_nb.score.submission.findings import fail, ok, warn
 
 MODEL = "model"
 AGAIN = say("Make the zip again with `exaone-nb pack`.")

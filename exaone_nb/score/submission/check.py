@@ -7,17 +7,52 @@ as the server does, then a boot in vLLM. A step that needs an earlier one is lef
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, fail, worst_first
 from exaone_nb.messages import say
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
-from exaone_nb.score.submission.findings import Report, fail
 from exaone_nb.score.submission.load import boot_in_vllm, load_offline
 from exaone_nb.score.submission.model import check_model
 from exaone_nb.score.submission.quantization import check_quantization
+from exaone_nb.show.table import Table, columns
+
+# What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
+WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
+
+
+@dataclass
+class Report:
+    """The findings about one submission."""
+
+    submission: str
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """True when nothing failed; warnings do not count."""
+        return not any(finding.level == "error" for finding in self.findings)
+
+    def add(self, found: Iterable[Finding]) -> None:
+        self.findings += found
+
+    def table(self) -> Table:
+        """One row per finding: failures first, then warnings, then what was fine; otherwise in the order of checking."""
+        rows = [
+            {"level": WORDS.get(f.level, f.level), "check": f.code, "message": f.text, "remedy": f.remedy}
+            for f in worst_first(self.findings)
+        ]
+        return Table(columns(("level", "check", "message", "remedy")), rows)
+
+    def document(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        rows = self.table().records()
+        return {"submission": self.submission, "passed": self.passed, "findings": rows}
 
 
 def check(

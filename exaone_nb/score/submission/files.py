@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.credentials import SHAPES
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, fail, ok, warn
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
-from exaone_nb.score.submission.findings import fail, ok, warn
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 LEFTOVERS = {"__pycache__", ".ipynb_checkpoints", ".git", "__MACOSX", ".DS_Store", ".cache", "Thumbs.db"}

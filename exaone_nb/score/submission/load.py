@@ -14,10 +14,9 @@ from exaone_nb.engines.environment import has_gpu, has_vllm
 from exaone_nb.engines.options import context_limit
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import WorkbookError
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, fail, ok, warn
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
-from exaone_nb.score.submission.findings import fail, ok, warn
 
 TIMEOUT_SECONDS = 20 * 60  # the server's own limit
 MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
@@ -30,33 +29,23 @@ def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
     try:
         outcome = run_apart(f"{__name__}:in_transformers", request, timeout=TIMEOUT_SECONDS)
     except WorkbookError as error:
-        yield fail(
-            "load",
-            say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got),
-            say("Load it yourself with local_files_only=True; save tokenizer and model again from the base."),
-        )
+        text = say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got)
+        remedy = say("Load it with local_files_only=True; save tokenizer and model again from the base.")
+        yield fail("load", text, remedy)
         return
     vocabulary, rows = outcome["vocabulary"], outcome["rows"]
     if not outcome["finite"]:
         remedy = say("A scale overflowed: quantize again, in bfloat16.")
         yield fail("load", say("The logits are not finite."), remedy)
     if vocabulary > rows:
-        yield fail(
-            "tokenizer",
-            say(
-                "The tokenizer has {tokens:,} tokens, the model {rows:,} rows.", tokens=vocabulary, rows=rows
-            ),
-            say("Use the tokenizer that belongs to the model."),
-        )
+        text = say("The tokenizer has {n:,} tokens, the model {rows:,} rows.", n=vocabulary, rows=rows)
+        yield fail("tokenizer", text, say("Use the tokenizer that belongs to the model."))
     if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
-        yield warn(
-            "chat template",
-            say(
-                "The prompt ends with {end!r}; EXAONE 4.0's default closes an empty think block.",
-                end=prompt[-24:],
-            ),
-            say("Use the base model's template, unless you changed it on purpose."),
+        text = say(
+            "The prompt ends with {end!r}, EXAONE 4.0's with a closed empty thought.", end=prompt[-24:]
         )
+        remedy = say("Use the base model's template, unless you changed it on purpose.")
+        yield warn("chat template", text, remedy)
     if outcome["finite"] and vocabulary <= rows:
         answer = outcome["text"][:60]
         yield ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
@@ -73,39 +62,24 @@ def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
     try:
         outcome = run_apart(f"{__name__}:in_vllm", request, timeout=TIMEOUT_SECONDS)
     except WorkbookError as error:
-        yield fail(
-            "boot",
-            say("vLLM does not start with it: {reason}", reason=error.got),
-            say(
-                "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
-                "this machine, not of the submission."
-            ),
+        remedy = say(
+            "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
+            "this machine, not of the submission."
         )
+        yield fail("boot", say("vLLM does not start with it: {reason}", reason=error.got), remedy)
         return
-    where = say("vLLM {version} on this {device}", version=outcome["version"], device=outcome["device"])
+    where = say("vLLM {o[version]} on this {o[device]}", o=outcome)
     if answer := outcome["text"].strip()[:60]:
-        kernel = outcome["kernel"]
-        yield ok(
-            "boot",
-            say(
-                "{where} starts it ({kernel}) and answers {answer!r}",
-                where=where,
-                kernel=kernel,
-                answer=answer,
-            ),
+        text = say(
+            "{where} starts it ({o[kernel]}) and answers {answer!r}", where=where, o=outcome, answer=answer
         )
+        yield ok("boot", text)
     else:
-        yield warn(
-            "boot",
-            say("{where} starts it, but its answer is empty.", where=where),
-            say("An empty answer is no proof of life: look at the chat template and the weights."),
-        )
+        remedy = say("An empty answer is no proof of life: look at the chat template and the weights.")
+        yield warn("boot", say("{where} starts it, but its answer is empty.", where=where), remedy)
     if outcome["version"].split("+")[0] != "0.14.1":
-        yield warn(
-            "boot",
-            say("The judging server has vLLM 0.14.1 on an L4, not {where}.", where=where),
-            say("requirements/hackathon-l4.txt is its package set."),
-        )
+        text = say("The judging server has vLLM 0.14.1 on an L4, not {where}.", where=where)
+        yield warn("boot", text, say("requirements/hackathon-l4.txt is its package set."))
 
 
 def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
@@ -113,10 +87,8 @@ def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder, options = (
-        request["folder"],
-        {"trust_remote_code": request["trust_remote_code"], "local_files_only": True},
-    )
+    folder = request["folder"]
+    options = {"trust_remote_code": request["trust_remote_code"], "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     prompt = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **options)

@@ -15,10 +15,9 @@ from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
-from exaone_nb.findings import Finding, some
+from exaone_nb.findings import Finding, fail, ok, some, warn
 from exaone_nb.messages import say
 from exaone_nb.score.submission.files import read_object
-from exaone_nb.score.submission.findings import fail, ok, warn
 
 SERVER = "transformers 4.57.3"
 # The base that a submission must be derived from: shapes that compression does not change.
@@ -61,9 +60,7 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
         yield warn("code", text, say("Remove it: exaone4 is part of transformers."))
     if config.get("model_type") != BASE_SHAPE["model_type"]:
         text = say("model_type is {kind!r}.", kind=config.get("model_type"))
-        yield fail(
-            "base model", text, say("A submission derives from EXAONE-4.0-1.2B, whose type is exaone4.")
-        )
+        yield fail("base model", text, say("A submission derives from EXAONE-4.0-1.2B: exaone4."))
         return
     changed = [
         say("{name} {value}, not {wanted}", name=name, value=config.get(name), wanted=wanted)
@@ -72,18 +69,12 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
     ]
     if changed:
         text = say("Not the shape of EXAONE-4.0-1.2B: {changed}.", changed=", ".join(changed))
-        remedy = say(
-            "Fine for practice. Removed layers or tokens scored .26 to .48 in public reports (2026-02)."
-        )
+        remedy = say("Fine for practice. Removed layers or tokens scored .26 to .48 (public, 2026-02).")
         yield warn("base model", text, remedy)
     limit = config.get("max_position_embeddings")
     if isinstance(limit, int) and limit < 16_384:
-        text = say(
-            "max_position_embeddings is {limit:,}, the server generates up to 16,384 tokens.", limit=limit
-        )
-        remedy = say(
-            "Leave it at 65,536: a smaller value makes nothing faster, vLLM's cache is sized by memory."
-        )
+        text = say("max_position_embeddings is {limit:,}, and answers get up to 16,384 tokens.", limit=limit)
+        remedy = say("Leave it at 65,536: a smaller one makes nothing faster, memory sizes vLLM's cache.")
         yield warn("context", text, remedy)
 
 
@@ -91,8 +82,7 @@ def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and not ({"rope_theta", "rope_scaling"} & set(config)):
         text = say(
-            "config.json has rope_parameters only, which {server} ignores: positions would be wrong without a word.",
-            server=SERVER,
+            "{server} ignores rope_parameters: positions would be wrong without a word.", server=SERVER
         )
         yield fail("old libraries", text, say("`exaone-nb pack` adds rope_theta and rope_scaling."))
     if "dtype" in config and "torch_dtype" not in config:
@@ -103,8 +93,7 @@ def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
         return
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
         text = say(
-            "tokenizer_class is TokenizersBackend, a name of transformers 5: {server} does not know it and stops.",
-            server=SERVER,
+            "{server} stops at tokenizer_class TokenizersBackend, a name of transformers 5.", server=SERVER
         )
         yield fail("old libraries", text, say("`exaone-nb pack` writes PreTrainedTokenizerFast."))
     if isinstance(tokenizer.get("extra_special_tokens"), list):
@@ -132,13 +121,8 @@ def _generation(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
         yield warn("generation config", text, remedy)
     names = ("max_length", "max_new_tokens", "min_new_tokens", "repetition_penalty")
     if odd := [name for name in names if name in generation]:
-        text = say(
-            "It sets {names}. The judging server's own settings come on top; the effect is not known.",
-            names=", ".join(odd),
-        )
-        remedy = say(
-            "One public submission with a hand-edited generation_config scored .45 (2026-02); keep the base model's."
-        )
+        text = say("It sets {names}: the effect under the server's own is not known.", names=", ".join(odd))
+        remedy = say("Keep the base model's: one submission with an edited file scored .45 (2026-02).")
         yield warn("generation config", text, remedy)
 
 
@@ -154,41 +138,30 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
     have = {entry.name: entry for entry in checkpoint.entries}
     missing = [name for name in expected if name not in have]
     extra = [name for name in have if name not in expected and name != "lm_head.weight"]
+    shapes = {name: (have[name].shape, item.tensor.shape) for name, item in expected.items() if name in have}
     other = [
-        say(
-            "{name} is {has}, not {wanted}",
-            name=name,
-            has=tuple(have[name].shape),
-            wanted=tuple(item.tensor.shape),
-        )
-        for name, item in expected.items()
-        if name in have and tuple(have[name].shape) != tuple(item.tensor.shape)
+        say("{name} is {has}, not {wanted}", name=name, has=tuple(has), wanted=tuple(wanted))
+        for name, (has, wanted) in shapes.items()
+        if tuple(has) != tuple(wanted)
     ]
     remedy = say("Check quantization_config and the number of layers; save the model again.")
-    if missing:
-        names = some(missing, 3)
-        text = say("{n} tensors that the config calls for are missing: {names}.", n=len(missing), names=names)
-        yield fail("weights", text, remedy)
-    if other:
-        text = say("{n} tensors have another shape: {names}.", n=len(other), names=some(other, 3))
-        yield fail("weights", text, remedy)
-    if extra:
-        names = some(extra, 3)
-        text = say("{n} tensors that the config does not call for: {names}.", n=len(extra), names=names)
-        yield warn("weights", text, remedy)
+    for kind, names, what in (
+        (fail, missing, say("that the config calls for are missing")),
+        (fail, other, say("have another shape")),
+        (warn, extra, say("are not called for by the config")),
+    ):
+        if names:
+            text = say("{n} tensors {what}: {names}.", n=len(names), what=what, names=some(names, 3))
+            yield kind("weights", text, remedy)
 
 
 def _tied(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
     have = {entry.name: entry for entry in checkpoint.entries}
     head, tied = have.get("lm_head.weight"), config.get("tie_word_embeddings")
     if tied and head is not None:
-        text = say(
-            "lm_head.weight is stored although it is tied to the embedding: about {bytes:,} bytes twice.",
-            bytes=math.prod(head.shape) * 2,
-        )
-        remedy = say(
-            "Quantize with llm-compressor 0.13 or newer, or delete the tensor. It costs bytes, not speed."
-        )
+        size = math.prod(head.shape) * 2
+        text = say("lm_head.weight is stored although it is tied: about {size:,} bytes twice.", size=size)
+        remedy = say("Use llm-compressor 0.13 or newer, or delete the tensor. It costs bytes, not speed.")
         yield warn("tied head", text, remedy)
     elif not tied and config.get("model_type") == "exaone4" and head is not None:
         text = say("tie_word_embeddings is false: the head is a second table of its own.")
@@ -206,9 +179,7 @@ def _dtypes(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]
         if entry.dtype in ("F32", "F64") and math.prod(entry.shape) > 4096
     ]
     if wide:
-        text = say(
-            "{n} large tensors are stored in 32 bits or more: {names}.", n=len(wide), names=some(wide, 3)
-        )
+        text = say("{n} large tensors have 32 bits or more: {names}.", n=len(wide), names=some(wide, 3))
         yield warn("dtype", text, say("Save in bfloat16."))
     given = str(config.get("torch_dtype") or config.get("dtype") or say("not given")).removeprefix("torch.")
     if given not in ("bfloat16", "float16"):

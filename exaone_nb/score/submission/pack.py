@@ -15,12 +15,11 @@ from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_file
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, warn
 from exaone_nb.messages import say
 from exaone_nb.score.submission.archive import MODEL
 from exaone_nb.score.submission.check import check_static
 from exaone_nb.score.submission.files import LEFTOVERS, PICKLES, read_object
-from exaone_nb.score.submission.findings import warn
 
 MANIFEST = "submission.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -57,14 +56,11 @@ def pack(
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
-        raise UsageError(
-            say("There is no folder {folder}.", folder=str(folder)),
-            expected=say("a model folder with config.json."),
-        )
+        text = say("There is no folder {folder}.", folder=str(folder))
+        raise UsageError(text, expected=say("a model folder with config.json."))
     if out.suffix != ".zip":
-        raise UsageError(
-            say("The output is called {name}.", name=out.name), expected=say("a name that ends in .zip.")
-        )
+        text = say("The output is called {name}.", name=out.name)
+        raise UsageError(text, expected=say("a name that ends in .zip."))
     rewritten, changed = adapted(folder) if adapt else ({}, [])
     findings = check_static(folder)
     failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
@@ -72,9 +68,8 @@ def pack(
         first = failures[0]
         more = len(failures) - 1
         others = say(" ({n} more; see `exaone-nb check {name}`)", n=more, name=folder.name) if more else ""
-        raise WorkbookError(
-            say("Not packed. {problem}{others}", problem=first.text, others=others), remedy=first.remedy
-        )
+        text = say("Not packed. {problem}{others}", problem=first.text, others=others)
+        raise WorkbookError(text, remedy=first.remedy)
     contents, left_out = _choose(folder, out)
     if licence is not None:
         if not Path(licence).is_file():

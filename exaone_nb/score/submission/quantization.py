@@ -12,18 +12,16 @@ from typing import Any
 from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.errors import WorkbookError
-from exaone_nb.findings import Finding, some
+from exaone_nb.findings import Finding, fail, ok, some, warn
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
 from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.kernels import JUDGE, rules, support
-from exaone_nb.quantization.loading import obstacles
+from exaone_nb.quantization.loading import obstacles, serve
 from exaone_nb.quantization.patterns import pattern_findings
-from exaone_nb.quantization.serving import serve
 from exaone_nb.score.submission.files import read_object
-from exaone_nb.score.submission.findings import fail, ok, warn
 
 CARD = "L4"
 
@@ -41,25 +39,20 @@ def check_quantization(folder: Path) -> list[Finding]:
         text = say("Nothing is quantized: this submission scores about 0.5, the base.")
         return [warn("quantization", text, say("Quantize it: `exaone-nb quantize`."))]
     if quantization.method != "compressed-tensors":
-        text = say(
-            "quant_method is {method!r}; only compressed-tensors is checked here.", method=quantization.method
-        )
+        text = say("quant_method is {q.method!r}; only compressed-tensors is checked.", q=quantization)
         return [warn("quantization", text, say("Boot it in vLLM before submitting (--boot)."))]
-    found = [
-        fail(
-            "quantization", say("compressed-tensors refuses the field {name}.", name=name), say("Remove it.")
-        )
-        for name in quantization.unknown
+    refused = [
+        say("compressed-tensors refuses the field {name}.", name=name) for name in quantization.unknown
     ]
+    found = [fail("quantization", text, say("Remove it.")) for text in refused]
     found += [*_sparsity(quantization), *effects.order_findings(quantization)]
     if quantization.kv_cache:
         found.append(effects.cache_finding(quantization.kv_cache, JUDGE))
     try:
         found += _served(config, quantization)
     except WorkbookError as error:  # a config that does not add up is reported with the model
-        found.append(
-            warn("quantization", say("Targets were not held against the modules: {why}", why=error.got))
-        )
+        text = say("Targets were not held against the modules: {why}", why=error.got)
+        found.append(warn("quantization", text))
     if not any(finding.level == "error" for finding in found):
         found.append(ok("quantization", " ".join(quantization.sentences())))
     return found
@@ -76,7 +69,9 @@ def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Find
                 text = f"{', '.join(targets)}: {one.reason}"
                 yield Finding("error" if one.answer == "no" else "warning", "kernels", text, remedy)
         return
-    made = Assignment.of_checkpoint(modules_of(config), quantization, str(config.get("model_type", "")))
+    made = Assignment(
+        modules_of(config), quantization.groups, quantization.ignore, config.get("model_type", "")
+    )
     stops = [finding for finding in obstacles(made, JUDGE) if finding.level == "error"]
     yield from stops
     verdict = serve(made, card, JUDGE)
@@ -87,19 +82,13 @@ def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Find
     linear = [module.name for module in made.quantizable if module.kind == "linear"]
     kept = [name for name in linear if made.assigned[name] is None]
     if kept and len(kept) < len(linear):
-        text = say(
-            "{n} of {all} Linear modules stay 16-bit: {names}.",
-            n=len(kept),
-            all=len(linear),
-            names=some(kept, 3),
-        )
+        share = f"{len(kept)} of {len(linear)}"
+        text = say("{share} Linear modules stay 16-bit: {names}.", share=share, names=some(kept, 3))
         yield Finding("note", "quantization", text)
 
 
 def _sparsity(quantization: Quantization) -> Iterator[Finding]:
-    rule = rules(JUDGE)["sparse24"]
-    if quantization.sparse24 and find_gpu(CARD).compute_capability < rule["from"]:
-        text = say(
-            "{why}; the {card} has {has}.", why=rule["why"], card=CARD, has=find_gpu(CARD).compute_capability
-        )
+    rule, has = rules(JUDGE)["sparse24"], find_gpu(CARD).compute_capability
+    if quantization.sparse24 and has < rule["from"]:
+        text = say("{why}; the {card} has {has}.", why=rule["why"], card=CARD, has=has)
         yield fail("kernels", text, say("Save the model without a sparsity format."))
