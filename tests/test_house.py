@@ -20,8 +20,8 @@ PACKAGE = ROOT / "exaone_nb"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # What a distribution is called where that is not the name one imports.
 DISTRIBUTIONS = {"yaml": "pyyaml"}
-# Called by name from outside: typer, papermill and python -m find them.
-ENTRY_POINTS = {"register", "main"}
+# Called by name from outside.
+ENTRY_POINTS = {"main"}
 
 
 @cache

@@ -91,7 +91,7 @@ def _check_together(args: QuantArgs, document: dict[str, Any], role: str) -> Non
     if dynamic == "local" and strategy != "tensor_group":
         raise wrong("dynamic", "is local, which is for strategy tensor_group.", "true or false.")
     if strategy == "token" and dynamic is False:
-        raise wrong("dynamic", "is false, but tokens are not known beforehand.", "true with strategy token.")
+        raise wrong("dynamic", "is false, but tokens are not known before.", "dynamic: true with token.")
     if order not in (None, False) and role != "weights":
         raise wrong("actorder", f"is {order!r}.", "actorder beside weights only.")
 

@@ -82,7 +82,7 @@ def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     rope = config.get("rope_parameters")
     if isinstance(rope, dict) and not ({"rope_theta", "rope_scaling"} & set(config)):
         text = say(
-            "{server} ignores rope_parameters: positions would be wrong without a word.", server=SERVER
+            "config.json has rope_parameters only, which {server} ignores: wrong positions.", server=SERVER
         )
         yield fail("old libraries", text, say("`exaone-nb pack` adds rope_theta and rope_scaling."))
     if "dtype" in config and "torch_dtype" not in config:
