@@ -47,7 +47,7 @@ def data() -> None:
 @app.command()
 def evaluate(items: int = 150) -> None:
     """A quick look at a published nano with transformers: accuracy by task and level on the validation split."""
-    from exaone_nb.nano.evaluate import accuracy_by_skill
+    from exaone_nb.nano.publish import accuracy_by_skill
 
     print(json.dumps(accuracy_by_skill(items), indent=2))
 

@@ -12,7 +12,7 @@ import random
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
@@ -42,57 +42,13 @@ class TrainingSettings:
     weight_decay: float = 0.01
 
 
-def config_dict(vocab_size: int = nano_tokenizer.VOCAB_SIZE) -> dict[str, Any]:
-    """Nano's config.json, with the keys of the published EXAONE-4.0-1.2B config."""
-    layers = 4
-    return {
-        "architectures": ["Exaone4ForCausalLM"],
-        "attention_dropout": 0.0,
-        "bos_token_id": 1,
-        "eos_token_id": nano_tokenizer.SPECIAL.index(nano_tokenizer.END),
-        "head_dim": 64,
-        "hidden_act": "silu",
-        "hidden_size": 256,
-        "initializer_range": 0.02,
-        "intermediate_size": 768,
-        "layer_types": ["full_attention"] * layers,
-        "max_position_embeddings": 65536,
-        "model_type": "exaone4",
-        "num_attention_heads": 4,
-        "num_hidden_layers": layers,
-        "num_key_value_heads": 2,
-        "pad_token_id": 0,
-        "rms_norm_eps": 1e-05,
-        "rope_scaling": {
-            "factor": 16.0,
-            "high_freq_factor": 4.0,
-            "low_freq_factor": 1.0,
-            "original_max_position_embeddings": 8192,
-            "rope_type": "llama3",
-        },
-        "rope_theta": 1000000.0,
-        "sliding_window": None,
-        "sliding_window_pattern": None,
-        "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16",
-        "transformers_version": "5.17.0",
-        "use_cache": True,
-        "vocab_size": vocab_size,
-    }
-
-
 def new_model(seed: int):
-    """A freshly initialised float32 Exaone4ForCausalLM."""
+    """A freshly initialised float32 Exaone4ForCausalLM of the shape in data/nano/config.json."""
     import torch
-    from transformers import Exaone4Config, Exaone4ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    fields = {
-        k: v
-        for k, v in config_dict().items()
-        if k not in ("architectures", "torch_dtype", "transformers_version")
-    }
-    return Exaone4ForCausalLM(Exaone4Config(**fields)).float()
+    return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(NANO), dtype=torch.float32)
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
