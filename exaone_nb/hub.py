@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import is_disk_full
@@ -81,6 +82,17 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
         )
     own = {"kind": type(error).__name__, "words": str(error).strip()}
     return WorkbookError(say("{what} could not be fetched: {kind}: {words}", what=what, **own))
+
+
+@contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Calls to the hub's client, whose many kinds of error come out as `explain_hub_error` tells them apart."""
+    try:
+        yield
+    except WorkbookError:
+        raise
+    except Exception as error:
+        raise explain_hub_error(error, what) from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -11,6 +11,7 @@ from exaone_nb.architecture.rope import Rope
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
@@ -59,9 +60,8 @@ class Shape:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads"):
+        for name in SIZES:
             whole(name, getattr(self, name))
-        whole("num_key_value_heads", self.num_key_value_heads)
         if self.num_attention_heads % self.num_key_value_heads:
             raise UsageError(
                 f"num_key_value_heads is {self.num_key_value_heads} with {self.num_attention_heads} query heads.",

@@ -114,12 +114,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings, firs
             if not first_step <= step < total:
                 continue
             rows = items[index * settings.batch : (index + 1) * settings.batch]
-            longest = max(len(ids) for ids, _ in rows)
-            ids = torch.zeros(len(rows), longest, dtype=torch.long)
-            is_target = torch.zeros(len(rows), longest, dtype=torch.bool)
-            for r, (row, learned) in enumerate(rows):
-                ids[r, : len(row)] = torch.tensor(row)
-                is_target[r, : len(row)] = torch.tensor(learned)
+            ids, is_target = (
+                torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in part], batch_first=True)
+                for part in zip(*rows, strict=True)
+            )
             yield step, ids, is_target
 
 
@@ -139,7 +137,7 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
     Raises WorkbookError when `work` holds the state of a run with other settings.
     """
     import torch
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     work.mkdir(parents=True, exist_ok=True)
     settings_file = work / "settings.json"
@@ -163,15 +161,9 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
         first = state["step"]
     model.train()
     losses: list[float] = []
-    columns = (
-        TextColumn("training nano"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("train", total=settings.steps + settings.polish_steps, completed=first, loss="")
+    total = settings.steps + settings.polish_steps
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("training nano", total=total, completed=first)
         for step, ids, is_target in batches(tokenizer, settings, first):
             for group in (g for optimizer in optimizers for g in optimizer.param_groups):
                 group["lr"] = learning_rate(step, settings)
@@ -182,20 +174,13 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.item())
-            bar.update(task, completed=step + 1, loss=f"loss {losses[-1]:.4f}")
-            if (step + 1) % save_every == 0 or step + 1 == settings.steps + settings.polish_steps:
-                with staged_file(state_file) as staging:
-                    torch.save(
-                        {
-                            "model": model.state_dict(),
-                            "optimizers": [o.state_dict() for o in optimizers],
-                            "step": step + 1,
-                        },
-                        staging,
-                    )
-                with open(work / "log.jsonl", "a", encoding="utf-8") as log:
-                    log.write(
-                        json.dumps({"step": step + 1, "loss": round(statistics.mean(losses), 5)}) + "\n"
-                    )
-                losses.clear()
+            bar.update(task, completed=step + 1, description=f"training nano, loss {losses[-1]:.4f}")
+            if (step + 1) % save_every and step + 1 < total:
+                continue
+            state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+            with staged_file(state_file) as staging:
+                torch.save({**state, "step": step + 1}, staging)
+            with open(work / "log.jsonl", "a", encoding="utf-8") as log:
+                print(json.dumps({"step": step + 1, "loss": round(statistics.mean(losses), 5)}), file=log)
+            losses.clear()
     return work
