@@ -160,7 +160,7 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
             return wide, say("{n} modules end in it; `{wide}` matches them.", n=len(last), wide=wide)
         wide = re.escape(plain).replace("\\*", ".*")
         if "*" in plain and (count := _count(wide, names)):
-            text = say("A star needs `re:` before it; `re:{wide}` matches {n}.", wide=wide, n=count)
+            text = say("A star counts only after `re:`; `re:{wide}` matches {n}.", wide=wide, n=count)
             return f"re:{wide}", text
     parts = sorted({module.part for module in modules if module.quantizable})
     near = difflib.get_close_matches(plain, [*names, *parts], n=3, cutoff=0.6)
