@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.anatomy.reader import INDEX
 from exaone_nb.anatomy.safetensors_layout import header_json
-from exaone_nb.anatomy.sources import INDEX
 from exaone_nb.catalog import resolve
 from exaone_nb.files import staged_directory
 
