@@ -146,6 +146,15 @@ def columns(names: Iterable[str], form: str = "", **options: Any) -> list[Column
     return [Column(name, name, form, **options) for name in names]
 
 
+def in_bytes(name: str, heading: str) -> list[Column]:
+    """A size three times: in bytes, which is what programs get, in GB and in GiB."""
+    return [
+        Column(name, heading, ","),
+        Column("gb", "GB", ",.3f", 1e-9, of=name),
+        Column("gib", "GiB", ",.3f", 2**-30, of=name),
+    ]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Estimate):
         return {"value": value.value, "low": value.low, "high": value.high}
