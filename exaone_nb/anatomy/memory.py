@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
-from exaone_nb.anatomy.as_stored import cache_dtype_bytes
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.logical import cache_dtype_bytes
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu

@@ -13,10 +13,15 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
 from exaone_nb.messages import say
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
-from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.show.table import Column, Table, columns, in_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MODEL = Column("model", code=True)
+BYTES = Column("bytes", say("bytes of data"), ",")
+BITS = Column("bits", say("bits per parameter"), ".2f")
+TABLES = Column("tables", say("embedding and head"), ".1%")
 
 
 def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
@@ -35,17 +40,13 @@ def totals_table(inspection: Inspection, key: Callable[[Row], Any], heading: str
     """Sums by component or by dtype, most bytes first."""
     heads = [
         Column("part", heading, code=True),
-        Column("tensors", form=","),
-        Column("bytes", form=","),
+        *columns(["tensors", "bytes"], ","),
         Column("share", form=".1%"),
         Column("logical", say("parameters"), ",", missing="?"),
     ]
     whole = max(inspection.total.bytes, 1)
-    rows = [
-        {"part": name, "tensors": t.tensors, "bytes": t.bytes, "share": t.bytes / whole, "logical": t.logical}
-        for name, t in inspection.by(key).items()
-    ]
-    return Table(heads, rows)
+    sums = inspection.by(key).items()
+    return Table(heads, [vars(t) | {"part": name, "share": t.bytes / whole} for name, t in sums])
 
 
 def shape_table(inspections: Mapping[str, Inspection], caption: str = "", layer: int = 0) -> Table:
@@ -64,56 +65,38 @@ def outline_table(
 ) -> Table:
     """One line per model: what the config says beside what the tensors add up to."""
     heads = [
-        Column("model", code=True),
+        MODEL,
         Column("tensors", form=","),
         Column("layers"),
         Column("hidden_size", say("hidden size"), ","),
         Column("tied", say("head tied")),
         Column("parameters", form=","),
-        Column("bytes", say("bytes of data"), ","),
-        Column("tables", say("embedding and head"), ".1%"),
+        BYTES,
+        TABLES,
     ]
     rows = []
     for model, inspection in inspections.items():
-        config = text_config(configs[model])
-        total, parts = inspection.total, inspection.by(lambda row: row.component)
-        tables = sum(parts[part].bytes for part in ("embedding", "head") if part in parts)
-        rows.append(
-            {
-                "model": model,
-                "tensors": total.tensors,
-                "layers": layers(config),
-                "hidden_size": config["hidden_size"],
-                "tied": "head" not in parts,
-                "parameters": total.logical,
-                "bytes": total.bytes,
-                "tables": tables / total.bytes,
-            }
-        )
+        config, total, parts = text_config(configs[model]), inspection.total, inspection.component_bytes()
+        shape = {"layers": layers(config), "hidden_size": config["hidden_size"], "tied": "head" not in parts}
+        sums = vars(total) | {"parameters": total.logical, "tables": _tables(parts)}
+        rows.append({"model": model, **sums, **shape})
     return Table(heads, rows, caption)
 
 
 def counting_table(inspections: Mapping[str, Inspection], caption: str = "") -> Table:
     """Stored elements beside the parameters they stand for, and bits per parameter over everything."""
     heads = [
-        Column("model", code=True),
+        MODEL,
         Column("elements", say("stored elements"), ","),
         Column("parameters", form=","),
         Column("off", say("a plain sum is off by"), "+.0%"),
-        Column("bytes", say("bytes of data"), ","),
-        Column("bits", say("bits per parameter"), ".2f"),
+        BYTES,
+        BITS,
     ]
-    rows = [
-        {
-            "model": model,
-            "elements": total.elements,
-            "parameters": total.logical,
-            "off": total.elements / total.logical - 1,
-            "bytes": total.bytes,
-            "bits": total.bytes * 8 / total.logical,
-        }
-        for model, total in ((model, inspection.total) for model, inspection in inspections.items())
-    ]
+    rows = []
+    for model, total in ((model, inspection.total) for model, inspection in inspections.items()):
+        per_parameter = {"off": total.elements / total.logical - 1, "bits": total.bytes * 8 / total.logical}
+        rows.append({"model": model, "parameters": total.logical, **vars(total), **per_parameter})
     return Table(heads, rows, caption)
 
 
@@ -123,30 +106,29 @@ def scheme_table(
     """One line per scheme: the predicted file; a scheme that does not divide the model's matrices has its reason."""
     heads = [
         Column("scheme", code=True),
-        Column("file_bytes", say("file bytes"), ","),
-        Column("gb", "GB", ",.3f", 1e-9, of="file_bytes"),
-        Column("gib", "GiB", ",.3f", 2**-30, of="file_bytes"),
+        *in_bytes("file_bytes", say("file bytes")),
         Column("of_plain", say("of unquantized"), ".1%"),
-        Column("bits", say("bits per parameter"), ".2f"),
-        Column("tables", say("embedding and head"), ".1%"),
-        Column("files"),
-        Column("remark"),
+        BITS,
+        TABLES,
+        *columns(["files", "remark"]),
     ]
-    rows: list[dict[str, Any]] = []
-    for scheme, prediction in found.items():
-        parts = prediction.by_component()
-        rows.append(
-            {
-                "scheme": scheme,
-                "file_bytes": prediction.file_bytes,
-                "of_plain": prediction.data_bytes / prediction.unquantized_bytes,
-                "bits": prediction.bits_per_parameter,
-                "tables": (parts.get("embedding", 0) + parts.get("head", 0)) / prediction.data_bytes,
-                "files": len(prediction.shards),
-            }
-        )
+    rows: list[dict[str, Any]] = [
+        {
+            "scheme": scheme,
+            "file_bytes": prediction.file_bytes,
+            "of_plain": prediction.data_bytes / prediction.unquantized_bytes,
+            "bits": prediction.bits_per_parameter,
+            "tables": _tables(prediction.by_component()),
+            "files": len(prediction.shards),
+        }
+        for scheme, prediction in found.items()
+    ]
     rows += [{"scheme": scheme, "remark": error.got} for scheme, error in refused.items()]
     return Table(heads, rows, caption).without_empty()
+
+
+def _tables(parts: Mapping[str, int]) -> float:
+    return (parts.get("embedding", 0) + parts.get("head", 0)) / sum(parts.values())
 
 
 def _stretches(checkpoint: Checkpoint, component: dict[str, str]) -> list[tuple[int, int, str]]:

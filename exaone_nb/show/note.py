@@ -14,11 +14,10 @@ from typing import Any
 
 from exaone_nb import catalog, fields, published
 from exaone_nb.anatomy.arrangements import FAMILIES, arrangement_of
-from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
-from exaone_nb.anatomy.logical import is_known
+from exaone_nb.anatomy.logical import is_known, predict_as_stored
 from exaone_nb.anatomy.predict import predict_schemes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say, visible
@@ -56,80 +55,40 @@ def model_note(model: str) -> str:
         keep_trailing_newline=True,
     )
     template = (Path(__file__).parent / "note.md.jinja").read_text(encoding="utf-8")
-    specified = [{"what": what, "value": value} for what, value in _specifications(config, record)]
     return environment.from_string(template).render(
         name=place.name,
         record=record,
-        specifications=Table([Column("what"), Column("value")], specified).to_markdown(),
         sizes=_sizes(config).to_markdown() if is_known(config) else "",
         model_type=repr(config.get("model_type")),
+        **_specifications(config),
         **facts,
     )
 
 
-def _specifications(config: dict[str, Any], record: catalog.Record | None) -> Iterator[tuple[str, Any]]:
-    text = text_config(config)
-    if is_known(config):
-        count = count_parameters(config)
-        yield (
-            say("parameters"),
-            say("{c.total:,} ({c.non_embedding:,} without embedding and head)", c=count),
-        )
-        if count.experts_held:
-            yield say("active per token"), f"{count.active:,}"
-            yield say("experts"), say("{c.experts_held} per layer, {c.experts_used} used", c=count)
-    if record and record.published_parameters:
-        yield say("parameters, published"), record.published_parameters
-    kinds = Counter(layer_kinds(config))
-    yield say("layers"), fields.layers(text)
-    yield say("attention"), [_layers_of_a_kind(*entry) for entry in sorted(kinds.items())]
-    yield say("heads"), _heads(text)
-    yield say("hidden size"), f"{fields.size(text, 'hidden_size'):,}"
-    for key, name in (
-        ("intermediate_size", say("MLP size")),
-        ("moe_intermediate_size", say("MLP size of an expert")),
-    ):
-        if text.get(key):
-            yield name, f"{fields.size(text, key):,}"
-    words = fields.size(text, "vocab_size")
-    if is_known(config):
-        template = say("tied with the head") if is_tied(config) else say("head apart")
-        yield say("vocabulary"), say("{words:,}, {head}", words=words, head=template)
-    else:
-        yield say("vocabulary"), f"{words:,}"
-    if text.get("max_position_embeddings"):
-        longest = fields.size(text, "max_position_embeddings")
-        yield say("longest context"), say("{longest:,} tokens", longest=longest)
-    yield say("positions"), _positions(text)
-    if text.get("model_type") in FAMILIES:
-        yield say("norms"), arrangement_of(config).sentence()
-    yield say("class"), config.get("architectures") or say("not said")
-
-
-def _layers_of_a_kind(kind: tuple[str, int], number: int) -> str:
-    name, window = kind
-    if not window:
-        return say("{number} {kind}", number=number, kind=name)
-    return say("{number} {kind} (window {window:,})", number=number, kind=name, window=window)
-
-
-def _heads(text: dict[str, Any]) -> str:
-    if text.get("kv_lora_rank"):
-        heads, rank = fields.size(text, "num_attention_heads"), fields.size(text, "kv_lora_rank")
-        return say("{heads} heads over a latent vector of {rank} (MLA)", heads=heads, rank=rank)
-    query, shared, width = fields.heads(text)
-    return say("{query} query, {shared} key/value, {width} wide", query=query, shared=shared, width=width)
-
-
-def _positions(text: dict[str, Any]) -> str:
+def _specifications(config: dict[str, Any]) -> dict[str, Any]:
+    text, known = text_config(config), is_known(config)
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     rope = rope if isinstance(rope, dict) else {}
     theta = text.get("rope_theta") or rope.get("rope_theta")
-    known = say("RoPE, theta {theta:,.0f}", theta=theta) if isinstance(theta, int | float) else say("RoPE")
-    kind = rope.get("rope_type") or rope.get("type")
-    if not kind or kind == "default":
-        return known
-    return say("{known}, {kind} scaling by {factor:g}", known=known, kind=kind, factor=rope.get("factor", 1))
+    optional = ("kv_lora_rank", "intermediate_size", "moe_intermediate_size", "max_position_embeddings")
+    sizes = ["hidden_size", "vocab_size", *filter(text.get, optional)]
+    return {
+        "count": count_parameters(config) if known else None,
+        "tied": known and is_tied(config),
+        "layers": fields.layers(text),
+        "kinds": sorted(Counter(layer_kinds(config)).items()),
+        "heads": fields.heads(text)
+        if not text.get("kv_lora_rank")
+        else [fields.size(text, "num_attention_heads")],
+        "size": {key: fields.size(text, key) for key in sizes},
+        "theta": theta if isinstance(theta, int | float) else None,
+        "rope": {
+            "kind": rope.get("rope_type") or rope.get("type") or "default",
+            "factor": rope.get("factor", 1),
+        },
+        "norms": arrangement_of(config).sentence() if text.get("model_type") in FAMILIES else "",
+        "classes": Column("class").text(config.get("architectures")),
+    }
 
 
 def _sizes(config: dict[str, Any]) -> Table:

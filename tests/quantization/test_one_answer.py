@@ -11,7 +11,7 @@ import json
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.as_stored import predict_as_stored
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.roofline import decode
