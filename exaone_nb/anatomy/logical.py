@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.predict import SHARD, Prediction, cache_scales, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import write_plan
 from exaone_nb.errors import WorkbookError
@@ -31,31 +31,6 @@ OVERHEAD = re.compile(
 )
 BUFFER = re.compile(r"\.e_score_correction_bias$")
 PACKED = re.compile(r"(\.(weight_packed|qweight)|_blocks)$")
-
-_COMPONENTS = (
-    (re.compile(r"(^|\.)lm_head\."), "head"),
-    (re.compile(r"(embed_tokens|\.wte|word_embeddings)\."), "embedding"),
-    (re.compile(r"vision"), "vision"),
-    (re.compile(r"projector"), "projector"),
-    (re.compile(r"shared_expert"), "shared_experts"),
-    (re.compile(r"\.experts\."), "experts"),
-    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction"), "router"),
-    (re.compile(r"norm|\.ln_"), "norm"),
-    (re.compile(r"attn|attention"), "attention"),
-    (re.compile(r"mlp|feed_forward"), "mlp"),
-)
-_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
-
-
-def component_of(name: str) -> str:
-    """The component by the tensor's name, `other` when the name says nothing."""
-    return next((component for pattern, component in _COMPONENTS if pattern.search(name)), "other")
-
-
-def layer_of(name: str) -> int | None:
-    """The decoder layer in a tensor's name, None outside the layers and in a vision tower."""
-    found = _LAYER.search(name)
-    return int(found[1]) if found and "vision" not in name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +95,6 @@ def cache_dtype_bytes(config: dict[str, Any]) -> int:
     """Bytes of one cached value in today's vLLM, which follows the config's kv_cache_scheme."""
     quantization = read_quantization(config)
     return cache_bytes(quantization.kv_cache) if quantization else 2
-
-
-def is_known(config: dict[str, Any] | None) -> bool:
-    """True when there is a layout for the config's family."""
-    return bool(config) and config.get("model_type") in LAYOUTS
 
 
 def logical_elements(

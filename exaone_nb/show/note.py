@@ -16,8 +16,8 @@ from exaone_nb import catalog, fields, published
 from exaone_nb.anatomy.arrangements import FAMILIES, arrangement_of
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.kv import kv_cache
-from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
-from exaone_nb.anatomy.logical import is_known, predict_as_stored
+from exaone_nb.anatomy.layouts import count_parameters, is_known, is_tied, text_config
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.predict import predict_schemes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say, visible
@@ -67,9 +67,8 @@ def model_note(model: str) -> str:
 
 def _specifications(config: dict[str, Any]) -> dict[str, Any]:
     text, known = text_config(config), is_known(config)
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    rope = rope if isinstance(rope, dict) else {}
-    theta = text.get("rope_theta") or rope.get("rope_theta")
+    rope = fields.rope(text)
+    theta = rope.get("rope_theta")
     optional = ("kv_lora_rank", "intermediate_size", "moe_intermediate_size", "max_position_embeddings")
     sizes = ["hidden_size", "vocab_size", *filter(text.get, optional)]
     return {
