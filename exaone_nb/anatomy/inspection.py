@@ -16,6 +16,7 @@ from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.duplicates import Duplicate, find_duplicates
+from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
 from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
 from exaone_nb.anatomy.names import component_of, layer_of
@@ -23,6 +24,7 @@ from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.quantization.config import Quantization, read_quantization
+from exaone_nb.quantization.stored import StoredTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +160,7 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     rows = []
     for entry in checkpoint.entries:
         wanted = expected.get(entry.name)
-        rows.append(
-            Row(
-                entry.name,
-                entry.dtype,
-                entry.shape,
-                entry.bytes,
-                wanted.spec.component if wanted else component_of(entry.name),
-                wanted.spec.layer if wanted else layer_of(entry.name),
-                logical_elements(entry, quantization, wanted),
-                entry.elements,
-            )
-        )
+        rows.append(_row(entry, wanted, logical_elements(entry, quantization, wanted)))
     inspection = Inspection(
         checkpoint.name, tuple(rows), checkpoint, _sentences(quantization), notes=tuple(notes)
     )
@@ -178,22 +169,23 @@ def explain(checkpoint: Checkpoint) -> Inspection:
 
 def explain_config(config: dict[str, Any], name: str) -> Inspection:
     """What the published files of a config hold, without reading any. Raises WorkbookError for an unknown family."""
-    rows = [
-        Row(
-            tensor.name,
-            tensor.dtype,
-            tensor.shape,
-            tensor.bytes,
-            wanted.spec.component,
-            wanted.spec.layer,
-            wanted.logical,
-            math.prod(tensor.shape),
-        )
-        for wanted in expectations(config).values()
-        for tensor in (wanted.tensor,)
-    ]
+    rows = [_row(wanted.tensor, wanted, wanted.logical) for wanted in expectations(config).values()]
     notes = ("Told from the config alone; no file was read.", *layout_notes(config))
     return Inspection(name, tuple(rows), None, _sentences(read_quantization(config)), notes=notes)
+
+
+def _row(tensor: TensorEntry | StoredTensor, wanted: Expectation | None, logical: int | None) -> Row:
+    """Component and layer are those of the config, or are read from the tensor's name."""
+    return Row(
+        tensor.name,
+        tensor.dtype,
+        tensor.shape,
+        tensor.bytes,
+        wanted.spec.component if wanted else component_of(tensor.name),
+        wanted.spec.layer if wanted else layer_of(tensor.name),
+        logical,
+        math.prod(tensor.shape),
+    )
 
 
 def _sentences(quantization: Quantization | None) -> tuple[str, ...]:

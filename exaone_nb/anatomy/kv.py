@@ -53,8 +53,7 @@ class LayerGroup:
 class KVCache:
     """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens.
 
-    `windows_ignored_by` says who makes layers with a window keep every token: "the caller", who switched vLLM's hybrid
-    cache manager off, or "the engine"; it is empty where windows save memory and where there are none.
+    `windows_ignored`: this engine makes the layers with a window keep every token.
     """
 
     engine: Engine
@@ -69,7 +68,7 @@ class KVCache:
     every_token_every_layer: int
     if_multi_head: int
     how: str
-    windows_ignored_by: Literal["", "the caller", "the engine"] = ""
+    windows_ignored: bool = False
 
     @property
     def bytes_per_request(self) -> int:
@@ -178,14 +177,12 @@ def _vllm(
     counts: Counts, length: int, token: int, *, in_flight: int, block_size: int, hybrid: bool | None, **_: Any
 ) -> dict[str, Any]:
     has_chunks = any(kind == "chunked" for kind, _ in counts)
-    by_caller = hybrid is False and not has_chunks
     if hybrid is None:
         hybrid = not has_chunks
-    how, ignored = say("blocks of the hybrid cache manager"), ""
+    how = say("blocks of the hybrid cache manager")
     if not hybrid and any(kind == "full" for kind, _ in counts):
         if len(counts) > 1:
             how = say("hybrid cache manager off: windows save no memory")
-            ignored = "the caller" if by_caller else "the engine"
         counts = Counter({("full", 0): counts.total()})
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if largest < smallest * 1.5 else smallest
@@ -202,7 +199,6 @@ def _vllm(
         "blocks_per_request": sum(group.blocks for group in groups),
         "groups": tuple(groups),
         "how": how,
-        "windows_ignored_by": ignored,
     }
 
 
@@ -236,7 +232,7 @@ def _sglang(counts: Counts, length: int, token: int, *, config: dict[str, Any], 
         "blocks_per_request": length,
         "groups": tuple(LayerGroup(*layer, number, length) for layer, number in counts.items()),
         "how": how,
-        "windows_ignored_by": "the engine" if limited and not windowed else "",
+        "windows_ignored": bool(limited) and not windowed,
     }
 
 

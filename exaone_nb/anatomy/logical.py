@@ -85,8 +85,8 @@ def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[
             remedy=say("Name a scheme with --scheme to compute with it instead."),
         )
     stored = [
-        replace(each.tensor, component=each.spec.component, layer=each.spec.layer)
-        for each in expectations(config, dtype).values()
+        StoredTensor(name, each.tensor.dtype, each.tensor.shape, each.spec.component, each.spec.layer)
+        for name, each in expectations(config, dtype).items()
     ]
     return name, replace(plain, shards=tuple(write_plan(stored, SHARD)))
 

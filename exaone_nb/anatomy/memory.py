@@ -117,9 +117,7 @@ class MemoryPlan:
                 )
             if self.kv.dtype_bytes > 1:
                 tips.append(say("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8)."))
-        if self.kv.windows_ignored_by == "the caller":
-            tips.append(say("Leave vLLM's hybrid cache manager on, so that windows save memory."))
-        if self.kv.windows_ignored_by == "the engine" and self.engine != "vllm":
+        if self.kv.windows_ignored:
             tips.append(say("vLLM drops what is outside the window; see --engine vllm."))
         return tips
 
@@ -137,7 +135,6 @@ def overheads(
     batched_tokens: int,
     sequences: int,
     tensor_parallel: int = 1,
-    eager: bool = False,
 ) -> tuple[Overhead, ...]:
     """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
     text = text_config(config)
@@ -145,10 +142,9 @@ def overheads(
     inner = max(
         fields.size(text, name) for name in ("intermediate_size", "intermediate_size_mlp") if text.get(name)
     )
+    context = say("300 to 600 MiB is usual; depends on driver and libraries")
     found = [
-        Overhead(
-            "CUDA context", CONTEXT_BYTES, say("300 to 600 MiB is usual; depends on driver and libraries")
-        ),
+        Overhead("CUDA context", CONTEXT_BYTES, context),
         Overhead(
             ACTIVATIONS,
             2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel)),
@@ -166,12 +162,12 @@ def overheads(
             ),
         ),
     ]
-    if engine != "transformers" and not eager:
-        basis = say(
+    if engine != "transformers":
+        graphs = say(
             '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
             mib=GRAPH_BYTES_PER_LAYER // MIB,
         )
-        found.append(Overhead("CUDA graphs", fields.layers(text) * GRAPH_BYTES_PER_LAYER, basis))
+        found.append(Overhead("CUDA graphs", fields.layers(text) * GRAPH_BYTES_PER_LAYER, graphs))
     return tuple(found)
 
 
@@ -204,20 +200,16 @@ def plan_memory(
     concurrency: int = 1,
     tensor_parallel: int = 1,
     kv_dtype_bytes: int | None = None,
-    block_size: int = 16,
     batched_tokens: int | None = None,
-    concurrent_batches: int = 2,
     utilization: float = 0.92,
-    hybrid_manager: bool | None = None,
-    eager: bool = False,
     prediction: Prediction | None = None,
 ) -> MemoryPlan:
     """Weights, overheads, KV cache and what fits on `gpu`.
 
-    `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
-    chooses on that card (offline use, async scheduling on). `kv_dtype_bytes` defaults to 2, or to what vLLM makes of the
-    config's kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers
-    may use all of the memory. Raises UsageError for arguments out of range.
+    `context` defaults to the model's longest, `batched_tokens` to what vLLM 0.32 chooses on that card (offline use; with
+    async scheduling two batches are in flight), `kv_dtype_bytes` to 2 or to what vLLM makes of the config's
+    kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers may use all of the memory. Raises UsageError
+    for arguments out of range.
     """
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
@@ -233,12 +225,10 @@ def plan_memory(
     tokens = tokens_at_once = batched_tokens or card.batched_tokens()
     options: dict[str, Any] = {
         "engine": engine,
-        "block_size": block_size,
         "max_num_batched_tokens": tokens,
-        "concurrent_batches": concurrent_batches,
+        "concurrent_batches": 2,
         "dtype_bytes": kv_dtype_bytes or (cache_dtype_bytes(config) if engine == "vllm" else 2),
         "tensor_parallel": tensor_parallel,
-        "hybrid_manager": hybrid_manager,
     }
     cache = kv_cache(config, max_model_len=context, **options)
     sequences = 1024 if card.memory_bytes >= 70 * 2**30 and "A100" not in card.name else 256
@@ -251,7 +241,6 @@ def plan_memory(
         batched_tokens=tokens_at_once,
         sequences=sequences,
         tensor_parallel=tensor_parallel,
-        eager=eager,
     )
     support = on_gpu(scheme, card)
     if problem := _unsplittable(config, scheme, tensor_parallel):

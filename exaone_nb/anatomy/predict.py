@@ -137,7 +137,7 @@ class _Storage:
             return [self.plain(spec)]
         check_fits(spec.module, spec.shape, scheme)
         parts = stored_linear(spec.name.removesuffix(".weight"), spec.shape, scheme, self.dtype)
-        return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
+        return [StoredTensor(p.name, p.dtype, p.shape, spec.component, spec.layer) for p in parts]
 
 
 def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> tuple[bool, list[TensorSpec]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction
-from exaone_nb.anatomy.reader import Checkpoint
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
 from exaone_nb.messages import say
@@ -131,21 +132,6 @@ def _tables(parts: Mapping[str, int]) -> float:
     return (parts.get("embedding", 0) + parts.get("head", 0)) / sum(parts.values())
 
 
-def _stretches(checkpoint: Checkpoint, component: dict[str, str]) -> list[tuple[int, int, str]]:
-    """(begin, bytes, component) of neighbours that belong together, in the order of the data."""
-    found: list[tuple[int, int, str]] = []
-    start = 0
-    for file in checkpoint.files:
-        for entry in file.entries:
-            name, begin = component[entry.name], start + entry.begin
-            if found and found[-1][2] == name:
-                found[-1] = (found[-1][0], begin + entry.bytes - found[-1][0], name)
-            else:
-                found.append((begin, entry.bytes, name))
-        start += file.data_bytes
-    return found
-
-
 def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     """One strip per file, from its first byte of data to its last, coloured by component. Needs read headers."""
     import matplotlib.pyplot as plt
@@ -153,15 +139,18 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 0.8 * len(inspections) + 1.3))
     used: set[str] = set()
     for place, (_, inspection) in enumerate(inspections):
-        component = {row.name: row.component for row in inspection.rows}
-        total = inspection.checkpoint.data_bytes
-        for begin, size, name in _stretches(inspection.checkpoint, component):
+        total = inspection.total.bytes
+        begin = 0
+        # Neighbours of one component are one stretch; tensors follow each other without a gap.
+        for name, stretch in groupby(inspection.rows, attrgetter("component")):
+            size = sum(row.bytes for row in stretch)
             kind = name if name in COMPONENTS else "other"
             thin = {"facecolor": COMPONENTS[kind].colour, "linewidth": 0}
             look = COMPONENTS[kind].area() if size > total / 100 else thin
             # snap: otherwise thin stretches are moved to whole pixels and some vanish
             axes.barh(place, size / 1e6, left=begin / 1e6, height=0.6, snap=False, **look)
             used.add(kind)
+            begin += size
     axes.set_xlim(left=0)
     axes.set_xlabel(say("position in the file, MB after the header"))
     label_strips(axes, [label for label, _ in inspections], used)

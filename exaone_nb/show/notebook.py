@@ -30,20 +30,18 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     import matplotlib.pyplot as plt
     from IPython.display import HTML, display
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    media_type = "image/svg+xml"
-    if buffer.tell() > LARGEST_SVG_BYTES:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight")
-        media_type = "image/png"
+    media_type, picture = "svg+xml", io.BytesIO()
+    figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+    if picture.tell() > LARGEST_SVG_BYTES:
+        media_type, picture = "png", io.BytesIO()
+        figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     display(
         HTML(
             f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
-            f'src="data:{media_type};base64,{data}">{text}</figure>'
+            f'src="data:image/{media_type};base64,{data}">{text}</figure>'
         )
     )
 
@@ -97,12 +95,9 @@ def as_html(table: Table, caption: str = "") -> str:
 
 def _cell(column: Column, value: Any, side: str) -> str:
     text = column.text(value)
+    number = f' class="number" data-sort="{value}"' if is_number(value) else ""
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, number = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
-    elif is_number(value):
-        number = f' class="number" data-sort="{value}"'
-    else:
-        number = ""
     inside = escape(text) if number else breakable(text)
     if column.code and inside:
         inside = f"<code>{inside}</code>"
