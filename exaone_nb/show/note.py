@@ -6,9 +6,11 @@ scores, licence) is there for the models of the catalog, each with its source an
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def model_note(model: str) -> str:
     return environment.from_string(template).render(
         name=place.name,
         record=record,
-        sizes=_sizes(config).to_markdown() if is_known(config) else "",
+        sizes=_sizes(json.dumps(config)).to_markdown() if is_known(config) else "",
         model_type=repr(config.get("model_type")),
         **_specifications(config),
         **facts,
@@ -90,7 +92,10 @@ def _specifications(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sizes(config: dict[str, Any]) -> Table:
+@cache
+def _sizes(document: str) -> Table:
+    """What the config in `document` (JSON) takes; models often share one, and a mixture of experts takes seconds."""
+    config = json.loads(document)
     rows: list[dict[str, Any]] = []
     if config.get("quantization_config"):
         try:
