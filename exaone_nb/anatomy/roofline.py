@@ -139,7 +139,7 @@ def _pass(
     work = work or work_of(config, scheme)
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     support = support or on_gpu(scheme, card)
-    rate = card.operations(support.compute)
+    rate = card.peak.get(support.compute)
     reason, stored = "", work.prediction.data_bytes
     if not support.runs:
         reason = support.reason
