@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exaone_nb.compress.formats import GRID_NAMES, asymmetric_int4, grid, symmetric_scale
-from exaone_nb.compress.plan import KEPT, Plan
+from exaone_nb.compress.plan import Plan
 from exaone_nb.messages import say
+from exaone_nb.quantization.assignment import KEPT
 from exaone_nb.show.figures import BLUE, FAINT, GRID, STYLES, VERMILLION, Style, clean, patches, styles_of
 from exaone_nb.show.table import Table
 

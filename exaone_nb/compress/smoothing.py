@@ -13,6 +13,7 @@ from typing import Any
 
 from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 from exaone_nb.messages import say
+from exaone_nb.schema import as_tuple
 
 
 def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -39,28 +40,21 @@ def heads_match(config: dict[str, Any]) -> bool:
 
 def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     """Why scaling the output of `smooth` is not undone by scaling the inputs of `balance`; "" when it is exact."""
-    first = smooth.removeprefix("re:").strip(".*$").rpartition(".")[2]
-    wanted = {name.removeprefix("re:").strip(".*$").rpartition(".")[2] for name in balance}
-    allowed = dict(mappings(config))
-    if first in allowed and wanted <= set(allowed[first]):
+    first, *wanted = (n.removeprefix("re:").strip(".*$").rpartition(".")[2] for n in (smooth, *balance))
+    if set(wanted) <= set(dict(mappings(config)).get(first, ())):
         return ""
-    feeds = ", ".join(sorted(wanted))
+    feeds = ", ".join(sorted(set(wanted)))
     if "norm" in first and not arrangement(config).feeding_norms:
-        residual = {
-            "post_attention_layernorm": say("attention"),
-            "post_feedforward_layernorm": say("the MLP"),
-        }
-        if first in ("q_norm", "k_norm"):
+        where = say("does not exist in this architecture or feeds no Linear alone")
+        after = {"post_attention_layernorm": say("attention"), "post_feedforward_layernorm": say("the MLP")}
+        if first in after:
+            where = say(
+                "acts on what {part} gives back and is followed by the residual addition", part=after[first]
+            )
+        elif first in ("q_norm", "k_norm"):
             where = say(
                 "acts on {part} after its projection, per head and before the rotation", part=first[0]
             )
-        elif first in residual:
-            where = say(
-                "acts on what {part} gives back and is followed by the residual addition",
-                part=residual[first],
-            )
-        else:
-            where = say("does not exist in this architecture or feeds no Linear alone")
         return say(
             "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
             norm=first,
@@ -79,4 +73,4 @@ def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
     if isinstance(mapping, dict):
         return mapping["smooth_layer"], list(mapping["balance_layers"])
     balance, smooth = mapping
-    return smooth, [balance] if isinstance(balance, str) else list(balance)
+    return smooth, list(as_tuple(balance))

@@ -113,10 +113,8 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
                 (float((first.exp() * (first - log_probabilities(model, text))).sum()), len(first))
                 for first, text in zip(exact, texts, strict=True)
             ]
-        count = sum(index is not None for index in plan.assigned.values())
-        rows.append(
-            {"label": label, "modules": count, "predicted_bytes": plan.predicted_bytes, "kl": np.array(apart)}
-        )
+        row = {"label": label, "modules": len(plan.rounded), "predicted_bytes": plan.predicted_bytes}
+        rows.append(row | {"kl": np.array(apart)})
     return rows
 
 

@@ -12,7 +12,7 @@ from exaone_nb import catalog
 from exaone_nb.compress import damage
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
-from exaone_nb.compress.plan import KEPT, Plan, make_plan
+from exaone_nb.compress.plan import Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
@@ -79,7 +79,7 @@ def plans(made: Sequence[Plan]) -> Table:
         {
             "model": plan.model,
             "recipe": plan.recipe.name,
-            "modules": sum(count for label, count in plan.counts().items() if label != KEPT),
+            "modules": len(plan.rounded),
             "predicted_bytes": plan.predicted_bytes,
             "share": plan.predicted_bytes / plan.unquantized_bytes,
             "kept": plan.kept_bytes / plan.predicted_bytes,
