@@ -132,14 +132,12 @@ def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | No
         raise Mistake(f"is {document!r}.", expected=expected)
     for key in document:
         if key not in allowed:
-            raise Mistake(
-                f"has an unknown key {key!r}.",
-                expected=expected,
-                remedy=_nearest((meant or {}).get(key, key), allowed),
-            )
+            near = did_you_mean((meant or {}).get(key, key), allowed)
+            raise Mistake(f"has an unknown key {key!r}.", expected=expected, remedy=near)
 
 
-def _nearest(value: Any, allowed: Iterable[Any]) -> str:
+def did_you_mean(value: Any, allowed: Iterable[Any]) -> str:
+    """The allowed value that is written most alike, as a remedy; "" when none is."""
     near = difflib.get_close_matches(str(value), list(map(str, allowed)), n=1)
     return f"Did you mean {near[0]}?" if near else ""
 
@@ -148,7 +146,7 @@ def one_of(value: Any, allowed: Iterable[Any]) -> Any:
     """`value`, or Mistake with the nearest of the allowed ones. 0 is not False here."""
     if not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
         words = ", ".join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)
-        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=_nearest(value, allowed))
+        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=did_you_mean(value, allowed))
     return value
 
 

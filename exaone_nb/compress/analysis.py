@@ -31,19 +31,14 @@ class Analysis:
     verdicts: list[ServingVerdict]
 
     @property
-    def errors(self) -> list[Finding]:
-        """Why the checkpoint cannot be made, or why no vLLM can load it."""
-        return [finding for finding in self.findings if finding.level == "error"]
-
-    @property
     def has_errors(self) -> bool:
-        """True when there are any."""
-        return bool(self.errors)
+        """True when the checkpoint cannot be made, or no vLLM can load it."""
+        return bool(_unmakeable(self.findings) or self.unloadable)
 
     @property
     def unloadable(self) -> list[Finding]:
         """Errors of a checkpoint that can be made and that vLLM cannot load."""
-        return [finding for finding in self.errors if finding.where]
+        return [finding for finding in self.findings if finding.level == "error" and finding.where]
 
     def raise_if_errors(self, *, unservable: bool = False) -> None:
         """Raise WorkbookError with every reason why the checkpoint cannot be made, or why no vLLM can load it.
@@ -51,11 +46,9 @@ class Analysis:
         `unservable` lets pass what can be made and not be loaded. A table that the recipe names is let pass in any
         case: it was asked for, and is made for its size.
         """
-        errors = [
-            finding
-            for finding in self.errors
-            if not finding.where or not (unservable or finding.code.endswith("-by-name"))
-        ]
+        errors = _unmakeable(self.findings)
+        if not unservable:
+            errors += [finding for finding in self.unloadable if not finding.code.endswith("-by-name")]
         if errors:
             # A pattern that missed is often why.
             missed = ("unmatched", "parent-only")
@@ -85,13 +78,13 @@ def analyse(plan: Plan, gpu: str = "L4") -> Analysis:
     for check in (already_quantized, group_sizes, tied_head, *setting_checks.CHECKS):
         found += check(plan)
     found += [finding for finding in obstacles(plan) if finding.level == "error"]
-    if _makeable(found):
+    if not _unmakeable(found):
         found += unpredictable(plan)
-    return Analysis(plan, worst_first(found), verdicts(plan, gpu, makeable=_makeable(found)))
+    return Analysis(plan, worst_first(found), verdicts(plan, gpu, makeable=not _unmakeable(found)))
 
 
-def _makeable(findings: list[Finding]) -> bool:
-    return all(finding.level != "error" or finding.where for finding in findings)
+def _unmakeable(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "error" and not finding.where]
 
 
 def already_quantized(plan: Plan) -> Iterator[Finding]:
@@ -106,12 +99,8 @@ def already_quantized(plan: Plan) -> Iterator[Finding]:
 def group_sizes(plan: Plan) -> Iterator[Finding]:
     """Inputs that do not divide into groups; llm-compressor refuses them, naming the layers."""
     for i, scheme in enumerate(plan.schemes):
-        weights = scheme.weights
-        if weights is None or weights.strategy not in ("group", "tensor_group") or not weights.group_size:
-            continue
-        size, members = weights.group_size, plan.members(i)
-        bad = [m for m in members if m.shape[1] % size]
-        if bad:
+        size, members = scheme.weights.group_size, plan.members(i)
+        if bad := [m for m in members if size and m.shape[1] % size]:
             text = say(
                 "Group size {size} does not divide the inputs ({inputs}) of {n} modules: {names}.",
                 size=size, inputs=", ".join(map(str, sorted({m.shape[1] for m in bad}))), n=len(bad),

@@ -1,7 +1,7 @@
 """What differs between two recipes in effect, not in spelling.
 
 Two runs of the hackathon were often compared that were the same run: a regular expression that matched nothing, a
-block size taken for a group size. `compare(a, b).identical` says so before an hour is spent.
+block size taken for a group size. An empty `compare(a, b)` says so before an hour is spent.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.compress import smoothing
 from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.recipe import Recipe
+from exaone_nb.compress.setting_checks import read_mapping
 from exaone_nb.findings import some
 from exaone_nb.messages import say
 from exaone_nb.quantization.arguments import MINMAX
@@ -83,7 +83,7 @@ def _transform(transform: dict[str, Any] | None) -> str:
         return say("none")
     words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
     words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
-    for smooth, balance in map(smoothing.read_mapping, transform.get("mappings") or ()):
+    for smooth, balance in map(read_mapping, transform.get("mappings") or ()):
         words.append(f"{smooth} -> {', '.join(balance)}")
     return "; ".join(words)
 

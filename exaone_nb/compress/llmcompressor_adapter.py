@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from exaone_nb.compress import models
 from exaone_nb.compress.calibration import tokenize
@@ -233,8 +234,7 @@ def reporting(progress: Progress) -> Iterator[Progress]:
             logger.remove(handler)
 
 
-@contextlib.contextmanager
-def _pin_memory_without_accelerator(torch: Any) -> Iterator[None]:
+def _pin_memory_without_accelerator(torch: Any) -> AbstractContextManager[Any]:
     """Let AWQ run on a machine without an accelerator.
 
     llm-compressor 0.14.0.1 pins cached activations (`pipelines/cache.py:_pin_intermediate`), which torch refuses
@@ -242,11 +242,5 @@ def _pin_memory_without_accelerator(torch: Any) -> Iterator[None]:
     stand for its pinned copy. To be removed when llm-compressor asks first.
     """
     if torch.accelerator.is_available():
-        yield
-        return
-    original = torch.Tensor.pin_memory
-    torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
-    try:
-        yield
-    finally:
-        torch.Tensor.pin_memory = original
+        return contextlib.nullcontext()
+    return mock.patch.object(torch.Tensor, "pin_memory", lambda tensor, *_, **__: tensor)

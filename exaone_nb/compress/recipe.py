@@ -13,7 +13,6 @@ compressed-tensors: a full module name, a class name, or `re:` and a regular exp
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -50,12 +49,7 @@ def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
     return schema.nested(value, ExplicitScheme)
 
 
-Targets = kind(
-    tuple,
-    lambda value: value and schema.are_names(value),
-    "a list of patterns, such as Linear.",
-    schema.as_tuple,
-)
+Targets = kind(tuple, lambda value: value and schema.are_names(value), "a list of patterns.", schema.as_tuple)
 Text = kind(str, lambda value: True, "a text.", lambda value: str(value or ""))
 Scheme = kind(
     str | dict,
@@ -155,8 +149,8 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe in llm-compressor's own YAML, for use without this package."""
-        stages = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
-        return yaml.safe_dump(stages, sort_keys=False)
+        document = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
+        return yaml.safe_dump(document, sort_keys=False)
 
 
 def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
@@ -186,12 +180,11 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
     path = Path(recipe)
     if path.suffix not in (".yaml", ".yml"):
         if str(recipe) not in names():
-            near = difflib.get_close_matches(str(recipe), names(), n=3)
-            raise UsageError(
-                f"No recipe {str(recipe)!r}.",
-                expected=f"a YAML file, or one of {', '.join(names())}.",
-                remedy=f"Did you mean {' or '.join(near)}?" if near else "",
+            expected, near = (
+                f"a YAML file, or one of {', '.join(names())}.",
+                schema.did_you_mean(recipe, names()),
             )
+            raise UsageError(f"No recipe {str(recipe)!r}.", expected=expected, remedy=near)
         path = FOLDER / f"{recipe}.yaml"
     document = read_yaml(path, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):

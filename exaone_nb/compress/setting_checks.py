@@ -1,10 +1,18 @@
-"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place."""
+"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place.
+
+AWQ and SmoothQuant divide the output of one module by a vector s and multiply the next module's weight by s. This
+changes nothing only if the first feeds the second directly. In a pre-norm model (Llama, Qwen3) `input_layernorm`
+feeds q, k and v, so its weight can take 1/s. EXAONE 4.0 normalizes after the sublayer (QK-Reorder-LN): its norms act
+on what attention and MLP give back, before it is added to the residual stream, and q, k, v, gate and up read the
+stream itself. No norm feeds a Linear there, so norm-based smoothing is impossible, not just unsupported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from exaone_nb.compress import smoothing
+from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
@@ -14,13 +22,13 @@ from exaone_nb.quantization import effects
 from exaone_nb.quantization.arguments import MINMAX
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.schemes import ACTORDER
+from exaone_nb.schema import as_tuple
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:
     """Settings that nothing reads under this recipe's method and schemes, by name."""
     method = plan.recipe.method
-    weights = {scheme.label: scheme.weights for scheme in plan.schemes if scheme.weights}
-    groups = ", ".join(f"{label}: {args.group_size or args.strategy}" for label, args in weights.items())
+    groups = ", ".join(f"{s.label}: {s.weights.group_size or s.weights.strategy}" for s in plan.schemes)
     explicit = say(
         "For another group size write an explicit scheme: weights: {{num_bits, type, strategy: group, group_size}}."
     )
@@ -76,7 +84,7 @@ def actorder_values(plan: Plan) -> Iterator[Finding]:
             "actorder {value} is the default{alias}: setting it changes nothing.", value=value, alias=alias
         )
         yield Finding("no-op", "setting-actorder", text)
-        for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes if s.weights):
+        for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes):
             if why := effects.actorder(order, strategy, llmcompressor=effects.OUR_LLMCOMPRESSOR).why:
                 text = say("One scale per {strategy}: {why}.", strategy=strategy, why=why)
                 yield Finding("note", "actorder-channel", text)
@@ -96,17 +104,18 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
     if not transform:
         return
     kind, given = transform["type"], transform.get("mappings") or []
-    if kind == "smoothquant" and not given and not smoothing.arrangement(plan.config).feeding_norms:
+    if kind == "smoothquant" and not given and not arrangement(plan.config).feeding_norms:
         text = say(
             "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
             "there is none; llm-compressor stops with `Error resolving mappings`."
         )
         remedy = say("Leave it out, or use GPTQ, whose error correction needs no norm.")
         yield Finding("error", "smoothquant", text, remedy)
-    places = "; ".join(f"{first} -> {', '.join(then)}" for first, then in smoothing.mappings(plan.config))
+    valid = mappings(plan.config)
+    places = "; ".join(f"{first} -> {', '.join(then)}" for first, then in valid)
     for mapping in given:
-        smooth, balance = smoothing.read_mapping(mapping)
-        if reason := smoothing.why_not(plan.config, smooth, balance):
+        smooth, balance = read_mapping(mapping)
+        if reason := why_not(plan.config, smooth, balance):
             pair = f"{smooth} -> {', '.join(balance)}"
             text = say("The mapping {pair} would change the model: {reason}.", pair=pair, reason=reason)
             remedy = say(
@@ -116,10 +125,10 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
             yield Finding("error", "smoothing-mapping", text, remedy)
     if kind == "awq" and not given:
         text = say("AWQ scales only {places} in this model.", places=places)
-        if not smoothing.heads_match(plan.config):
+        if "v_proj" not in dict(valid):
             text += " " + say("v_proj -> o_proj is skipped: with grouped-query attention their sizes differ.")
         yield Finding("note", "awq-mappings", text)
-        if any(s.weights and s.weights.strategy == "tensor" for s in plan.schemes):
+        if any(s.weights.strategy == "tensor" for s in plan.schemes):
             text = say("AWQ with duo_scaling needs one scale per channel or group, not per tensor.")
             yield Finding("error", "awq-tensor", text, say("Use a group or channel scheme."))
 
@@ -141,16 +150,14 @@ def worth_knowing(plan: Plan) -> Iterator[Finding]:
     """A scheme stored wider than it rounds, one scale for a whole tensor, and what becomes of a quantized cache."""
     for scheme in plan.schemes:
         weights = scheme.weights
-        if weights is None or weights.type != "int":
-            continue
-        if weights.num_bits < 8 and scheme.activations:
+        if weights.type == "int" and weights.num_bits < 8 and scheme.activations:
             text = say(
                 "{label} rounds to {bits} bits but is stored at 8 bits per weight: the file is no smaller than W8A8's.",
                 label=scheme.label,
                 bits=weights.num_bits,
             )
             yield Finding("note", "int4-stored-as-int8", text)
-        if weights.strategy == "tensor" and not scheme.activations:
+        if weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
             text = say(
                 "{label}: all weights of a matrix share one scale, which vLLM does not run.",
                 label=scheme.label,
@@ -159,6 +166,63 @@ def worth_knowing(plan: Plan) -> Iterator[Finding]:
             yield Finding("warning", "one-scale", text, remedy)
     if plan.recipe.kv_cache:
         yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, JUDGE))
+
+
+def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
+    pairs: list[tuple[str, tuple[str, ...]]] = []
+    blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
+    heads = config.get("num_attention_heads")
+    if (
+        config.get("num_key_value_heads", heads) == heads
+    ):  # then v_proj's outputs are o_proj's inputs one to one
+        pairs.append(("v_proj", ("o_proj",)))
+    pairs.append(("up_proj", ("down_proj",)))
+    return pairs
+
+
+def arrangement(config: dict[str, Any]) -> Arrangement:
+    """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
+    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
+
+
+def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
+    """Why scaling the output of `smooth` is not undone by scaling the inputs of `balance`; "" when it is exact."""
+    first, *wanted = (n.removeprefix("re:").strip(".*$").rpartition(".")[2] for n in (smooth, *balance))
+    if set(wanted) <= set(dict(mappings(config)).get(first, ())):
+        return ""
+    feeds = ", ".join(sorted(set(wanted)))
+    if "norm" in first and not arrangement(config).feeding_norms:
+        where = say("does not exist in this architecture or feeds no Linear alone")
+        after = {"post_attention_layernorm": say("attention"), "post_feedforward_layernorm": say("the MLP")}
+        if first in after:
+            where = say(
+                "acts on what {part} gives back and is followed by the residual addition", part=after[first]
+            )
+        elif first in ("q_norm", "k_norm"):
+            where = say(
+                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+            )
+        return say(
+            "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
+            norm=first,
+            where=where,
+            feeds=feeds,
+        )
+    if first == "v_proj":
+        return say(
+            "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
+        )
+    return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
+
+
+def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
+    """(smoothed layer, the layers that undo it) of a checked mapping in either spelling, AWQ's or SmoothQuant's."""
+    if isinstance(mapping, dict):
+        return mapping["smooth_layer"], list(mapping["balance_layers"])
+    balance, smooth = mapping
+    return smooth, list(as_tuple(balance))
 
 
 CHECKS = (settings_without_effect, actorder_values, smoothing_steps, calibration, worth_knowing)
