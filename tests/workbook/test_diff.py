@@ -84,14 +84,14 @@ def spoiled(run, *place, value):
     [
         (None, "is not a run"),
         ("{", "damaged"),
-        ("[]", "damaged"),
-        ('{"schema": 2}', "name"),
-        ((("schema",), 1), "format 1"),
-        ((("chapters",), []), "chapters"),
-        ((("chapters", "05"), {}), "chapters.05"),
-        ((("chapters", "05", "seconds"), "10"), "chapters.05.seconds"),
-        ((("chapters", "05", "failure"), {"kind": 3}), "chapters.05.failure"),
-        ((("origin", "machine", "cores"), "two"), "origin.machine.cores"),
+        ("[]", r"is \[\]"),
+        ('{"schema": 2}', "has no name"),
+        ((("schema",), 1), "schema is 1"),
+        ((("chapters",), []), "damaged"),
+        ((("chapters", "05"), {}), "chapters: 05 has no number"),
+        ((("chapters", "05", "seconds"), "10"), "chapters: 05: seconds is '10'"),
+        ((("chapters", "05", "failure"), {"kind": 3}), "chapters: 05: failure: kind is 3"),
+        ((("origin", "machine", "cores"), "two"), "origin: machine: cores is 'two'"),
     ],
 )
 def test_not_a_run(tmp_path, content, said):
