@@ -37,7 +37,7 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
         figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    text = f"<figcaption>{with_code(escape(caption))}</figcaption>" if caption else ""
     display(
         HTML(
             f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
@@ -89,7 +89,7 @@ def as_html(table: Table, caption: str = "") -> str:
         "<tr>" + "".join(_cell(column, column.value(row), side) for column, side in looks) + "</tr>"
         for row in table.rows
     )
-    above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
+    above = f"<caption>{with_code(escape(caption))}</caption>\n" if caption else ""
     return f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
 
 
@@ -101,7 +101,14 @@ def _cell(column: Column, value: Any, side: str) -> str:
     inside = escape(text) if number else breakable(text)
     if column.code and inside:
         inside = f"<code>{inside}</code>"
+    elif column.ours:
+        inside = with_code(inside)
     return f'<td{number} style="text-align: {side}">{inside}</td>'
+
+
+def with_code(html: str) -> str:
+    """Escaped text in which `…` is set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
 
 
 # From this length on a word may go on in the next line: after its punctuation, and from the second length on anywhere.

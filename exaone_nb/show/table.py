@@ -34,7 +34,8 @@ class Column:
     `heading` is what a person reads (default: the name), with the unit in it where there is one. `form` is a format
     specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
     the row keeps the unit it was computed in. `of` names the column whose values are shown here once more, in another
-    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `join` stands
+    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `ours` marks sentences
+    of this package, in which what stands between backticks is code (never text of a model or a stranger); `join` stands
     between the items of a list (" x " in a shape). `missing` stands where a row has None or no such value.
     """
 
@@ -44,6 +45,7 @@ class Column:
     scale: float = 1
     of: str = ""
     code: bool = False
+    ours: bool = False
     join: str = ", "
     missing: str = ""
 
