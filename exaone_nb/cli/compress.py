@@ -98,14 +98,12 @@ def quantize(
 
 
 def _export(plan: Any, file: Path) -> None:
-    from exaone_nb.compress.modifiers import recipe_yaml
-
     if file.suffix not in (".yaml", ".yml") or file.exists():
         what = say(", which exists") if file.exists() else ""
         got = say("--export is {file!r}{what}.", file=str(file), what=what)
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
     with writable(say("recipe"), file):
-        write_text(file, recipe_yaml(plan.recipe))
+        write_text(file, plan.recipe.to_yaml())
 
 
 def _draw(plan: Any, picture: Path) -> None:
