@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-OUTCOMES = ("correct", "wrong", "unparsable", "truncated", "empty")
+UNUSABLE = ("unparsable", "truncated", "empty")
+OUTCOMES = ("correct", "wrong", *UNUSABLE)
 # What lm-eval's regex filters return when nothing matched.
 UNPARSABLE = "[invalid]"
 
