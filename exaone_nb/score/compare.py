@@ -169,9 +169,8 @@ def _aligned(
         return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
-        raise refuse(
-            say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate), say("Name one task.")
-        )
+        tasks = say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate)
+        raise refuse(tasks, say("Name one task."))
     if base.name != candidate.name:
         metrics = say("the metrics are {b.name} and {c.name}.", b=base, c=candidate)
         raise refuse(metrics, say("Name one --metric and --filter."))
@@ -183,9 +182,8 @@ def _aligned(
     if len(pairs) < 2:
         few = say("they have one item in common.") if pairs else say("they have no item in common.")
         raise refuse(few, say("Score both on the same items (same task data and limit), two at least."))
-    changed = sum(
-        base.prompts[i] != candidate.prompts[j] for i, j in pairs if base.prompts[i] and candidate.prompts[j]
-    )
+    asked = [(base.prompts[i], candidate.prompts[j]) for i, j in pairs]
+    changed = sum(one != other for one, other in asked if one and other)
     if changed and not different_prompts:
         prompts = say(
             "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
@@ -194,7 +192,7 @@ def _aligned(
             n=len(pairs),
         )
         raise refuse(
-            prompts, say("Score both the same way, or allow it (two model families): --different-prompts")
+            prompts, say("Score both the same way, or allow it for two families: --different-prompts")
         )
     return [i for i, _ in pairs], [j for _, j in pairs]
 

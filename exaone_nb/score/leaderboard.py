@@ -143,12 +143,9 @@ def conclusions() -> tuple[Conclusion, ...]:
     return read_rows(FOLDER / "conclusions.csv", Conclusion)
 
 
-def groups(found: Sequence[Submission] | None = None) -> TimeGroups:
+def groups() -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
-    timed = [s for s in (submissions() if found is None else found) if s.minutes is not None]
-    if len(timed) < 4:
-        raise WorkbookError(say("{n} submissions with a time are too few to look for groups.", n=len(timed)))
-    timed.sort(key=lambda s: s.minutes)
+    timed = sorted((s for s in submissions() if s.minutes is not None), key=lambda s: s.minutes)
     cut = max(range(1, len(timed)), key=lambda i: timed[i].minutes - timed[i - 1].minutes)
     return TimeGroups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
 
@@ -195,12 +192,10 @@ def local_against_server(found: Sequence[Submission] | None = None) -> tuple[flo
     for s in submissions() if found is None else found:
         if s.local_score is not None:
             chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", (s.local_score, s.score))
-    if (n := len(chosen)) < 4:
-        raise WorkbookError(say("{n} submissions with a local score are too few for a correlation.", n=n))
     # Spearman's correlation is Pearson's of the ranks.
     ranks = rankdata(list(chosen.values()), axis=0).T
     rank = pearsonr(*ranks, method=PermutationMethod(n_resamples=100_000))
-    return float(rank.statistic), float(rank.pvalue), n
+    return float(rank.statistic), float(rank.pvalue), len(chosen)
 
 
 def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
