@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
@@ -53,16 +51,6 @@ class Candidates:
     tasks: tuple[str, ...]
     found: dict[str, BoardCandidate]
     remarks: tuple[str, ...]
-
-    def correctness(self, task: str) -> tuple[np.ndarray, bool]:
-        """(values [candidates, items], True) for items that all candidates answered; ([candidates, 0], False) when
-        the results do not hold the items, or hold different ones."""
-        tables = [candidate.tasks[task]["details"].get("items") or {} for candidate in self.found.values()]
-        shared = set(tables[0]).intersection(*tables[1:])
-        if len(shared) < 2 or any(len(table) != len(shared) for table in tables):
-            return np.empty((len(tables), 0)), False
-        order = sorted(shared)
-        return np.array([[float(table[item]) for item in order] for table in tables]), True
 
 
 def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[str, ...] = ()) -> Candidates:

@@ -293,14 +293,14 @@ def read_named(
 def _over_seeds(
     name: str, runs: Sequence[RunFolder], task: str, metric: str, filter_name: str
 ) -> dict[str, ItemScores]:
-    first, *others = [_items(name, run, task, metric, filter_name) for run in runs]
-    for run, found in zip(runs[1:], others, strict=True):
-        if missing := ", ".join(sorted(set(first) - set(found))):
+    by_run = [_items(name, run, task, metric, filter_name) for run in runs]
+    for run, found in zip(runs, by_run, strict=True):
+        if missing := ", ".join(sorted(set(by_run[0]) - set(found))):
             raise UsageError(
                 say("{name} has no {tasks} in {run}.", name=name, tasks=missing, run=run.path.name),
                 remedy=say("Score it there, or name one --task."),
             )
-    return {task: averaged([first[task], *(found[task] for found in others)]) for task in first}
+    return {task: averaged([found[task] for found in by_run]) for task in by_run[0]}
 
 
 def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:

@@ -187,9 +187,12 @@ def _accuracies(candidates: Candidates, draws: int, rng: np.random.Generator) ->
     all_paired, items, tables = True, 0, []
     for task in candidates.tasks:
         results = [candidate.tasks[task] for candidate in candidates.found.values()]
-        values, paired = candidates.correctness(task)
+        answers = [result["details"].get("items") or {} for result in results]
+        shared = sorted(set(answers[0]).intersection(*answers[1:]))
+        paired = len(shared) > 1 and all(len(found) == len(shared) for found in answers)
+        values = np.array([[float(found[item]) for item in shared] for found in answers])
         all_paired &= paired
-        items += values.shape[1] if paired else min(int(r["n"] or 0) for r in results)
+        items += len(shared) if paired else min(int(r["n"] or 0) for r in results)
         table = (
             resampled_means(values, draws, rng)
             if paired
