@@ -93,8 +93,8 @@ def perf_norm(performance: Any, base: Any) -> Any:
 
 def speed_norm(seconds: Any, base: Any) -> Any:
     """One minus the ratio of seconds per token; numbers or arrays."""
-    _above_zero(base, "time per token", "Measure it again.")
-    _above_zero(seconds, "time per token", "Measure it again.")
+    for times in (base, seconds):
+        _above_zero(times, "time per token", "Measure it again.")
     return 1 - np.divide(seconds, base)
 
 
@@ -121,13 +121,11 @@ def score(
     weights = weights or Weights()
     total = weights.performance * perf_norm(performance, performance_base)
     total = total + weights.speed * speed_norm(seconds, seconds_base)
-    if weights.size:
-        if size is None or size_base is None:
-            raise UsageError(
-                "These weights count the file size, and none is given.", remedy="Give size and size_base."
-            )
-        total = total + weights.size * size_norm(size, size_base)
-    return np.maximum(total, 0)
+    if not weights.size:
+        return np.maximum(total, 0)
+    if size is None or size_base is None:
+        raise UsageError("These weights count the file size.", remedy="Give size and size_base.")
+    return np.maximum(total + weights.size * size_norm(size, size_base), 0)
 
 
 def _above_zero(value: Any, what: str, remedy: str) -> None:

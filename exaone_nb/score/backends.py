@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,8 +156,6 @@ def _thinking(settings: Settings) -> dict[str, Any]:
 
 def _require_gpus(settings: Settings) -> None:
     """Several copies are lm-eval's Ray tasks, which wait for ever for GPUs that are not there."""
-    import importlib.util
-
     import torch
 
     if importlib.util.find_spec("ray") is None:

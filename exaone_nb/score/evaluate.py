@@ -163,8 +163,8 @@ def _score_one(
             written[name].replace(folder / written[name].name)
     for name in names:
         samples = results["samples"][name]
-        filters = sorted({sample["filter"] for sample in samples})
-        metric = main_metric(samples[0]["metrics"], (sample["filter"] for sample in samples))
+        filters = dict.fromkeys(sample["filter"] for sample in samples)
+        metric = main_metric(samples[0]["metrics"], filters)
         rows = [sample for sample in samples if sample["filter"] == metric.filter]
         items = items_of(name, metric, rows)
         estimate, interval_kind = estimate_of(items)
@@ -184,7 +184,7 @@ def _score_one(
                 "metric": str(metric),
                 "scores": {k: v for k, v in every.items() if "stderr" not in k},
                 "stderr": {k: v for k, v in every.items() if "stderr" in k},
-                "filters": filters,
+                "filters": sorted(filters),
                 "samples_file": (folder / written[name].name).relative_to(run.path).as_posix(),
                 "task_version": results["versions"].get(name),
                 "num_fewshot": results["n-shot"].get(name),
