@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Kind = Literal["linear", "embedding", "norm", "head", "other"]
@@ -13,26 +14,11 @@ Kind = Literal["linear", "embedding", "norm", "head", "other"]
 DTYPE_BITS: dict[str, int] = {
     "BOOL": 8,
     "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "U8": 8,
-    "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "I16": 16,
-    "U16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "I32": 32,
-    "U32": 32,
-    "F32": 32,
-    "C64": 64,
-    "F64": 64,
-    "I64": 64,
-    "U64": 64,
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("C64", "F64", "I64", "U64"), 64),
 }
 
 # What configs call their dtype, in the names of the file format.
@@ -69,6 +55,7 @@ class TensorSpec:
         return math.prod(self.shape)
 
 
+@cache
 def bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
     """Stored bytes of a tensor; sub-byte dtypes must fill whole bytes."""
     bits = math.prod(shape) * DTYPE_BITS[dtype]

@@ -24,7 +24,6 @@ from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.schema import as_list
 from exaone_nb.score.outcomes import EndedText
 from exaone_nb.score.settings import Settings
 
@@ -197,7 +196,7 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
         def parse_generations(self, outputs, **kwargs):
             texts = super().parse_generations(outputs=outputs, **kwargs)
             reasons = [choice.get("finish_reason") for choice in _choices(outputs)]
-            for document in as_list(outputs):
+            for document in outputs if isinstance(outputs, list) else [outputs]:
                 self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
             return [EndedText.of(text or "", reason) for text, reason in zip(texts, reasons, strict=True)]
 
@@ -223,7 +222,7 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
 def _choices(outputs: Any) -> list[dict[str, Any]]:
     """The choices of an endpoint's answers, in lm-eval's order. Raises WorkbookError when there are none."""
     found = []
-    for document in as_list(outputs):
+    for document in outputs if isinstance(outputs, list) else [outputs]:
         found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
     if not found:
         raise WorkbookError(

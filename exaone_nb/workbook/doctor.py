@@ -77,7 +77,7 @@ class Diagnosis:
             Column("name", say("check")),
             Column("verdict"),
             Column("found"),
-            Column("remedy", say("what to do")),
+            Column("remedy", say("what to do"), ours=True),
         ]
         return Table(heads, [asdict(check) for check in self.checks]).without_empty()
 
