@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 
@@ -161,11 +161,10 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
         else:
             found = [by_name[name]] if name in by_name else []
         if not found:
-            near = difflib.get_close_matches(name, by_name, n=1)
             raise UsageError(
                 f"There is no chapter {name!r}.",
                 expected=", ".join(c.slug for c in chapters) or "notebooks named NN_name.ipynb.",
-                remedy=f"Did you mean {near[0]}?" if near else "Name a number, a notebook, or a range 00-04.",
+                remedy=did_you_mean(name, by_name, "Name a number, a notebook, or a range 00-04."),
             )
         chosen += [c for c in found if c not in chosen]
     return sorted(chosen, key=lambda c: c.path.name)

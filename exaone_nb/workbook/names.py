@@ -7,7 +7,6 @@ Only lists on this disk are asked, never the network: a hub id ORG/NAME and a fi
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -16,8 +15,11 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError
+from exaone_nb.catalog import resolve
+from exaone_nb.errors import UsageError, did_you_mean
+from exaone_nb.gpus import GPUS, find_gpu
 from exaone_nb.paths import DATA, ROOT
+from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.workbook.parameters import Parameter
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
@@ -34,35 +36,18 @@ def check_names(parameter: Parameter, value: Any) -> None:
 
     Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
-    check = CHECKS.get(parameter.kind)
-    if check is None:
-        return
+    check = CHECKS.get(parameter.kind, lambda name: None)
     for name in value if isinstance(value, list) else [value]:
         if name:  # empty means the default
             check(name)
 
 
-def _model(name: str) -> None:
-    from exaone_nb.catalog import resolve
-
-    resolve(name)
-
-
 def _gpu(name: str) -> None:
-    from exaone_nb.gpus import GPUS, find_gpu
-
     try:
         find_gpu(name)
     except UsageError as error:
-        if near := _near(name.upper(), GPUS):
-            raise UsageError(error.got, expected=error.expected, remedy=f"Did you mean {near}?") from error
-        raise
-
-
-def _scheme(name: str) -> None:
-    from exaone_nb.quantization.schemes import find_scheme
-
-    find_scheme(name)
+        near = did_you_mean(name.upper(), GPUS, error.remedy)
+        raise UsageError(error.got, expected=error.expected, remedy=near) from error
 
 
 def _recipe(name: str) -> None:
@@ -74,7 +59,7 @@ def _task(name: str) -> None:
     if name in own or "/" in name or name in _names_in(DATA / "tasks"):
         return
     theirs = lm_eval_tasks()
-    if name not in theirs and (theirs or _near(name, own, ALIKE)):
+    if name not in theirs and (theirs or did_you_mean(name, own, cutoff=ALIKE)):
         raise _unknown("task", name, own, "one of lm-eval's tasks, or offline ", also=theirs)
 
 
@@ -85,12 +70,12 @@ def _text(name: str) -> None:
 
 
 # The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
-CHECKS: dict[str, Callable[[str], None]] = {
-    "model": _model,
+CHECKS: dict[str, Callable[[str], Any]] = {
+    "model": resolve,
     "recipe": _recipe,
     "task": _task,
     "gpu": _gpu,
-    "scheme": _scheme,
+    "scheme": find_scheme,
     "text": _text,
 }
 
@@ -129,22 +114,14 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
         if name not in own:
             raise _unknown(what, name, own, expected)
     elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
-        near = _near(Path(name).stem, own, ALIKE)
         raise UsageError(
             f"There is no {what} file {name}.",
             expected="a file on this disk.",
-            remedy=f"Did you mean {near}?" if near else "Check the path.",
+            remedy=did_you_mean(Path(name).stem, own, "Check the path.", ALIKE),
         )
 
 
-def _near(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), "")
-
-
 def _unknown(what: str, name: str, known: list[str], expected: str, also: Iterable[str] = ()) -> UsageError:
-    near = _near(name, known) or _near(name, also)
-    return UsageError(
-        f"No {what} {name!r}.",
-        expected=expected + ", ".join(known) + ".",
-        remedy=f"Did you mean {near}?" if near else "Check the spelling.",
-    )
+    theirs = did_you_mean(name, also, "Check the spelling.")
+    known_ones = f"{expected}{', '.join(known)}."
+    return UsageError(f"No {what} {name!r}.", expected=known_ones, remedy=did_you_mean(name, known, theirs))

@@ -16,7 +16,6 @@ from the text that was written: "010" is 10 for an int and "010" for a str. Noth
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import math
 import re
@@ -26,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
 from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")
@@ -215,18 +214,16 @@ def _scalar(parameter: Parameter, value: Any) -> Any:
 
 def _allowed(parameter: Parameter, value: Any) -> Any:
     if parameter.choices and value not in parameter.choices:
-        near = difflib.get_close_matches(str(value), [str(choice) for choice in parameter.choices], n=1)
         raise UsageError(
             f"{parameter.name} = {value!r} is not one of its values.",
             expected=parameter.values,
-            remedy=f"Did you mean {near[0]}?" if near else "Choose one of those.",
+            remedy=did_you_mean(str(value), map(str, parameter.choices), "Choose one of those."),
         )
     low, high = parameter.low, parameter.high
     if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
             f"{parameter.name} = {value!r} is out of range.",
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
-            remedy=f"Give a value of {parameter.values}.",
         )
     return value
 

@@ -54,7 +54,10 @@ def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: 
         return say("was {status}", status=before.status)
     if before.key != cache.digest(parts):
         return cache.why_stale(before.key_parts, parts)
-    if not pages.notebook_path(run, chapter.slug).is_file() or not pages.page_path(run, chapter.slug).is_file():
+    if (
+        not pages.notebook_path(run, chapter.slug).is_file()
+        or not pages.page_path(run, chapter.slug).is_file()
+    ):
         return say("its page is missing")
     if before.stored != cache.fingerprint_path(pages.notebook_path(run, chapter.slug)):
         return say("its executed copy was changed")

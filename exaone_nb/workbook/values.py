@@ -6,12 +6,11 @@ values_for(chapters, {"05.SAMPLES": "32"})          # {"05": {"SAMPLES": 32}, â€
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.workbook.chapters import Chapter, discover, select
 from exaone_nb.workbook.names import check_names
 from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
@@ -47,9 +46,9 @@ def flat(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in given.items():
         inner = (
-            {f"{name}.{key}": item for key, item in value.items()}
+            {f"{name}.{key}": one for key, one in value.items()}
             if isinstance(value, Mapping)
-            else {str(name): value}
+            else {name: value}
         )
         if twice := flat.keys() & inner.keys():
             raise _twice(min(twice), where)
@@ -111,10 +110,9 @@ def _read(parameter: Parameter, value: Any) -> Any:
 
 def _unknown(name: str, chapters: Iterable[Chapter]) -> UsageError:
     known = sorted({p.name for c in chapters for p in c.parameters} - {RUN_DIR})
-    capitals = {one.upper(): one for one in known}
-    near = [capitals[one] for one in difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.5)]
+    lists_them = "exaone-nb run CHAPTER --help-notebook lists them."
     return UsageError(
         f"No parameter is named {name!r}.",
         expected=", ".join(known) or "no parameters at all.",
-        remedy=f"Did you mean {near[0]}?" if near else "exaone-nb run CHAPTER --help-notebook lists them.",
+        remedy=did_you_mean(name.upper(), known, lists_them, cutoff=0.5),
     )

@@ -26,7 +26,9 @@ def require_browser() -> str:
     browser = find_browser()
     if not shutil.which(browser):
         raise WorkbookError(
-            f"CHROMIUM={browser} is no program." if browser else "There is no Chromium or Chrome to make the PDF with.",
+            f"CHROMIUM={browser} is no program."
+            if browser
+            else "There is no Chromium or Chrome to make the PDF with.",
             remedy="Install one (Debian: apt install chromium), set CHROMIUM to it, or print report.html (--single) from "
             "any browser.",
         )

@@ -18,7 +18,6 @@ added, and with that the last bits of a GPTQ checkpoint.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import re
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.catalog import resolve
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.parameters import Parameter, coerce, parse
@@ -249,13 +248,10 @@ def _parameter_in_small_letters(key: str, chapters: Sequence[Chapter]) -> str:
     """TENSOR_PARALLEL_SIZE for the key tensor_parallel_size. Raises UsageError for an unknown key."""
     if key.islower() and _declared(chapters, key.upper()):
         return key.upper()
-    near = difflib.get_close_matches(key, KEYS, n=1)
     raise UsageError(
         f"The grid has an unknown key {key!r}, and no chapter of this sweep has {key.upper()}.",
         expected=f"{', '.join(sorted(KEYS))}, or a parameter of the chapters in small letters.",
-        remedy=f"Did you mean {near[0]!r}?"
-        if near
-        else "Other parameters go under `matrix` or `parameters`.",
+        remedy=did_you_mean(key, KEYS, "Other parameters go under `matrix` or `parameters`."),
     )
 
 
