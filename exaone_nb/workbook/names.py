@@ -20,6 +20,7 @@ from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.gpus import GPUS, find_gpu
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
+from exaone_nb.schema import as_list
 from exaone_nb.workbook.parameters import Parameter
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
@@ -37,7 +38,7 @@ def check_names(parameter: Parameter, value: Any) -> None:
     Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
     check = CHECKS.get(parameter.kind, lambda name: None)
-    for name in value if isinstance(value, list) else [value]:
+    for name in as_list(value):
         if name:  # empty means the default
             check(name)
 

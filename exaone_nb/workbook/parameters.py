@@ -224,6 +224,7 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
         raise UsageError(
             f"{parameter.name} = {value!r} is out of range.",
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
+            remedy="Give a value in this range.",
         )
     return value
 

@@ -3,7 +3,7 @@
     report = run(["05"], {"MODEL": "nano"}, out="nano")
     report.exit_code, report.index
 
-`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `pages` shows it.
+`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `store` keeps and shows it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
-from exaone_nb.workbook import cache, pages, record, store
+from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.execution import Executor
 from exaone_nb.workbook.passport import mode_of
@@ -129,26 +129,15 @@ def run(
         raise UsageError(
             f"{path} is a file.", expected="a folder for the run.", remedy="Choose another --out."
         )
-    call = _Call(
-        path,
-        RunRecord(
-            path.name,
-            given,
-            model,
-            mode_of(model),
-            cache.fingerprint_model(model),
-            record.now(),
-            record.origin(),
-        ),
-        Executor(path, values, timeout_s),
-        progress,
-    )
-    schedule = Schedule(chosen, jobs or max(1, min(4, os.cpu_count() or 1)), _memory_budget(memory_gb))
-    with store.exclusive(path), _sigterm_is_an_interrupt():
+    about = (model, mode_of(model), cache.fingerprint_model(model), record.now(), record.origin())
+    call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
+    budget = memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()
+    schedule = Schedule(chosen, jobs or min(4, os.cpu_count() or 1), budget)
+    with store.exclusive(path), sigterm_is_an_interrupt():
         try:
             call.go(schedule, force)
         finally:
-            made = pages.write_report(path, call.record, call.executor.scrubber, single=single, pdf=pdf)
+            made = store.write_report(path, call.record, call.executor.scrubber, single=single, pdf=pdf)
     return RunReport(path, call.record, tuple(call.record.chapters[c.number] for c in chosen), made)
 
 
@@ -226,7 +215,7 @@ class _Call:
 
 
 @contextlib.contextmanager
-def _sigterm_is_an_interrupt() -> Iterator[None]:
+def sigterm_is_an_interrupt() -> Iterator[None]:
     """SIGTERM raises Terminated in the main thread, once, as Ctrl-C raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -263,7 +252,3 @@ def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any
         if models := cache.models_of(chapter, everything):
             return models[0]
     return ""
-
-
-def _memory_budget(memory_gb: float | None) -> float:
-    return memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()

@@ -22,7 +22,7 @@ def _read(name: str) -> str:
 @cache
 def fingerprint() -> str:
     """Changes when any code, style or template of the report changes: then stored pages are drawn again."""
-    files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html"))
+    files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
     return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
 
 
