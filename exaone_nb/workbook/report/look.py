@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from exaone_nb.show import notebook
 
 _HERE = Path(__file__).parent
@@ -40,33 +42,18 @@ def policy() -> str:
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    environment.filters["gigabytes"] = gigabytes
-    environment.filters["value"] = value
-    environment.filters["measured"] = measured
-    environment.filters["breakable"] = breakable
-    environment.filters["commands"] = commands
+    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(_HERE), **options)
+    # `value` is a parameter's value as it is written in a cell.
+    own = (duration, gigabytes, breakable, commands)
+    environment.filters.update({one.__name__: one for one in own}, value=repr)
     return environment
 
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-    from markupsafe import Markup
-
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **values, style=Markup(_read("report.css")), script=Markup(_read("report.js")), policy=policy()
-        )
-    )
+    page = {"style": Markup(_read("report.css")), "script": Markup(_read("report.js")), "policy": policy()}
+    return _environment().get_template(template).render(**values, **page)
 
 
 def duration(seconds: float | None) -> str:
@@ -84,27 +71,11 @@ def gigabytes(count: float | None) -> str:
     return f"{count / 1e9:.2f} GB" if count else ""
 
 
-def measured(item: Any) -> str:
-    """A result as a person reads it: six digits of a fraction, thousands apart in a count, nothing for None."""
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        return "" if item is None else str(item)
-    return f"{item:,}" if isinstance(item, int) else f"{item:.6g}"
-
-
 def breakable(name: str) -> Any:
     """A name that may go on in the next line after its punctuation."""
-    from markupsafe import Markup
-
     return Markup(notebook.breakable(name))
 
 
 def commands(text: str) -> Any:
     """A sentence in which `this` is code."""
-    from markupsafe import Markup, escape
-
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def value(item: Any) -> str:
-    """A parameter's value as it is written in a cell."""
-    return repr(item)
