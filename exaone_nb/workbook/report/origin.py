@@ -41,18 +41,13 @@ def of_run(run: RunRecord) -> dict[str, Any]:
     def each(text: Callable[[Origin], str]) -> list[tuple[str, list[str]]]:
         return _grouped([(text(origin), number) for number, origin in origins])
 
-    libraries: dict[str, list[str]] = {}
-    for _, origin in origins:
+    libraries: dict[str, dict[str, None]] = {}
+    for origin in [origin for _, origin in origins] or [run.origin]:
         for name, version in origin.libraries.items():
-            if version not in libraries.setdefault(name, []):
-                libraries[name].append(version)
-    ends = (
-        [min((c.began for c in chapters), key=_time), max((c.ended for c in chapters), key=_time)]
-        if chapters
-        else []
-    )
+            libraries.setdefault(name, {})[version] = None
+    begins, ends = ([getattr(c, name) for c in chapters] for name in ("began", "ended"))
     return {
-        "when": span(*ends) if ends else "",
+        "when": span(min(begins, key=_time), max(ends, key=_time)) if chapters else "",
         "last_call": _clock(run.began),
         "kept": [c.number for c in chapters if is_kept(c, run)],
         "executed": [c.number for c in chapters],
@@ -63,7 +58,7 @@ def of_run(run: RunRecord) -> dict[str, Any]:
         "machine_of_last_call": str(run.origin.machine),
         "made_with": each(Origin.versions),
         "commits": each(lambda origin: origin.commit),
-        "libraries": libraries or {name: [version] for name, version in run.origin.libraries.items()},
+        "libraries": libraries,
     }
 
 
