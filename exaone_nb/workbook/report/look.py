@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from exaone_nb.messages import say
 from exaone_nb.show import notebook
 
 _HERE = Path(__file__).parent
@@ -45,7 +47,7 @@ def _environment() -> Any:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(_HERE), **options)
     # `value` is a parameter's value as it is written in a cell.
-    own = (duration, gigabytes, breakable, commands)
+    own = (duration, gigabytes, breakable, commands, clock, span)
     environment.filters.update({one.__name__: one for one in own}, value=repr)
     return environment
 
@@ -79,3 +81,22 @@ def breakable(name: str) -> Any:
 def commands(text: str) -> Any:
     """A sentence in which `this` is code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def span(began: str, ended: str) -> str:
+    """From when to when, in UTC, to the minute."""
+    first, last = clock(began), clock(ended)
+    if first == last:
+        return first
+    same_day = first[:10] == last[:10]
+    return say("{first} to {last}", first=first.removesuffix(" UTC"), last=last[11:] if same_day else last)
+
+
+def clock(time: str) -> str:
+    """A time in UTC, to the minute."""
+    return moment(time).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def moment(text: str) -> datetime:
+    """The time that run.json says, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
