@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,22 @@ from exaone_nb.workbook.parameters import Parameter, parse
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 PARAMETERS_TAG = "parameters"  # papermill's word
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
+# What a notebook may declare: how it is read, and what it is when left out.
+DECLARED: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "question": (str, ""),
+    **dict.fromkeys(("after", "reads", "writes"), (_texts, ())),
+    "minutes": (float, 0),
+    "memory_gb": (float, 1),
+    **dict.fromkeys(("heavy", "timed", "sweep"), (bool, False)),
+    "timeout_s": (float, DEFAULT_TIMEOUT_SECONDS),
+    "mode": (str, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -78,26 +94,20 @@ def _schema(cells: Sequence[dict[str, Any]], name: str) -> tuple[Parameter, ...]
     Raises WorkbookError where a person meant to tag a cell and papermill would not see it: a second cell, a text cell,
     another spelling.
     """
-    tagged: list[dict[str, Any]] = []
-    for number, cell in enumerate(cells, 1):
-        for tag in tags_of(cell):
-            if not difflib.get_close_matches(tag.strip().lower(), [PARAMETERS_TAG], cutoff=0.9):
-                continue
-            if tag != PARAMETERS_TAG:
-                problem = f"cell {number} is tagged {tag!r}"
-            elif cell["cell_type"] != "code":
-                problem = f"cell {number} is tagged {tag!r} and is a {cell['cell_type']} cell"
-            elif tagged:
-                problem = f"cell {number} is the second one tagged {tag!r}"
-            else:
-                tagged.append(cell)
-                continue
+    meant = [
+        (number, tag, cell)
+        for number, cell in enumerate(cells, 1)
+        for tag in tags_of(cell)
+        if difflib.get_close_matches(tag.strip().lower(), [PARAMETERS_TAG], cutoff=0.9)
+    ]
+    for at, (number, tag, cell) in enumerate(meant):
+        if at or tag != PARAMETERS_TAG or cell["cell_type"] != "code":
             raise WorkbookError(
-                f"{name}: {problem}.",
+                f"{name}: cell {number}, a {cell['cell_type']} cell, is tagged {tag!r}{' as the second one' if at else ''}.",
                 expected=f"one code cell with the tag {PARAMETERS_TAG!r}, in small letters.",
                 remedy="Correct the cell's tags, in JupyterLab under Property Inspector, Common Tools.",
             )
-    return parse(tagged[0]["source"], name) if tagged else ()
+    return parse(meant[0][2]["source"], name) if meant else ()
 
 
 def load(path: str | Path) -> Chapter:
@@ -115,27 +125,17 @@ def load(path: str | Path) -> Chapter:
         cell["source"] = source_of(cell)
     declared = document.get("metadata", {}).get("exaone_nb", {})
     leading = re.match(r"\d+", path.stem)
+    about: dict[str, Any] = {
+        "number": str(declared.get("chapter") or (leading[0] if leading else path.stem)),
+        "title": str(declared.get("title") or path.stem.replace("_", " ")),
+    }
     try:
-        return Chapter(
-            path=path.absolute(),
-            number=str(declared.get("chapter") or (leading[0] if leading else path.stem)),
-            title=str(declared.get("title") or path.stem.replace("_", " ")),
-            question=str(declared.get("question", "")),
-            after=tuple(str(number) for number in declared.get("after", ())),
-            reads=tuple(declared.get("reads", ())),
-            writes=tuple(declared.get("writes", ())),
-            minutes=float(declared.get("minutes", 0)),
-            memory_gb=float(declared.get("memory_gb", 1)),
-            heavy=bool(declared.get("heavy", False)),
-            timed=bool(declared.get("timed", False)),
-            sweep=bool(declared.get("sweep", False)),
-            timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
-            mode=str(declared.get("mode", "")),
-            parameters=_schema(document["cells"], path.name),
-            document=document,
-        )
+        for name, (read, default) in DECLARED.items():
+            about[name] = read(declared.get(name, default))
     except (TypeError, ValueError) as error:
         raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
+    parameters = _schema(document["cells"], path.name)
+    return Chapter(path=path.absolute(), parameters=parameters, document=document, **about)
 
 
 def discover(folder: str | Path = NOTEBOOKS) -> list[Chapter]:
@@ -154,10 +154,9 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
     by_name = {name: c for c in chapters for name in c.names}
     chosen: list[Chapter] = []
     for name in names:
-        match = re.fullmatch(r"(\d+)-(\d+)", name)
-        if match:
-            low, high = int(match[1]), int(match[2])
-            found = [c for c in chapters if c.number.isdigit() and low <= int(c.number) <= high]
+        if match := re.fullmatch(r"(\d+)-(\d+)", name):
+            numbers = range(int(match[1]), int(match[2]) + 1)
+            found = [c for c in chapters if c.number.isdigit() and int(c.number) in numbers]
         else:
             found = [by_name[name]] if name in by_name else []
         if not found:

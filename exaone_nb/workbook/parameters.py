@@ -99,10 +99,9 @@ def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, .
     for statement in statements:
         parameter = _declaration(statement, comments, where)
         if parameter.name in found:
+            twice = f"{where}, line {statement.lineno}: {parameter.name} is declared twice."
             raise WorkbookError(
-                f"{where}, line {statement.lineno}: {parameter.name} is declared twice.",
-                expected="every parameter once.",
-                remedy="Remove one of the two lines.",
+                twice, expected="every parameter once.", remedy="Remove one of the two lines."
             )
         found[parameter.name] = parameter
     return tuple(found.values())
@@ -179,15 +178,11 @@ def coerce(parameter: Parameter, value: Any) -> Any:
 
 
 def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = read_yaml(text, as_text=True)
-            except UsageError as error:
-                raise _unfit(parameter, value) from error
-        else:
-            value = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(UsageError):
+            value = read_yaml(value.strip(), as_text=True)
+    elif isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
         raise _unfit(parameter, value)
     return value

@@ -125,9 +125,9 @@ class ChapterRecord:
     @property
     def why_not(self) -> str:
         """Why the last call did not execute it to its end, in words."""
-        return (
-            say("unchanged") if self.kept else self.why if self.status in ("skipped", "interrupted") else ""
-        )
+        if self.kept:
+            return say("unchanged")
+        return self.why if self.status in ("skipped", "interrupted") else ""
 
     def outcome(self) -> dict[str, Any]:
         """How it ended, for JSON."""

@@ -68,14 +68,9 @@ class RunReport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON document for `--json`."""
-        return {
-            "run": str(self.path),
-            "status": self.record.status,
-            "seconds": self.record.seconds,
-            "report": str(self.index),
-            "pages": [str(page) for page in self.pages],
-            "chapters": [chapter.outcome() for chapter in self.outcomes],
-        }
+        pages = [str(page) for page in self.pages]
+        how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
+        return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}
 
 
 def folder_for(out: str | Path, model: str) -> Path:
@@ -178,15 +173,13 @@ class _Call:
                 "finished chapters are kept.",
                 chapters=", ".join(lost), first=lost[0],
             )  # fmt: skip
-            self._end(chapter, self.executor.begin(chapter, "skipped", why))
-            return None
+            return self._end(chapter, self.executor.begin(chapter, "skipped", why))
         before, begun = self.record.chapters.get(chapter.number), self.executor.begin(chapter)
         begun.why = "--force" if force else store.why_stale(self.path, chapter, before, begun.key_parts)
         if before is not None and not begun.why:
             before.kept = True
             store.refresh_prose(self.path, chapter, before, self.executor.scrubber)
-            self._end(chapter, before)
-            return None
+            return self._end(chapter, before)
         self._tell(Event("start", chapter, begun.why))
         self.record.chapters[chapter.number] = begun
         self._save()
@@ -238,17 +231,14 @@ def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None)
         raise UsageError(f"--jobs {jobs}", expected="0 (automatic) or a number of chapters at once.")
     for name, value, unit in (("--timeout", timeout_s, "seconds"), ("--memory", memory_gb, "GB")):
         if value is not None and not 0 < value < math.inf:
-            raise UsageError(
-                f"{name} {value:g}",
-                expected=f"a number of {unit} above 0.",
-                remedy=f"Leave {name} out for the usual.",
-            )
+            wanted, remedy = f"a number of {unit} above 0.", f"Leave {name} out for the usual."
+            raise UsageError(f"{name} {value:g}", expected=wanted, remedy=remedy)
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:
     """The model that most of the run is about: the first one that the first chapter with a model parameter names."""
     for chapter in chapters:
-        everything = {p.name: values[chapter.number].get(p.name, p.default) for p in chapter.parameters}
+        everything = {p.name: p.default for p in chapter.parameters} | values[chapter.number]
         if models := cache.models_of(chapter, everything):
             return models[0]
     return ""

@@ -150,13 +150,9 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
     if last := list(re.finditer(r"^error: ", text, re.MULTILINE)):
         return text[last[-1].end() :]
     if code < 0:
-        return (
-            f"its process was ended from outside ({signal.Signals(-code).name}); perhaps the memory was full"
-        )
-    with contextlib.suppress(WorkbookError):
-        for chapter in record.read(folder).ordered():
-            if chapter.failure:
-                return say("chapter {number}: {error}", number=chapter.number, error=chapter.failure.error)[
-                    :300
-                ]
+        ended = signal.Signals(-code).name
+        return say("its process was ended from outside ({signal}); perhaps the memory was full", signal=ended)
+    with contextlib.suppress(WorkbookError, StopIteration):
+        failed = next(chapter for chapter in record.read(folder).ordered() if chapter.failure)
+        return say("chapter {number}: {error}", number=failed.number, error=failed.failure.error)[:300]
     return text.splitlines()[-1][:300] if text else say("it left no message")
