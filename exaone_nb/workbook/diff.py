@@ -43,8 +43,10 @@ class RunDiff:
         """One self-contained page."""
         from exaone_nb.workbook.report import look
 
-        sections = [(name, [c for c in self.changes if c.section == name]) for name in SECTIONS]
-        return look.fill("diff.html", diff=self, sections=[(name, rows) for name, rows in sections if rows])
+        sections: dict[str, list[Change]] = {}
+        for change in self.changes:
+            sections.setdefault(change.section, []).append(change)
+        return look.fill("diff.html", diff=self, sections=sections.items())
 
 
 def compare_runs(before: str | Path, after: str | Path) -> RunDiff:

@@ -72,13 +72,8 @@ def _text(name: str) -> None:
 
 # The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], Any]] = {
-    "model": resolve,
-    "recipe": _recipe,
-    "task": _task,
-    "gpu": _gpu,
-    "scheme": find_scheme,
-    "text": _text,
-}
+    "model": resolve, "recipe": _recipe, "task": _task, "gpu": _gpu, "scheme": find_scheme, "text": _text,
+}  # fmt: skip
 
 
 def _stems(folder: str, suffix: str) -> list[str]:

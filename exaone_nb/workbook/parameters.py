@@ -228,7 +228,5 @@ def _unfit(parameter: Parameter, value: Any) -> UsageError:
     return UsageError(
         f"{parameter.name} = {value!r} is not of type {parameter.type}.",
         expected=f"{parameter.name}: {parameter.type}" + (f", {parameter.help}" if parameter.help else ""),
-        remedy="Lists are written as a,b,c or [a, b, c]; truth values as true or false."
-        if parameter.type in LIST_TYPES or parameter.type == "bool"
-        else "Give a value of that type.",
+        remedy="Give a value of that type; lists are written as a,b,c or [a, b, c], truth values as true or false.",
     )

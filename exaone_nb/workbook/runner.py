@@ -173,19 +173,23 @@ class _Call:
                 "finished chapters are kept.",
                 chapters=", ".join(lost), first=lost[0],
             )  # fmt: skip
-            return self._end(chapter, self.executor.begin(chapter, "skipped", why))
+            self._end(chapter, self.executor.begin(chapter, "skipped", why))
+            return None
         before, begun = self.record.chapters.get(chapter.number), self.executor.begin(chapter)
         begun.why = "--force" if force else store.why_stale(self.path, chapter, before, begun.key_parts)
         if before is not None and not begun.why:
             before.kept = True
             store.refresh_prose(self.path, chapter, before, self.executor.scrubber)
-            return self._end(chapter, before)
+            self._end(chapter, before)
+            return None
+
+        def on_cell(done: int, total: int) -> None:
+            self._tell(Event("cell", chapter, "", done, total))
+
         self._tell(Event("start", chapter, begun.why))
         self.record.chapters[chapter.number] = begun
         self._save()
-        return lambda: self.executor.execute(
-            chapter, begun, lambda done, total: self._tell(Event("cell", chapter, "", done, total))
-        )
+        return functools.partial(self.executor.execute, chapter, begun, on_cell)
 
     def _end(self, chapter: Chapter, made: ChapterRecord) -> None:
         self._ended[chapter.number] = self.record.chapters[chapter.number] = made
@@ -195,7 +199,7 @@ class _Call:
     def _interrupted(self, chapters: Sequence[Chapter]) -> None:
         for chapter in chapters:
             made = self.record.chapters.get(chapter.number)
-            if chapter.number not in self._ended and made is not None and made.status == "running":
+            if made is not None and made.status == "running":
                 made.status, made.why = "interrupted", say("not finished; the same command continues here")
                 self._end(chapter, made)
 

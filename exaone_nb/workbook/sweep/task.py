@@ -81,19 +81,9 @@ def execute(
     if should_stop():
         return TaskResult(name, "stopped", why="the sweep was stopped before it began")
     given = target / "parameters.json"
-    command = [
-        sys.executable,
-        "-m",
-        "exaone_nb",
-        "run",
-        *grid.chapters,
-        "--out",
-        f"{target}/",
-        "--json",
-        "--jobs",
-        "1",
-    ]
-    command += ["--notebooks", str(grid.notebooks), "--parameters-file", str(given), *["--force"] * force]
+    command = [sys.executable, "-m", "exaone_nb", "run", *grid.chapters, "--out", f"{target}/", "--jobs", "1"]
+    command += ["--notebooks", str(grid.notebooks), "--parameters-file", str(given)]
+    command += ["--json", "--force"] if force else ["--json"]
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         try:
@@ -131,11 +121,12 @@ def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False)
     """
     from filelock import FileLock, Timeout
 
-    deadline = time.monotonic() + LEFT_BEHIND_SECONDS
     lock = FileLock(folder / store.LOCK)
-    while not should_stop() and time.monotonic() < deadline:
-        with contextlib.suppress(Timeout), lock.acquire(timeout=POLL_SECONDS):
-            return
+    with (
+        contextlib.suppress(Timeout),
+        lock.acquire(LEFT_BEHIND_SECONDS, POLL_SECONDS, cancel_check=should_stop),
+    ):
+        return
 
 
 def reason(folder: Path, since: int = 0, code: int = 1) -> str:
