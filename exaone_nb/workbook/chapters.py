@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -172,24 +173,20 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
 def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
     """Dependencies first, file order otherwise. Raises WorkbookError on a circle or an `after` that names itself."""
     by_number = {chapter.number: chapter for chapter in chapters}
-    ordered: list[Chapter] = []
-    visiting: list[str] = []
+    graph = {c.number: [number for number in c.after if number in by_number] for c in chapters}
+    ordered: dict[str, Chapter] = {}
 
-    def visit(chapter: Chapter) -> None:
-        if chapter in ordered:
-            return
-        if chapter.number in visiting:
-            circle = " -> ".join([*visiting[visiting.index(chapter.number) :], chapter.number])
-            raise WorkbookError(
-                f"Chapters wait for each other: {circle}.", remedy="Correct `after` in their metadata."
-            )
-        visiting.append(chapter.number)
-        for number in chapter.after:
-            if number in by_number:
-                visit(by_number[number])
-        visiting.pop()
-        ordered.append(chapter)
+    def visit(number: str) -> None:
+        for before in graph[number]:
+            visit(before)
+        ordered.setdefault(number, by_number[number])
 
-    for chapter in chapters:
-        visit(chapter)
-    return ordered
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        remedy = "Correct `after` in their metadata."
+        raise WorkbookError(f"Chapters wait for each other: {circle}.", remedy=remedy) from error
+    for number in graph:
+        visit(number)
+    return list(ordered.values())

@@ -12,8 +12,6 @@ from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
 
-SECTIONS = ("parameters", "versions", "machine", "chapters", "results")
-
 
 @dataclass(frozen=True)
 class Change:

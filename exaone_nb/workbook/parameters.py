@@ -31,7 +31,7 @@ from exaone_nb.written import read_yaml
 TYPES = ("str", "int", "float", "bool")
 LIST_TYPES = ("list[str]", "list[int]", "list[float]")
 
-# What a parameter's values name. `names.py` says what each kind allows.
+# What a parameter's values name. `values.py` says what each kind allows.
 KINDS = {
     "model": "a catalog name, local folder, address or hub id",
     "recipe": "a name in data/recipes/, or a YAML file",

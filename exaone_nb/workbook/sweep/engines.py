@@ -50,7 +50,7 @@ def on_ray(
     installed, WorkbookError when no cluster answers.
     """
     if store:
-        _check_store(store)
+        _place(store)
     ray = _ray(address)
     needs = {"num_cpus": grid.cpus_per_run, "num_gpus": grid.gpus_per_run}
     remote = ray.remote(**needs, max_retries=RETRIES_OF_A_LOST_WORKER)(_execute_on_worker)
@@ -82,11 +82,9 @@ def _execute_on_worker(grid: Grid, run: SweepRun, force: bool, store: str) -> Ta
 
     if not store:
         return execute(grid, run, force)
-    import fsspec
-
     with tempfile.TemporaryDirectory(prefix="exaone-nb-") as own:
         result = execute(replace(grid, folder=Path(own)), run, force)
-        files, root = fsspec.core.url_to_fs(store)
+        files, root = _place(store)
         place = f"{root}/{run.name}"
         if files.exists(place):  # what an earlier version of the run left must not lie among the new
             files.rm(place, recursive=True)
@@ -95,12 +93,12 @@ def _execute_on_worker(grid: Grid, run: SweepRun, force: bool, store: str) -> Ta
         return result
 
 
-def _check_store(store: str) -> None:
-    """Raises UsageError for an address that fsspec does not understand."""
+def _place(store: str) -> tuple[Any, str]:
+    """The file system and the folder of an address. Raises UsageError for one that fsspec does not understand."""
     import fsspec
 
     try:
-        fsspec.core.url_to_fs(store)
+        return fsspec.core.url_to_fs(store)
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(
             f"--store {store}: {error}",
@@ -111,9 +109,7 @@ def _check_store(store: str) -> None:
 
 def _fetch(store: str, folder: Path) -> None:
     """Bring a finished run here, in place of what an earlier version of it left."""
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(store)
+    files, root = _place(store)
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     files.get(f"{root}/{folder.name}/", f"{folder}/", recursive=True)
