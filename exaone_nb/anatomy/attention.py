@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exaone_nb import fields
-from exaone_nb.anatomy.layouts import text_config
+from exaone_nb.anatomy.layouts import has_layout, text_config
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 Kind = Literal["full", "sliding", "chunked"]
 _KINDS: dict[str, Kind] = {
@@ -22,6 +23,22 @@ _KINDS: dict[str, Kind] = {
     "chunked_attention": "chunked",
 }
 _WINDOW_FIELD = {"sliding": "sliding_window", "chunked": "attention_chunk_size"}
+
+# What a config without layer_types means, by the config classes and models of transformers 5.17.
+# Every n-th layer is full, n from sliding_window_pattern or this:
+_EVERY_NTH_FULL = {
+    "cohere2": 4,
+    "exaone4": 4,
+    "exaone4_5_text": 4,
+    "exaone_moe": 4,
+    "gemma2": 2,
+    "gemma3_text": 6,
+    "gpt_oss": 2,
+    "olmo3": 4,
+}
+# Sliding only where the config says use_sliding_window (absent: no), and in the layers from max_window_layers on.
+_OPTIONAL = {"qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"}
+_MAX_WINDOW_LAYERS = 28
 
 
 @dataclass(frozen=True)
@@ -54,16 +71,25 @@ class CachedLayer:
         return context if self.kind == "full" else min(context, self.window)
 
 
-def layer_kinds(config: dict[str, Any]) -> list[tuple[Kind, int]]:
-    """(kind, window) of every layer, in order, by the rules of the model's own architecture.
+def layer_kinds(config: dict[str, Any], engine: str = "transformers") -> list[tuple[Kind, int]]:
+    """(kind, window) of every layer, in order: by the model's own architecture, or as vLLM 0.32 applies it.
 
-    `layer_types` decides where a config has it. Older configs say it in other ways: EXAONE 4 and Gemma 3 through
-    `sliding_window_pattern` (every n-th layer is full), Llama 4 through `no_rope_layers` (every 4th by default).
-    A config that names a window but says nothing about which layers use it is refused, not guessed.
+    `layer_types` decides where a config has it. Older configs leave it to the family's class: EXAONE 4 and Gemma 3 have
+    a `sliding_window_pattern` (every n-th layer is full), Qwen a switch, Llama 4 `no_rope_layers`. A config of a family
+    not known here that names a window but not which layers use it is refused, not guessed.
     """
     config = text_config(config)
-    count = fields.layers(config)
-    model_type, pattern = config.get("model_type", ""), config.get("sliding_window_pattern")
+    kinds = _kinds(config)
+    if engine == "vllm":
+        kinds = _as_vllm_runs(kinds, config)
+    extra = engine == "vllm" and config.get("model_type") == "cohere2"  # vLLM counts the token itself on top
+    return [
+        (kind, fields.size(config, _WINDOW_FIELD[kind]) + extra if kind != "full" else 0) for kind in kinds
+    ]
+
+
+def _kinds(config: dict[str, Any]) -> list[Kind]:
+    count, family = fields.layers(config), config.get("model_type", "")
     types = fields.per_layer(config, "layer_types", count)
     if types is not None:
         unknown = sorted({str(name) for name in types} - set(_KINDS))
@@ -73,30 +99,73 @@ def layer_kinds(config: dict[str, Any]) -> list[tuple[Kind, int]]:
                 expected=", ".join(_KINDS),
                 remedy="State-space and linear-attention layers keep no such cache; see the engine's own log.",
             )
-        kinds = [_KINDS[name] for name in types]
-    elif model_type in ("llama4_text", "llama4"):
+        return [_KINDS[name] for name in types]
+    if family in ("llama4_text", "llama4"):
         every = config.get("nope_layer_interval") or config.get("no_rope_layer_interval") or 4
         rope = fields.per_layer(config, "no_rope_layers", count)
         rope = rope or [(i + 1) % every != 0 for i in range(count)]
-        kinds = ["chunked" if uses_rope else "full" for uses_rope in rope]
-    elif not config.get("sliding_window") or config.get("use_sliding_window") is False:
-        kinds = ["full"] * count
-    elif isinstance(pattern, str | int) and pattern:
+        return ["chunked" if uses_rope else "full" for uses_rope in rope]
+    switch = fields.flag(config, "use_sliding_window", family not in _OPTIONAL)
+    if not config.get("sliding_window") or not switch:
+        return ["full"] * count
+    if family in ("qwen2", "qwen3"):
+        first = fields.size(config, "max_window_layers", _MAX_WINDOW_LAYERS, least=0)
+        return ["sliding" if i >= first else "full" for i in range(count)]
+    if family == "qwen2_moe":
+        first = fields.size(config, "max_window_layers", _MAX_WINDOW_LAYERS, least=0)
+        return ["sliding" if i % 2 == 0 and i < first else "full" for i in range(count)]
+    if family == "smollm3":
+        every = fields.size(config, "no_rope_layer_interval", 4)
+        rope = fields.per_layer(config, "no_rope_layers", count)
+        rope = rope or [(i + 1) % every != 0 for i in range(count)]
+        return ["full" if uses_rope else "sliding" for uses_rope in rope]
+    pattern = config.get("sliding_window_pattern") or _EVERY_NTH_FULL.get(family)
+    if isinstance(pattern, str | int):
         every = len(pattern) if isinstance(pattern, str) else pattern
-        kinds = ["full" if (i + 1) % every == 0 else "sliding" for i in range(count)]
-    elif model_type == "mistral":
-        kinds = ["sliding"] * count
-    else:
-        raise WorkbookError(
-            f"The config names a sliding window of {config['sliding_window']} but not which layers use it.",
-            expected="layer_types, one entry per layer.",
-            remedy="Add layer_types to the config (transformers 5 writes it on save_pretrained).",
-        )
-    return [(kind, fields.size(config, _WINDOW_FIELD[kind]) if kind != "full" else 0) for kind in kinds]
+        return ["full" if (i + 1) % every == 0 else "sliding" for i in range(count)]
+    if has_layout(config):  # a class without layer_types: both engines take the window for all layers
+        return ["sliding"] * count
+    raise WorkbookError(
+        say(
+            "The config names a sliding window of {window} but not which layers use it.",
+            window=config["sliding_window"],
+        ),
+        expected=say("layer_types, one entry per layer."),
+        remedy=say("Add layer_types to the config (transformers 5 writes it on save_pretrained)."),
+    )
 
 
-def cached_layers(config: dict[str, Any]) -> list[CachedLayer]:
-    """One CachedLayer per decoder layer, in order. Raises WorkbookError for a config that does not say enough."""
+def _as_vllm_runs(kinds: list[Kind], config: dict[str, Any]) -> list[Kind]:
+    """Which layers look how far back in vLLM 0.32, where that is not what the model's own architecture says.
+
+    Qwen's models know one window for all layers: they refuse a window on some (`Qwen2Model.__init__`) unless
+    `max_window_layers` is the number of layers, and then run all full.
+    """
+    family, count = config.get("model_type", ""), len(kinds)
+    if family in ("qwen2", "qwen3", "qwen2_moe") and len(set(kinds)) > 1:
+        most = fields.size(config, "max_window_layers", _MAX_WINDOW_LAYERS, least=0)
+        if family != "qwen2_moe" and most != count:
+            raise WorkbookError(
+                say(
+                    "vLLM 0.32 refuses a sliding window on {some} of {count} layers of a {family} model.",
+                    some=kinds.count("sliding"),
+                    count=count,
+                    family=family,
+                ),
+                expected=say("a window on every layer, or on none."),
+                remedy=say(
+                    "Set use_sliding_window to false in config.json to run all layers full, or use transformers."
+                ),
+            )
+        return ["full"] * count
+    return kinds
+
+
+def cached_layers(config: dict[str, Any], engine: str = "transformers") -> list[CachedLayer]:
+    """One CachedLayer per decoder layer, in order, as `engine` runs it (`layer_kinds`).
+
+    Raises WorkbookError for a config that does not say enough, and for one that vLLM refuses.
+    """
     config = text_config(config)
     if config.get("kv_lora_rank"):
         query = key_value = fields.size(config, "num_attention_heads")
@@ -106,5 +175,6 @@ def cached_layers(config: dict[str, Any]) -> list[CachedLayer]:
         query, key_value, head_dim = fields.heads(config)
         width, latent = 2 * head_dim, 0
     return [
-        CachedLayer(kind, window, query, key_value, width, latent) for kind, window in layer_kinds(config)
+        CachedLayer(kind, window, query, key_value, width, latent)
+        for kind, window in layer_kinds(config, engine)
     ]

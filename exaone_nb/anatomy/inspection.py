@@ -14,15 +14,9 @@ from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.duplicates import Duplicate, find_duplicates
-from exaone_nb.anatomy.layouts import text_config
-from exaone_nb.anatomy.logical import (
-    Expectation,
-    component_of,
-    expectations,
-    is_known,
-    layer_of,
-    logical_elements,
-)
+from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
+from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
+from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
@@ -159,6 +153,7 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     expected: dict[str, Expectation] = {}
     if is_known(config):
         expected = expectations(config)
+        notes += layout_notes(config)
     elif config:
         notes.append(
             f"No layout for model_type {config.get('model_type')!r}: the file cannot be held against its config."
@@ -216,7 +211,7 @@ def explain_config(config: dict[str, Any], name: str) -> Inspection:
         rows=rows,
         checkpoint=None,
         quantization=tuple(quantization.sentences()) if quantization else (),
-        notes=("Told from the config alone; no file was read.",),
+        notes=("Told from the config alone; no file was read.", *layout_notes(config)),
     )
 
 
@@ -230,8 +225,8 @@ def _held_against(
     extra = [name for name in names - expected.keys() if name not in doubled]
     decoder = text_config(config)
     layers = fields.layers(decoder)
-    drafts = [name for name in extra if (layer_of(name) or 0) >= layers]
-    if drafts and config.get("num_nextn_predict_layers"):
+    drafts = [name for name in extra if (layer_of(name) or 0) >= layers or name.startswith("mtp.")]
+    if drafts and fields.get(config, "num_nextn_predict_layers"):
         extra = [name for name in extra if name not in set(drafts)]
         notes.append(
             f"{len(drafts)} tensors of the draft layer for multi-token prediction are not part of the model proper."

@@ -127,10 +127,10 @@ def kv_cache(
         ("The tensor parallel size", tensor_parallel),
     ):
         whole(name, value)
-    layers = cached_layers(config)
-    _check_tensor_parallel(layers[0], tensor_parallel)
     if engine not in ENGINES:
         raise UsageError(f"No engine {engine!r}.", expected=", ".join(ENGINES))
+    layers = cached_layers(config, engine)
+    _check_tensor_parallel(layers[0], tensor_parallel)
     in_flight = concurrent_batches * max_num_batched_tokens
     sizes = {layer.values_per_token(tensor_parallel) for layer in layers}
     if len(sizes) > 1:

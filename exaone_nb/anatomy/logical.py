@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.anatomy.layouts import LAYOUTS, expected_tensors
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.predict import cache_scales
 from exaone_nb.fields import model_dtype
 from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
@@ -26,31 +26,6 @@ OVERHEAD = re.compile(
 )
 BUFFER = re.compile(r"\.e_score_correction_bias$")
 PACKED = re.compile(r"(\.(weight_packed|qweight)|_blocks)$")
-
-_COMPONENTS = (
-    (re.compile(r"(^|\.)lm_head\."), "head"),
-    (re.compile(r"(embed_tokens|\.wte|word_embeddings)\."), "embedding"),
-    (re.compile(r"vision"), "vision"),
-    (re.compile(r"projector"), "projector"),
-    (re.compile(r"shared_expert"), "shared_experts"),
-    (re.compile(r"\.experts\."), "experts"),
-    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction"), "router"),
-    (re.compile(r"norm|\.ln_"), "norm"),
-    (re.compile(r"attn|attention"), "attention"),
-    (re.compile(r"mlp|feed_forward"), "mlp"),
-)
-_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
-
-
-def component_of(name: str) -> str:
-    """The component by the tensor's name, `other` when the name says nothing."""
-    return next((component for pattern, component in _COMPONENTS if pattern.search(name)), "other")
-
-
-def layer_of(name: str) -> int | None:
-    """The decoder layer in a tensor's name, None outside the layers and in a vision tower."""
-    found = _LAYER.search(name)
-    return int(found[1]) if found and "vision" not in name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +52,6 @@ def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
             spec = TensorSpec(scale.name, scale.shape, "attention", scale.layer, module, "other", buffer=True)
             found[scale.name] = Expectation(scale, spec, 0)
     return found
-
-
-def is_known(config: dict[str, Any] | None) -> bool:
-    """True when there is a layout for the config's family."""
-    return bool(config) and config.get("model_type") in LAYOUTS
 
 
 def logical_elements(

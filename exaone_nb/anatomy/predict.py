@@ -143,7 +143,7 @@ class _Storage:
         if scheme is None:
             return [self.plain(spec)]
         check_fits(spec.module, spec.shape, scheme)
-        parts = stored_linear(spec.module, spec.shape, scheme, self.dtype)
+        parts = stored_linear(spec.name.removesuffix(".weight"), spec.shape, scheme, self.dtype)
         return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
 
 
@@ -155,10 +155,8 @@ def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> 
     if any(spec.kind == "head" for spec in specs):
         return False, specs
     table = next(spec for spec in specs if spec.kind == "embedding")
-    prefix = table.module.removesuffix("model.embed_tokens").removesuffix("transformer.wte")
-    head = replace(
-        table, name=f"{prefix}lm_head.weight", module=f"{prefix}lm_head", kind="head", component="head"
-    )
+    prefix = "language_model." if table.module.startswith("language_model.") else ""
+    head = replace(table, name=f"{prefix}lm_head.weight", module="lm_head", kind="head", component="head")
     alike = plan.scheme_for(table.module, "embedding") == plan.scheme_for(head.module, "head")
     if alike and not untied_head:
         return True, specs

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ class Rope:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Rope:
         """Read `rope_theta` and `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5)."""
-        values = {"rope_theta": config.get("rope_theta", 10000.0)}
-        values |= config.get("rope_scaling") or config.get("rope_parameters") or {}
+        values = {"rope_theta": 10000.0, **fields.rope(dict(config))}
         kind = values.get("rope_type") or values.get("type") or "default"
         if kind == "default":
             return cls(theta=values["rope_theta"])

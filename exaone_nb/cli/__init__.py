@@ -20,6 +20,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 # Wing -> its verbs. A verb loads its own wing only, so that `inspect` does not wait for the others.
 WINGS = {
     "doctor": ("doctor",),
+    "fetch": ("fetch",),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "serve": ("bench",),

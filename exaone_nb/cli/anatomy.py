@@ -86,6 +86,7 @@ def size(
     as_json: JsonFlag = False,
 ) -> None:
     """The exact bytes of a checkpoint per quantization scheme, before anything is quantized."""
+    from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.predict import predict_schemes
     from exaone_nb.quantization.schemes import SCHEMES
 
@@ -105,12 +106,14 @@ def size(
         "model": model,
         "schemes": {name: _size_document(p) for name, p in found.items()},
         "refused": {name: error.got for name, error in refused.items()},
+        "notes": layout_notes(config),
     }
 
     def human(console: Console) -> None:
-        from exaone_nb.cli.anatomy_views import show_sizes
+        from exaone_nb.cli.anatomy_views import lines, show_sizes
 
         show_sizes(console, model, found, refused)
+        lines(console, document["notes"])
 
     emit(as_json, document, human)
 

@@ -68,6 +68,7 @@ def memory(
     as_json: JsonFlag = False,
 ) -> None:
     """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
+    from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.memory import plan_memory
     from exaone_nb.gpus import remark_on_name
 
@@ -121,12 +122,14 @@ def memory(
         "longest_context_one_request": plan.longest_for_one,
         "largest_concurrency": plan.largest_concurrency,
         "advice": plan.advice(),
+        "notes": layout_notes(config),
     }
 
     def human(console: Console) -> None:
-        from exaone_nb.cli.anatomy_views import show_memory
+        from exaone_nb.cli.anatomy_views import lines, show_memory
 
         show_memory(console, plan, model, scheme, document["gpu_remark"])
+        lines(console, document["notes"])
 
     emit(as_json, document, human)
 
@@ -142,6 +145,7 @@ def speed(
     as_json: JsonFlag = False,
 ) -> None:
     """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
+    from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
     from exaone_nb.anatomy.work import work_of
     from exaone_nb.gpus import find_gpu, remark_on_name
@@ -176,12 +180,14 @@ def speed(
         },
         "prefill": {"tokens": prompt, "seconds": reading.seconds, "bound": reading.bound},
         "kind": "upper bound by arithmetic, not measured",
+        "notes": layout_notes(config),
     }
 
     def human(console: Console) -> None:
-        from exaone_nb.cli.anatomy_views import show_speed
+        from exaone_nb.cli.anatomy_views import lines, show_speed
 
         show_speed(console, writing, reading, turning, model, scheme, document["gpu_remark"])
+        lines(console, document["notes"])
 
     emit(as_json, document, human)
 

@@ -192,8 +192,12 @@ def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: s
         return plain
     module, shape = spec.module, spec.shape
     if quantization.method == "compressed-tensors":
-        scheme = quantization.scheme_for(module, spec.kind)
-        return stored_linear(module, shape, scheme, dtype) if scheme and scheme.weights else plain
+        scheme, stored_as = quantization.scheme_for(module, spec.kind), spec.name.removesuffix(".weight")
+        if (
+            scheme and stored_as != module
+        ):  # a head that files and modules call differently is ignored by either name
+            scheme = quantization.scheme_for(stored_as, spec.kind)
+        return stored_linear(stored_as, shape, scheme, dtype) if scheme and scheme.weights else plain
     if quantization.method == "mxfp4":
         if spec.component != "experts" or len(shape) != 3 or quantization.skips(module):
             return plain

@@ -16,8 +16,7 @@ from exaone_nb.anatomy.arrangements import FAMILIES, arrangement_of
 from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.kv import kv_cache
-from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
-from exaone_nb.anatomy.logical import is_known
+from exaone_nb.anatomy.layouts import count_parameters, is_known, is_tied, text_config
 from exaone_nb.anatomy.predict import predict_schemes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -145,9 +144,8 @@ def _heads(text: dict[str, Any]) -> str:
 
 
 def _positions(text: dict[str, Any]) -> str:
-    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
-    rope = rope if isinstance(rope, dict) else {}
-    theta = text.get("rope_theta") or rope.get("rope_theta")
+    rope = fields.rope(text)
+    theta = rope.get("rope_theta")
     known = say("RoPE, theta {theta:,.0f}", theta=theta) if isinstance(theta, int | float) else say("RoPE")
     kind = rope.get("rope_type") or rope.get("type")
     if not kind or kind == "default":

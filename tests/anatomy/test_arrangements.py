@@ -22,7 +22,22 @@ SIZES = {
     "layer_types": ["full_attention"] * 2,
 }
 EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+LATENT = {
+    **EXPERTS,
+    "num_key_value_heads": 4,
+    "n_routed_experts": 4,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 2,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+}
 MORE = {
+    "deepseek_v2": LATENT,
+    "deepseek_v3": LATENT,
     "exaone_moe": {
         **EXPERTS,
         "n_group": 1,
@@ -30,26 +45,15 @@ MORE = {
         "first_k_dense_replace": 0,
         "mlp_layer_types": ["dense"] * 2,
     },
+    "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 16},
     "qwen3_moe": EXPERTS,
     "mixtral": EXPERTS,
     "gpt_oss": EXPERTS,
     "llama4_text": {**EXPERTS, "intermediate_size_mlp": 48, "attention_chunk_size": 32},
-    "deepseek_v3": {
-        **EXPERTS,
-        "num_key_value_heads": 4,
-        "n_routed_experts": 4,
-        "n_group": 1,
-        "topk_group": 1,
-        "first_k_dense_replace": 2,
-        "kv_lora_rank": 16,
-        "q_lora_rank": 16,
-        "qk_rope_head_dim": 8,
-        "qk_nope_head_dim": 8,
-        "v_head_dim": 8,
-    },
 }
-# Only in code that is downloaded (EXAONE 3, Kimi-K2): the layouts' tests hold those against published files.
-REMOTE = {"exaone", "kimi_k2"}
+# Only in code that is downloaded (EXAONE 3, Kimi-K2): the layouts' tests hold those against published files. The text
+# part of EXAONE 4.5 is an exaone4.
+REMOTE = {"exaone", "kimi_k2", "exaone4_5_text"}
 
 
 def watch(family: str):
@@ -89,12 +93,8 @@ def watch(family: str):
 def test_a_family_runs_as_its_arrangement_says(family: str) -> None:
     arrangement = FAMILIES[family]
     names = iter(arrangement.norms)
-    expected = [
-        "block" if step == "block" else next(names)
-        for _ in range(2)
-        for step in arrangement.order
-        if step != "add"
-    ]
+    steps = ["norm", "block", "block"] if arrangement.parallel else [*arrangement.order] * 2
+    expected = ["block" if step == "block" else next(names) for step in steps if step != "add"]
     calls, reads_norm, has_q_norm = watch(family)
     assert calls == expected
     assert reads_norm == list(arrangement.feeding_norms or [None, None])
@@ -102,7 +102,7 @@ def test_a_family_runs_as_its_arrangement_says(family: str) -> None:
 
 
 def test_every_layout_has_an_arrangement() -> None:
-    assert {name for name in LAYOUTS if name not in FAMILIES} <= {"llama4", "mistral3"}, (
+    assert {name for name in LAYOUTS if name not in FAMILIES} <= {"exaone4_5", "llama4", "mistral3"}, (
         "these hold a text decoder"
     )
     for name in catalog.names():

@@ -123,7 +123,9 @@ def test_impossible_arguments(options: dict) -> None:
     ],
 )
 def test_what_shares_a_scale_stays_on_one_gpu(model, scheme, parallel, runs):
-    plan = plan_memory(catalog.resolve(model).config(), scheme, "L40S", tensor_parallel=parallel, context=4096)
+    plan = plan_memory(
+        catalog.resolve(model).config(), scheme, "L40S", tensor_parallel=parallel, context=4096
+    )
     assert plan.support.runs is runs and (runs or not plan.fits)
     assert runs or "cannot be split" in plan.support.reason
 

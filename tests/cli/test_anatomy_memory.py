@@ -141,3 +141,19 @@ def test_a_bad_config_exits_1(capsys, tmp_path) -> None:
     code, out, err = run(capsys, "memory", str(tmp_path))
     assert (code, out) == (1, "")
     assert "num_hidden_layers" in err
+
+
+def test_a_family_without_a_layout_is_answered_with_a_note(capsys, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setenv("EXAONE_NB_CACHE", str(tmp_path / "cache"))
+    sizes = {"hidden_size": 256, "intermediate_size": 384, "vocab_size": 400, "max_position_embeddings": 64}
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "stablelm", **sizes, **heads}))
+    for verb in ("size", "memory", "speed"):
+        more = () if verb == "size" else ("--gpu", "L4", "--context", "32")
+        code, out, _ = run(capsys, verb, str(tmp_path), "--scheme", "W4A16", *more, "--json")
+        assert code == 0 and "asked of transformers" in json.loads(out)["notes"][0], verb
+        assert "asked of transformers" in run(capsys, verb, str(tmp_path), "--scheme", "W4A16", *more)[1], (
+            verb
+        )
+    assert json.loads(run(capsys, "size", "nano", "--json")[1])["notes"] == []

@@ -11,7 +11,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 
 
 def test_names_begin_with_nano() -> None:
-    assert catalog.names()[0] == "nano" and len(catalog.names()) == 31
+    assert catalog.names()[0] == "nano" and len(catalog.names()) == 32
 
 
 @pytest.mark.parametrize("model", ["EXAONE-4.0-1.2B", "LGAI-EXAONE/EXAONE-4.0-1.2B"])

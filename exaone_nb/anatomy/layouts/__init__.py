@@ -1,7 +1,7 @@
 """Which tensors a config calls for, family by family, and how many parameters that makes.
 
 `expected_tensors(config)` lists them in the order of the model's modules, before any quantization. A tied head is
-not in the list: it is the embedding. An unknown family is refused, never guessed.
+not in the list: it is the embedding. A family without a layout is asked of transformers (`asked`), never guessed.
 """
 
 from __future__ import annotations
@@ -9,60 +9,42 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from exaone_nb import fields
-from exaone_nb.anatomy.layouts import dense, experts
-from exaone_nb.anatomy.layouts.deepseek import deepseek_v3
-from exaone_nb.anatomy.layouts.vision import mistral3
-from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.anatomy.layouts import asked, decoder, multimodal
+from exaone_nb.errors import WorkbookError
 from exaone_nb.tensors import TensorSpec
 
 MOST_TENSORS = 500_000  # seven times Kimi-K2; a corrupt config must not fill the memory
 Layout = Callable[[dict[str, Any]], Iterator[TensorSpec]]
 
-
-def _llama4_text_of_pair(config: dict[str, Any]) -> Iterator[TensorSpec]:
-    """The text decoder inside a Llama 4 image-and-text checkpoint; its vision tower is not laid out here."""
-    text = fields.table(config, "text_config")
-    return experts.llama4(text, prefix="language_model.")
-
-
 # model_type -> layout.
 LAYOUTS: dict[str, Layout] = {
-    "exaone4": dense.exaone4,
-    "exaone": dense.exaone3,
-    "exaone_moe": experts.exaone_moe,
-    "qwen3": dense.qwen3,
-    "qwen3_moe": experts.qwen3_moe,
-    "smollm3": dense.smollm3,
-    "gemma3_text": dense.gemma3,
-    "gpt_oss": experts.gpt_oss,
-    "deepseek_v3": deepseek_v3,
-    "kimi_k2": deepseek_v3,
-    "llama4": _llama4_text_of_pair,
-    "llama4_text": experts.llama4,
-    "phi3": dense.phi3,
-    "mistral": dense.llama,
-    "mistral3": mistral3,
+    **{name: partial(decoder.decoder, model_type=name) for name in decoder.FAMILIES},
+    "exaone": decoder.exaone3,
+    "exaone4_5": multimodal.exaone4_5,
+    "exaone4_5_text": partial(decoder.decoder, model_type="exaone4"),
+    "llama4": multimodal.llama4,
+    "mistral3": multimodal.mistral3,
 }
 
 
-def model_type(config: dict[str, Any]) -> str:
-    """The config's `model_type`. Raises UsageError when it is missing or not a family laid out here."""
-    name = config.get("model_type")
-    if not isinstance(name, str) or name not in LAYOUTS:
-        raise UsageError(
-            say("No layout for model_type {name}.", name=repr(name))
-            if name
-            else say("The config has no model_type."),
-            expected=f"one of {', '.join(sorted(LAYOUTS))}.",
-            remedy="Inspect the checkpoint itself (its header lists every tensor), or add a layout in "
-            "exaone_nb/anatomy/layouts/ with a test.",
-        )
-    return name
+def has_layout(config: dict[str, Any] | None) -> bool:
+    """True when the config's family is laid out here; others are asked of transformers."""
+    return bool(config) and isinstance(config.get("model_type"), str) and config["model_type"] in LAYOUTS
+
+
+def is_known(config: dict[str, Any] | None) -> bool:
+    """True when the tensors that a config calls for can be told, here or by transformers."""
+    return has_layout(config) or (bool(config) and asked.can_answer(config))
+
+
+def layout_notes(config: dict[str, Any] | None) -> list[str]:
+    """What to say beside an answer whose tensors were not laid out here but asked of transformers."""
+    return [] if not config or has_layout(config) else [asked.note(config)]
 
 
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -73,12 +55,13 @@ def text_config(config: dict[str, Any]) -> dict[str, Any]:
 def expected_tensors(config: dict[str, Any]) -> list[TensorSpec]:
     """Every tensor the config calls for, unquantized, in the order of the modules.
 
-    Raises WorkbookError for an unknown family, a missing size, or a size that is not a whole number in range.
+    Raises WorkbookError for a missing size or one that is not a whole number in range, UsageError for a family that
+    neither this workbook nor transformers knows.
     """
-    layout = LAYOUTS[model_type(config)]
-    decoder = text_config(config)
-    layers = fields.layers(decoder)
-    fields.per_layer(decoder, "layer_types", layers)
+    layout = LAYOUTS[config["model_type"]] if has_layout(config) else asked.tensors
+    if has_layout(config):
+        text = text_config(config)
+        fields.per_layer(text, "layer_types", fields.layers(text))
     specs = list(islice(layout(config), MOST_TENSORS + 1))
     if len(specs) > MOST_TENSORS:
         raise WorkbookError(
@@ -125,11 +108,8 @@ def count_parameters(config: dict[str, Any]) -> ParameterCount:
     for spec in expected_tensors(config):
         if not spec.buffer:
             totals[spec.component] += spec.elements
-    decoder = text_config(config)
-    held = next(
-        (key for key in ("num_experts", "num_local_experts", "n_routed_experts") if key in decoder), None
-    )
     if not totals["experts"]:
         return ParameterCount({name: n for name, n in totals.items() if n}, 0, 0)
-    used = fields.size(decoder, "num_experts_per_tok")
-    return ParameterCount(dict(totals), used, fields.size(decoder, held))
+    text = text_config(config)
+    used, held = fields.size(text, "num_experts_per_tok"), fields.size(text, "num_experts")
+    return ParameterCount(dict(totals), used, held)

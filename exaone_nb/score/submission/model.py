@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.logical import expectations, is_known
+from exaone_nb.anatomy.layouts import is_known
+from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, some

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.logical import is_known
+from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, some
