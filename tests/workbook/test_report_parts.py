@@ -8,9 +8,16 @@ import re
 
 import pytest
 
-from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html, output_to_html
+from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html
 from exaone_nb.workbook.report.markdown import Prose
 from exaone_nb.workbook.report.sanitize import sanitize
+
+
+def output_to_html(output):
+    """What stands below the folded code of a cell with this output."""
+    cell = {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [output]}
+    return cells_to_html([cell], Prose(), str).partition("</details>")[2].strip()
+
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 

@@ -80,13 +80,11 @@ def highlighted(source: str) -> Markup:
     return Markup(highlight(source, PythonLexer(), HtmlFormatter(cssclass="source", wrapcode=True)))
 
 
-def output_to_html(output: dict[str, Any]) -> str:
-    """One output. Text is always escaped; HTML is sanitized; pictures are embedded and bounded."""
-    return look.fill("cells.html", cells=[{"outputs": [_shown(output)]}]).strip()
-
-
 def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
-    """Which of the template's forms an output takes, its content, and the text that stands for a picture."""
+    """Which of the template's forms an output takes, its content, and the text that stands for a picture.
+
+    Text is always escaped; HTML is sanitized; pictures are embedded and bounded.
+    """
     kind = output.get("output_type")
     if kind == "stream":
         text = _bounded(_ANSI.sub("", _joined(output.get("text", ""))))
