@@ -42,14 +42,9 @@ class Executor:
         model = next(iter(cache.models_of(chapter, values)), "")
         parts = cache.key_parts(chapter, values, self.run)
         same = {name: getattr(chapter, name) for name in ("number", "slug", "title", "question", "after")}
-        found = {
-            "model": model,
-            "mode": chapter.mode or mode_of(model),
-            "began": record.now(),
-            "parameters": settings,
-        }
+        found = {"model": model, "mode": chapter.mode or mode_of(model), "parameters": settings}
         keys = {"key": cache.digest(parts), "key_parts": parts, "code_key": parts["code"]}
-        return ChapterRecord(status=status, why=why, **same, **found, **keys)
+        return ChapterRecord(status=status, why=why, began=record.now(), **same, **found, **keys)
 
     def execute(self, chapter: Chapter, begun: ChapterRecord, on_cell: OnCell) -> ChapterRecord:
         """Execute a chapter and store its notebook and its page. Never raises for what a cell does.

@@ -32,11 +32,8 @@ class SweepReport:
         return 0 if all(r.status in ("ok", "kept") for r in self.results) else 1
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.folder),
-            "leaderboard": str(self.page),
-            "runs": [asdict(result) for result in self.results],
-        }
+        runs = [asdict(result) for result in self.results]
+        return {"folder": str(self.folder), "leaderboard": str(self.page), "runs": runs}
 
 
 def survey(grid: Grid) -> dict[str, str]:
@@ -99,11 +96,8 @@ def sweep(
     runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.
     """
     if jobs < 1:
-        raise UsageError(
-            f"jobs is {jobs}.",
-            expected="how many runs at once, 1 or more.",
-            remedy="Leave --jobs out for one.",
-        )
+        wanted, remedy = "how many runs at once, 1 or more.", "Leave --jobs out for one."
+        raise UsageError(f"jobs is {jobs}.", expected=wanted, remedy=remedy)
     busy = say("Another sweep is running in {folder}.", folder=grid.folder.name)
     with exclusive(grid.folder, busy):
         pin(grid)
