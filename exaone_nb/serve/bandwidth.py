@@ -38,9 +38,7 @@ class Roof:
 
     def as_gpu(self) -> Gpu:
         """The machine as the roofline wants it."""
-        return Gpu(
-            "this machine", "", 0.0, 0, self.bandwidth, dict(self.operations), True, True, "measured here"
-        )
+        return Gpu("this machine", "", 0.0, 0, self.bandwidth, dict(self.operations), "measured here")
 
     def of(self, gpus: int) -> Roof:
         """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
