@@ -207,7 +207,7 @@ def _accuracy_draws(
 
 def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     """How many requests of the full context fit on the card beside the checkpoint, or why that is not known."""
-    from exaone_nb.anatomy.as_stored import predict_as_stored
+    from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
     from exaone_nb.catalog import read_config
 

@@ -74,8 +74,12 @@ class Diagnosis:
 
     def requirement_table(self) -> Table:
         """What the workbook needs, and what is here."""
-        named = {"name": say("check"), "remedy": say("what to do")}
-        heads = [Column(name, named.get(name, "")) for name in ("name", "verdict", "found", "remedy")]
+        heads = [
+            Column("name", say("check")),
+            Column("verdict"),
+            Column("found"),
+            Column("remedy", say("what to do"), ours=True),
+        ]
         return Table(heads, [asdict(check) for check in self.checks]).without_empty()
 
     def scheme_table(self) -> Table:
