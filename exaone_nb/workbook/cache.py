@@ -20,10 +20,9 @@ from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.schema import as_list
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.imports import imported
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (

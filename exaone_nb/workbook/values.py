@@ -23,9 +23,8 @@ from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.gpus import GPUS, find_gpu
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
-from exaone_nb.schema import as_list
 from exaone_nb.workbook.chapters import Chapter, discover, select
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list, coerce
 from exaone_nb.written import read_yaml
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
