@@ -171,6 +171,7 @@ class Record:
     deployment: dict[str, Any]
     citation: str
     config_source: dict[str, str]
+    date: str
 
 
 @cache
@@ -220,6 +221,7 @@ def record(model: str) -> Record:
     merged = {"purpose": "", "published_parameters": "", **known["families"][entry["family"]], **entry}
     merged |= {"name": place.name, "hub_id": place.hub_id, "released": str(merged["released"])}
     merged["citation"] = merged["citation"].strip()
+    merged["date"] = str(known["date"])
     merged["config_source"] = config_sources().get(place.config_path.name, {})
     return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
