@@ -25,7 +25,7 @@ from exaone_nb.conversation.answers import (
     check_mode,
     split_thought,
 )
-from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.errors import UsageError, WorkbookError
 
 # Prompts of one `generate` that are under way together; a server holds about as many in a batch.

@@ -30,7 +30,7 @@ from exaone_nb.quantization.nearest import MIXED, preset_name
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
-from exaone_nb.statistics.repeats import INTERVAL_KIND
+from exaone_nb.statistics.estimate import INTERVAL_KIND
 
 HACKATHON_MAX_GEN_TOKS = 16384
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"

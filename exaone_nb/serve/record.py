@@ -7,8 +7,7 @@ from typing import Any
 
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bench import Bench
-from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.repeats import INTERVAL_KIND
+from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate
 
 
 def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:

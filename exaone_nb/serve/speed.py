@@ -19,8 +19,7 @@ from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.serve.lengths import Lengths, lengths
-from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.repeats import over_repeats
+from exaone_nb.statistics.estimate import Estimate, over_repeats
 
 
 @dataclass(frozen=True)

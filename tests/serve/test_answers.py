@@ -10,11 +10,18 @@ from exaone_nb.conversation.answers import (
     ToolCall,
     check_mode,
     split_thought,
-    with_soft_switch,
 )
 from exaone_nb.conversation.modes import against_repetition, recommended
-from exaone_nb.conversation.tool_text import read_tool_calls
-from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, Tool, calculator, run_call, run_tools
+from exaone_nb.conversation.template import with_soft_switch
+from exaone_nb.conversation.tools import (
+    CALCULATOR,
+    ROLL_DICE,
+    Tool,
+    calculator,
+    read_tool_calls,
+    run_call,
+    run_tools,
+)
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.difference import first_difference
 from exaone_nb.serve.lengths import lengths
@@ -73,14 +80,15 @@ def test_recommended_sampling_follows_the_catalog():
     assert recommended("LGAI-EXAONE/some-other").sampling.temperature == 0
 
 
-def test_tool_calls_are_read_from_text_and_bad_ones_keep_their_problem():
-    text, calls = read_tool_calls('Sure.<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>')
-    assert (
-        text == "Sure." and calls[0].name == "f" and calls[0].arguments == '{"a": 1}' and not calls[0].problem
-    )
-    assert "not JSON" in read_tool_calls('<tool_call>{"name": "f"')[1][0].problem
-    assert read_tool_calls("<tool_call>[1]</tool_call>")[1][0].problem == "no tool name"
-    assert read_tool_calls('<tool_call>{"name": "f", "arguments": "x"}</tool_call>')[1][0].problem
+def test_tool_calls_are_read_from_text_and_the_model_is_told_of_bad_ones():
+    text, (call,) = read_tool_calls('Sure.<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>')
+    assert text == "Sure." and (call.name, call.arguments) == ("f", '{"a": 1}')
+    for bad in ('{"name": "f"', "[1]</tool_call>", '{"name": 1}</tool_call>'):
+        (call,) = read_tool_calls(f"<tool_call>{bad}")[1]
+        step = run_call(call, [ROLL_DICE, CALCULATOR])
+        assert step.failed and "a call is JSON" in step.result and call.arguments == bad.split("</")[0]
+    (call,) = read_tool_calls('<tool_call>{"name": "calculator", "arguments": "x"}</tool_call>')[1]
+    assert "not an object" in run_call(call, [CALCULATOR]).result
     assert read_tool_calls("plain") == ("plain", [])
 
 
