@@ -28,21 +28,13 @@ class Check:
     flags: dict[str, list[str]]
     unverified: dict[str, str]
 
-    def problems(self, command: str) -> list[str]:
-        """The flags and values of a command that neither table has; empty for a command that is covered."""
-        found = []
-        for flag, value in flags_of(command, self.program).items():
-            if flag not in self.flags and flag not in self.unverified:
-                found.append(flag)
-            elif self.flags.get(flag) and value not in self.flags[flag]:
-                found.append(f"{flag} {value}")
-        return found
-
     def words(self, command: str) -> str:
         """In one line: what was looked up where and when, and what could not be."""
-        open_ = [flag for flag in flags_of(command, self.program) if flag in self.unverified]
-        said = "".join(f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in open_)
-        return f"{self.name} {self.version}: {self.source} ({self.date}).{said}"
+        flags = flags_of(command, self.program)
+        said = [
+            f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in flags if flag in self.unverified
+        ]
+        return f"{self.name} {self.version}: {self.source} ({self.date}).{''.join(said)}"
 
 
 def check_of(command: str) -> Check:

@@ -1,4 +1,4 @@
-"""What an engine is opened with: the number format with its reason, and the memory, alike for every use of vLLM.
+"""What an engine is opened with: the number format with its reason, memory, GPUs and copies, alike for every use of vLLM.
 
     choose_dtype({"model_type": "exaone4", "dtype": "bfloat16"}, 7.5)
     # ("float16", "compute capability 7.5 has no bfloat16")
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exaone_nb.errors import UsageError
-from exaone_nb.fields import named_dtype
+from exaone_nb.fields import named_dtype, whole
 from exaone_nb.messages import say
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -91,12 +91,36 @@ def vllm_arguments(
     """
     chosen, why = choose_dtype(config, capability, dtype)
     on_cpu = capability is None
+    on_gpu = {"gpu_memory_utilization": gpu_memory_utilization}
+    memory = {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)} if on_cpu else on_gpu
     return {
         "dtype": chosen,
         "enforce_eager": on_cpu if eager is None else eager,
-        **(
-            {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
-            if on_cpu
-            else {"gpu_memory_utilization": gpu_memory_utilization}
-        ),
+        **memory,
     }, why
+
+
+def check_sizes(tensor_parallel_size: int, data_parallel_size: int = 1) -> None:
+    """Raises UsageError for a size that is not a whole number of at least 1."""
+    whole("tensor_parallel_size", tensor_parallel_size)
+    whole("data_parallel_size", data_parallel_size)
+
+
+def copies_note(tensor_parallel_size: int, data_parallel_size: int, server: bool) -> str:
+    """What several copies of the model change here; empty for one. Raises UsageError for sizes nothing can use.
+
+    `tensor_parallel_size` GPUs hold one copy of the model, and there are `data_parallel_size` copies.
+    """
+    check_sizes(tensor_parallel_size, data_parallel_size)
+    if data_parallel_size == 1:
+        return ""
+    if not server:
+        raise UsageError(
+            say("DATA_PARALLEL_SIZE is {count}, and SERVER is off.", count=data_parallel_size),
+            expected=say("the server: vLLM inside one process holds one copy of a model."),
+            remedy=say("Set SERVER to True, or DATA_PARALLEL_SIZE to 1."),
+        )
+    return say(
+        "{count} copies of the model stand behind the server. Every speed below is that of one copy.",
+        count=data_parallel_size,
+    )

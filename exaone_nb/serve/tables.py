@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.conversation.answers import Answer
 from exaone_nb.engines.commands import launch_commands
 from exaone_nb.engines.environment import machine_sentence
+from exaone_nb.errors import UsageError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.kernels import Support, on_cpu, on_gpu
 from exaone_nb.serve.bench import Bench
 from exaone_nb.serve.checkpoints import Candidate
-from exaone_nb.serve.difference import Difference, first_difference
 from exaone_nb.serve.speed import PerToken
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
@@ -23,14 +25,11 @@ from exaone_nb.statistics.estimate import Estimate
 
 def speed_rows(found: Sequence[Bench]) -> list[dict[str, Any]]:
     """One row per measurement and batch size, as data/measured/speed_*.json has them."""
+    same = ("scheme", "runs_as", "kernel")
     return [
-        {
-            "name": bench.model if bench.weights == "real" else bench.scheme,
-            "scheme": bench.scheme,
-            "runs_as": bench.runs_as,
-            "kernel": bench.kernel,
-            **row,
-        }
+        {"name": bench.model if bench.weights == "real" else bench.scheme}
+        | {name: getattr(bench, name) for name in same}
+        | row
         for bench in found
         for row in bench.decode_documents()
     ]
@@ -75,13 +74,8 @@ def speed_table(rows: Sequence[dict[str, Any]]) -> Table:
 def speed_words(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in words, for alt text."""
     parts = [
-        say(
-            "{name} at batch {batch}: {rate:,.1f}",
-            name=label_of(r),
-            batch=r["batch"],
-            rate=r["tokens_per_second"],
-        )
-        for r in rows
+        say("{name} at batch {r[batch]}: {r[tokens_per_second]:,.1f}", name=label_of(row), r=row)
+        for row in rows
     ]
     return say("Generated tokens per second: {parts}.", parts="; ".join(parts))
 
@@ -173,6 +167,60 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     )
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Where two greedy answers part, and how close the decision was there.
+
+    Quantization nudges every logit a little; the text changes only where the two best tokens were almost equal. After
+    that token the two answers are about different things, and comparing further tokens means nothing. `position`
+    counts output tokens from 0. Gaps are how much more likely (in nats) each model found its own token.
+
+    A gap is None where the other's token was not among the recorded alternatives: it was further away than those.
+    """
+
+    position: int
+    common: str
+    base_token: str
+    other_token: str
+    base_gap: float | None
+    other_gap: float | None
+
+
+def first_difference(base: Answer, other: Answer, tokenizer: Any) -> Difference | None:
+    """Compare token by token; None when the answers are the same. The end of a turn is a token too.
+
+    Raises UsageError when an answer was made without logprobs.
+    """
+    if not base.top_logprobs or not other.top_logprobs:
+        raise UsageError("These answers hold no log-probabilities.", remedy="Use Sampling(logprobs=5).")
+    for position, (mine, theirs) in enumerate(zip_longest(base.token_ids, other.token_ids)):
+        if mine != theirs:
+            return Difference(
+                position,
+                tokenizer.decode(list(base.token_ids[:position])),
+                _name(tokenizer, mine),
+                _name(tokenizer, theirs),
+                _gap(base, position, theirs),
+                _gap(other, position, mine),
+            )
+    return None
+
+
+def _name(tokenizer: Any, token: int | None) -> str:
+    """A token as a reader sees it; a part of a letter has no text of its own, and two of them would look the same."""
+    if token is None:
+        return "(end)"
+    text = tokenizer.decode([token])
+    return text if text and "\ufffd" not in text else f"(part of a letter, token {token})"
+
+
+def _gap(answer: Answer, position: int, rival: int | None) -> float | None:
+    if rival is None or position >= len(answer.top_logprobs):
+        return None
+    step = answer.top_logprobs[position]
+    return step[answer.token_ids[position]] - step[rival] if rival in step else None
+
+
 def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[Difference | None]:
     pairs = zip(base.answers, other.answers, strict=True)
     return [first_difference(mine, theirs, tokenizer) for mine, theirs in pairs]
@@ -221,25 +269,18 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H10
             return say("{kernel} (as {other})", kernel=support.kernel, other=support.runs_as)
         return say("{kernel} ({compute})", kernel=support.kernel, compute=support.compute)
 
-    cards = [find_gpu(name) for name in gpus]
+    cards = {card.name: card for card in map(find_gpu, gpus)}
     rows = [
         {"scheme": scheme, "this CPU": words(on_cpu(scheme))}
-        | {c.name: words(on_gpu(scheme, c)) for c in cards}
+        | {name: words(on_gpu(scheme, card)) for name, card in cards.items()}
         for scheme in schemes
     ]
-    return Table(
-        [Column("scheme", code=True), *columns(["this CPU", *(card.name for card in cards)], code=True)], rows
-    )
+    return Table(columns(["scheme", "this CPU", *cards], code=True), rows)
 
 
 def command_table(model: str) -> Table:
     """How to start other engines with a catalog model, and what their flags were looked up in."""
-    shown = [
-        Column("engine"),
-        Column("least", "least version"),
-        Column("command", code=True),
-        Column("remark"),
-        Column("source", "from"),
-        Column("checked", "flags looked up in"),
-    ]
-    return Table(shown, [vars(entry) for entry in launch_commands(model)])
+    rows = [vars(entry) for entry in launch_commands(model)]
+    headings = {"least": "least version", "source": "from", "checked": "flags looked up in"}
+    names = ("engine", "least", "command", "remark", "source", "checked")
+    return Table([Column(n, headings.get(n, ""), code=n == "command") for n in names], rows)

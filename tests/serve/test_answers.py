@@ -23,8 +23,8 @@ from exaone_nb.conversation.tools import (
     run_tools,
 )
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.difference import first_difference
-from exaone_nb.serve.lengths import lengths
+from exaone_nb.serve.speed import lengths
+from exaone_nb.serve.tables import first_difference
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from exaone_nb.conversation.modes import goes_round, in_words, is_korean
 from exaone_nb.conversation.preview import Preview
 from exaone_nb.errors import UsageError
 from exaone_nb.serve import defaults, tables, talk
-from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.speed import PerToken
+from exaone_nb.serve.speed import PerToken, lengths
 from exaone_nb.workbook.chapters import discover, has_tag
 
 (CHAPTER,) = [one for one in discover() if one.number == "06"]
