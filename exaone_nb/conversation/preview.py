@@ -113,11 +113,9 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     if not any(thoughts):
         return []
     passed_on = any(thought and thought in text for thought in thoughts)
-    what = (
-        say("and the template passes them on")
-        if passed_on
-        else say("this template drops them, others do not")
-    )
+    what = say("this template drops them, others do not")
+    if passed_on:
+        what = say("and the template passes them on")
     return [_wrong(say("An earlier answer still carries its thoughts; {what}.", what=what))]
 
 

@@ -59,28 +59,24 @@ def flags_of(command: str, program: str) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class LaunchCommand:
-    """How to start one engine with a model: `least` is the engine's least version, `checked` where its flags stand."""
+def launch_commands(model: str, context: int = 32768) -> list[dict[str, str]]:
+    """How to start other engines with a catalog model; each is then used by its address.
 
-    engine: str
-    least: str
-    command: str
-    remark: str
-    source: str
-    checked: str
-
-
-def launch_commands(model: str, context: int = 32768) -> list[LaunchCommand]:
-    """How to start other engines with a catalog model; each is then used by its address."""
+    `least` is the engine's least version, `checked` says what the flags were looked up in.
+    """
     record = catalog.record(model)
-    fill = {"model": record.hub_id, "name": record.name, "context": context}
     found = []
     for engine, entry in record.deployment.items():
         if isinstance(entry, dict) and entry.get("command"):
-            command = entry["command"].format(**fill)
-            remark = entry.get("remark", "").replace("{model}", record.hub_id)
-            source = entry.get("source", record.deployment["source"])
-            checked = check_of(command).words(command)
-            found.append(LaunchCommand(engine, str(entry.get("least", "")), command, remark, source, checked))
+            command = entry["command"].format(model=record.hub_id, name=record.name, context=context)
+            found.append(
+                {
+                    "engine": engine,
+                    "least": str(entry.get("least", "")),
+                    "command": command,
+                    "remark": entry.get("remark", "").replace("{model}", record.hub_id),
+                    "source": entry.get("source", record.deployment["source"]),
+                    "checked": check_of(command).words(command),
+                }
+            )
     return found

@@ -188,24 +188,18 @@ class EndpointEngine(Engine):
 
         try:
             yield
-        except openai.APITimeoutError as error:
-            raise WorkbookError(
-                f"{self.address} did not answer in time.",
-                remedy="Give it a longer timeout, or ask for fewer tokens.",
-            ) from error
-        except openai.APIConnectionError as error:
-            raise WorkbookError(
-                f"{self.address} cannot be reached, or the server ended while it was answering.",
-                expected="a running server.",
-                remedy="Start it, check the port, and look at its log.",
-            ) from error
         except openai.APIStatusError as error:
             raise self._status(error) from error
         except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
-            raise WorkbookError(
-                f"{self.address} answered with something that is not JSON of the OpenAI kind ({type(error).__name__}).",
-                expected="an OpenAI-compatible server; the address usually ends in /v1.",
-            ) from error
+            kind = type(error).__name__
+            what = f"answered with something that is not JSON of the OpenAI kind ({kind})"
+            remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
+            if isinstance(error, openai.APITimeoutError):
+                what, remedy = "did not answer in time", "Give it a longer timeout, or ask for fewer tokens."
+            elif isinstance(error, openai.APIConnectionError):
+                what = "cannot be reached, or the server ended while it was answering"
+                remedy = "Start it, check the port, and look at its log."
+            raise WorkbookError(f"{self.address} {what}.", remedy=remedy) from error
 
     def _status(self, error: Any) -> WorkbookError:
         code = error.status_code

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,28 +124,21 @@ class Server:
         """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
         import httpx
 
-        deadline = self.started + timeout
         try:
-            while True:
+            while time.monotonic() <= self.started + timeout:
                 if not self.running:
-                    reason = self.log()
-                    self.stop()
-                    raise explain(reason, self.model)
-                try:
+                    raise explain(self.log(), self.model)
+                with suppress(httpx.HTTPError):  # it is not listening yet
                     if httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=2).status_code == 200:
                         self.ready_seconds = time.monotonic() - self.started
                         return self
-                except httpx.HTTPError:
-                    pass  # it is not listening yet
-                if time.monotonic() > deadline:
-                    last = self.log().strip().splitlines()[-1:] or ["nothing"]
-                    self.stop()
-                    raise WorkbookError(
-                        f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
-                        remedy="Give it more time (timeout=), or close what else uses the processor.",
-                    )
                 time.sleep(0.3)
-        except KeyboardInterrupt:
+            last = self.log().strip().splitlines()[-1:] or ["nothing"]
+            raise WorkbookError(
+                f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
+                remedy="Give it more time (timeout=), or close what else uses the processor.",
+            )
+        except BaseException:
             self.stop()
             raise
 

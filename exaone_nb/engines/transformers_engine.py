@@ -85,16 +85,10 @@ class TransformersEngine(Engine):
             )
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
-        options: dict[str, Any] = {
-            "max_new_tokens": sampling.max_tokens,
-            "do_sample": sampling.temperature > 0,
-        }
-        if sampling.temperature > 0:
-            options |= {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": sampling.top_k or 0,
-            }
+        sampled = sampling.temperature > 0
+        options: dict[str, Any] = {"max_new_tokens": sampling.max_tokens, "do_sample": sampled}
+        if sampled:
+            options |= {name: getattr(sampling, name) for name in ("temperature", "top_p", "top_k")}
         if sampling.ignore_eos:
             options["min_new_tokens"] = sampling.max_tokens
         if sampling.presence_penalty:

@@ -149,16 +149,12 @@ def complete(llm: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, 
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
+    same = (
+        "max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "seed", "ignore_eos", "logprobs",
+    )  # fmt: skip
     schema = sampling.json_schema
     parameters = SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        presence_penalty=sampling.presence_penalty,
-        seed=sampling.seed,
-        ignore_eos=sampling.ignore_eos,
-        logprobs=sampling.logprobs,
+        **{name: getattr(sampling, name) for name in same},
         detokenize=words,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
     )
@@ -248,16 +244,20 @@ def _kernels_of_model(model: Any) -> tuple[list[str], bool]:
 def cache_report(llm: Any) -> dict[str, Any]:
     """vLLM's own account of its KV cache: groups of layers, pages, tokens, requests of max_model_len at once."""
     (groups,) = private("cache groups", llm)
-    blocks, page, tokens, concurrency, batches, without_hybrid = private("cache size", llm)
-    return {
+    names = (
+        "num_blocks",
+        "block_size",
+        "capacity_tokens",
+        "concurrency",
+        "concurrent_batches",
+        "hybrid_manager",
+    )
+    found = dict(zip(names, private("cache size", llm), strict=True))
+    return found | {
         "groups": len(groups),
         "layers_per_group": [len(group.layer_names) for group in groups],
-        "num_blocks": blocks,
-        "capacity_tokens": tokens,
-        "concurrency": round(concurrency, 2),
-        "block_size": page,
-        "concurrent_batches": batches,
-        "hybrid_manager": not without_hybrid,
+        "concurrency": round(found["concurrency"], 2),
+        "hybrid_manager": not found["hybrid_manager"],
     }
 
 

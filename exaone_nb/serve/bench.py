@@ -16,7 +16,7 @@ from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
-from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name, threads_for
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
@@ -28,7 +28,6 @@ from exaone_nb.quantization.config import read_quantization
 from exaone_nb.quantization.kernels import support
 from exaone_nb.quantization.nearest import preset_name
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
-from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
 from exaone_nb.statistics.estimate import INTERVAL_KIND
 
@@ -183,6 +182,8 @@ def versions() -> dict[str, str]:
 def pooled(rounds: Sequence[Bench]) -> Bench:
     """Several measurements of one model in this process as one, whose intervals are those of the rounds."""
     last = rounds[-1]
+    if len(rounds) == 1:
+        return replace(last, parameters=last.parameters | {"rounds": 1})
     return replace(
         last,
         start_seconds=statistics.median(r.start_seconds for r in rounds),

@@ -67,8 +67,6 @@ class Decode:
     @classmethod
     def pooled(cls, rounds: Sequence[Decode]) -> Decode:
         """Several rounds as one, a value per round: repeats a few seconds apart agree better than rounds do."""
-        if len(rounds) == 1:
-            return rounds[0]
         values = {
             name: tuple(statistics.fmean(getattr(found, name)) for found in rounds)
             for name in ("first_tokens", "steps", "wholes")
@@ -208,8 +206,6 @@ class PerToken:
     @classmethod
     def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
         """Several rounds as one, a value per round."""
-        if len(rounds) == 1:
-            return rounds[0]
         return replace(rounds[-1], values=tuple(found.seconds_per_token.value for found in rounds))
 
     def speed_norm(self, base: PerToken) -> Estimate:

@@ -46,16 +46,16 @@ def test_every_check_names_version_source_and_date_and_is_used(program):
 
 def test_the_main_models_table_has_all_five_engines():
     rows = launch_commands("EXAONE-4.0-1.2B")
-    assert {row.engine for row in rows} == {"vllm", "sglang", "tensorrt_llm", "llama_cpp", "ollama"}
+    assert {row["engine"] for row in rows} == {"vllm", "sglang", "tensorrt_llm", "llama_cpp", "ollama"}
     for row in rows:
-        assert row.source and re.search(r"\(20\d\d-\d\d-\d\d\)", row.checked)
-        assert "{" not in row.command + row.remark
+        assert row["source"] and re.search(r"\(20\d\d-\d\d-\d\d\)", row["checked"])
+        assert "{" not in row["command"] + row["remark"]
 
 
 def test_the_printed_command_does_not_step_into_the_parser_trap():
-    (row,) = [row for row in launch_commands("EXAONE-4.0-1.2B") if row.engine == "vllm"]
-    assert f"--reasoning-parser {REASONING_PARSER}" in row.command
-    assert "deepseek_r1" in row.remark and "but for the reasoning parser" in row.source
+    (row,) = [row for row in launch_commands("EXAONE-4.0-1.2B") if row["engine"] == "vllm"]
+    assert f"--reasoning-parser {REASONING_PARSER}" in row["command"]
+    assert "deepseek_r1" in row["remark"] and "but for the reasoning parser" in row["source"]
 
 
 def test_what_is_not_covered_is_named():

@@ -184,10 +184,15 @@ def spoken(text: str, **tops: dict) -> Answer:
 def test_first_difference_and_its_gap():
     base, other = spoken("abc", t2={"c": -0.2, "d": -0.5}), spoken("abd", t2={"d": -0.1})
     found = first_difference(base, other, Letters())
-    assert (found.position, found.common, found.base_token, found.other_token) == (2, "ab", "c", "d")
-    assert found.base_gap == pytest.approx(0.3) and found.other_gap is None
+    assert (found["position"], found["common"], found["base_token"], found["other_token"]) == (
+        2,
+        "ab",
+        "c",
+        "d",
+    )
+    assert found["base_gap"] == pytest.approx(0.3) and found["other_gap"] is None
     assert first_difference(base, base, Letters()) is None
-    assert first_difference(spoken("ab"), spoken("abc"), Letters()).base_token == "(end)"
+    assert first_difference(spoken("ab"), spoken("abc"), Letters())["base_token"] == "(end)"
     with pytest.raises(UsageError):
         first_difference(Answer("a", token_ids=[1]), base, Letters())
 
@@ -196,5 +201,5 @@ def test_the_gap_is_that_of_the_token_and_not_of_another_with_the_same_text():
     base = Answer("", token_ids=[1001], top_logprobs=({1001: -0.2, 1002: -0.5, 1003: -4.0},))
     other = Answer("", token_ids=[1002], top_logprobs=({1002: -0.3, 1001: -0.4, 1004: -5.0},))
     found = first_difference(base, other, Letters())
-    assert found.base_gap == pytest.approx(0.3) and found.other_gap == pytest.approx(0.1)
-    assert "1001" in found.base_token and "1002" in found.other_token
+    assert found["base_gap"] == pytest.approx(0.3) and found["other_gap"] == pytest.approx(0.1)
+    assert "1001" in found["base_token"] and "1002" in found["other_token"]
