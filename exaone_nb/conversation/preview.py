@@ -62,12 +62,9 @@ def preview(
     messages: Sequence[Message] | str,
     mode: Mode = "non-reasoning",
     tools: Sequence[dict[str, Any]] | None = None,
-    *,
-    add_special_tokens: bool = False,
 ) -> Preview:
     """Render a conversation, or take a string as it is (the mistake this exists for), and check it.
 
-    `add_special_tokens` tokenizes the rendered text as many a script does, adding the tokenizer's own beginning.
     Raises WorkbookError when the template refuses the conversation.
     """
     thinking = check_mode(mode)
@@ -78,7 +75,7 @@ def preview(
         text = messages
     else:
         text = "\n".join(str(message.get("content", "")) for message in messages)
-    ids = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     checks = check_prompt(tokenizer, text, ids, thinking=thinking, templated=templated)
     if not isinstance(messages, str):
         checks += check_history(messages, text)

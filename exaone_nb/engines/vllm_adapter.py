@@ -149,12 +149,10 @@ def complete(llm: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, 
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    same = (
-        "max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "seed", "ignore_eos", "logprobs",
-    )  # fmt: skip
+    same = {name: value for name, value in vars(sampling).items() if name != "json_schema"}
     schema = sampling.json_schema
     parameters = SamplingParams(
-        **{name: getattr(sampling, name) for name in same},
+        **same,
         detokenize=words,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
     )
@@ -244,14 +242,14 @@ def _kernels_of_model(model: Any) -> tuple[list[str], bool]:
 def cache_report(llm: Any) -> dict[str, Any]:
     """vLLM's own account of its KV cache: groups of layers, pages, tokens, requests of max_model_len at once."""
     (groups,) = private("cache groups", llm)
-    names = (
+    names = [
         "num_blocks",
         "block_size",
         "capacity_tokens",
         "concurrency",
         "concurrent_batches",
         "hybrid_manager",
-    )
+    ]
     found = dict(zip(names, private("cache size", llm), strict=True))
     return found | {
         "groups": len(groups),
