@@ -160,9 +160,9 @@ class Sizes:
 
 
 def sizes_for(model: str, *, threads: int = 0, answer_tokens: int = 0, max_model_len: int = 0) -> Sizes:
-    """Sizes for `model`, 0 meaning what suits it. An answer never takes more than the room its prompt leaves.
+    """Sizes for `model`; 0, as in a chapter's parameters, asks for what suits it.
 
-    Raises UsageError for numbers below 0, and for a context longer than the model's.
+    An answer never takes more than the room its prompt leaves. Raises UsageError for numbers below 0, and for a context longer than the model's.
     """
     for name, value in {
         "threads": threads,

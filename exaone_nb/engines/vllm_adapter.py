@@ -242,20 +242,16 @@ def _kernels_of_model(model: Any) -> tuple[list[str], bool]:
 def cache_report(llm: Any) -> dict[str, Any]:
     """vLLM's own account of its KV cache: groups of layers, pages, tokens, requests of max_model_len at once."""
     (groups,) = private("cache groups", llm)
-    names = [
-        "num_blocks",
-        "block_size",
-        "capacity_tokens",
-        "concurrency",
-        "concurrent_batches",
-        "hybrid_manager",
-    ]
-    found = dict(zip(names, private("cache size", llm), strict=True))
-    return found | {
+    blocks, page, tokens, concurrency, batches, without_hybrid = private("cache size", llm)
+    return {
         "groups": len(groups),
         "layers_per_group": [len(group.layer_names) for group in groups],
-        "concurrency": round(found["concurrency"], 2),
-        "hybrid_manager": not found["hybrid_manager"],
+        "num_blocks": blocks,
+        "capacity_tokens": tokens,
+        "concurrency": round(concurrency, 2),
+        "block_size": page,
+        "concurrent_batches": batches,
+        "hybrid_manager": not without_hybrid,
     }
 
 
