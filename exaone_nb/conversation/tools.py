@@ -54,9 +54,8 @@ class Step:
 
 @dataclass(frozen=True)
 class ToolConversation:
-    """A finished tool conversation: every message, every step, the last answer."""
+    """A finished tool conversation: every step, and the last answer."""
 
-    messages: tuple[Message, ...]
     steps: tuple[Step, ...]
     answer: Answer
 
@@ -80,8 +79,7 @@ def run_tools(
     for _ in range(limit):
         answer = engine.chat(history, mode, sampling, schemas)
         if not answer.tool_calls:
-            history.append({"role": "assistant", "content": answer.text})
-            return ToolConversation(tuple(history), tuple(steps), answer)
+            return ToolConversation(tuple(steps), answer)
         # Thoughts are not fed back: the model's makers drop them from the history.
         calls = [
             {

@@ -27,8 +27,8 @@ _open: list[VllmEngine] = []
 class VllmEngine(Engine):
     """One loaded model.
 
-    `start_seconds` is the time to load it (imports apart), `log` what vLLM said meanwhile, `dtype` the number format and
-    `dtype_reason` why, `kernels` what its layers multiply with.
+    `start_seconds` is the time to load it (imports apart), `dtype` the number format and `dtype_reason` why, `kernels`
+    what its layers multiply with.
     """
 
     name = "vllm"
@@ -73,10 +73,10 @@ class VllmEngine(Engine):
         self._llm: Any = None
         with vllm_adapter.quiet(verbose):
             vllm_adapter.llm_class()  # the import takes long, and is no part of start_seconds
-        self.log: list[str] = []
+        log: list[str] = []
         started = time.perf_counter()
         try:
-            with vllm_adapter.quiet(verbose), vllm_adapter.captured_log() as self.log:
+            with vllm_adapter.quiet(verbose), vllm_adapter.captured_log() as log:
                 self._llm = vllm_adapter.load(self.arguments)
                 self.kernels = vllm_adapter.kernels_of(self._llm)
         except (KeyboardInterrupt, WorkbookError):
@@ -84,7 +84,7 @@ class VllmEngine(Engine):
             raise
         except (Exception, SystemExit) as error:
             # In process the exception carries the reason; the log holds harmless "not supported" remarks too.
-            reason = "\n".join(self.log) if isinstance(error, SystemExit) else messages_of(error)
+            reason = "\n".join(log) if isinstance(error, SystemExit) else messages_of(error)
             vllm_adapter.release()
             raise explain(reason, self.folder.name) from error
         self.start_seconds = time.perf_counter() - started
