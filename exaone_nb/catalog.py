@@ -7,7 +7,7 @@ hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id 
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.hub import explain_hub_error
+from exaone_nb.hub import hub_errors
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, NANO, cache_folder
+from exaone_nb.written import read_csv
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
 # A name that ends so is a file that is missing, not a hub id (whose names are full of dots: EXAONE-4.0-1.2B).
@@ -46,7 +47,10 @@ class Place:
         if self.path:
             return read_config((self.path if self.path.is_dir() else self.path.parent) / "config.json")
         if self.hub_id:
-            return read_config(_hub_config(self.hub_id))
+            from huggingface_hub import hf_hub_download
+
+            with hub_errors(f"config.json of {self.hub_id}"):
+                return read_config(Path(hf_hub_download(self.hub_id, "config.json")))
         raise WorkbookError(
             f"{self.name} is an address, and an address alone says nothing about the model's shape.",
             expected="a catalog name, a local folder, or a hub id.",
@@ -73,15 +77,6 @@ def _has_weights(folder: Path) -> bool:
         shards = set(fields.table(read_config(index), "weight_map").values())
         return bool(shards) and all((folder / str(name)).is_file() for name in shards)
     return any(folder.glob("*.safetensors"))
-
-
-def _hub_config(hub_id: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(hub_id, "config.json"))
-    except Exception as error:  # the hub's client raises many kinds; explain_hub_error tells them apart
-        raise explain_hub_error(error, f"config.json of {hub_id}") from error
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -165,19 +160,17 @@ class Record:
 
     name: str
     hub_id: str
-    family: str
     developer: str
     released: str
     purpose: str
     published_parameters: str
-    languages: tuple[str, ...]
+    languages: list[str]
     licence: dict[str, str]
-    modes: tuple[dict[str, str], ...]
+    modes: list[dict[str, str]]
     sampling: dict[str, Any]
     deployment: dict[str, Any]
     citation: str
     config_source: dict[str, str]
-    date: str
 
 
 @cache
@@ -210,8 +203,7 @@ def reasoning_parsers() -> dict[str, dict[str, Any]]:
 @cache
 def config_sources() -> dict[str, dict[str, str]]:
     """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""
-    with open(DATA / "config_sources.csv", encoding="utf-8", newline="") as handle:
-        return {row["file"]: row for row in csv.DictReader(handle)}
+    return {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
 
 
 def record(model: str) -> Record:
@@ -225,24 +217,11 @@ def record(model: str) -> Record:
             remedy="Add it to data/models.yaml, with a source for every figure.",
         )
     entry = known["models"][place.name]
-    merged = {**known["families"][entry["family"]], **entry}
-    return Record(
-        name=place.name,
-        hub_id=place.hub_id,
-        family=entry["family"],
-        developer=merged["developer"],
-        released=str(merged["released"]),
-        purpose=merged.get("purpose", ""),
-        published_parameters=merged.get("published_parameters", ""),
-        languages=tuple(merged["languages"]),
-        licence=merged["licence"],
-        modes=tuple(merged["modes"]),
-        sampling=merged["sampling"],
-        deployment=merged["deployment"],
-        citation=merged["citation"].strip(),
-        config_source=config_sources().get(place.config_path.name, {}) if place.config_path else {},
-        date=str(known["date"]),
-    )
+    merged = {"purpose": "", "published_parameters": "", **known["families"][entry["family"]], **entry}
+    merged |= {"name": place.name, "hub_id": place.hub_id, "released": str(merged["released"])}
+    merged["citation"] = merged["citation"].strip()
+    merged["config_source"] = config_sources().get(place.config_path.name, {})
+    return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
 
 # What a model is by its config: fields that compressing, packing or renaming it leave alone. The second group settles
@@ -277,8 +256,8 @@ def recognised(model: str | Path) -> str:
     alike = [name for name in names() if config and _alike(config, resolve(name).config(), _SHAPE)]
     if len(alike) > 1:
         alike = [name for name in alike if _alike(config, resolve(name).config(), _SETTLING)] or alike
-    if len(alike) > 1:
-        alike = [name for name in alike if name == place.name] or alike
+    if place.name in alike:
+        return place.name
     return alike[0] if len(alike) == 1 else ""
 
 
@@ -295,26 +274,21 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
     """(temperature, remarks) of one entry of a record's `sampling["settings"]`, as people read them."""
     if "temperature_below" in setting:
         temperature = say("below {bound:g}", bound=setting["temperature_below"])
+    elif setting["temperature"] == 0:
+        temperature = say("0 (greedy)")
     else:
-        greedy = setting["temperature"] == 0
-        temperature = say("0 (greedy)") if greedy else say("{value:g}", value=setting["temperature"])
+        temperature = say("{value:g}", value=setting["temperature"])
     remarks = [setting["remark"]] if setting.get("remark") else []
-    if "temperature_in_korean" in setting:
+    if (value := setting.get("temperature_in_korean")) is not None:
         remarks.append(
-            say(
-                "{value:g} for general conversation in Korean, against switching languages",
-                value=setting["temperature_in_korean"],
-            )
+            say("{value:g} for general conversation in Korean, against switching languages", value=value)
         )
-    penalty = setting.get("presence_penalty_if_repeating")
-    if isinstance(penalty, list):
-        remarks.append(
-            say(
-                "presence_penalty {least:g} to {most:g} against repetition", least=penalty[0], most=penalty[1]
-            )
-        )
-    elif penalty is not None:
-        remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=penalty))
+    match setting.get("presence_penalty_if_repeating"):
+        case [least, most]:
+            words = say("presence_penalty {least:g} to {most:g} against repetition", least=least, most=most)
+            remarks.append(words)
+        case float() | int() as value:
+            remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=value))
     return temperature, "; ".join(remarks)
 
 
@@ -324,21 +298,13 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
     Raises WorkbookError when the model is not on this disk and the hub cannot give it.
     """
     place = resolve(model)
-    if place.path is not None:
-        if not place.path.is_dir():
-            raise WorkbookError(
-                f"{place.path} is a file.", expected="a model folder.", remedy="Name its folder."
-            )
+    if place.path is not None and place.path.is_dir():
         return place.path
     if not place.hub_id:
-        raise WorkbookError(
-            f"{place.name} cannot be loaded from an address.", remedy="Download it to a folder."
-        )
+        raise WorkbookError(f"{place.path or place.url} is no folder.", expected="a model folder.")
     from huggingface_hub import snapshot_download
 
-    try:
+    with hub_errors(place.hub_id):
         return Path(
             snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"])
         )
-    except Exception as error:
-        raise explain_hub_error(error, place.hub_id) from error

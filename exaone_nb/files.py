@@ -21,10 +21,10 @@ from exaone_nb.errors import DiskFull, WorkbookError
 ABANDONED_AFTER = 24 * 3600  # seconds; whoever still writes a file touches it far more often
 
 
-def _is_disk_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Whether an error says that no space (or quota) is left. Libraries in Rust say it in their text only."""
     number = getattr(error, "errno", None)
-    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "no space left on device" in str(error).lower()
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def _said_plainly(destination: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, WorkbookError) or not _is_disk_full(error):
+        if isinstance(error, WorkbookError) or not is_disk_full(error):
             raise
         raise DiskFull(
             f"The disk became full while writing {destination.name}; what was there before is as it was.",
@@ -171,8 +171,5 @@ def require_free_space(folder: str | Path, needed_bytes: int, what: str) -> None
 
 def sha256_of(path: str | Path) -> str:
     """Hex SHA-256 of a file's content, read in chunks."""
-    digest = hashlib.sha256()
     with open(path, "rb") as handle:
-        while chunk := handle.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -5,20 +5,21 @@ Peaks are dense (no 2:4 sparsity) with FP32 accumulation, which on GeForce cards
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-
-TERA = 1e12
+from exaone_nb.written import read_csv
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card. `memory_bytes` is what the driver reports; rates are per second; `source` is where they come from."""
+    """One card. `memory_bytes` is what the driver reports; rates are per second; `source` is where they come from.
+
+    `peak` is operations per second for "16-bit", "fp8", "int8" and "fp4", without those that the card has no units for.
+    """
 
     name: str
     architecture: str
@@ -26,8 +27,6 @@ class Gpu:
     memory_bytes: int
     bandwidth: float
     peak: dict[str, float]
-    has_bf16: bool
-    confirmed: bool
     source: str
 
     @property
@@ -35,16 +34,9 @@ class Gpu:
         """The card as `quantization.kernels` asks for it."""
         return Machine(self.name, self.compute_capability, memory_bytes=self.memory_bytes)
 
-    def operations(self, compute: str) -> float | None:
-        """Peak operations per second for "16-bit", "fp8", "int8" or "fp4"; None where the card has no such units."""
-        return self.peak.get(compute)
-
-    def ridge(self, compute: str = "16-bit") -> float:
-        """Operations per byte at which bandwidth and arithmetic take equally long."""
-        rate = self.operations(compute)
-        if rate is None:
-            raise UsageError(f"{self.name} has no {compute} units.", expected=", ".join(self.peak))
-        return rate / self.bandwidth
+    def ridge(self) -> float:
+        """16-bit operations per byte at which bandwidth and arithmetic take equally long."""
+        return self.peak["16-bit"] / self.bandwidth
 
     def batched_tokens(self, *, server: bool = False) -> int:
         """vLLM 0.32's default max_num_batched_tokens on this card (engine/arg_utils.py, by memory and name)."""
@@ -55,26 +47,19 @@ class Gpu:
         return 2048 if server else 8192
 
 
-def _read() -> dict[str, Gpu]:
-    found = {}
-    with open(DATA / "gpus.csv", encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
-            peaks = {"16-bit": "fp16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops", "fp4": "fp4_tflops"}
-            found[row["gpu"]] = Gpu(
-                name=row["gpu"],
-                architecture=row["architecture"],
-                compute_capability=float(row["compute_capability"]),
-                memory_bytes=int(row["memory_mib"]) * 2**20,
-                bandwidth=float(row["bandwidth_gbs"]) * 1e9,
-                peak={name: float(row[column]) * TERA for name, column in peaks.items() if row[column]},
-                has_bf16=row["bf16"] == "yes",
-                confirmed=row["status"] == "read",
-                source=row["source"],
-            )
-    return found
-
-
-GPUS: dict[str, Gpu] = _read()
+PEAKS = {"16-bit": "fp16_tflops", "fp8": "fp8_tflops", "int8": "int8_tops", "fp4": "fp4_tflops"}
+GPUS = {
+    row["gpu"]: Gpu(
+        name=row["gpu"],
+        architecture=row["architecture"],
+        compute_capability=float(row["compute_capability"]),
+        memory_bytes=int(row["memory_mib"]) * 2**20,
+        bandwidth=float(row["bandwidth_gbs"]) * 1e9,
+        peak={name: float(row[column]) * 1e12 for name, column in PEAKS.items() if row[column]},
+        source=row["source"],
+    )
+    for row in read_csv(DATA / "gpus.csv")
+}
 
 
 def find_gpu(name: str) -> Gpu:
@@ -84,13 +69,12 @@ def find_gpu(name: str) -> Gpu:
     when no card is meant, or several that differ in more.
     """
     wanted = _squash(name)
-    exact = [gpu for gpu in GPUS.values() if _squash(gpu.name) == wanted]
-    if exact:
-        return exact[0]
     begins = [gpu for gpu in GPUS.values() if wanted and _squash(gpu.name).startswith(wanted)]
+    exact = [gpu for gpu in begins if _squash(gpu.name) == wanted]
     modules = [gpu for gpu in begins if gpu.name.endswith("-SXM")]
-    if len(begins) == 1 or len(modules) == 1:
-        return (modules or begins)[0]
+    for found in (exact, modules, begins):
+        if len(found) == 1:
+            return found[0]
     raise UsageError(
         f"{'More than one' if begins else 'No'} GPU is called {name!r}.",
         expected=", ".join(gpu.name for gpu in begins or GPUS.values()),
@@ -104,12 +88,8 @@ def remark_on_name(wanted: str, gpu: Gpu) -> str:
     others.remove(gpu.name)
     if not others or _squash(wanted) == _squash(gpu.name):
         return ""
-    return say(
-        "{wanted} is taken as {gpu}; there is also {others}.",
-        wanted=wanted,
-        gpu=gpu.name,
-        others=", ".join(others),
-    )
+    names = {"wanted": wanted, "gpu": gpu.name, "others": ", ".join(others)}
+    return say("{wanted} is taken as {gpu}; there is also {others}.", **names)
 
 
 def _squash(name: str) -> str:

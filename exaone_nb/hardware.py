@@ -59,13 +59,10 @@ def this_gpu() -> Machine | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    query = [
-        tool,
-        "--query-gpu=name,compute_cap,memory.total,driver_version",
-        "--format=csv,noheader,nounits",
-    ]
+    query = "--query-gpu=name,compute_cap,memory.total,driver_version"
+    command = [tool, query, "--format=csv,noheader,nounits"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20)
         name, capability, mib, driver = (part.strip() for part in found.stdout.splitlines()[0].split(","))
         return Machine(name, float(capability), memory_bytes=int(mib) * 2**20, driver=driver)
     except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
@@ -76,10 +73,7 @@ def this_cpu() -> Machine:
     """This machine's CPU."""
     import psutil
 
-    try:
-        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
+    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     facts = dict(re.findall(r"^(flags|Features|model name)\s*:\s*(.*)$", text, re.MULTILINE))
     return Machine(
         "CPU",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.files import is_disk_full
 from exaone_nb.messages import say
-
-# The lower level of the hub's client (hf_xet, written in Rust) reports a full disk in words only.
-FULL_DISK = "no space left on device"
-BUSY, BROKEN = 429, 500
 
 
 def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
@@ -28,12 +25,9 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
     def found(*kinds: type[BaseException]) -> bool:
         return any(isinstance(each, kinds) for each in chain)
 
-    statuses = {
-        each.response.status_code
-        for each in chain
-        if isinstance(each, hub.HfHubHTTPError) and each.response is not None
-    }
-    if any(_is_full_disk(each) for each in chain):
+    answers = [each.response for each in chain if isinstance(each, hub.HfHubHTTPError)]
+    statuses = {answer.status_code for answer in answers if answer is not None}
+    if any(map(is_disk_full, chain)):
         return WorkbookError(
             say("{what} could not be stored: the disk is full.", what=what),
             remedy=say(
@@ -81,19 +75,24 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
                 "Check the network and the proxy. Without a network, take MODEL=nano or a local folder."
             ),
         )
-    if busy := [status for status in statuses if status == BUSY or status >= BROKEN]:
+    if busy := [status for status in statuses if status == 429 or status >= 500]:
         return WorkbookError(
             say("{what} could not be fetched: the hub answers {status}.", what=what, status=busy[0]),
             remedy=say("The fault is on the hub's side, or it was asked too often: try again later."),
         )
-    return WorkbookError(
-        say(
-            "{what} could not be fetched: {kind}: {words}",
-            what=what,
-            kind=type(error).__name__,
-            words=str(error).strip(),
-        )
-    )
+    own = {"kind": type(error).__name__, "words": str(error).strip()}
+    return WorkbookError(say("{what} could not be fetched: {kind}: {words}", what=what, **own))
+
+
+@contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Calls to the hub's client, whose many kinds of error come out as `explain_hub_error` tells them apart."""
+    try:
+        yield
+    except WorkbookError:
+        raise
+    except Exception as error:
+        raise explain_hub_error(error, what) from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -104,9 +103,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or FULL_DISK in str(
-        error
-    ).lower()

@@ -13,7 +13,6 @@ bytes into points was not published; SizeNorm is written after the pattern of Sp
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +22,7 @@ import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
-
-RULES = DATA / "hackathon" / "rules.csv"
+from exaone_nb.written import read_csv
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Rule:
 @cache
 def rules() -> dict[str, Rule]:
     """The rows of data/hackathon/rules.csv by name."""
-    with open(RULES, encoding="utf-8", newline="") as handle:
-        return {row["name"]: Rule(**{**row, "value": float(row["value"])}) for row in csv.DictReader(handle)}
+    rows = read_csv(DATA / "hackathon" / "rules.csv")
+    return {row["name"]: Rule(**row | {"value": float(row["value"])}) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -87,21 +85,20 @@ def weights_of(phase: str) -> Weights:
 
 def perf_norm(performance: Any, base: Any) -> Any:
     """Accuracy as a ratio to the base; numbers or arrays. Raises WorkbookError when the base solved nothing."""
-    _above_zero(base, "accuracy", "PerfNorm is a ratio to the base, so a base that solves nothing has none.")
-    return np.divide(performance, base)
+    remedy = "PerfNorm is a ratio to the base, so a base that solves nothing has none."
+    return np.divide(performance, _above_zero(base, "accuracy", remedy))
 
 
 def speed_norm(seconds: Any, base: Any) -> Any:
     """One minus the ratio of seconds per token; numbers or arrays."""
-    _above_zero(base, "time per token", "Measure it again.")
-    _above_zero(seconds, "time per token", "Measure it again.")
-    return 1 - np.divide(seconds, base)
+    times = (_above_zero(value, "time per token", "Measure it again.") for value in (seconds, base))
+    return 1 - np.divide(*times)
 
 
 def size_norm(size: Any, base: Any) -> Any:
     """One minus the ratio of bytes; numbers or arrays."""
-    _above_zero(base, "size", "Name the checkpoint that everything is compared with.")
-    return 1 - np.divide(size, base)
+    remedy = "Name the checkpoint that everything is compared with."
+    return 1 - np.divide(size, _above_zero(base, "size", remedy))
 
 
 def score(
@@ -123,14 +120,12 @@ def score(
     total = total + weights.speed * speed_norm(seconds, seconds_base)
     if weights.size:
         if size is None or size_base is None:
-            raise UsageError(
-                "These weights count the file size, and none is given.", remedy="Give size and size_base."
-            )
+            raise UsageError("These weights count the file size.", expected="size and size_base.")
         total = total + weights.size * size_norm(size, size_base)
     return np.maximum(total, 0)
 
 
-def _above_zero(value: Any, what: str, remedy: str) -> None:
+def _above_zero(value: Any, what: str, remedy: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if not np.all(np.isfinite(array)) or np.any(array <= 0):
         raise WorkbookError(
@@ -138,3 +133,4 @@ def _above_zero(value: Any, what: str, remedy: str) -> None:
             expected=f"a {what} above 0.",
             remedy=remedy,
         )
+    return array

@@ -45,13 +45,10 @@ def visible(value: Any) -> Any:
     """Text with its control characters written out; anything that is not text as it is."""
     if not isinstance(value, str) or value.isprintable():
         return value
-    return "".join(character if _harmless(character) else _written_out(character) for character in value)
-
-
-def _harmless(character: str) -> bool:
     # Cc: control characters; Cf: invisible ones, which include those that turn the direction of text around.
-    return character in LAYOUT or unicodedata.category(character) not in ("Cc", "Cf")
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if character not in LAYOUT and unicodedata.category(character) in ("Cc", "Cf")
+        else character
+        for character in value
+    )

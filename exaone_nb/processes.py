@@ -125,14 +125,11 @@ class Watch:
 
         self.stop()
         alive = [process for process in self._seen.values() if _alive(process)]
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        _, alive = psutil.wait_procs(alive, timeout=patience_seconds)
-        for process in alive:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(alive, timeout=patience_seconds)
+        for how in ("terminate", "kill"):
+            for process in alive:
+                with contextlib.suppress(psutil.Error):
+                    getattr(process, how)()
+            _, alive = psutil.wait_procs(alive, timeout=patience_seconds)
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -158,9 +155,8 @@ def available_bytes() -> int:
     import psutil
 
     figures = _group("memory.stat")
-    cached = figures.get(
-        "total_inactive_file", figures.get("inactive_file", 0)
-    )  # given back when it is needed
+    # Given back when it is needed.
+    cached = figures.get("total_inactive_file", figures.get("inactive_file", 0))
     limit = _group("memory.max", "memory.limit_in_bytes").get("", sys.maxsize)
     used = _group("memory.current", "memory.usage_in_bytes").get("", 0)
     return max(0, min(psutil.virtual_memory().available, limit - used + cached))

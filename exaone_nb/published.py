@@ -5,48 +5,40 @@ Recorded numbers, never measured here: each row carries its source and date, and
 
 from __future__ import annotations
 
-import csv
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA
+from exaone_nb.written import read_csv
 
 FILE = DATA / "published_scores.csv"
 COLUMNS = ("model", "mode", "benchmark", "category", "value", "note", "source", "date")
 
 
-def read_scores(path: Path = FILE) -> list[dict[str, Any]]:
+@cache
+def read_scores(path: Path = FILE) -> tuple[dict[str, Any], ...]:
     """Every row of a score file as a dict of `COLUMNS`; `value` is a float, or None where the source says N/A.
 
     Raises WorkbookError naming the line when the columns or a value are not what they should be.
     """
-    with open(path, encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+    rows: list[dict[str, Any]] = read_csv(path)
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise WorkbookError(
+            f"{path.name} has the columns {', '.join(rows[0]) if rows else 'of an empty file'}.",
+            expected=", ".join(COLUMNS),
+            remedy="Restore the file from the repository.",
+        )
+    for line, row in enumerate(rows, 2):
+        try:
+            row["value"] = float(row["value"]) if row["value"] else None
+        except ValueError:
             raise WorkbookError(
-                f"{path.name} has the columns {reader.fieldnames}.",
-                expected=", ".join(COLUMNS),
-                remedy="Restore the file from the repository.",
-            )
-        rows: list[dict[str, Any]] = []
-        for row in reader:
-            try:
-                value = float(row["value"]) if row["value"] else None
-            except ValueError:
-                raise WorkbookError(
-                    f"{path.name} line {reader.line_num}: {row['value']!r} is not a number.",
-                    expected="a score, or nothing where the source says N/A.",
-                    remedy="Correct the line.",
-                ) from None
-            rows.append({**row, "value": value})
-    return rows
-
-
-@cache
-def _stored() -> tuple[dict[str, Any], ...]:
-    return tuple(read_scores())
+                f"{path.name} line {line}: {row['value']!r} is not a number.",
+                expected="a score, or nothing where the source says N/A.",
+            ) from None
+    return tuple(rows)
 
 
 def scores(*, model: str = "", mode: str = "", benchmark: str = "", source: str = "") -> list[dict[str, Any]]:
@@ -58,7 +50,7 @@ def scores(*, model: str = "", mode: str = "", benchmark: str = "", source: str 
     wanted = {"model": model, "mode": mode, "benchmark": benchmark}
     return [
         dict(row)
-        for row in _stored()
+        for row in read_scores()
         if all(not value or row[key] == value for key, value in wanted.items()) and source in row["source"]
     ]
 
@@ -69,5 +61,4 @@ def sizes() -> tuple[dict[str, str], ...]:
 
     `head_twice` is "yes" where a tied head was stored a second time, `rounded` where the source gives few digits.
     """
-    with open(DATA / "published_sizes.csv", encoding="utf-8", newline="") as handle:
-        return tuple(csv.DictReader(handle))
+    return tuple(read_csv(DATA / "published_sizes.csv"))

@@ -22,6 +22,7 @@ from exaone_nb.files import write_json
 from exaone_nb.paths import RUNS
 
 BASELINE = "baseline"
+NEEDED = ("kind", "recipe", "value", "unit", "interval")  # in a result, whatever wrote it
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,7 @@ class RunFolder:
 
     def checkpoint_names(self) -> list[str]:
         """Names of the finished checkpoints, the baseline first, then alphabetically."""
-        if not self.checkpoints.is_dir():
-            return []
-        names = sorted(
-            p.name
-            for p in self.checkpoints.iterdir()
-            if not p.name.startswith(".") and (p / "config.json").is_file()
-        )
+        names = [path.parent.name for path in self.checkpoints.glob("[!.]*/config.json")]
         return sorted(names, key=lambda name: (name != BASELINE, name))
 
     def write_result(
@@ -109,20 +104,16 @@ class RunFolder:
     def read_results(self, kind: str = "") -> list[dict[str, Any]]:
         """All measurements of this run, or those of one kind, ordered by file name. Missing folder: empty list."""
         found = []
-        for path in sorted(self.results.glob("*.json")) if self.results.is_dir() else []:
+        for path in sorted(self.results.glob("*.json")):
             try:
                 document = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise WorkbookError(
-                    f"The result file {path.name} is not JSON: {error}",
-                    remedy="Delete it and run its chapter again.",
-                ) from error
-            parts = document if isinstance(document, dict) else {}
-            if lost := [name for name in ("kind", "recipe", "value", "unit", "interval") if name not in parts]:
-                raise WorkbookError(
-                    f"The result file {path.name} lacks {', '.join(lost)}.",
-                    remedy="Delete it and run its chapter again.",
-                )
+                lost = [name for name in NEEDED if name not in document]
+                problem = f"lacks {', '.join(lost)}" if lost else ""
+            except (ValueError, TypeError) as error:
+                problem = f"is not a JSON object: {error}"
+            if problem:
+                remedy = "Delete it and run its chapter again."
+                raise WorkbookError(f"The result file {path.name} {problem}.", remedy=remedy)
             if not kind or document["kind"] == kind:
                 found.append(document)
         return found

@@ -1,4 +1,4 @@
-"""Text files that people write: in which encoding, and YAML read without guessing.
+"""Text files that people write: in which encoding, YAML read without guessing, and the tables in data/.
 
     read_yaml(Path("recipe.yaml"))              # a file
     read_yaml("[042, 1:30]", as_text=True)      # ['042', '1:30']: every scalar as it was written
@@ -10,6 +10,7 @@ the scalars stay text, and whoever knows the type reads them. A key written twic
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,12 @@ def encoding_of(content: bytes) -> str:
     return "CP949" if korean else ""
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of one of the tables in data/, by the names in its first line."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
 def read_yaml(source: Path | str, *, as_text: bool = False, expected: str = "a YAML file.") -> Any:
     """The document in a YAML file (a Path) or in YAML text (a str).
 
@@ -96,13 +103,13 @@ def _loader(as_text: bool) -> Any:
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            written = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
             seen: set[str] = set()
-            for key in written:
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                    continue
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"the key {key.value!r} is written twice", problem_mark=key.start_mark
-                    )
+                    problem = f"the key {key.value!r} is written twice"
+                    raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 

@@ -172,7 +172,7 @@ def _pass(
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     support = support or on_gpu(scheme, card)
     reason = "" if support.runs else support.reason
-    rate = card.operations(support.compute) if support.runs else None
+    rate = card.peak.get(support.compute) if support.runs else None
     if support.runs and rate is None:
         reason = f"data/gpus.csv has no {support.compute} figure for {card.name}"
     if not reason and card.memory_bytes and work.prediction.data_bytes > card.memory_bytes:

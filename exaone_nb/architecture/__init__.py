@@ -1,7 +1,6 @@
 """What a decoder layer of EXAONE 4.0 is made of, small enough to read, run and check.
 
 - `shape`, `rope`, `masks`, `layers`, `model`: reference modules in plain torch, equal to transformers.
-- `diagrams`: where the norms sit, drawn from the description that the modules run (`anatomy.arrangements`).
-- `probes`, `race`, `smoothing`, `outliers`: experiments on where the norms sit.
-- `receptive`, `costs`, `engine`: experiments on hybrid attention; `pictures`: the figures of both.
+- `probes`, `race`, `smoothing`: experiments on where the norms sit, and on how far attention reaches.
+- `costs`, `engine`: what hybrid attention costs; `pictures`: the figures of all of it.
 """

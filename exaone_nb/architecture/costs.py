@@ -6,104 +6,87 @@ and context C above the window W, a hybrid keeps g + (1 - g) * W / C of what a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
 from typing import Any
 
 from exaone_nb.anatomy.attention import cached_layers
 from exaone_nb.anatomy.kv import kv_cache
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.architecture.shape import SLIDING, layer_pattern, whole
 from exaone_nb.errors import UsageError
 
-RATIOS = {"full": 0, "1:1": 1, "3:1": 3, "5:1": 5, "7:1": 7, "sliding": None}
-
 
 def design(
-    config: Mapping[str, Any], ratio: str, *, layers: int | None = None, window: int | None = None
-) -> dict:
+    config: dict[str, Any], ratio: str, *, layers: int | None = None, window: int | None = None
+) -> dict[str, Any]:
     """`config` with the local:global ratio exchanged: "full", "sliding", or N:1 with a period that divides the layers.
 
     Raises UsageError that names the ratio, the layers or the window.
     """
     count = whole("The number of layers", layers if layers is not None else config["num_hidden_layers"])
     size = whole("sliding_window", window if window is not None else config.get("sliding_window"))
+    local, _, one = {"full": "0:1"}.get(ratio, ratio).partition(":")
     if ratio == "sliding":
-        types: Sequence[str] = (SLIDING,) * count
-    elif ratio == "full":
-        types = layer_pattern(count, 0)
-    else:
-        local, _, one = ratio.partition(":")
-        if one != "1" or not local.isdecimal():
-            raise UsageError(f"The ratio is {ratio!r}.", expected="full, sliding, or N:1, for instance 3:1.")
+        types = (SLIDING,) * count
+    elif one == "1" and local.isdecimal():
         types = layer_pattern(count, int(local))
+    else:
+        raise UsageError(f"The ratio is {ratio!r}.", expected="full, sliding, or N:1, for instance 3:1.")
     return {**config, "num_hidden_layers": count, "layer_types": list(types), "sliding_window": size}
 
 
-def kept_bytes(config: Mapping[str, Any], context: int, dtype_bytes: int = 2) -> int:
+def kept_bytes(config: dict[str, Any], context: int, dtype_bytes: int = 2) -> int:
     """The least that must be kept for one request of `context` tokens, no pages and nothing in flight."""
     whole("The context", context)
-    layers = cached_layers(dict(config))
+    layers = cached_layers(config)
     return dtype_bytes * sum(layer.values_per_token() * layer.tokens_kept(context) for layer in layers)
 
 
-def attention_flops(config: Mapping[str, Any], context: int) -> int:
+def attention_flops(config: dict[str, Any], context: int) -> int:
     """Operations of attention for one new token: a multiply and an add per value of every visible key and value."""
     whole("The context", context)
-    return sum(
-        2 * layer.num_heads * layer.width * layer.tokens_kept(context)
-        for layer in cached_layers(dict(config))
-    )
+    layers = cached_layers(config)
+    return 2 * sum(layer.num_heads * layer.width * layer.tokens_kept(context) for layer in layers)
 
 
-def linear_flops(config: Mapping[str, Any]) -> int:
+def linear_flops(config: dict[str, Any]) -> int:
     """Operations of all Linears of the layers for one token, whatever the context."""
-    from exaone_nb.anatomy.layouts import expected_tensors
-
-    return 2 * sum(
-        spec.shape[0] * spec.shape[1] for spec in expected_tensors(dict(config)) if spec.kind == "linear"
-    )
+    return 2 * sum(spec.elements for spec in expected_tensors(config) if spec.kind == "linear")
 
 
-def context_where_attention_equals_linears(config: Mapping[str, Any], limit: int = 1 << 24) -> int | None:
+def context_where_attention_equals_linears(config: dict[str, Any], limit: int = 1 << 24) -> int | None:
     """The shortest context at which attention costs as much as the Linears; None when it never does below `limit`."""
     wanted = linear_flops(config)
-    if attention_flops(config, limit) < wanted:
-        return None
-    low, high = 1, limit
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if attention_flops(config, middle) >= wanted else (middle + 1, high)
-    return low
+    contexts = range(1, limit + 1)
+    found = bisect_left(contexts, wanted, key=lambda context: attention_flops(config, context))
+    return contexts[found] if found < len(contexts) else None
 
 
-def engine_saves_from(config: Mapping[str, Any], full: Mapping[str, Any], **options: Any) -> int | None:
+def engine_saves_from(config: dict[str, Any], full: dict[str, Any], **options: Any) -> int | None:
     """The shortest context, in blocks of 16, at which vLLM's cache for `config` is smaller than for `full`.
 
     Below it the window and the tokens in flight already cover the context. None when there is no such context up
     to the config's limit. `options` are those of `anatomy.kv.kv_cache`.
     """
 
-    def saves(blocks: int) -> bool:
+    def saves(context: int) -> bool:
         mine, other = (
-            kv_cache(dict(c), max_model_len=16 * blocks, **options).bytes_per_request for c in (config, full)
+            kv_cache(each, max_model_len=context, **options).bytes_per_request for each in (config, full)
         )
         return mine < other
 
     # Once the context outgrows the window and the tokens in flight the gap only widens: search by halves.
-    low, high = 1, kv_cache(dict(config), **options).max_model_len // 16
-    if high < 1 or not saves(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if saves(middle) else (middle + 1, high)
-    return 16 * low
+    contexts = range(16, kv_cache(config, **options).max_model_len + 1, 16)
+    found = bisect_left(contexts, True, key=saves)
+    return contexts[found] if found < len(contexts) else None
 
 
-def why_more_than_ideal(config: Mapping[str, Any], context: int, **options: Any) -> list[tuple[str, int]]:
+def why_more_than_ideal(config: dict[str, Any], context: int, **options: Any) -> list[tuple[str, int]]:
     """(what, bytes) from the ideal to vLLM's allocation for one request; the last row is their sum.
 
     `options` are those of `anatomy.kv.kv_cache`; block size 16 and 8,192 tokens in flight by default.
     """
-    cache = kv_cache(dict(config), max_model_len=context, **options)
+    cache = kv_cache(config, max_model_len=context, **options)
     token = cache.bytes_per_block // cache.block_size // max(group.layers for group in cache.groups)
     ideal = kept_bytes(config, context, cache.dtype_bytes)
     held = room = 0

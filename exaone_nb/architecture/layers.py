@@ -32,6 +32,10 @@ class LayerCache:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
+    @property
+    def tokens(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[2]
+
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         if self.keys is not None:
             keys = torch.cat((self.keys, keys), dim=2)

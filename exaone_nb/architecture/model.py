@@ -18,14 +18,6 @@ from exaone_nb.errors import WorkbookError
 
 
 @dataclass
-class Cache:
-    """What a cached decode carries from step to step. `tokens` is the number of slots already filled."""
-
-    layers: list[LayerCache]
-    tokens: int = 0
-
-
-@dataclass
 class Output:
     """`logits` [batch, query, vocab]; `streams` the residual stream before layer 0, 1, … and after the last."""
 
@@ -52,25 +44,23 @@ class Decoder(nn.Module):
             if parameter.dim() == 2:
                 nn.init.normal_(parameter, std=shape.initializer_range, generator=generator)
 
-    def new_cache(self) -> Cache:
-        """An empty cache for `forward`."""
-        return Cache([LayerCache() for _ in self.layers])
+    def new_cache(self) -> list[LayerCache]:
+        """An empty cache for `forward`, one part per layer."""
+        return [LayerCache() for _ in self.layers]
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, cache: Cache | None = None
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, cache: list[LayerCache] | None = None
     ) -> Output:
         """input_ids [batch, query]; attention_mask [batch, key] over everything seen so far, 0 for padding."""
-        past = cache.tokens if cache else 0
+        past = cache[0].tokens if cache else 0
         slots = torch.arange(past + input_ids.shape[1])
         angles = self.shape.rope.angles(slots[None, past:], self.shape.head_dim)
         stream = self.embed_tokens(input_ids)
         streams = [stream]
         for index, layer in enumerate(self.layers):
             mask = masks.visible(slots[past:], slots, self.shape.window_of(index), attention_mask)
-            stream = layer(stream, angles, mask, cache.layers[index] if cache else None)
+            stream = layer(stream, angles, mask, cache[index] if cache else None)
             streams.append(stream)
-        if cache:
-            cache.tokens = len(slots)
         head = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return Output(nn.functional.linear(self.norm(stream), head), streams)
 

@@ -1,21 +1,94 @@
-"""The figures of the layer: curves over depth and context, masks, ribbons of layers. Each returns a matplotlib figure."""
+"""The figures of the layer: arrangements, curves over depth and context, masks, ribbons of layers, as matplotlib figures.
+
+The arrangements are drawn from the same descriptions that the modules run (`anatomy.arrangements`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from exaone_nb.anatomy.arrangements import ARRANGEMENTS, Arrangement
+from exaone_nb.anatomy.attention import cached_layers
 from exaone_nb.messages import say
-from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, SKY, Style, clean, style
+from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, clean, style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from exaone_nb.architecture.outliers import Input
+    from exaone_nb.architecture.probes import Input
     from exaone_nb.architecture.race import Run
 
 LOCAL, GLOBAL = Style(SKY, hatch="///"), Style(BLUE)
+NORM, BLOCK = ORANGE, "#C9DCF0"
+
+
+def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure with `count` axes in a row, each `width` x `height` inches, and these axes."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, **options)
+    return figure, axes[0]
+
+
+def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
+    """(block, step, label) from the input of a layer to its output; the label is what the box says."""
+    found = []
+    for block, norm in zip(("attention", "MLP"), arrangement.norms, strict=True):
+        for step in arrangement.order:
+            label = {"norm": norm, "block": block, "add": "+"}[step]
+            if step == "block" and block == "attention" and arrangement.qk_norm:
+                label = "attention\nwith q_norm, k_norm"
+            found.append((block, step, label))
+    return found
+
+
+def draw_arrangements(arrangements: Sequence[Arrangement] = tuple(ARRANGEMENTS.values())) -> Figure:
+    """The layers side by side, read from bottom to top; the line on the left is the residual stream."""
+    figure, panels = _panels(len(arrangements), 2.9, 5.6)
+    for axes, arrangement in zip(panels, arrangements, strict=True):
+        _draw_layer(axes, arrangement)
+    figure.tight_layout()
+    return figure
+
+
+def _draw_layer(axes: Axes, arrangement: Arrangement) -> None:
+    steps, size = layer_steps(arrangement), len(arrangement.order)
+    left, right, top = 0.0, 1.75, len(steps) + 0.5
+    axes.plot([left, left], [-0.6, top], color=INK, lw=2.2, zorder=1)
+    axes.annotate("", (left, top + 0.35), (left, top - 0.05), arrowprops={"arrowstyle": "-|>", "color": INK})
+    for y, (_, step, label) in enumerate(steps):
+        first = y - y % size
+        addition = first + arrangement.order.index("add")
+        if step == "add":
+            axes.plot(
+                [left, right, right, left], [first - 0.5, first - 0.5, y, y], color=INK, lw=1.3, zorder=1
+            )
+            axes.plot(left, y, "o", ms=13, mfc="white", mec=INK, zorder=3)
+            axes.text(left, y - 0.01, "+", ha="center", va="center", fontsize=12, zorder=4)
+        else:  # before the addition on the branch, after it on the stream itself
+            _box(axes, right if y < addition else left, y, label, step == "norm")
+    axes.text(left + 0.12, -0.62, "stream in", fontsize=8, va="center")
+    axes.set_title(arrangement.name, fontsize=11)
+    axes.set(xlim=(-1.15, right + 1.15), ylim=(-1.0, top + 0.5))
+    axes.axis("off")
+
+
+def _box(axes: Axes, x: float, y: float, label: str, is_norm: bool) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    look = {"facecolor": NORM, "hatch": "//"} if is_norm else {"facecolor": BLOCK}
+    corner, width, height = (x - 0.95, y - 0.31), 1.9, 0.62
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, width, height, boxstyle="round,pad=0.02", edgecolor=INK, lw=1, zorder=2, **look
+        )
+    )
+    label = label.replace("_layernorm", "\n_layernorm") if len(label) > 16 else label
+    background = {"facecolor": NORM, "edgecolor": "none", "pad": 0.6} if is_norm else None
+    axes.text(x, y, label, ha="center", va="center", fontsize=7.2, zorder=3, bbox=background)
 
 
 def curves(
@@ -45,13 +118,12 @@ def curves(
 
 def race_curves(runs: Sequence[Run]) -> Figure:
     """Training loss by step: one panel per learning rate, a line per arrangement, the band from seed to seed."""
-    import matplotlib.pyplot as plt
     import numpy as np
 
     rates = sorted({run.learning_rate for run in runs})
     names = list(dict.fromkeys(run.arrangement for run in runs))
-    figure, panels = plt.subplots(1, len(rates), figsize=(4.4 * len(rates), 3.6), sharey=True, squeeze=False)
-    for axes, rate in zip(panels[0], rates, strict=True):
+    figure, panels = _panels(len(rates), 4.4, 3.6, sharey=True)
+    for axes, rate in zip(panels, rates, strict=True):
         for index, name in enumerate(names):
             losses = np.array([r.losses for r in runs if r.arrangement == name and r.learning_rate == rate])
             steps = np.arange(1, losses.shape[1] + 1)
@@ -62,8 +134,8 @@ def race_curves(runs: Sequence[Run]) -> Figure:
             )
         axes.set(title=say("learning rate {rate:g}", rate=rate), xlabel=say("step"))
         clean(axes)
-    panels[0][0].set_ylabel(say("loss, nats per token"))
-    panels[0][0].legend(fontsize=8, frameon=False)
+    panels[0].set_ylabel(say("loss, nats per token"))
+    panels[0].legend(fontsize=8, frameon=False)
     return figure
 
 
@@ -73,8 +145,8 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
 
     modules = list(dict.fromkeys(item.module for item in inputs))
     layers = max(item.layer for item in inputs) + 1
-    figure, panels = plt.subplots(1, len(modules), figsize=(3.1 * len(modules), 3.3), squeeze=False)
-    for axes, module in zip(panels[0], modules, strict=True):
+    figure, panels = _panels(len(modules), 3.1, 3.3)
+    for axes, module in zip(panels, modules, strict=True):
         for item in inputs:
             if item.module == module:
                 shade = plt.cm.viridis(0.9 * item.layer / max(1, layers - 1))
@@ -82,21 +154,19 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
         title = say("into {module}", module=module.rpartition(".")[2])
         axes.set(title=title, xlabel=say("channel, sorted"), yscale="log")
         clean(axes)
-    panels[0][0].set_ylabel(say("largest |value|"))
+    panels[0].set_ylabel(say("largest |value|"))
     figure.tight_layout()
     return figure
 
 
 def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
     """Boolean masks [query, key]; dark squares are visible."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3.3), squeeze=False)
-    for axis, (name, mask) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = _panels(len(panels), 3.1, 3.3)
+    for axis, (name, mask) in zip(axes, panels.items(), strict=True):
         axis.pcolormesh(mask.int().numpy(), cmap="Blues", vmin=0, vmax=1.4, edgecolors="#bbbbbb", lw=0.4)
         axis.invert_yaxis()
         axis.set(title=name, xlabel=say("key"), aspect="equal")
-    axes[0][0].set_ylabel(say("query"))
+    axes[0].set_ylabel(say("query"))
     figure.tight_layout()
     return figure
 
@@ -105,8 +175,6 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
     """One square per layer and one row per model; the row's label says what a layer of each kind keeps."""
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
-
-    from exaone_nb.anatomy.attention import cached_layers
 
     longest = max(len(cached_layers(config)) for config in configs.values())
     figure, axes = plt.subplots(figsize=(10, 0.95 * len(configs) + 0.5))

@@ -1,18 +1,47 @@
-"""Looking inside a reference model: the residual stream, the attention logits, the gradients.
+"""Looking inside a model: the residual stream, attention logits, gradients, how far they reach, outliers.
 
-Every function takes a `Decoder` and token ids, changes nothing in the model, and returns plain numbers per layer.
+Every function takes a `Decoder` (`linear_inputs` any decoder model) and token ids, and changes nothing in the model.
+
+One local layer carries information from at most `window - 1` tokens back. L of them in a row carry it
+L * (window - 1) tokens, one window after another; a single global layer sees everything at once.
+
+W8A8 gives every token one scale, its largest |value| / 127. One channel far above the others makes that scale coarse
+for all the rest. Kurtosis says how heavy the tails are: 3 for a normal distribution, more with outliers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exaone_nb.architecture import masks
 from exaone_nb.architecture.model import Decoder
+from exaone_nb.architecture.shape import SLIDING, whole
+from exaone_nb.architecture.smoothing import find_layers
+
+
+def _watched(
+    model: nn.Module, ids: Tensor, modules: Iterable[nn.Module], look: Callable[[Any, Tensor], Any]
+) -> list[Any]:
+    """Run the model; what `look(module, input)` makes of each of the modules, in the order in which they run."""
+    found: list[Any] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, args: found.append(look(module, args[0])))
+        for module in modules
+    ]
+    try:
+        with torch.no_grad():
+            model(ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def stream_rms(model: Decoder, ids: Tensor) -> list[float]:
@@ -23,51 +52,37 @@ def stream_rms(model: Decoder, ids: Tensor) -> list[float]:
 
 @dataclass(frozen=True)
 class AttentionStats:
-    """Over visible (query, key) pairs of one layer: largest |logit|, their spread, and the mean entropy.
+    """Over visible (query, key) pairs of one layer: largest |logit| and the mean entropy.
 
     `entropy` is a share of the largest possible, log(keys visible): 1 is uniform, 0 is one key only.
     """
 
     largest_logit: float
-    logit_std: float
     entropy: float
 
 
 def attention_stats(model: Decoder, ids: Tensor) -> list[AttentionStats]:
     """One AttentionStats per layer, over all heads and all queries that see at least two keys."""
-    seen: list[Tensor] = []
-    hooks = [
-        layer.self_attn.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-        for layer in model.layers
-    ]
-    try:
-        with torch.no_grad():
-            model(ids)
-    finally:
-        for hook in hooks:
-            hook.remove()
     slots = torch.arange(ids.shape[1])
     angles = model.shape.rope.angles(slots[None], model.shape.head_dim)
-    found = []
-    for index, (layer, x) in enumerate(zip(model.layers, seen, strict=True)):
-        mask = masks.visible(slots, slots, model.shape.window_of(index))
-        with torch.no_grad():
-            scores = layer.self_attn.scores(x, angles)[0].float()
+    layers = {layer.self_attn: index for index, layer in enumerate(model.layers)}
+
+    def look(attention: nn.Module, x: Tensor) -> AttentionStats:
+        mask = masks.visible(slots, slots, model.shape.window_of(layers[attention]))
+        scores = attention.scores(x, angles)[0].float()
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         entropy = -(weights * weights.clamp_min(1e-30).log()).sum(-1)  # [B, H, Q]
         largest = mask.sum(-1).float().log()  # [1, 1, Q]
         several = (largest > 0).expand_as(entropy)
         share = (entropy / largest.clamp_min(1e-9))[several].mean().item()
-        pairs = scores[mask.expand_as(scores)]
-        found.append(AttentionStats(pairs.abs().max().item(), pairs.std().item(), share))
-    return found
+        return AttentionStats(scores[mask.expand_as(scores)].abs().max().item(), share)
+
+    return _watched(model, ids, layers, look)
 
 
 def with_larger_queries_and_keys(model: Decoder, gain: float) -> Decoder:
     """A copy whose q_proj and k_proj weights are `gain` times as large, as if training had let them grow."""
-    import copy
-
-    grown = copy.deepcopy(model)
+    grown = deepcopy(model)
     with torch.no_grad():
         for layer in grown.layers:
             layer.self_attn.q_proj.weight.mul_(gain)
@@ -75,14 +90,91 @@ def with_larger_queries_and_keys(model: Decoder, gain: float) -> Decoder:
     return grown
 
 
+def next_token_loss(model: Decoder, ids: Tensor) -> Tensor:
+    """Mean cross-entropy of every token after the first, in nats."""
+    logits = model(ids[:, :-1]).logits
+    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
 def gradient_norms(model: Decoder, ids: Tensor) -> list[float]:
     """Norm of the next-token loss's gradient with respect to each layer's matrices, first layer first."""
-    model.zero_grad(set_to_none=True)
-    logits = model(ids).logits[:, :-1]
-    F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
-    found = [
-        sum(p.grad.pow(2).sum().item() for p in layer.parameters() if p.dim() == 2) ** 0.5
-        for layer in model.layers
-    ]
-    model.zero_grad(set_to_none=True)
-    return found
+    layers = [[p for p in layer.parameters() if p.dim() == 2] for layer in model.layers]
+    loss = next_token_loss(model, ids)
+    gradients = iter(torch.autograd.grad(loss, [p for layer in layers for p in layer]))
+    return [sum(next(gradients).pow(2).sum().item() for _ in layer) ** 0.5 for layer in layers]
+
+
+def furthest(layer_types: Sequence[str], window: int | None) -> int | None:
+    """Tokens back that the last output can depend on; None when a global layer takes away the limit."""
+    if any(kind != SLIDING for kind in layer_types):
+        return None
+    return len(layer_types) * (whole("sliding_window", window) - 1)
+
+
+def influence(model: Decoder, ids: Tensor, after_layers: int | None = None) -> Tensor:
+    """|gradient| of the last token's stream after `after_layers` layers (all), by input position: [tokens].
+
+    The gradient of a fixed random mix of the stream's values with respect to each embedding. A masked key has
+    weight exactly 0, so a position that cannot be reached has gradient exactly 0.
+    """
+    # Far influence is small: float32 would round it away. `double` changes the model itself, so a copy is taken.
+    model = deepcopy(model).double()
+    streams = model(ids).streams
+    mix = torch.randn(model.shape.hidden_size, generator=torch.Generator().manual_seed(0)).double()
+    target = (streams[-1 if after_layers is None else after_layers][:, -1] @ mix).sum()
+    (gradient,) = torch.autograd.grad(target, streams[0])
+    return gradient.norm(dim=-1).sum(0).detach()
+
+
+def furthest_measured(model: Decoder, ids: Tensor, after_layers: int | None = None) -> int:
+    """Tokens back to the first position with a gradient that is not zero."""
+    return ids.shape[1] - 1 - int(influence(model, ids, after_layers).nonzero().min())
+
+
+@dataclass(frozen=True)
+class Input:
+    """The input of one Linear over all tokens seen.
+
+    `channel_max` is the largest |value| of each channel [in_features]. `peak` is the largest of them over their
+    median, `int8_error` the relative error of the Linear's output under W8A8 (round to nearest, no calibration).
+    """
+
+    layer: int
+    module: str
+    channel_max: Tensor
+    kurtosis: float
+    int8_error: float
+
+    @property
+    def peak(self) -> float:
+        return (self.channel_max.max() / self.channel_max.median().clamp_min(1e-12)).item()
+
+
+def rounded_per_row(x: Tensor) -> Tensor:
+    """Round to symmetric int8 with one scale per row (a token's values, or an output channel's weights)."""
+    scale = x.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
+    return (x / scale).round().clamp(-128, 127) * scale
+
+
+def linear_inputs(model: nn.Module, ids: Tensor) -> list[Input]:
+    """One Input per Linear of every decoder layer, in the order they run.
+
+    q, k, v see the same input, as do gate and up: each group is listed once, under its first name.
+    """
+    places = {
+        layer.get_submodule(name): (index, name)
+        for index, layer in enumerate(find_layers(model))
+        for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
+    }
+
+    def look(module: nn.Linear, given: Tensor) -> Input:
+        x, weight = given.flatten(0, -2).float(), module.weight.float()  # [tokens, in], [out, in]
+        exact = x @ weight.T
+        lost = rounded_per_row(x) @ rounded_per_row(weight).T - exact
+        centred = x - x.mean()
+        spread = centred.pow(2).mean().clamp_min(1e-30)
+        kurtosis = (centred.pow(4).mean() / spread.pow(2)).item()
+        error = (lost.norm() / exact.norm().clamp_min(1e-30)).item()
+        return Input(*places[module], x.abs().amax(0), kurtosis, error)
+
+    return _watched(model, ids, places, look)

@@ -7,16 +7,17 @@ race shows how these runs behave and nothing about large models.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from exaone_nb.anatomy.arrangements import Arrangement
 from exaone_nb.architecture.model import Decoder
+from exaone_nb.architecture.probes import next_token_loss
 from exaone_nb.architecture.shape import Shape, require_some, whole
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
@@ -37,10 +38,6 @@ class Run:
     largest_gradient: float
     seconds: float
 
-    @property
-    def steps(self) -> int:
-        return len(self.losses)
-
 
 def nano_rows(rows: int, seed: int, split: str = "train", folder: str | Path = NANO) -> Tensor:
     """`rows` x LENGTH token ids of nano's conversations, back to back, by the tokenizer in `folder`. Seeded."""
@@ -55,18 +52,6 @@ def nano_rows(rows: int, seed: int, split: str = "train", folder: str | Path = N
     while len(stream) < rows * LENGTH:
         stream += encode(tokenizer, next(items))[0]
     return torch.tensor(stream[: rows * LENGTH]).view(rows, LENGTH)
-
-
-def next_token_loss(model: Decoder, ids: Tensor) -> Tensor:
-    """Mean cross-entropy of every token after the first, in nats."""
-    logits = model(ids[:, :-1]).logits
-    return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-
-
-def _batches(data: Tensor, batch: int, steps: int, seed: int) -> Iterator[Tensor]:
-    order = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        yield data[torch.randint(len(data), (batch,), generator=order)]
 
 
 def train(
@@ -92,10 +77,11 @@ def train(
     )
     warmup = max(1, steps // 10)
     losses, largest = [], 0.0
-    for step, ids in enumerate(_batches(data, batch, steps, seed)):
+    order = torch.Generator().manual_seed(seed)
+    for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / warmup)
-        loss = next_token_loss(model, ids)
+        loss = next_token_loss(model, data[torch.randint(len(data), (batch,), generator=order)])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         largest = max(largest, torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
@@ -114,45 +100,18 @@ def race(
     seeds: Sequence[int],
     *,
     steps: int,
-    tell: Callable[[Run], None] = lambda run: None,
 ) -> list[Run]:
     """Every combination. A seed fixes the start and the order of the data, so runs of one seed are paired."""
-    for name, values in (
-        ("Arrangements", arrangements),
-        ("Learning rates", learning_rates),
-        ("Seeds", seeds),
-    ):
-        require_some(name, values)
-    threads = set_torch_threads(1)  # matrices this small gain nothing from more, and lose much on a busy machine
+    require_some("Learning rates", learning_rates)
+    require_some("Seeds", seeds)
+    data, held_out = nano_rows(1024, seed=0), nano_rows(32, seed=1, split="validation")
+    threads = set_torch_threads(
+        1
+    )  # matrices this small gain nothing from more, and lose much on a busy machine
     try:
-        return _race(arrangements, shape, learning_rates, seeds, steps, tell)
+        return [
+            train(arrangement, shape, data, held_out, learning_rate=rate, steps=steps, seed=seed)
+            for seed, rate, arrangement in product(seeds, learning_rates, arrangements)
+        ]
     finally:
         set_torch_threads(threads)
-
-
-def _race(
-    arrangements: Sequence[Arrangement],
-    shape: Shape,
-    learning_rates: Sequence[float],
-    seeds: Sequence[int],
-    steps: int,
-    tell: Callable[[Run], None],
-) -> list[Run]:
-    data, held_out = nano_rows(1024, seed=0), nano_rows(32, seed=1, split="validation")
-    runs = []
-    for seed in seeds:
-        for learning_rate in learning_rates:
-            for arrangement in arrangements:
-                runs.append(
-                    train(
-                        arrangement,
-                        shape,
-                        data,
-                        held_out,
-                        learning_rate=learning_rate,
-                        steps=steps,
-                        seed=seed,
-                    )
-                )
-                tell(runs[-1])
-    return runs

@@ -53,10 +53,8 @@ class Rope:
             raise WorkbookError(f"RoPE scaling of type {kind!r}.", expected="none, or llama3.")
         return cls(
             theta=values["rope_theta"],
-            factor=values["factor"],
-            low_freq_factor=values["low_freq_factor"],
-            high_freq_factor=values["high_freq_factor"],
             original_context=values["original_max_position_embeddings"],
+            **{name: values[name] for name in ("factor", "low_freq_factor", "high_freq_factor")},
         )
 
     def unscaled(self) -> Rope:

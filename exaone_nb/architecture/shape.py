@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
+from exaone_nb import fields
 from exaone_nb.architecture.rope import Rope
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
@@ -58,9 +60,8 @@ class Shape:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads"):
+        for name in SIZES:
             whole(name, getattr(self, name))
-        whole("num_key_value_heads", self.num_key_value_heads)
         if self.num_attention_heads % self.num_key_value_heads:
             raise UsageError(
                 f"num_key_value_heads is {self.num_key_value_heads} with {self.num_attention_heads} query heads.",
@@ -106,25 +107,18 @@ class Shape:
                 expected="exaone4 or llama.",
                 remedy="Use nano, EXAONE-4.0-1.2B or another EXAONE 4.0 model.",
             )
-        layers = whole("num_hidden_layers", config.get("num_hidden_layers"))
-        types = tuple(config.get("layer_types") or (FULL,) * layers)
-        if len(types) != layers:
-            raise WorkbookError(
-                f"layer_types has {len(types)} entries for {layers} layers.", expected="one per layer."
-            )
-        heads = whole("num_attention_heads", config.get("num_attention_heads"))
+        layers = fields.layers(config)
+        heads, kv_heads, head_dim = fields.heads(config)
+        same = ("vocab_size", "hidden_size", "intermediate_size", "rms_norm_eps")
         return cls(
-            vocab_size=config["vocab_size"],
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"],
             num_attention_heads=heads,
-            num_key_value_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            layer_types=types,
+            num_key_value_heads=kv_heads,
+            head_dim=head_dim,
+            layer_types=tuple(fields.per_layer(config, "layer_types", layers) or (FULL,) * layers),
             sliding_window=config.get("sliding_window"),
-            rms_norm_eps=config["rms_norm_eps"],
             rope=Rope.from_config(config),
             rope_on_full=kind == "llama" or config.get("sliding_window") is None,
-            tie_word_embeddings=bool(config.get("tie_word_embeddings")),
+            tie_word_embeddings=fields.flag(config, "tie_word_embeddings", False),
             initializer_range=config.get("initializer_range", 0.02),
+            **{name: config[name] for name in same},
         )

@@ -17,7 +17,7 @@ from typing import Any
 
 from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
-from exaone_nb.hub import explain_hub_error
+from exaone_nb.hub import hub_errors
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.schema import Count, Positive, Whole, is_name, kind, list_of
@@ -168,10 +168,8 @@ def _hub_rows(source: TextSource, at_least: int) -> Iterator[tuple[int, Any]]:
     """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
     from datasets import load_dataset
 
-    try:
+    with hub_errors(say("The data set {name}", name=source.name)):
         return enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
-    except Exception as error:  # many kinds: a full disk, no network, a licence, an unknown name
-        raise explain_hub_error(error, say("The data set {name}", name=source.name)) from error
 
 
 def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] | str:

@@ -8,10 +8,15 @@ arithmetic never stands in two splits, not even once in English and once in Kore
 from __future__ import annotations
 
 import hashlib
+import operator
 import random
 import re
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
+
+from exaone_nb.paths import DATA
+from exaone_nb.written import read_yaml
 
 Language = Literal["en", "ko"]
 Split = Literal["train", "validation", "test", "calibration"]
@@ -19,6 +24,9 @@ Split = Literal["train", "validation", "test", "calibration"]
 LARGEST = 999
 LEVELS = (1, 2, 3)  # steps in a problem
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+OPERATIONS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.floordiv}
+# Language -> names, things, and the sentences of a problem and of a thought.
+WORDS = read_yaml(DATA / "nano_text" / "problems.yaml")
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,11 @@ class Problem:
     @property
     def values(self) -> list[int]:
         """The start and the value after each step."""
-        values = [self.start]
-        for op, n in self.steps:
-            v = values[-1]
-            values.append({"add": v + n, "sub": v - n, "mul": v * n, "div": v // n}[op])
-        return values
+        return list(
+            accumulate(
+                self.steps, lambda value, step: OPERATIONS[step[0]](value, step[1]), initial=self.start
+            )
+        )
 
     @property
     def answer(self) -> int:
@@ -54,12 +62,17 @@ class Problem:
 
     @property
     def equations(self) -> list[str]:
-        values = self.values
-        return [f"{values[i]} {SIGNS[op]} {n} = {values[i + 1]}" for i, (op, n) in enumerate(self.steps)]
+        turns = zip(pairwise(self.values), self.steps, strict=True)
+        return [f"{before} {SIGNS[op]} {n} = {after}" for (before, after), (op, n) in turns]
 
     def question(self) -> str:
         """The problem in words."""
-        return _question(self)
+        rng, words = random.Random(self.wording), WORDS[self.language]
+        who = {"name": rng.choice(words["names"]), "thing": rng.choice(words["things"])}
+        parts = [fill(rng.choice(words["openings"]), n=self.start, **who)]
+        parts += [fill(rng.choice(words["events"][op]), n=n, **who) for op, n in self.steps]
+        parts.append(fill(rng.choice(words["closings"]), **who))
+        return " ".join(parts)
 
     def short_answer(self) -> str:
         """The non-reasoning answer: one equation a line, then `#### N`."""
@@ -67,11 +80,11 @@ class Problem:
 
     def thought(self) -> str:
         """The reasoning that stands between <think> and </think>: the number at hand after every step."""
-        start, add, end = THOUGHT_WORDS[self.language]
-        lines = [fill(start, n=self.start)]
+        words = WORDS[self.language]["thought"]
+        lines = [fill(words["start"], n=self.start)]
         for (op, n), equation in zip(self.steps, self.equations, strict=True):
-            lines.append(f"{fill(add[op], n=n)} {equation}.")
-        return "\n".join([*lines, fill(end, n=self.answer)])
+            lines.append(f"{fill(words[op], n=n)} {equation}.")
+        return "\n".join([*lines, fill(words["end"], n=self.answer)])
 
 
 def split_of(key: str) -> Split:
@@ -94,15 +107,11 @@ def draw(
     """One random problem of `split`; language and level are drawn when not given, `wide` has larger numbers."""
     while True:
         steps_wanted = level or rng.choice(LEVELS)
-        start = _operand(rng, wide)
-        value, steps = start, []
-        while len(steps) < steps_wanted:
-            step = _draw_step(rng, value, wide)
-            if step is None:
-                break
+        value = start = _operand(rng, wide)
+        steps: list[tuple[str, int]] = []
+        while len(steps) < steps_wanted and (step := _draw_step(rng, value, wide)):
             steps.append(step)
-            op, n = step
-            value = {"add": value + n, "sub": value - n, "mul": value * n, "div": value // n}[op]
+            value = OPERATIONS[step[0]](value, step[1])
         problem = Problem(start, tuple(steps), language or rng.choice(("en", "ko")), rng.randrange(1 << 30))
         if len(steps) == steps_wanted and split_of(problem.key) == split:
             return problem
@@ -114,8 +123,9 @@ def drill(rng: random.Random, split: Split, count: int) -> list[str]:
     while len(lines) < count:
         start = rng.randint(2, LARGEST) if rng.random() < 0.3 else _operand(rng)
         step = _draw_step(rng, start)
-        if step and split_of(f"{start}{SIGNS[step[0]]}{step[1]}") == split:
-            lines += Problem(start, (step,), "en", 0).equations
+        problem = Problem(start, (step,) if step else (), "en", 0)
+        if step and split_of(problem.key) == split:
+            lines += problem.equations
     return lines
 
 
@@ -141,86 +151,6 @@ def _draw_step(rng: random.Random, value: int, wide: bool = False) -> tuple[str,
     return None
 
 
-THOUGHT_WORDS = {
-    "en": (
-        "We start with {n}.",
-        {"add": "Add {n}:", "sub": "Take away {n}:", "mul": "Multiply by {n}:", "div": "Divide by {n}:"},
-        "The answer is {n}.",
-    ),
-    "ko": (
-        "처음 수는 {n}이다.",
-        {
-            "add": "{n|을/를} 더한다:",
-            "sub": "{n|을/를} 뺀다:",
-            "mul": "{n|을/를} 곱한다:",
-            "div": "{n|으로/로} 나눈다:",
-        },
-        "답은 {n}이다.",
-    ),
-}
-
-NAMES = {
-    "en": ["Mina", "Tom", "Sora", "Jack", "Emma", "Leo", "Anna", "Ben", "Nora", "Sam"],
-    "ko": ["민아", "지훈", "소라", "준호", "유나", "도윤", "하린", "서준", "수빈", "태오"],
-}
-THINGS = {
-    "en": [
-        "apples",
-        "books",
-        "coins",
-        "pencils",
-        "stickers",
-        "marbles",
-        "cards",
-        "cookies",
-        "stamps",
-        "beads",
-    ],
-    "ko": ["사과", "책", "동전", "연필", "스티커", "구슬", "카드", "과자", "우표", "단추"],
-}
-OPENINGS = {
-    "en": [
-        "{name} has {n} {thing}.",
-        "{name} starts with {n} {thing}.",
-        "There are {n} {thing} in {name}'s box.",
-    ],
-    "ko": [
-        "{name|은/는} {thing} {n}개를 가지고 있다.",
-        "{name}의 상자에 {thing|이/가} {n}개 있다.",
-        "{name|은/는} {thing} {n}개로 시작한다.",
-    ],
-}
-EVENTS = {
-    "en": {
-        "add": ["{name} buys {n} more.", "A friend gives {name} {n} more.", "Then {name} finds {n} more."],
-        "sub": ["{name} gives {n} away.", "Then {name} loses {n}.", "{name} sells {n} of them."],
-        "mul": ["Then the number becomes {n} times as large.", "{name} now gets {n} times as many."],
-        "div": [
-            "{name} shares them equally among {n} people and keeps one share.",
-            "Only one of {n} equal parts is left.",
-        ],
-    },
-    "ko": {
-        "add": ["{name|은/는} {n}개를 더 샀다.", "친구가 {n}개를 더 주었다.", "그 다음 {n}개를 더 찾았다."],
-        "sub": ["{name|은/는} {n}개를 나누어 주었다.", "그 다음 {n}개를 잃어버렸다.", "그중 {n}개를 팔았다."],
-        "mul": ["그러자 개수가 {n}배가 되었다.", "{name}의 것은 이제 {n}배로 늘었다."],
-        "div": ["{n}명이 똑같이 나누고 한 몫만 가졌다.", "{n}등분한 것 중 하나만 남았다."],
-    },
-}
-CLOSINGS = {
-    "en": [
-        "How many {thing} does {name} have now?",
-        "How many {thing} are there now?",
-        "How many {thing} are left?",
-    ],
-    "ko": [
-        "{name|은/는} 이제 {thing|을/를} 몇 개 가지고 있을까?",
-        "{thing|은/는} 모두 몇 개일까?",
-        "지금 {thing|은/는} 몇 개일까?",
-    ],
-}
-
-
 def fill(template: str, **values: object) -> str:
     """Fill `{name}`, and `{name|은/는}` with the Korean particle that the word's last sound calls for."""
 
@@ -244,23 +174,10 @@ def particle(word: str, pair: str) -> str:
     return after_consonant
 
 
-def _question(problem: Problem) -> str:
-    rng = random.Random(problem.wording)
-    lang = problem.language
-    name, thing = rng.choice(NAMES[lang]), rng.choice(THINGS[lang])
-    parts = [fill(rng.choice(OPENINGS[lang]), name=name, thing=thing, n=problem.start)]
-    parts += [fill(rng.choice(EVENTS[lang][op]), name=name, n=n) for op, n in problem.steps]
-    parts.append(fill(rng.choice(CLOSINGS[lang]), name=name, thing=thing))
-    return " ".join(parts)
-
-
 def distractors(problem: Problem, rng: random.Random, count: int = 3) -> list[int]:
     """Wrong answers that a slip would give: off by one or ten, a forgotten step, a sign swapped."""
-    answer = problem.answer
+    *before, answer = problem.values
     near = [answer + d for d in (-10, -2, -1, 1, 2, 10)]
-    slips = list(problem.values[:-1])
     op, n = problem.steps[-1]
-    before = problem.values[-2]
-    slips.append({"add": before - n, "sub": before + n, "mul": before + n, "div": before - n}[op])
-    pool = sorted({v for v in (*near, *slips) if 0 < v != answer})
-    return rng.sample(pool, count)
+    swapped = before[-1] + n if op in ("sub", "mul") else before[-1] - n
+    return rng.sample(sorted({v for v in (*near, *before, swapped) if 0 < v != answer}), count)

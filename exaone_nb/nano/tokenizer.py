@@ -61,16 +61,20 @@ def _texts(seed: int):
         yield str(item.tools).replace("'", '"')
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], list[bool]]:
-    """Token ids of prompt, target and end of turn; and which of them are learned (the target's)."""
-    prompt = tokenizer.apply_chat_template(
+def prompt_of(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> str:
+    """The conversation up to where the assistant begins, by the chat template."""
+    return tokenizer.apply_chat_template(
         item.messages,
         tools=item.tools or None,
         add_generation_prompt=True,
         enable_thinking=item.thought is not None,
         tokenize=False,
     )
-    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], list[bool]]:
+    """Token ids of prompt, target and end of turn; and which of them are learned (the target's)."""
+    head = tokenizer(prompt_of(tokenizer, item), add_special_tokens=False)["input_ids"]
     tail = tokenizer(item.target() + END, add_special_tokens=False)["input_ids"]
     return head + tail, [False] * len(head) + [True] * len(tail)
 

@@ -12,7 +12,7 @@ import random
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
@@ -42,57 +42,13 @@ class TrainingSettings:
     weight_decay: float = 0.01
 
 
-def config_dict(vocab_size: int = nano_tokenizer.VOCAB_SIZE) -> dict[str, Any]:
-    """Nano's config.json, with the keys of the published EXAONE-4.0-1.2B config."""
-    layers = 4
-    return {
-        "architectures": ["Exaone4ForCausalLM"],
-        "attention_dropout": 0.0,
-        "bos_token_id": 1,
-        "eos_token_id": nano_tokenizer.SPECIAL.index(nano_tokenizer.END),
-        "head_dim": 64,
-        "hidden_act": "silu",
-        "hidden_size": 256,
-        "initializer_range": 0.02,
-        "intermediate_size": 768,
-        "layer_types": ["full_attention"] * layers,
-        "max_position_embeddings": 65536,
-        "model_type": "exaone4",
-        "num_attention_heads": 4,
-        "num_hidden_layers": layers,
-        "num_key_value_heads": 2,
-        "pad_token_id": 0,
-        "rms_norm_eps": 1e-05,
-        "rope_scaling": {
-            "factor": 16.0,
-            "high_freq_factor": 4.0,
-            "low_freq_factor": 1.0,
-            "original_max_position_embeddings": 8192,
-            "rope_type": "llama3",
-        },
-        "rope_theta": 1000000.0,
-        "sliding_window": None,
-        "sliding_window_pattern": None,
-        "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16",
-        "transformers_version": "5.17.0",
-        "use_cache": True,
-        "vocab_size": vocab_size,
-    }
-
-
 def new_model(seed: int):
-    """A freshly initialised float32 Exaone4ForCausalLM."""
+    """A freshly initialised float32 Exaone4ForCausalLM of the shape in data/nano/config.json."""
     import torch
-    from transformers import Exaone4Config, Exaone4ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    fields = {
-        k: v
-        for k, v in config_dict().items()
-        if k not in ("architectures", "torch_dtype", "transformers_version")
-    }
-    return Exaone4ForCausalLM(Exaone4Config(**fields)).float()
+    return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(NANO), dtype=torch.float32)
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
@@ -158,12 +114,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings, firs
             if not first_step <= step < total:
                 continue
             rows = items[index * settings.batch : (index + 1) * settings.batch]
-            longest = max(len(ids) for ids, _ in rows)
-            ids = torch.zeros(len(rows), longest, dtype=torch.long)
-            is_target = torch.zeros(len(rows), longest, dtype=torch.bool)
-            for r, (row, learned) in enumerate(rows):
-                ids[r, : len(row)] = torch.tensor(row)
-                is_target[r, : len(row)] = torch.tensor(learned)
+            ids, is_target = (
+                torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in part], batch_first=True)
+                for part in zip(*rows, strict=True)
+            )
             yield step, ids, is_target
 
 
@@ -183,7 +137,7 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
     Raises WorkbookError when `work` holds the state of a run with other settings.
     """
     import torch
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     work.mkdir(parents=True, exist_ok=True)
     settings_file = work / "settings.json"
@@ -207,15 +161,9 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
         first = state["step"]
     model.train()
     losses: list[float] = []
-    columns = (
-        TextColumn("training nano"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("train", total=settings.steps + settings.polish_steps, completed=first, loss="")
+    total = settings.steps + settings.polish_steps
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("training nano", total=total, completed=first)
         for step, ids, is_target in batches(tokenizer, settings, first):
             for group in (g for optimizer in optimizers for g in optimizer.param_groups):
                 group["lr"] = learning_rate(step, settings)
@@ -226,20 +174,13 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
             for optimizer in optimizers:
                 optimizer.step()
             losses.append(loss.item())
-            bar.update(task, completed=step + 1, loss=f"loss {losses[-1]:.4f}")
-            if (step + 1) % save_every == 0 or step + 1 == settings.steps + settings.polish_steps:
-                with staged_file(state_file) as staging:
-                    torch.save(
-                        {
-                            "model": model.state_dict(),
-                            "optimizers": [o.state_dict() for o in optimizers],
-                            "step": step + 1,
-                        },
-                        staging,
-                    )
-                with open(work / "log.jsonl", "a", encoding="utf-8") as log:
-                    log.write(
-                        json.dumps({"step": step + 1, "loss": round(statistics.mean(losses), 5)}) + "\n"
-                    )
-                losses.clear()
+            bar.update(task, completed=step + 1, description=f"training nano, loss {losses[-1]:.4f}")
+            if (step + 1) % save_every and step + 1 < total:
+                continue
+            state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+            with staged_file(state_file) as staging:
+                torch.save({**state, "step": step + 1}, staging)
+            with open(work / "log.jsonl", "a", encoding="utf-8") as log:
+                print(json.dumps({"step": step + 1, "loss": round(statistics.mean(losses), 5)}), file=log)
+            losses.clear()
     return work

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.event_loop import outside_event_loop
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
@@ -26,6 +25,7 @@ from exaone_nb.score.settings import Settings
 from exaone_nb.score.tasks import find_tasks, load_tasks
 from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.threads import outside_event_loop
 
 KIND = "accuracy"
 

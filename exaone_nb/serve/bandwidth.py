@@ -135,7 +135,6 @@ def roof_of(
     if scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
         return None
     plain = {name: value for name, value in config.items() if name != "quantization_config"}
-    rates = dict(roof.operations)
-    here = Gpu("this machine", "", 0.0, 0, roof.bandwidth, rates, True, True, "measured here")
+    here = Gpu("this machine", "", 0.0, 0, roof.bandwidth, dict(roof.operations), "measured here")
     found = decode(plain, scheme, here, batch=batch, context=context, support=roof.support(scheme))
     return found if found.runs else None

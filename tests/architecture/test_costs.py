@@ -34,7 +34,7 @@ def test_against_the_anatomy_wing(context):
 
 
 def test_designs_by_hand():
-    small = engine.small_hybrid(layers=8, window=10, context=4096)
+    small = engine.small_hybrid(layers=8, window=10)
     token = 2 * 2 * 2 * 32  # key and value, two KV heads, head_dim 32, two bytes
     for ratio, full in {"full": 8, "1:1": 4, "3:1": 2, "7:1": 1, "sliding": 0}.items():
         design = costs.design(small, ratio)
@@ -66,8 +66,6 @@ def test_crossovers_are_the_first_of_their_kind():
         (lambda: costs.design(HYBRID, "3:1", layers=30), "30 layers"),
         (lambda: costs.kept_bytes(HYBRID, 0), "The context is 0"),
         (lambda: engine.small_hybrid(layers=6), "6 layers"),
-        (lambda: engine.serve(engine.small_hybrid(), batched_tokens=0), "batched_tokens is 0"),
-        (lambda: engine.serve(engine.small_hybrid(), cache_gib=0), "cache_gib is 0"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(call, named):

@@ -13,7 +13,7 @@ from exaone_nb.anatomy.arrangements import (
     QK_REORDER_LN,
     REORDER_LN,
 )
-from exaone_nb.architecture import diagrams, outliers, probes, race, receptive, rope, smoothing
+from exaone_nb.architecture import pictures, probes, race, rope, smoothing
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import FULL, SLIDING, Shape, layer_pattern
 from exaone_nb.errors import UsageError
@@ -98,7 +98,7 @@ def test_gradient_norms_equal_autograd_and_are_cleared():
     one = model(layers=2)
     norms = probes.gradient_norms(one, IDS)
     assert all(parameter.grad is None for parameter in one.parameters())
-    race.next_token_loss(one, IDS).backward()
+    probes.next_token_loss(one, IDS).backward()
     wanted = torch.cat([p.grad.flatten() for p in one.layers[1].parameters() if p.dim() == 2]).norm()
     assert norms[1] == pytest.approx(wanted.item(), rel=1e-4)
 
@@ -114,9 +114,9 @@ def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
         module.register_forward_hook(lambda m, a, o, name=name: calls.append(name))
     one(IDS)
     boxes = [label.split("\n")[0] if step == "block" and block == "attention" else label
-             for block, step, label in diagrams.layer_steps(arrangement) if step != "add"]  # fmt: skip
+             for block, step, label in pictures.layer_steps(arrangement) if step != "add"]  # fmt: skip
     assert [b if b != "block" else "MLP" for b in boxes] == calls
-    figure = diagrams.draw_arrangements([arrangement])
+    figure = pictures.draw_arrangements([arrangement])
     drawn = " ".join(text.get_text().replace("\n", "") for text in figure.axes[0].texts)
     assert all(name in drawn for name in arrangement.norms)
     assert ("q_norm" in drawn) == arrangement.qk_norm == hasattr(layer.self_attn.q_norm, "weight")
@@ -124,10 +124,10 @@ def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
 
 def test_outliers_find_the_channel_that_was_made_large():
     one = model(PRE_LN, layers=2)
-    quiet = outliers.linear_inputs(one, IDS)
+    quiet = probes.linear_inputs(one, IDS)
     with torch.no_grad():
         one.layers[1].input_layernorm.weight[7] = 60.0
-    loud = outliers.linear_inputs(one, IDS)
+    loud = probes.linear_inputs(one, IDS)
     assert [(i.layer, i.module) for i in loud[:4]] == [
         (0, "self_attn.q_proj"),
         (0, "self_attn.o_proj"),
@@ -141,8 +141,8 @@ def test_outliers_find_the_channel_that_was_made_large():
 
 def test_int8_rounding_keeps_what_int8_can_hold():
     exact = torch.tensor([[127.0, -3.0, 50.0], [12.7, 0.1, -0.2]])
-    assert torch.allclose(outliers.rounded_per_row(exact), exact)
-    assert outliers.rounded_per_row(torch.tensor([[127.0, 0.4]])).tolist() == [[127.0, 0.0]]
+    assert torch.allclose(probes.rounded_per_row(exact), exact)
+    assert probes.rounded_per_row(torch.tensor([[127.0, 0.4]])).tolist() == [[127.0, 0.0]]
 
 
 @pytest.mark.parametrize("window", [1, 2, 5])
@@ -150,11 +150,11 @@ def test_receptive_field_by_gradient_equals_the_formula(window):
     ids = torch.randint(1, 64, (1, 30), generator=torch.Generator().manual_seed(1))
     local = model(layer_types=(SLIDING,) * 4, sliding_window=window)
     for layers in range(1, 5):
-        wanted = receptive.furthest((SLIDING,) * layers, window)
-        assert receptive.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
+        wanted = probes.furthest((SLIDING,) * layers, window)
+        assert probes.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
     mixed = model(layer_types=layer_pattern(4, 3), sliding_window=window, rope_on_full=False)
-    assert receptive.furthest(mixed.shape.layer_types, window) is None
-    assert receptive.furthest_measured(mixed, ids) == 29
+    assert probes.furthest(mixed.shape.layer_types, window) is None
+    assert probes.furthest_measured(mixed, ids) == 29
     assert {value.dtype for value in local.state_dict().values()} == {torch.float32}  # measured on a copy
 
 
@@ -211,8 +211,6 @@ def test_levels_are_drawn_across_and_named():
     import matplotlib
 
     matplotlib.use("agg")
-    from exaone_nb.architecture import pictures
-
     figure = pictures.curves({"a": ([0, 1, 2], [1, 2, 3])}, x="x", y="y", levels={"limit": 2.5})
     (axes,) = figure.axes
     curve, level = axes.get_lines()

@@ -35,7 +35,6 @@ def test_size_and_shape():
     assert (NANO / "model.safetensors").stat().st_size < 20_000_000
     config = json.loads((NANO / "config.json").read_text())
     assert config["architectures"] == ["Exaone4ForCausalLM"] and config["tie_word_embeddings"]
-    assert config == train.config_dict()
     with safe_open(NANO / "model.safetensors", "pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
         assert {file.get_slice(name).get_dtype() for name in shapes} == {"BF16"}
@@ -121,3 +120,25 @@ def test_publishing_without_a_trained_state_is_refused(tmp_path):
     with pytest.raises(WorkbookError, match="no trained state"):
         publish(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_publishing_the_stored_weights_gives_the_stored_files(tmp_path, tokenizer):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file
+
+    from exaone_nb.nano.publish import publish
+
+    work, out = tmp_path / "work", tmp_path / "out"
+    (work / "tokenizer").mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(NANO / name, work / "tokenizer" / name)
+    weights = load_file(NANO / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    settings = json.loads((NANO / "training.json").read_text())
+    torch.save({"model": weights, "step": settings.pop("steps_done")}, work / "state.pt")
+    (work / "settings.json").write_text(json.dumps(settings))
+    assert publish(work, out)["parameters"] == 3_410_688
+    stored = {path.name: path.read_bytes() for path in NANO.iterdir()}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == stored
