@@ -40,17 +40,13 @@ class Mistake(UsageError):
         self.path = path
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 @dataclass(frozen=True)
 class Kind:
     """Values that `accepts` is true of, described by `expected`; `convert` makes of them what is kept."""
 
     accepts: Callable[[Any], Any]
     expected: str
-    convert: Callable[[Any], Any] = _as_it_is
+    convert: Callable[[Any], Any] = lambda value: value
 
     def __call__(self, value: Any, type_: Any = None) -> Any:
         """The value as it is kept. Raises Mistake."""
@@ -84,26 +80,25 @@ def are_names(value: Any) -> bool:
     return is_name(value) or (isinstance(value, list | tuple) and all(map(is_name, value)))
 
 
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, and anything else as a list of one."""
-    return list(value) if isinstance(value, list | tuple) else [value]
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """A list as a tuple, and anything else as a tuple of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def list_of(item: Any, expected: str, into: type = tuple) -> Any:
     """A type for an annotation: a list with at least one `item`, kept as a tuple or as a list."""
-    return kind(
-        into,
-        lambda value: isinstance(value, list | tuple) and value,
-        expected,
-        lambda value: into(nested(value, list[item])),
-    )
+
+    def convert(value: Any) -> Any:
+        return into(nested(value, list[item]))
+
+    return kind(into, lambda value: isinstance(value, list | tuple) and value, expected, convert)
 
 
 Count = kind(int, lambda value: is_whole(value) and value > 0, "a whole number above 0.", int)
 Whole = kind(int, is_whole, "a whole number.", int)
 Positive = kind(float, lambda value: is_number(value) and value > 0, "a number above 0.")
 Name = kind(str, is_name, "a name.")
-Patterns = kind(tuple, are_names, "a list of patterns.", lambda value: tuple(as_list(value)))
+Patterns = kind(tuple, are_names, "a list of patterns.", as_tuple)
 
 
 def read(document: Any, type_: type[T], what: str) -> T:
@@ -114,46 +109,44 @@ def read(document: Any, type_: type[T], what: str) -> T:
         mistakes = list(_mistakes(error, ()))
         if not mistakes:
             raise
-    places = [f"{': '.join([what, *path])} {mistake.got}" for path, mistake in mistakes]
+    got = [f"{': '.join([what, *path])} {mistake.got}" for path, mistake in mistakes]
+    expected, remedies = zip(*((mistake.expected, mistake.remedy) for _, mistake in mistakes), strict=True)
+    remedy = "\n".join(filter(None, remedies))
     if len(mistakes) == 1:
-        mistake = mistakes[0][1]
-        raise UsageError(places[0], expected=mistake.expected, remedy=mistake.remedy)
-    lines = [f"{place} Expected: {m.expected}" for place, (_, m) in zip(places, mistakes, strict=True)]
-    raise UsageError("\n".join(lines), remedy="\n".join(m.remedy for _, m in mistakes if m.remedy))
+        raise UsageError(*got, expected=expected[0], remedy=remedy)
+    raise UsageError("\n".join(map("{} Expected: {}".format, got, expected)), remedy=remedy)
 
 
 def nested(document: Any, type_: type[T]) -> T:
-    """As `read`, inside a `convert`: its errors are put together by the `read` around it."""
+    """As `read`, inside a `convert`: its errors are put together by the `read` around it.
+
+    A class may have short forms: its static method `spelled_out` makes a mapping of them.
+    """
     return _converter().structure(document, type_)
 
 
 def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | None = None) -> None:
     """Raise Mistake when `document` is no mapping, or has a key that is not allowed. `meant` maps a common wrong name."""
-    allowed = tuple(allowed)
     expected = f"a mapping with keys among {', '.join(allowed)}."
     if not isinstance(document, dict):
         raise Mistake(f"is {document!r}.", expected=expected)
     for key in document:
         if key not in allowed:
-            wanted = (meant or {}).get(key)
-            near = wanted if wanted in allowed else nearest(key, allowed)
-            raise Mistake(
-                f"has an unknown key {key!r}.", expected=expected, remedy=near and f"Did you mean {near}?"
-            )
+            near = did_you_mean((meant or {}).get(key, key), allowed)
+            raise Mistake(f"has an unknown key {key!r}.", expected=expected, remedy=near)
 
 
-def nearest(value: Any, allowed: Iterable[Any]) -> str:
-    """The allowed value that is written most alike, or ""."""
-    return next(iter(difflib.get_close_matches(str(value), list(map(str, allowed)), n=1)), "")
+def did_you_mean(value: Any, allowed: Iterable[Any]) -> str:
+    """The allowed value that is written most alike, as a remedy; "" when none is."""
+    near = difflib.get_close_matches(str(value), list(map(str, allowed)), n=1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def one_of(value: Any, allowed: Iterable[Any]) -> Any:
     """`value`, or Mistake with the nearest of the allowed ones. 0 is not False here."""
-    allowed = tuple(allowed)
     if not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
         words = ", ".join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)
-        near = nearest(value, allowed)
-        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=near and f"Did you mean {near}?")
+        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=did_you_mean(value, allowed))
     return value
 
 
@@ -168,6 +161,7 @@ def _converter() -> Converter:
     def of_mapping(type_: Any) -> Callable[[Any, Any], Any]:
         hints = typing.get_type_hints(type_, include_extras=True)
         record = dataclasses.is_dataclass(type_)
+        spelled_out = getattr(type_, "spelled_out", lambda value: value)
         for field in dataclasses.fields(type_) if record else ():
             # Left to itself, cattrs reads annotations that are texts without what is `Annotated`.
             field.type = hints[field.name]
@@ -177,8 +171,9 @@ def _converter() -> Converter:
         def take(value: Any, _: Any) -> Any:
             if record and isinstance(value, type_):
                 return value
-            check_keys(value, hints)
-            return inside(value, type_)
+            document = spelled_out(value)
+            check_keys(document, hints)
+            return inside(document, type_)
 
         return take
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Kind = Literal["linear", "embedding", "norm", "head", "other"]
@@ -54,6 +55,7 @@ class TensorSpec:
         return math.prod(self.shape)
 
 
+@cache
 def bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
     """Stored bytes of a tensor; sub-byte dtypes must fill whole bytes."""
     bits = math.prod(shape) * DTYPE_BITS[dtype]

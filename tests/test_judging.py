@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
 from exaone_nb import judging
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score import pareto
+from exaone_nb.score.scoreboard import dominators
 from exaone_nb.statistics import draws as uncertainty
 from exaone_nb.statistics.estimate import Estimate
 
@@ -131,17 +129,17 @@ def test_too_few_items_or_nan_is_refused():
 
 def test_the_front_is_what_nobody_dominates():
     points = {"base": (0.8, 100, 10), "small": (0.7, 30, 12), "worse": (0.7, 30, 13), "fast": (0.75, 50, 5)}
-    better = (True, False, False)
-    found = pareto.dominated_by(points, better)
-    assert found == {"base": (), "small": (), "worse": ("small",), "fast": ()}
+    table = np.array(list(points.values()))[:, :, None]  # [candidates, axes, draws]
+    found = np.array([dominators(one, table, (True, False, False))[:, 0] for one in table])
+    names = list(points)
+    assert {names[i]: names[j] for i, j in np.argwhere(found)} == {"worse": "small"}
     # By definition: nobody dominates back, and equal points do not dominate each other.
-    for one, other in itertools.permutations(points.values(), 2):
-        assert not (pareto.dominates(one, other, better) and pareto.dominates(other, one, better))
-    assert not pareto.dominates((1, 1), (1, 1), (True, True))
-    with pytest.raises(UsageError):
-        pareto.dominates((1, 2), (1, 2, 3), (True, True))
+    assert not (found & found.T).any()
+    with pytest.raises(ValueError):
+        dominators(table[0], table, (True, True))
 
 
-def test_the_share_on_the_front_follows_the_draws():
-    draws = {"a": (np.array([1.0, 0.0]), 5), "b": (np.array([0.5, 0.5]), 5)}
-    assert pareto.share_on_front(draws, (True, False)) == {"a": 0.5, "b": 0.5}
+def test_the_front_is_another_one_in_every_draw():
+    draws = np.array([[[1.0, 0.0], [5, 5]], [[0.5, 0.5], [5, 5]]])
+    assert dominators(draws[0], draws, (True, False)).tolist() == [[False, False], [False, True]]
+    assert dominators(draws[1], draws, (True, False)).tolist() == [[True, False], [False, False]]

@@ -10,17 +10,6 @@ from exaone_nb.fields import model_dtype
 from exaone_nb.messages import say
 
 
-def _row(what: str, scheme: str, predicted: int, real: int, origin: str) -> dict[str, Any]:
-    return {
-        "file": what,
-        "scheme": scheme,
-        "predicted": predicted,
-        "real": real,
-        "off": predicted - real,
-        "origin": origin,
-    }
-
-
 def local_files(model: str) -> list[dict[str, Any]]:
     """The unquantized model's own safetensors on this disk against the prediction; empty when none are here."""
     place = catalog.resolve(model)
@@ -39,19 +28,17 @@ def published_files() -> list[dict[str, Any]]:
     """Every published file or index total that is given to the byte, against the prediction."""
     rows = []
     for entry in published.sizes():
-        if entry["unit"] != "bytes" or entry["rounded"] == "yes" or not entry["scheme"]:
-            continue
-        config = catalog.resolve(entry["model"]).config()
-        prediction = predict_checkpoint(
-            config, entry["scheme"], untied_head=entry["head_twice"] == "yes", dtype=entry["dtype"]
-        )
-        rows.append(
-            _row(
-                f"{entry['model']}, {entry['what']}",
-                entry["scheme"],
-                prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes,
-                int(entry["value"]),
-                f"{entry['source']}, {entry['date']}",
-            )
-        )
+        if entry["unit"] == "bytes" and entry["rounded"] != "yes" and (scheme := entry["scheme"]):
+            config = catalog.resolve(entry["model"]).config()
+            twice = entry["head_twice"] == "yes"
+            prediction = predict_checkpoint(config, scheme, untied_head=twice, dtype=entry["dtype"])
+            predicted = prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes
+            origin = f"{entry['source']}, {entry['date']}"
+            what = f"{entry['model']}, {entry['what']}"
+            rows.append(_row(what, scheme, predicted, int(entry["value"]), origin))
     return rows
+
+
+def _row(file: str, scheme: str, predicted: int, real: int, origin: str) -> dict[str, Any]:
+    values = (file, scheme, predicted, real, predicted - real, origin)
+    return dict(zip(("file", "scheme", "predicted", "real", "off", "origin"), values, strict=True))

@@ -8,9 +8,10 @@ serving, because loaders tie it again.
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import eq
 from typing import Any
 
 from exaone_nb.anatomy.header import FileHeader, TensorEntry
@@ -21,6 +22,7 @@ TABLES = ("embed_tokens", "wte")
 CHUNK = 4 << 20
 # Smaller tensors repeat by chance (norms of ones, shapes), so `equal_tensors` compares only larger ones.
 SMALLEST = 65_536
+Location = tuple[FileHeader, TensorEntry]
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,36 @@ def find_duplicates(checkpoint: Checkpoint, config: dict[str, Any]) -> tuple[Dup
     """Head tensors of a tied model that repeat the embedding's: by name, dtype and shape, and byte for byte if local."""
     if not is_tied(config):
         return ()
-    tables: dict[str, tuple[FileHeader, TensorEntry]] = {}
-    heads: list[tuple[FileHeader, TensorEntry]] = []
+    tables: dict[tuple[Any, ...], Location] = {}
+    heads: list[tuple[tuple[Any, ...], Location]] = []
     for file in checkpoint.files:
         for entry in file.entries:
             module, _, last = entry.name.rpartition(".")
+            kind = (last, entry.dtype, entry.shape)
             if module.endswith(TABLES):
-                tables[last] = (file, entry)
+                tables[kind] = (file, entry)
             elif module.endswith("lm_head"):
-                heads.append((file, entry))
-    found = []
-    for file, head in heads:
-        other = tables.get(head.name.rpartition(".")[2])
-        if other is None or (other[1].dtype, other[1].shape) != (head.dtype, head.shape):
-            continue
-        same = same_bytes(checkpoint, other, (file, head)) if checkpoint.folder is not None else None
-        found.append(Duplicate(other[1].name, head.name, head.bytes, same))
-    return tuple(found)
+                heads.append((kind, (file, entry)))
+    return tuple(
+        Duplicate(
+            tables[kind][1].name,
+            head[1].name,
+            head[1].bytes,
+            same_bytes(checkpoint, tables[kind], head) if checkpoint.folder is not None else None,
+        )
+        for kind, head in heads
+        if kind in tables
+    )
 
 
 def equal_tensors(checkpoint: Checkpoint) -> list[list[str]]:
     """Groups of tensors of a local checkpoint with equal content, whatever they are called; small ones aside."""
-    alike: dict[tuple[Any, ...], list[tuple[FileHeader, TensorEntry]]] = defaultdict(list)
+    alike: dict[tuple[Any, ...], list[Location]] = defaultdict(list)
     for file in checkpoint.files:
-        with (checkpoint.folder / file.name).open("rb") as handle:
-            for entry in file.entries:
-                if entry.bytes >= SMALLEST:
-                    handle.seek(8 + file.header_bytes + entry.begin)
-                    start = sha256(handle.read(SMALLEST)).digest()
-                    alike[entry.dtype, entry.shape, start].append((file, entry))
+        for entry in file.entries:
+            if entry.bytes >= SMALLEST:
+                start = sha256(next(_content(checkpoint, (file, entry), SMALLEST))).digest()
+                alike[entry.dtype, entry.shape, start].append((file, entry))
     found = []
     for first, *rest in alike.values():
         same = [other for other in rest if same_bytes(checkpoint, first, other)]
@@ -74,20 +77,15 @@ def equal_tensors(checkpoint: Checkpoint) -> list[list[str]]:
     return found
 
 
-def same_bytes(
-    checkpoint: Checkpoint, one: tuple[FileHeader, TensorEntry], two: tuple[FileHeader, TensorEntry]
-) -> bool:
+def same_bytes(checkpoint: Checkpoint, one: Location, two: Location) -> bool:
     """True when two tensors of a local checkpoint hold the same bytes; stops at the first difference."""
-    with ExitStack() as stack:
-        handles = []
-        for file, entry in (one, two):
-            handle = stack.enter_context((checkpoint.folder / file.name).open("rb"))
-            handle.seek(8 + file.header_bytes + entry.begin)
-            handles.append(handle)
-        left = one[1].bytes
-        while left:
-            first, second = (handle.read(min(left, CHUNK)) for handle in handles)
-            if first != second or not first:
-                return False
-            left -= len(first)
-    return True
+    return all(map(eq, *(_content(checkpoint, place, CHUNK) for place in (one, two))))
+
+
+def _content(checkpoint: Checkpoint, place: Location, chunk: int) -> Iterator[bytes]:
+    """The bytes of a tensor in pieces of `chunk`."""
+    file, entry = place
+    with (checkpoint.folder / file.name).open("rb") as handle:
+        handle.seek(8 + file.header_bytes + entry.begin)
+        for position in range(0, entry.bytes, chunk):
+            yield handle.read(min(chunk, entry.bytes - position))

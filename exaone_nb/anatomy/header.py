@@ -22,6 +22,16 @@ from exaone_nb.tensors import DTYPE_BITS
 LONGEST_HEADER = 100_000_000
 LARGEST_OFFSET = 1 << 63
 DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
+PICKLE = "a pickle. It can run code when loaded, so it is not opened"
+GGUF = "a GGUF file"
+WEB_PAGE = "a web page, not a file of weights"
+LFS_POINTER = "a git-LFS pointer, not the file itself"
+REMEDIES = {
+    PICKLE: "Use the repository's safetensors files, or convert it in a sandbox you trust.",
+    GGUF: "Name the original model.",
+    WEB_PAGE: "The server sent an error or a login page: open the address in a browser, check the name and access.",
+    LFS_POINTER: "Run `git lfs pull` in that folder, or download from the hub.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +73,15 @@ class FileHeader:
 
 def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> int:
     """N from the first 8 bytes. Raises WorkbookError when it cannot be the length of a header in this file."""
-    refuse_foreign(first_bytes, name)
-    if len(first_bytes) < 8:
-        raise WorkbookError(
-            f"{name} has {len(first_bytes)} bytes.",
-            expected="at least 8 bytes of header length.",
-            remedy=DOWNLOAD_AGAIN,
-        )
+    text = first_bytes.lstrip().lower()
+    for what, start, signatures in (
+        (PICKLE, first_bytes, (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")),
+        (GGUF, first_bytes, b"GGUF"),
+        (WEB_PAGE, text, (b"<!docty", b"<html", b"<head", b"<?xml")),
+        (LFS_POINTER, text, b"version "),
+    ):
+        if start.startswith(signatures):
+            raise not_weights(name, what)
     length = int.from_bytes(first_bytes[:8], "little")
     if length > LONGEST_HEADER:
         raise WorkbookError(
@@ -77,44 +89,25 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
             expected=f"at most {LONGEST_HEADER:,}; this does not look like a safetensors file.",
             remedy="Check that the name ends in .safetensors and that the download was not an error page.",
         )
-    if length + 8 > file_bytes:
+    what = ""
+    if len(first_bytes) < 8:
+        what = f"has {len(first_bytes)} bytes"
+    elif length + 8 > file_bytes:
+        what = f"claims a header of {length:,} bytes but the whole file has {file_bytes:,}"
+    elif length < 2:
+        what = f"has a header of {length} bytes"
+    if what:
         raise WorkbookError(
-            f"{name} claims a header of {length:,} bytes but the whole file has {file_bytes:,}.",
-            expected="a header that fits into the file.",
+            f"{name} {what}.",
+            expected="8 bytes of header length, and a header of at least 2 bytes that fits into the file.",
             remedy=DOWNLOAD_AGAIN,
-        )
-    if length < 2:
-        raise WorkbookError(
-            f"{name} has a header of {length} bytes.", expected="at least `{}`.", remedy=DOWNLOAD_AGAIN
         )
     return length
 
 
-def refuse_foreign(first_bytes: bytes, name: str) -> None:
-    """Raise WorkbookError when the bytes are those of a pickle, a zip, a GGUF file, or a web page."""
-    if first_bytes.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        raise WorkbookError(
-            f"{name} is a pickle (PyTorch .bin). It can run code when loaded, so it is not opened.",
-            expected="a safetensors file.",
-            remedy="Use the repository's safetensors files, or convert it in a sandbox you trust.",
-        )
-    if first_bytes.startswith(b"GGUF"):
-        raise WorkbookError(
-            f"{name} is a GGUF file.", expected="a safetensors file.", remedy="Name the original model."
-        )
-    start = first_bytes.lstrip().lower()
-    if start.startswith((b"<!docty", b"<html", b"<head", b"<?xml")):
-        raise WorkbookError(
-            f"{name} is a web page, not a file of weights.",
-            expected="a safetensors file.",
-            remedy="The server sent an error or a login page: open the address in a browser, check the name and access.",
-        )
-    if start.startswith(b"version "):
-        raise WorkbookError(
-            f"{name} is a git-LFS pointer, not the file itself.",
-            expected="a safetensors file.",
-            remedy="Run `git lfs pull` in that folder, or download from the hub.",
-        )
+def not_weights(name: str, what: str) -> WorkbookError:
+    """The error for a file that is something else: one of the keys of `REMEDIES`."""
+    return WorkbookError(f"{name} is {what}.", expected="a safetensors file.", remedy=REMEDIES[what])
 
 
 def parse_header(
@@ -126,21 +119,20 @@ def parse_header(
     duplicate names, unknown dtypes, impossible shapes, and offsets that overlap, leave gaps or miss the file's end.
     """
     try:
-        text = content.decode("utf-8")
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_Unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise _broken(name, f"is not UTF-8 at byte {error.start}") from error
-    try:
-        document = json.loads(text, object_pairs_hook=_Unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise _broken(name, f"is not JSON: {str(error)[:200]}") from error
     if not isinstance(document, dict):
         raise _broken(name, f"is a JSON {type(document).__name__}, not an object")
-    metadata = _metadata(document.pop("__metadata__", {}), name)
-    entries = sorted(
-        (_entry(key, value, name) for key, value in document.items()), key=lambda e: (e.begin, e.end)
-    )
+    metadata = document.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise _broken(name, "has __metadata__ that is not text to text")
+    entries = [_entry(key, value, name) for key, value in document.items()]
+    entries.sort(key=lambda entry: (entry.begin, entry.end))
     _check_cover(entries, data_bytes, name)
-    return tuple(entries), metadata
+    return tuple(entries), dict(metadata)
 
 
 class _Unique(dict):
@@ -164,12 +156,6 @@ def _broken(name: str, what: str) -> WorkbookError:
     )
 
 
-def _metadata(value: Any, name: str) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise _broken(name, "has __metadata__ that is not text to text")
-    return dict(value)
-
-
 def _whole(value: Any) -> bool:
     return type(value) is int and 0 <= value < LARGEST_OFFSET
 
@@ -182,12 +168,8 @@ def _entry(tensor: str, value: Any, name: str) -> TensorEntry:
         raise _broken(name, f"gives {tensor!r} the unknown dtype {dtype!r}")
     if type(shape) is not list or not all(map(_whole, shape)):
         raise _broken(name, f"gives {tensor!r} the shape {shape!r}")
-    if (
-        type(offsets) is not list
-        or len(offsets) != 2
-        or not all(map(_whole, offsets))
-        or offsets[0] > offsets[1]
-    ):
+    pair = type(offsets) is list and len(offsets) == 2 and all(map(_whole, offsets))
+    if not pair or offsets[0] > offsets[1]:
         raise _broken(name, f"gives {tensor!r} the offsets {offsets!r}")
     elements = 1
     for side in shape:
@@ -207,20 +189,14 @@ def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None
     """The tensors follow each other without overlap or gap and end where the file ends."""
     position, before = 0, "the start"
     for entry in entries:
-        if entry.begin != position:
-            what = (
-                "overlaps"
-                if entry.begin < position
-                else f"leaves {entry.begin - position:,} unused bytes after"
-            )
+        if gap := entry.begin - position:
+            what = "overlaps" if gap < 0 else f"leaves {gap:,} unused bytes after"
             raise _broken(name, f"is wrong about offsets: {entry.name!r} {what} {before}")
         position, before = entry.end, repr(entry.name)
-    if position != data_bytes:
-        less = "fewer" if data_bytes < position else "more"
+    if missing := position - data_bytes:
+        less = "fewer" if missing > 0 else "more"
         raise WorkbookError(
-            f"{name} has {data_bytes:,} bytes of data, {abs(data_bytes - position):,} {less} than its header describes.",
+            f"{name} has {data_bytes:,} bytes of data, {abs(missing):,} {less} than its header describes.",
             expected=f"{position:,} bytes of data.",
-            remedy="The download stopped early: download the file again."
-            if data_bytes < position
-            else DOWNLOAD_AGAIN,
+            remedy="The download stopped early: download the file again." if missing > 0 else DOWNLOAD_AGAIN,
         )

@@ -6,21 +6,25 @@ quantization_config say what the published files hold (without the files' header
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.duplicates import Duplicate, find_duplicates
+from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
 from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
 from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
-from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.config import Quantization, read_quantization
+from exaone_nb.quantization.stored import StoredTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Inspection:
     extra: tuple[str, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
     duplicates: tuple[Duplicate, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> Total:
@@ -80,10 +84,14 @@ class Inspection:
         return _total(self.rows)
 
     @property
+    def index_problems(self) -> tuple[str, ...]:
+        """Where the index and the files disagree."""
+        return self.checkpoint.problems if self.checkpoint else ()
+
+    @property
     def sound(self) -> bool:
         """True when nothing is missing, nothing is left over, no shape is wrong and the index agrees."""
-        index_agrees = self.checkpoint is None or not self.checkpoint.problems
-        return not (self.missing or self.extra or self.mismatches) and index_agrees
+        return not (self.missing or self.extra or self.mismatches or self.index_problems)
 
     def by(self, key: Callable[[Row], Any]) -> dict[Any, Total]:
         """Totals by component, dtype or layer: `by(lambda row: row.component)`, most bytes first."""
@@ -97,41 +105,28 @@ class Inspection:
         """Bytes by component, largest first."""
         return {name: total.bytes for name, total in self.by(lambda row: row.component).items()}
 
-    def document(self, tensors: bool = True) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """Plain data for --json."""
-        files = self.checkpoint.files if self.checkpoint else ()
+        read = self.checkpoint
+        sizes = ("name", "file_bytes", "header_bytes", "data_bytes")
+        by = {key: self.by(attrgetter(key)) for key in ("component", "dtype", "layer")}
+        by["layer"] = {
+            "outside" if layer is None else str(layer): total for layer, total in by["layer"].items()
+        }
+        lists = ("quantization", "missing", "extra", "index_problems", "notes")
         return {
             "name": self.name,
-            "from": "headers" if self.checkpoint else "config",
-            "file_bytes": self.checkpoint.file_bytes if self.checkpoint else None,
-            "total": asdict(self.total),
-            "files": [
-                {
-                    "name": f.name,
-                    "file_bytes": f.file_bytes,
-                    "header_bytes": f.header_bytes,
-                    "data_bytes": f.data_bytes,
-                }
-                for f in files
-            ],
-            "by_component": {
-                name: asdict(total) for name, total in self.by(lambda row: row.component).items()
-            },
-            "by_dtype": {name: asdict(total) for name, total in self.by(lambda row: row.dtype).items()},
-            "by_layer": {
-                "outside" if layer is None else str(layer): asdict(total)
-                for layer, total in self.by(lambda row: row.layer).items()
-            },
-            "quantization": list(self.quantization),
-            "missing": list(self.missing),
-            "extra": list(self.extra),
-            "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
-            "duplicates": [asdict(duplicate) for duplicate in self.duplicates],
-            "index_problems": list(self.checkpoint.problems) if self.checkpoint else [],
-            "notes": list(self.notes),
-            "requests": self.checkpoint.requests if self.checkpoint else 0,
-            "wire_bytes": self.checkpoint.wire_bytes if self.checkpoint else 0,
-            **({"tensors": [row.document() for row in self.rows]} if tensors else {}),
+            "from": "headers" if read else "config",
+            "file_bytes": read.file_bytes if read else None,
+            "total": vars(self.total),
+            "files": [{size: getattr(file, size) for size in sizes} for file in (read.files if read else ())],
+            **{f"by_{key}": {name: vars(total) for name, total in sums.items()} for key, sums in by.items()},
+            **{name: list(getattr(self, name)) for name in lists},
+            "mismatches": [vars(mismatch) for mismatch in self.mismatches],
+            "duplicates": [vars(duplicate) for duplicate in self.duplicates],
+            "requests": read.requests if read else 0,
+            "wire_bytes": read.wire_bytes if read else 0,
+            "tensors": [row.document() for row in self.rows],
         }
 
 
@@ -165,54 +160,36 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     rows = []
     for entry in checkpoint.entries:
         wanted = expected.get(entry.name)
-        rows.append(
-            Row(
-                entry.name,
-                entry.dtype,
-                entry.shape,
-                entry.bytes,
-                wanted.spec.component if wanted else component_of(entry.name),
-                wanted.spec.layer if wanted else layer_of(entry.name),
-                logical_elements(entry, quantization, wanted),
-                entry.elements,
-            )
-        )
+        rows.append(_row(entry, wanted, logical_elements(entry, quantization, wanted)))
     inspection = Inspection(
-        name=checkpoint.name,
-        rows=tuple(rows),
-        checkpoint=checkpoint,
-        quantization=tuple(quantization.sentences()) if quantization else (),
-        notes=tuple(notes),
+        checkpoint.name, tuple(rows), checkpoint, _sentences(quantization), notes=tuple(notes)
     )
-    if not expected:
-        return inspection
-    return _held_against(inspection, expected, config)
+    return _held_against(inspection, expected, config) if expected else inspection
 
 
 def explain_config(config: dict[str, Any], name: str) -> Inspection:
     """What the published files of a config hold, without reading any. Raises WorkbookError for an unknown family."""
-    quantization = read_quantization(config)
-    rows = tuple(
-        Row(
-            tensor.name,
-            tensor.dtype,
-            tensor.shape,
-            tensor.bytes,
-            wanted.spec.component,
-            wanted.spec.layer,
-            wanted.logical,
-            _elements(tensor.shape),
-        )
-        for wanted in expectations(config).values()
-        for tensor in (wanted.tensor,)
+    rows = [_row(wanted.tensor, wanted, wanted.logical) for wanted in expectations(config).values()]
+    notes = ("Told from the config alone; no file was read.", *layout_notes(config))
+    return Inspection(name, tuple(rows), None, _sentences(read_quantization(config)), notes=notes)
+
+
+def _row(tensor: TensorEntry | StoredTensor, wanted: Expectation | None, logical: int | None) -> Row:
+    """Component and layer are those of the config, or are read from the tensor's name."""
+    return Row(
+        tensor.name,
+        tensor.dtype,
+        tensor.shape,
+        tensor.bytes,
+        wanted.spec.component if wanted else component_of(tensor.name),
+        wanted.spec.layer if wanted else layer_of(tensor.name),
+        logical,
+        math.prod(tensor.shape),
     )
-    return Inspection(
-        name=name,
-        rows=rows,
-        checkpoint=None,
-        quantization=tuple(quantization.sentences()) if quantization else (),
-        notes=("Told from the config alone; no file was read.", *layout_notes(config)),
-    )
+
+
+def _sentences(quantization: Quantization | None) -> tuple[str, ...]:
+    return tuple(quantization.sentences()) if quantization else ()
 
 
 def _held_against(
@@ -233,40 +210,22 @@ def _held_against(
         )
     if duplicates and not checkpoint.folder:
         notes.append("The data was not fetched, so the copies are told by name and shape, not by content.")
-    mismatches = [
-        Mismatch(row.name, row.shape, expected[row.name].tensor.shape)
-        for row in inspection.rows
-        if row.name in expected and row.shape != expected[row.name].tensor.shape
-    ]
-    other = {
-        row.dtype
-        for row in inspection.rows
-        if row.name in expected and row.dtype != expected[row.name].tensor.dtype
-    }
-    if other:
+    held = [(row, expected[row.name].tensor) for row in inspection.rows if row.name in expected]
+    if other := {row.dtype for row, tensor in held if row.dtype != tensor.dtype}:
         notes.append(
             f"Some tensors are stored as {', '.join(sorted(other))} where the config's dtype says otherwise."
         )
-    return Inspection(
-        name=inspection.name,
-        rows=_without_second_count(inspection.rows, doubled),
-        checkpoint=checkpoint,
-        quantization=inspection.quantization,
+    return replace(
+        inspection,
+        # A table stored twice is one set of parameters.
+        rows=tuple(replace(row, logical=0) if row.name in doubled else row for row in inspection.rows),
         missing=tuple(sorted(expected.keys() - names)),
         extra=tuple(sorted(extra)),
-        mismatches=tuple(mismatches),
+        mismatches=tuple(
+            Mismatch(row.name, row.shape, tensor.shape) for row, tensor in held if row.shape != tensor.shape
+        ),
         duplicates=duplicates,
         notes=tuple(notes),
-    )
-
-
-def _without_second_count(rows: Iterable[Row], doubled: set[str]) -> tuple[Row, ...]:
-    """A table stored twice is one set of parameters."""
-    return tuple(
-        Row(r.name, r.dtype, r.shape, r.bytes, r.component, r.layer, 0, r.elements)
-        if r.name in doubled
-        else r
-        for r in rows
     )
 
 
@@ -281,29 +240,17 @@ def _total(rows: Iterable[Row]) -> Total:
     )
 
 
-def _elements(shape: tuple[int, ...]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
-
-
 def require_sound(inspection: Inspection) -> None:
     """Raise WorkbookError naming the first things that do not fit; used by the command line for its exit code."""
     if inspection.sound:
         return
-    parts = []
-    if inspection.missing:
-        parts.append(f"{len(inspection.missing)} tensors are missing (first: {inspection.missing[0]})")
-    if inspection.extra:
-        parts.append(f"{len(inspection.extra)} tensors are left over (first: {inspection.extra[0]})")
-    if inspection.mismatches:
-        first = inspection.mismatches[0]
-        parts.append(
-            f"{len(inspection.mismatches)} shapes differ (first: {first.name}, {first.left} / {first.right})"
-        )
-    if inspection.checkpoint and inspection.checkpoint.problems:
-        parts.append(f"the index disagrees ({inspection.checkpoint.problems[0]})")
+    found = (
+        ("tensors are missing", inspection.missing),
+        ("tensors are left over", inspection.extra),
+        ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
+        ("times the index disagrees", inspection.index_problems),
+    )
+    parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
     raise WorkbookError(
         f"{inspection.name} does not fit its config: {'; '.join(parts)}.",
         expected="every tensor that the config calls for, in its shape, and no other.",

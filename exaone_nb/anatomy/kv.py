@@ -19,6 +19,7 @@ Formulas follow vLLM 0.32 (`v1/core/kv_cache_utils.py`, `v1/kv_cache_interface.p
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -52,8 +53,7 @@ class LayerGroup:
 class KVCache:
     """What one rank keeps. All sizes in bytes; `bytes_per_request` is at `max_model_len` tokens.
 
-    `windows_ignored_by` says who makes layers with a window keep every token: "the caller", who switched vLLM's hybrid
-    cache manager off, or "the engine"; it is empty where windows save memory and where there are none.
+    `windows_ignored`: this engine makes the layers with a window keep every token.
     """
 
     engine: Engine
@@ -68,7 +68,7 @@ class KVCache:
     every_token_every_layer: int
     if_multi_head: int
     how: str
-    windows_ignored_by: Literal["", "the caller", "the engine"] = ""
+    windows_ignored: bool = False
 
     @property
     def bytes_per_request(self) -> int:
@@ -136,21 +136,26 @@ def kv_cache(
     if len(sizes) > 1:
         raise WorkbookError(f"Layers keep different numbers of values per token: {sorted(sizes)}.")
     token = sizes.pop() * dtype_bytes
-    common = {
-        "engine": engine,
-        "max_model_len": length,
-        "in_flight_tokens": in_flight if engine == "vllm" else 0,
-        "dtype_bytes": dtype_bytes,
-        "tensor_parallel": tensor_parallel,
-        "every_token_every_layer": token * len(layers),
-        "if_multi_head": dtype_bytes
+    ask = {"vllm": _vllm, "transformers": _transformers, "sglang": _sglang}[engine]
+    return KVCache(
+        engine=engine,
+        max_model_len=length,
+        in_flight_tokens=in_flight if engine == "vllm" else 0,
+        dtype_bytes=dtype_bytes,
+        tensor_parallel=tensor_parallel,
+        every_token_every_layer=token * len(layers),
+        if_multi_head=dtype_bytes
         * sum(layer.values_per_token(tensor_parallel, every_head=True) for layer in layers),
-    }
-    if engine == "vllm":
-        return _vllm(layers, token, block_size, hybrid_manager, common)
-    if engine == "transformers":
-        return _transformers(layers, token, common)
-    return _sglang(config, layers, token, common)
+        **ask(
+            Counter((layer.kind, layer.window) for layer in layers),
+            length,
+            token,
+            config=config,
+            in_flight=in_flight,
+            block_size=block_size,
+            hybrid=hybrid_manager,
+        ),
+    )
 
 
 def _check_tensor_parallel(layer: CachedLayer, size: int) -> None:
@@ -163,87 +168,72 @@ def _check_tensor_parallel(layer: CachedLayer, size: int) -> None:
         )
 
 
-def _counts(layers: list[CachedLayer]) -> Counter[tuple[str, int]]:
-    return Counter((layer.kind, layer.window) for layer in layers)
+# Layers by (kind, window). The functions below give the fields of `KVCache` that each engine fills in its own way;
+# `token` is what one layer keeps of one token, in bytes.
+Counts = Counter[tuple[str, int]]
 
 
 def _vllm(
-    layers: list[CachedLayer], token: int, block: int, hybrid: bool | None, common: dict[str, Any]
-) -> KVCache:
-    counts = _counts(layers)
-    length, in_flight = common["max_model_len"], common["in_flight_tokens"]
+    counts: Counts, length: int, token: int, *, in_flight: int, block_size: int, hybrid: bool | None, **_: Any
+) -> dict[str, Any]:
     has_chunks = any(kind == "chunked" for kind, _ in counts)
-    by_caller = hybrid is False and not has_chunks
     if hybrid is None:
         hybrid = not has_chunks
-    how, ignored = say("blocks of the hybrid cache manager"), ""
+    how = say("blocks of the hybrid cache manager")
     if not hybrid and any(kind == "full" for kind, _ in counts):
         if len(counts) > 1:
             how = say("hybrid cache manager off: windows save no memory")
-            ignored = "the caller" if by_caller else "the engine"
-        counts = Counter({("full", 0): len(layers)})
+        counts = Counter({("full", 0): counts.total()})
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if largest < smallest * 1.5 else smallest
     groups: list[LayerGroup] = []
     for (kind, window), number in counts.items():
         parts = -(-number // size)
-        held = {
-            "full": length,
-            "sliding": min(window - 1 + in_flight, length),
-            "chunked": min(window + in_flight, length),
-        }[kind]
-        blocks = -(-held // block) + (kind == "sliding")  # a window seldom starts at a block's first token
+        beyond = {"full": length, "sliding": window - 1 + in_flight, "chunked": window + in_flight}[kind]
+        # A window seldom starts at a block's first token.
+        blocks = -(-min(beyond, length) // block_size) + (kind == "sliding")
         groups += [LayerGroup(kind, window, len(range(i, number, parts)), blocks) for i in range(parts)]
-    return KVCache(
-        **common,
-        block_size=block,
-        bytes_per_block=max(group.layers for group in groups) * block * token,
-        blocks_per_request=sum(group.blocks for group in groups),
-        groups=tuple(groups),
-        how=how,
-        windows_ignored_by=ignored,
-    )
+    return {
+        "block_size": block_size,
+        "bytes_per_block": max(group.layers for group in groups) * block_size * token,
+        "blocks_per_request": sum(group.blocks for group in groups),
+        "groups": tuple(groups),
+        "how": how,
+    }
 
 
-def _transformers(layers: list[CachedLayer], token: int, common: dict[str, Any]) -> KVCache:
+def _transformers(counts: Counts, length: int, token: int, **_: Any) -> dict[str, Any]:
     """DynamicCache: full layers keep every token, sliding ones the last window - 1 after each step."""
-    length = common["max_model_len"]
     groups = tuple(
         LayerGroup(kind, window, number, length if kind == "full" else min(length, window - 1))
-        for (kind, window), number in _counts(layers).items()
+        for (kind, window), number in counts.items()
     )
-    return KVCache(
-        **common,
-        block_size=1,
-        bytes_per_block=token,
-        blocks_per_request=sum(group.layers * group.blocks for group in groups),
-        groups=groups,
-        how=say("DynamicCache between two steps; during a step the new tokens come on top"),
-    )
+    return {
+        "block_size": 1,
+        "bytes_per_block": token,
+        "blocks_per_request": sum(group.layers * group.blocks for group in groups),
+        "groups": groups,
+        "how": say("DynamicCache between two steps; during a step the new tokens come on top"),
+    }
 
 
-def _sglang(config: dict[str, Any], layers: list[CachedLayer], token: int, common: dict[str, Any]) -> KVCache:
+def _sglang(counts: Counts, length: int, token: int, *, config: dict[str, Any], **_: Any) -> dict[str, Any]:
     """One pool of token slots; two pools with a fixed ratio for the few models listed above."""
-    length = common["max_model_len"]
     windowed = bool(SGLANG_SLIDING_POOL & set(config.get("architectures") or []))
-    groups, slots = [], 0.0
-    for (kind, window), number in _counts(layers).items():
-        share = SGLANG_SLIDING_POOL_RATIO if windowed and kind != "full" else 1.0
-        groups.append(LayerGroup(kind, window, number, length))
-        slots += number * share
-    return KVCache(
-        **common,
-        block_size=1,
-        bytes_per_block=round(slots * token),
-        blocks_per_request=length,
-        groups=tuple(groups),
-        how=(
-            say("two pools, the windowed one {share:.0%} of the full one", share=SGLANG_SLIDING_POOL_RATIO)
-            if windowed
-            else say("one pool: every layer keeps every token")
-        ),
-        windows_ignored_by="the engine" if not windowed and any(g.kind != "full" for g in groups) else "",
-    )
+    limited = sum(number for (kind, _), number in counts.items() if kind != "full")
+    how, slots = say("one pool: every layer keeps every token"), float(counts.total())
+    if windowed:
+        share = SGLANG_SLIDING_POOL_RATIO
+        how = say("two pools, the windowed one {share:.0%} of the full one", share=share)
+        slots += limited * share - limited
+    return {
+        "block_size": 1,
+        "bytes_per_block": round(slots * token),
+        "blocks_per_request": length,
+        "groups": tuple(LayerGroup(*layer, number, length) for layer, number in counts.items()),
+        "how": how,
+        "windows_ignored": bool(limited) and not windowed,
+    }
 
 
 def longest_context(config: dict[str, Any], available: int, *, concurrency: int = 1, **options: Any) -> int:
@@ -256,12 +246,7 @@ def longest_context(config: dict[str, Any], available: int, *, concurrency: int 
     options.pop("max_model_len", None)
     highest = kv_cache(config, **options).max_model_len
 
-    def fits(length: int) -> bool:
-        cache = kv_cache(config, max_model_len=length, **options)
-        return cache.bytes_per_request * concurrency <= available
+    def needed(length: int) -> int:
+        return kv_cache(config, max_model_len=length, **options).bytes_per_request * concurrency
 
-    low, high = 0, highest
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return bisect_right(range(highest + 1), available, lo=1, key=needed) - 1

@@ -1,4 +1,4 @@
-"""From what a file stores to the parameters it stands for: packed words unpacked, scales set aside.
+"""What a file with a given config stores, and the parameters that it stands for: packed words unpacked, scales set aside.
 
 A W4A16 file of a 32-billion model holds about 5 billion elements, because eight weights share one int32; tools that
 add up shapes report the 5.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.anatomy.layouts import expected_tensors
-from exaone_nb.anatomy.predict import cache_scales
+from exaone_nb.anatomy.predict import SHARD, Prediction, cache_scales, predict_checkpoint
+from exaone_nb.anatomy.safetensors_layout import write_plan
+from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
+from exaone_nb.messages import say
 from exaone_nb.quantization.config import Quantization, read_quantization, stored_tensors
+from exaone_nb.quantization.effects import cache_bytes
+from exaone_nb.quantization.nearest import neediest
 from exaone_nb.quantization.stored import StoredTensor
 from exaone_nb.tensors import TensorSpec
 
@@ -37,21 +42,59 @@ class Expectation:
     logical: int
 
 
-def expectations(config: dict[str, Any]) -> dict[str, Expectation]:
-    """Every tensor that a file with this config holds, by stored name. Raises WorkbookError for an unknown family."""
-    quantization, dtype = read_quantization(config), model_dtype(config)
+def expectations(config: dict[str, Any], dtype: str = "") -> dict[str, Expectation]:
+    """Every tensor that a file with this config holds, by stored name; `dtype` replaces the config's own.
+
+    Raises WorkbookError for an unknown family.
+    """
+    quantization, dtype = read_quantization(config), dtype or model_dtype(config)
     found: dict[str, Expectation] = {}
     specs = expected_tensors(config)
     for spec in specs:
         parameters = 0 if spec.buffer else spec.elements
         for tensor in stored_tensors(spec, quantization, dtype):
             found[tensor.name] = Expectation(tensor, spec, 0 if OVERHEAD.search(tensor.name) else parameters)
-    if quantization and quantization.kv_cache:
-        for scale in cache_scales(config, specs, quantization.kv_cache, dtype):
-            module = scale.name.rpartition(".")[0]
-            spec = TensorSpec(scale.name, scale.shape, "attention", scale.layer, module, "other", buffer=True)
-            found[scale.name] = Expectation(scale, spec, 0)
+    for scale in cache_scales(config, specs, quantization.kv_cache if quantization else None, dtype):
+        module = scale.name.rpartition(".")[0]
+        spec = TensorSpec(scale.name, scale.shape, "attention", scale.layer, module, "other", buffer=True)
+        found[scale.name] = Expectation(scale, spec, 0)
     return found
+
+
+def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[str, Prediction]:
+    """(name of the preset whose kernels decide, the tensors); the config's own dtype when nothing is quantized.
+
+    `loaded` gives the tensors as vLLM holds them under `--dtype auto`: 32-bit weights become 16-bit ones. Raises
+    WorkbookError for a quantization method whose storage or kernels are not known here.
+    """
+    quantization, dtype = read_quantization(config), model_dtype(config)
+    if loaded and dtype not in ("BF16", "F16"):
+        dtype = "BF16"
+    plain = predict_checkpoint(config, "BF16", dtype=dtype)
+    if quantization is None:
+        return dtype, plain
+    name = neediest(quantization) if quantization.understood else ""
+    if not name:
+        raise WorkbookError(
+            say("No preset has the number formats of this quantization_config.")
+            if quantization.understood
+            else say(
+                "The config is quantized by {method!r}, whose storage this workbook does not know.",
+                method=quantization.method,
+            ),
+            remedy=say("Name a scheme with --scheme to compute with it instead."),
+        )
+    stored = [
+        StoredTensor(name, each.tensor.dtype, each.tensor.shape, each.spec.component, each.spec.layer)
+        for name, each in expectations(config, dtype).items()
+    ]
+    return name, replace(plain, shards=tuple(write_plan(stored, SHARD)))
+
+
+def cache_dtype_bytes(config: dict[str, Any]) -> int:
+    """Bytes of one cached value in today's vLLM, which follows the config's kv_cache_scheme."""
+    quantization = read_quantization(config)
+    return cache_bytes(quantization.kv_cache) if quantization else 2
 
 
 def logical_elements(
@@ -77,10 +120,8 @@ def logical_elements(
 
 
 def _bits(module: str, quantization: Quantization | None) -> int | None:
-    if quantization is None:
-        return None
-    if quantization.bits:
-        return quantization.bits
+    if quantization is None or quantization.bits:
+        return quantization and quantization.bits
     scheme = quantization.scheme_for(module, "head" if module.endswith("lm_head") else "linear")
     if scheme is None and len(quantization.groups) == 1:
         scheme = quantization.groups[0][0]

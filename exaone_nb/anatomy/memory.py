@@ -14,25 +14,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
-from exaone_nb.anatomy.as_stored import cache_dtype_bytes
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
-from exaone_nb.anatomy.layouts import text_config
+from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.logical import cache_dtype_bytes
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
-from exaone_nb.anatomy.splits import unsplittable
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.messages import say
-from exaone_nb.quantization.kernels import Support, on_gpu
+from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.kernels import Support, on_gpu, split_problem
+from exaone_nb.quantization.schemes import find_scheme
 
 MIB = 2**20
-SPLIT = (
-    "attention",
-    "mlp",
-    "experts",
-    "shared_experts",
-    "embedding",
-    "head",
-)  # divided by tensor parallelism
+# Components that tensor parallelism divides. vLLM divides the matrices named so by inputs and adds the parts up, all
+# others by outputs.
+SPLIT = {"attention", "mlp", "experts", "shared_experts", "embedding", "head"}
+BY_INPUTS = ("o_proj", "down_proj", "out_proj", "c_proj")
 CONTEXT_BYTES = 500 * MIB
 GRAPH_BYTES_PER_LAYER = 18 * MIB
 SMALL_BATCH = 2048
@@ -63,8 +60,8 @@ class MemoryPlan:
     weights: int
     overheads: tuple[Overhead, ...]
     kv: KVCache
-    longest: int
-    longest_for_one: int
+    longest: int = 0
+    longest_for_one: int = 0
 
     @property
     def overhead(self) -> int:
@@ -120,9 +117,7 @@ class MemoryPlan:
                 )
             if self.kv.dtype_bytes > 1:
                 tips.append(say("Keep the cache in FP8: half the bytes (--kv-cache-dtype fp8)."))
-        if self.kv.windows_ignored_by == "the caller":
-            tips.append(say("Leave vLLM's hybrid cache manager on, so that windows save memory."))
-        if self.kv.windows_ignored_by == "the engine" and self.engine != "vllm":
+        if self.kv.windows_ignored:
             tips.append(say("vLLM drops what is outside the window; see --engine vllm."))
         return tips
 
@@ -140,23 +135,19 @@ def overheads(
     batched_tokens: int,
     sequences: int,
     tensor_parallel: int = 1,
-    eager: bool = False,
 ) -> tuple[Overhead, ...]:
     """Estimates of what is neither weights nor cache: CUDA's context, activations, logits, CUDA graphs."""
     text = text_config(config)
     hidden, vocabulary = fields.size(text, "hidden_size"), fields.size(text, "vocab_size")
-    layers = fields.layers(text)
     inner = max(
         fields.size(text, name) for name in ("intermediate_size", "intermediate_size_mlp") if text.get(name)
     )
-    activations = 2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel))
+    context = say("300 to 600 MiB is usual; depends on driver and libraries")
     found = [
-        Overhead(
-            "CUDA context", CONTEXT_BYTES, say("300 to 600 MiB is usual; depends on driver and libraries")
-        ),
+        Overhead("CUDA context", CONTEXT_BYTES, context),
         Overhead(
             ACTIVATIONS,
-            activations,
+            2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel)),
             say(
                 "{tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
                 tokens=batched_tokens,
@@ -171,24 +162,32 @@ def overheads(
             ),
         ),
     ]
-    if engine != "transformers" and not eager:
-        found.append(
-            Overhead(
-                "CUDA graphs",
-                layers * GRAPH_BYTES_PER_LAYER,
-                say(
-                    '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
-                    mib=GRAPH_BYTES_PER_LAYER // MIB,
-                ),
-            )
+    if engine != "transformers":
+        graphs = say(
+            '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
+            mib=GRAPH_BYTES_PER_LAYER // MIB,
         )
+        found.append(Overhead("CUDA graphs", fields.layers(text) * GRAPH_BYTES_PER_LAYER, graphs))
     return tuple(found)
 
 
-def _support(config: dict[str, Any], scheme: str, card: Gpu, tensor_parallel: int) -> Support:
-    problem = unsplittable(config, scheme, tensor_parallel)
-    found = on_gpu(scheme, card)
-    return replace(found, answer="no", reason=problem) if problem else found
+def _unsplittable(config: dict[str, Any], scheme: str, tensor_parallel: int) -> str:
+    """Why vLLM refuses to divide the matrices over the GPUs without cutting what shares a scale; "" when it can.
+
+    A config that is quantized already decides for itself; otherwise all Linear modules have `scheme`, the head none.
+    """
+    if tensor_parallel == 1:
+        return ""
+    stored, named = read_quantization(config), find_scheme(scheme)
+    for spec in expected_tensors(config):
+        if spec.kind != "linear" or len(spec.shape) != 2:
+            continue
+        given = stored.scheme_for(spec.module, spec.kind) if stored else named
+        if given is not None:
+            by_inputs = spec.module.endswith(BY_INPUTS)
+            if problem := split_problem(spec.module, spec.shape, given, tensor_parallel, by_inputs):
+                return problem
+    return ""
 
 
 def plan_memory(
@@ -201,20 +200,16 @@ def plan_memory(
     concurrency: int = 1,
     tensor_parallel: int = 1,
     kv_dtype_bytes: int | None = None,
-    block_size: int = 16,
     batched_tokens: int | None = None,
-    concurrent_batches: int = 2,
     utilization: float = 0.92,
-    hybrid_manager: bool | None = None,
-    eager: bool = False,
     prediction: Prediction | None = None,
 ) -> MemoryPlan:
     """Weights, overheads, KV cache and what fits on `gpu`.
 
-    `context` defaults to the model's longest. `batched_tokens` and `concurrent_batches` default to what vLLM 0.32
-    chooses on that card (offline use, async scheduling on). `kv_dtype_bytes` defaults to 2, or to what vLLM makes of the
-    config's kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers
-    may use all of the memory. Raises UsageError for arguments out of range.
+    `context` defaults to the model's longest, `batched_tokens` to what vLLM 0.32 chooses on that card (offline use; with
+    async scheduling two batches are in flight), `kv_dtype_bytes` to 2 or to what vLLM makes of the config's
+    kv_cache_scheme. `utilization` counts for vLLM and SGLang; transformers may use all of the memory. Raises UsageError
+    for arguments out of range.
     """
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
@@ -227,42 +222,45 @@ def plan_memory(
             expected=f"at most {limit:,} (max_position_embeddings).",
         )
     prediction = prediction or predict_checkpoint(config, scheme)
-    tokens = batched_tokens or card.batched_tokens()
+    tokens = tokens_at_once = batched_tokens or card.batched_tokens()
     options: dict[str, Any] = {
         "engine": engine,
-        "block_size": block_size,
         "max_num_batched_tokens": tokens,
-        "concurrent_batches": concurrent_batches,
+        "concurrent_batches": 2,
         "dtype_bytes": kv_dtype_bytes or (cache_dtype_bytes(config) if engine == "vllm" else 2),
         "tensor_parallel": tensor_parallel,
-        "hybrid_manager": hybrid_manager,
     }
     cache = kv_cache(config, max_model_len=context, **options)
     sequences = 1024 if card.memory_bytes >= 70 * 2**30 and "A100" not in card.name else 256
+    share = utilization
+    if engine == "transformers":
+        tokens_at_once, sequences, share = min(cache.max_model_len, tokens), concurrency, 1.0
     parts = overheads(
         config,
         engine,
-        batched_tokens=tokens if engine != "transformers" else min(cache.max_model_len, tokens),
-        sequences=sequences if engine != "transformers" else concurrency,
+        batched_tokens=tokens_at_once,
+        sequences=sequences,
         tensor_parallel=tensor_parallel,
-        eager=eager,
     )
-    share = 1.0 if engine == "transformers" else utilization
-    budget = math.ceil(card.memory_bytes * share)
-    weights = weights_per_gpu(prediction, tensor_parallel)
-    left = budget - weights - sum(part.bytes for part in parts)
-    return MemoryPlan(
+    support = on_gpu(scheme, card)
+    if problem := _unsplittable(config, scheme, tensor_parallel):
+        support = replace(support, answer="no", reason=problem)
+    plan = MemoryPlan(
         gpu=card,
         engine=engine,
-        support=_support(config, scheme, card, tensor_parallel),
+        support=support,
         context=cache.max_model_len,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,
         batched_tokens=tokens,
-        budget=budget,
-        weights=weights,
+        budget=math.ceil(card.memory_bytes * share),
+        weights=weights_per_gpu(prediction, tensor_parallel),
         overheads=parts,
         kv=cache,
+    )
+    left = plan.left_for_cache
+    return replace(
+        plan,
         longest=longest_context(config, left, concurrency=concurrency, **options),
         longest_for_one=longest_context(config, left, **options),
     )

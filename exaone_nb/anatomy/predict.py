@@ -85,22 +85,15 @@ def predict_checkpoint(
     """
     if max_shard_size < 1:
         raise UsageError(f"max_shard_size is {max_shard_size}.", expected="a number of bytes above 0.")
-    own_dtype = (
-        dtype or (UNQUANTIZED_NAMES.get(scheme.upper(), "") if isinstance(scheme, str) else "") or "BF16"
-    )
-    groups = [
-        (find_scheme(group["scheme"]), tuple(group["targets"]))
-        for group in (
-            config_groups if config_groups is not None else [{"scheme": scheme, "targets": targets}]
-        )
-    ]
+    own_dtype = dtype or (UNQUANTIZED_NAMES.get(scheme.upper()) if isinstance(scheme, str) else "") or "BF16"
+    if config_groups is None:
+        config_groups = [{"scheme": scheme, "targets": targets}]
+    groups = [(find_scheme(group["scheme"]), tuple(group["targets"])) for group in config_groups]
     called_for = expected_tensors(config)
     plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
-    stored: list[StoredTensor] = []
-    for spec in specs:
-        stored.extend(plan.store(spec))
-    stored.extend(cache_scales(config, specs, kv_cache, own_dtype))
+    stored = [tensor for spec in specs for tensor in plan.store(spec)]
+    stored += cache_scales(config, specs, kv_cache, own_dtype)
     return Prediction(
         shards=tuple(write_plan(stored, max_shard_size)),
         unquantized_bytes=sum(plan.plain(spec).bytes for spec in called_for),
@@ -144,7 +137,7 @@ class _Storage:
             return [self.plain(spec)]
         check_fits(spec.module, spec.shape, scheme)
         parts = stored_linear(spec.name.removesuffix(".weight"), spec.shape, scheme, self.dtype)
-        return [replace(part, component=spec.component, layer=spec.layer) for part in parts]
+        return [StoredTensor(p.name, p.dtype, p.shape, spec.component, spec.layer) for p in parts]
 
 
 def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> tuple[bool, list[TensorSpec]]:
@@ -182,7 +175,6 @@ def cache_scales(
         return []
     _, key_value, _ = fields.heads(text_config(config))
     shape = (key_value, 1, 1) if args.strategy == "attn_head" else (1,)
-    names = ("k_scale", "v_scale")
     modules = dict.fromkeys(
         (spec.module.rpartition(".")[0], spec.layer)
         for spec in specs
@@ -191,5 +183,5 @@ def cache_scales(
     return [
         StoredTensor(f"{module}.{name}", dtype, shape, "attention", layer)
         for module, layer in modules
-        for name in names
+        for name in ("k_scale", "v_scale")
     ]

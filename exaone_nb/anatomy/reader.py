@@ -12,19 +12,32 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from exaone_nb.anatomy.header import FileHeader, TensorEntry, header_length, parse_header
-from exaone_nb.anatomy.sources import INDEX, ByteSource, Folder, refuse_pickle_name
+from exaone_nb.anatomy.header import (
+    PICKLE,
+    FileHeader,
+    TensorEntry,
+    header_length,
+    not_weights,
+    parse_header,
+)
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
 
+if TYPE_CHECKING:
+    from exaone_nb.anatomy.remote import Web
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 PARALLEL = 8
-FIRST_READ = (
-    48 << 10
-)  # bytes asked for when nothing is known: covers a file of about 400 tensors in one request
+# Bytes asked for when nothing is known: covers a file of about 400 tensors in one request.
+FIRST_READ = 48 << 10
 Progress = Callable[[int, int], None]
 
 
@@ -57,6 +70,68 @@ class Checkpoint:
         return sum(file.data_bytes for file in self.files)
 
 
+class Folder:
+    """A folder on this disk, or one file in it (`only`). `remote.Web` answers to the same names."""
+
+    requests = 0
+    wire_bytes = 0
+
+    def __init__(self, path: Path) -> None:
+        self.only = path.name if path.is_file() else ""
+        self.path = path.parent if self.only else path
+
+    def _open(self, name: str):
+        try:
+            return (self.path / name).open("rb")
+        except FileNotFoundError as error:
+            raise WorkbookError(
+                f"There is no {name} in {self.path}.", remedy="Download the missing file."
+            ) from error
+        except OSError as error:
+            raise WorkbookError(f"{name} in {self.path} cannot be read: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def start(self, name: str, count: int) -> tuple[bytes, int]:
+        """The first `count` bytes of a file (fewer if it is shorter) and its size in bytes."""
+        with self._open(name) as handle:
+            content = handle.read(count)
+            return content, handle.seek(0, 2)
+
+    def part(self, name: str, begin: int, end: int) -> bytes:
+        """Bytes [begin, end) of a file."""
+        with self._open(name) as handle:
+            handle.seek(begin)
+            return handle.read(end - begin)
+
+    def text(self, name: str) -> bytes | None:
+        """A whole small file (index, config), or None when it is not there."""
+        path = self.path / name
+        return path.read_bytes() if path.is_file() else None
+
+    def weight_files(self) -> list[str]:
+        """The weight files when there is no index."""
+        if (self.path / SINGLE).is_file():
+            return [SINGLE]
+        found = sorted(path.name for path in self.path.glob("*.safetensors"))
+        if found:
+            return found
+        for path in sorted(self.path.iterdir()):
+            refuse_pickle_name(path.name)
+        raise WorkbookError(
+            f"There are no safetensors files in {self.path}.",
+            expected=f"{SINGLE}, or shards with {INDEX}.",
+            remedy="Name the folder that holds the weights.",
+        )
+
+
+def refuse_pickle_name(name: str) -> None:
+    """Raise WorkbookError when a file's name says that it is a pickle."""
+    if name.lower().endswith(PICKLES):
+        raise not_weights(name, PICKLE)
+
+
 def read_headers(
     model: str | Path | Place, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
@@ -66,53 +141,19 @@ def read_headers(
     folder, a pickle, a web page in place of a file, a server without Range, or a network that stays away.
     """
     place = model if isinstance(model, Place) else resolve(model)
-    source = _source(place, revision)
-    try:
-        return _read(place, source, progress)
-    finally:
-        close = getattr(source, "close", None)
-        if close:
-            close()
-
-
-def _source(place: Place, revision: str | None) -> ByteSource:
-    if place.kind in ("folder", "file") or (place.path is not None and place.path.exists()):
-        if place.kind == "file":
-            refuse_pickle_name(place.path.name)
-        return Folder(place.path)
-    from exaone_nb.anatomy import remote
-
-    if place.kind == "url":
-        refuse_pickle_name(place.url)
-        return remote.web(place.url)
-    if place.hub_id:
-        return remote.hub(place.hub_id, revision)
-    raise WorkbookError(
-        f"{place.name} has no weights on this disk.", remedy="Name a local folder or a hub id."
-    )
-
-
-def _read(place: Place, source: ByteSource, progress: Progress | None) -> Checkpoint:
-    index = None if getattr(source, "only", "") else source.text(INDEX)
-    names, guesses, weight_map, total = (
-        _from_index(index) if index is not None else (source.weight_files(), {}, {}, None)
-    )
-    done = 0
-
-    def read(name: str) -> FileHeader:
-        nonlocal done
-        header = read_header(source, name, guesses.get(name, FIRST_READ))
-        done += 1
-        if progress:
-            progress(done, len(names))
-        return header
-
-    if isinstance(source, Folder):
-        files = [read(name) for name in names]
-    else:
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            files = list(pool.map(read, names))
-    config = source.text("config.json")
+    with closing(_source(place, revision)) as source, ThreadPoolExecutor(PARALLEL) as pool:
+        index = None if source.only else source.text(INDEX)
+        if index is not None:
+            guesses, weight_map, total = _from_index(index)
+        else:
+            names = [source.only] if source.only else source.weight_files()
+            guesses, weight_map, total = dict.fromkeys(names, FIRST_READ), {}, None
+        files = []
+        for header in pool.map(partial(read_header, source), guesses, guesses.values()):
+            files.append(header)
+            if progress:
+                progress(len(files), len(guesses))
+        config = source.text("config.json")
     return Checkpoint(
         name=place.name,
         files=tuple(files),
@@ -125,8 +166,24 @@ def _read(place: Place, source: ByteSource, progress: Progress | None) -> Checkp
     )
 
 
-def read_header(source: ByteSource, name: str, first_read: int = FIRST_READ) -> FileHeader:
-    """The header of one file: one read when `first_read` covers it, two otherwise."""
+def _source(place: Place, revision: str | None) -> Folder | Web:
+    if place.kind in ("file", "url"):
+        refuse_pickle_name(place.url or place.path.name)
+    if place.kind in ("folder", "file") or (place.path is not None and place.path.exists()):
+        return Folder(place.path)
+    from exaone_nb.anatomy import remote
+
+    if place.kind == "url":
+        return remote.web(place.url)
+    if place.hub_id:
+        return remote.hub(place.hub_id, revision)
+    raise WorkbookError(
+        f"{place.name} has no weights on this disk.", remedy="Name a local folder or a hub id."
+    )
+
+
+def read_header(source: Folder | Web, name: str, first_read: int) -> FileHeader:
+    """The header of one file: one read when `first_read` bytes cover it, two otherwise."""
     first, file_bytes = source.start(name, first_read)
     length = header_length(first, file_bytes, name)
     content = first[8 : 8 + length]
@@ -141,8 +198,8 @@ def read_header(source: ByteSource, name: str, first_read: int = FIRST_READ) -> 
     return FileHeader(name, length, file_bytes, entries, metadata)
 
 
-def _from_index(content: bytes) -> tuple[list[str], dict[str, int], dict[str, str], int | None]:
-    """Shard names, a guess of each header's length, tensor -> shard, and the total the index gives."""
+def _from_index(content: bytes) -> tuple[dict[str, int], dict[str, str], int | None]:
+    """Shard -> a guess of its header's length, tensor -> shard, and the total the index gives."""
     document = _json_object(content, INDEX)
     weight_map = document.get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
@@ -155,7 +212,7 @@ def _from_index(content: bytes) -> tuple[list[str], dict[str, int], dict[str, st
         _check_inside(shard)
     metadata = document.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, dict) else None
-    return sorted(guesses), guesses, weight_map, int(total) if isinstance(total, int | float) else None
+    return dict(sorted(guesses.items())), weight_map, int(total) if isinstance(total, int | float) else None
 
 
 def _check_inside(name: str) -> None:
@@ -194,9 +251,6 @@ def _disagreements(files: Iterable[FileHeader], weight_map: dict[str, str]) -> l
         for tensor, shard in weight_map.items():
             if place.get(tensor) != shard:
                 problems.append(f"{tensor}: the index says {shard}, it is in {place.get(tensor, 'no file')}")
-        problems += [
-            f"{tensor} in {shard} is not in the index"
-            for tensor, shard in place.items()
-            if tensor not in weight_map
-        ]
+        unlisted = place.keys() - weight_map.keys()
+        problems += [f"{tensor} in {place[tensor]} is not in the index" for tensor in sorted(unlisted)]
     return problems

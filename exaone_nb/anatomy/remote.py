@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 
-from exaone_nb.anatomy.sources import SINGLE
+from exaone_nb.anatomy.header import WEB_PAGE, not_weights
 from exaone_nb.errors import WorkbookError
 
 ATTEMPTS = 3
@@ -24,7 +27,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Web:
-    """A folder behind an http(s) address, or one file. Safe to use from several threads."""
+    """A folder behind an http(s) address, or one file (`only`). Safe to use from several threads."""
 
     def __init__(self, base: str, only: str = "", headers: dict[str, str] | None = None) -> None:
         self.base, self.only = base.rstrip("/"), only
@@ -45,51 +48,40 @@ class Web:
         """The address of one file."""
         return f"{self.base}/{quote(name)}"
 
-    def start(self, name: str, count: int) -> tuple[bytes, int]:
-        content, size = self._range(name, 0, count)
-        return content, size
+    def weight_files(self) -> list[str]:
+        """A folder without an index holds one file."""
+        return ["model.safetensors"]
+
+    def start(self, name: str, number: int) -> tuple[bytes, int]:
+        """The first `number` bytes of a file (fewer if it is shorter) and its size in bytes."""
+        return self._tried(self._range, name, 0, number)
 
     def part(self, name: str, begin: int, end: int) -> bytes:
-        return self._range(name, begin, end)[0]
+        """Bytes [begin, end) of a file."""
+        return self._tried(self._range, name, begin, end)[0]
 
     def text(self, name: str) -> bytes | None:
-        return self._tried(name, lambda: self._whole(name))
+        """A whole small file (index, config), or None when it is not there."""
+        return self._tried(self._whole, name)
 
-    def weight_files(self) -> list[str]:
-        return [self.only or SINGLE]
-
-    def _tried(self, name: str, action: Any) -> Any:
-        """Run `action`, again after a pause when the network or the server fails for the moment."""
-        for attempt in range(1, ATTEMPTS + 1):
+    def _tried(self, read: Callable[..., Any], name: str, *where: int) -> Any:
+        """What `read` gives; asked again after a pause when the network or the server fails for the moment."""
+        for attempt in count(1):
             try:
-                return action()
+                return read(name, *where)
             except (httpx.TransportError, _TryAgain) as error:
                 if attempt == ATTEMPTS:
                     raise WorkbookError(
                         f"{name} could not be read after {ATTEMPTS} tries: {str(error) or type(error).__name__}.",
-                        expected="an answer from the server.",
                         remedy="Check the network and the address, then try again.",
                     ) from error
                 time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
-        raise AssertionError("unreachable")
 
     def _range(self, name: str, begin: int, end: int) -> tuple[bytes, int]:
-        return self._tried(name, lambda: self._range_once(name, begin, end))
-
-    def _range_once(self, name: str, begin: int, end: int) -> tuple[bytes, int]:
-        with self._client.stream(
-            "GET", self.address(name), headers={"Range": f"bytes={begin}-{end - 1}"}
-        ) as answer:
-            self._tally(0)
-            if answer.status_code == 416:
-                raise WorkbookError(
-                    f"{name} is empty or shorter than {begin:,} bytes.", remedy="Check the address."
-                )
-            self._check_status(answer, name)
+        with self._answer(name, {"Range": f"bytes={begin}-{end - 1}"}) as answer:
+            _check_status(answer, name)
             if answer.status_code != 206:
                 # The body would be the whole file: leave it unread.
-                if "text/html" in answer.headers.get("content-type", ""):
-                    raise _web_page(name)
                 raise WorkbookError(
                     f"The server of {name} ignores Range requests (it answered {answer.status_code}).",
                     expected="206 Partial Content, so that only the header is fetched.",
@@ -101,68 +93,64 @@ class Web:
                     f"The server of {name} answered with the range {answer.headers.get('content-range')!r}.",
                     expected=f"bytes {begin}-{end - 1} with the file's size.",
                 )
-            content = b"".join(self._limited(answer, end - begin, name))
+            content = _body(answer, end - begin, name)
         wanted = int(found[2]) - begin + 1
         if len(content) != wanted:
             raise _TryAgain(f"the connection ended after {len(content):,} of {wanted:,} bytes")
         return content, int(found[3])
 
     def _whole(self, name: str) -> bytes | None:
-        with self._client.stream("GET", self.address(name), headers={"Accept-Encoding": "gzip"}) as answer:
-            self._tally(0)
+        with self._answer(name, {"Accept-Encoding": "gzip"}) as answer:
             if answer.status_code == 404:
                 return None
-            self._check_status(answer, name)
-            if "text/html" in answer.headers.get("content-type", ""):
-                raise _web_page(name)
-            return b"".join(self._limited(answer, LARGEST_TEXT, name))
+            _check_status(answer, name)
+            return _body(answer, LARGEST_TEXT, name)
 
-    def _limited(self, answer: httpx.Response, most: int, name: str) -> Any:
-        """The body in pieces; refused as soon as it grows past `most`."""
-        so_far = 0
-        try:
-            for piece in answer.iter_bytes():
-                so_far += len(piece)
-                if so_far > most:
-                    raise WorkbookError(f"The server sent more than {most:,} bytes for {name}.")
-                yield piece
-        finally:
-            self._tally(answer.num_bytes_downloaded, request=False)
+    @contextmanager
+    def _answer(self, name: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """The answer to one request, which is counted, and afterwards the bytes that were read of it."""
+        with self._client.stream("GET", self.address(name), headers=headers) as answer:
+            try:
+                yield answer
+            finally:
+                with self._count:
+                    self.requests += 1
+                    self.wire_bytes += answer.num_bytes_downloaded
 
-    def _tally(self, received: int, request: bool = True) -> None:
-        with self._count:
-            self.requests += request
-            self.wire_bytes += received
 
-    def _check_status(self, answer: httpx.Response, name: str) -> None:
-        code = answer.status_code
-        if code < 300:
-            return
-        if code == 429 or code >= 500:
-            raise _TryAgain(f"the server answered {code}")
-        if code in (401, 403):
-            raise WorkbookError(
-                f"The server refuses {name} ({code}).",
-                expected="access to the file.",
-                remedy="A gated or private model: accept its licence on its page, then `hf auth login`.",
-            )
+def _check_status(answer: httpx.Response, name: str) -> None:
+    code = answer.status_code
+    if code == 429 or code >= 500:
+        raise _TryAgain(f"the server answered {code}")
+    if code in (401, 403):
+        raise WorkbookError(
+            f"The server refuses {name} ({code}).",
+            remedy="A gated or private model: accept its licence on its page, then `hf auth login`.",
+        )
+    if code == 416:
+        raise WorkbookError(f"{name} is empty or shorter than its header says.", remedy="Check the address.")
+    if code >= 300:
         raise WorkbookError(
             f"The server has no {name} ({code}).",
             expected="a model folder or a .safetensors file.",
             remedy="Check the address, the model's name and the revision.",
         )
+    if code != 206 and "text/html" in answer.headers.get("content-type", ""):
+        raise not_weights(name, WEB_PAGE)
+
+
+def _body(answer: httpx.Response, most: int, name: str) -> bytes:
+    """The whole body; refused as soon as it grows past `most` bytes."""
+    content = bytearray()
+    for piece in answer.iter_bytes():
+        content += piece
+        if len(content) > most:
+            raise WorkbookError(f"The server sent more than {most:,} bytes for {name}.")
+    return bytes(content)
 
 
 class _TryAgain(Exception):
     """A failure that may pass."""
-
-
-def _web_page(name: str) -> WorkbookError:
-    return WorkbookError(
-        f"{name} is a web page, not a file of weights.",
-        expected="a file.",
-        remedy="The server sent an error or a login page: open the address in a browser, check the name and access.",
-    )
 
 
 def web(address: str) -> Web:

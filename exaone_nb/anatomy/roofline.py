@@ -13,6 +13,7 @@ the roof: kernels, launches and the scheduler take their share, and a measured s
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -89,23 +90,7 @@ def decode(
     `work` saves reading the config again (see `work_of`); `support` replaces the table's verdict, for a machine
     that is in no table. Raises UsageError for numbers below 1 and unknown names.
     """
-    for name, value in {"batch": batch, "context": context, "kv_dtype_bytes": kv_dtype_bytes}.items():
-        whole(name, value)
-    work = work or work_of(config, scheme)
-    products = work.products.get("plain", 0) + work.products["head"] + work.attention_products(context)
-    return _pass(
-        "decode",
-        scheme,
-        gpu,
-        work,
-        support,
-        batch=batch,
-        tokens=context,
-        weight_bytes=work.weight_bytes_read(batch),
-        cache_bytes=batch * work.cache_bytes_read(context, kv_dtype_bytes),
-        plain=2.0 * batch * products,
-        quantized=2.0 * batch * work.products.get("quantized", 0),
-    )
+    return _pass("decode", config, scheme, gpu, batch, context, kv_dtype_bytes, work, support)
 
 
 def prefill(
@@ -120,25 +105,7 @@ def prefill(
     support: Support | None = None,
 ) -> Pass:
     """Reading `batch` prompts of `tokens` tokens at once; the head is computed for each last token only."""
-    for name, value in {"batch": batch, "tokens": tokens, "kv_dtype_bytes": kv_dtype_bytes}.items():
-        whole(name, value)
-    work = work or work_of(config, scheme)
-    total = batch * tokens
-    attention = batch * work.attention_products_of_prompt(tokens)
-    written = total * kv_dtype_bytes * sum(layer.values_per_token() for layer in work.layers)
-    return _pass(
-        "prefill",
-        scheme,
-        gpu,
-        work,
-        support,
-        batch=batch,
-        tokens=tokens,
-        weight_bytes=work.weight_bytes_read(total),
-        cache_bytes=written,
-        plain=2.0 * (total * work.products.get("plain", 0) + batch * work.products["head"] + attention),
-        quantized=2.0 * total * work.products.get("quantized", 0),
-    )
+    return _pass("prefill", config, scheme, gpu, batch, tokens, kv_dtype_bytes, work, support)
 
 
 def passes(
@@ -157,31 +124,41 @@ def passes(
 
 def _pass(
     phase: str,
+    config: dict[str, Any],
     scheme: str,
     gpu: str | Gpu,
-    work: Work,
-    support: Support | None,
-    *,
     batch: int,
     tokens: int,
-    weight_bytes: float,
-    cache_bytes: float,
-    plain: float,
-    quantized: float,
+    kv_dtype_bytes: int,
+    work: Work | None,
+    support: Support | None,
 ) -> Pass:
+    length = "context" if phase == "decode" else "tokens"
+    for name, value in {"batch": batch, length: tokens, "kv_dtype_bytes": kv_dtype_bytes}.items():
+        whole(name, value)
+    work = work or work_of(config, scheme)
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     support = support or on_gpu(scheme, card)
-    reason = "" if support.runs else support.reason
-    rate = card.peak.get(support.compute) if support.runs else None
-    if support.runs and rate is None:
+    rate = card.peak.get(support.compute)
+    reason, stored = "", work.prediction.data_bytes
+    if not support.runs:
+        reason = support.reason
+    elif rate is None:
         reason = f"data/gpus.csv has no {support.compute} figure for {card.name}"
-    if not reason and card.memory_bytes and work.prediction.data_bytes > card.memory_bytes:
-        reason = (
-            f"the weights ({work.prediction.data_bytes / 1e9:.1f} GB) do not fit "
-            f"({card.memory_bytes / 1e9:.1f} GB on {card.name})"
-        )
+    if not reason and card.memory_bytes and stored > card.memory_bytes:
+        sizes = f"{stored / 1e9:.1f} GB", f"{card.memory_bytes / 1e9:.1f} GB on {card.name}"
+        reason = "the weights ({}) do not fit ({})".format(*sizes)
     if reason:
         return Pass(phase, card.name, support, batch, tokens, reason=reason)
+    if phase == "decode":
+        passing, attention = batch, work.attention_products(tokens)
+        cache_bytes = batch * work.cache_bytes_read(tokens, kv_dtype_bytes)
+    else:
+        passing, attention = batch * tokens, work.attention_products_of_prompt(tokens)
+        cache_bytes = passing * kv_dtype_bytes * sum(layer.values_per_token() for layer in work.layers)
+    plain = 2.0 * (passing * work.products["plain"] + batch * (work.products["head"] + attention))
+    quantized = 2.0 * passing * work.products["quantized"]
+    weight_bytes = work.weight_bytes_read(passing)
     moved = weight_bytes + cache_bytes
     return Pass(
         phase,
@@ -206,13 +183,9 @@ def compute_bound_batch(
     """
     work = work or work_of(config, scheme)
 
-    def bound(batch: int) -> str:
-        return decode(config, scheme, gpu, batch=batch, context=context, work=work).bound
+    def bound(batch: int) -> bool:
+        return decode(config, scheme, gpu, batch=batch, context=context, work=work).bound == "compute"
 
-    if bound(LARGEST_BATCH) != "compute":
+    if not bound(LARGEST_BATCH):
         return None
-    low, high = 1, LARGEST_BATCH
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if bound(middle) == "compute" else (middle + 1, high)
-    return low
+    return bisect_left(range(LARGEST_BATCH), True, lo=1, key=bound)

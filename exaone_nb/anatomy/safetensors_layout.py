@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from exaone_nb.quantization.stored import StoredTensor
 from exaone_nb.tensors import DTYPE_BITS
@@ -23,15 +24,13 @@ METADATA = {"format": "pt"}
 
 def header_json(tensors: Sequence[StoredTensor]) -> bytes:
     """The header a writer makes: widest dtype first, then by name; offsets count from the end of the header."""
-    parts = [f'"__metadata__":{json.dumps(METADATA, separators=(",", ":"))}']
+    entries: dict[str, Any] = {"__metadata__": METADATA}
     offset = 0
     for tensor in sorted(tensors, key=lambda t: (-_RANK[t.dtype], t.name)):
-        end = offset + tensor.bytes
-        shape = ",".join(map(str, tensor.shape))
-        name = json.dumps(tensor.name, ensure_ascii=False)
-        parts.append(f'{name}:{{"dtype":"{tensor.dtype}","shape":[{shape}],"data_offsets":[{offset},{end}]}}')
-        offset = end
-    text = ("{" + ",".join(parts) + "}").encode()
+        place = [offset, offset + tensor.bytes]
+        entries[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": place}
+        offset = place[1]
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     return text + b" " * (-len(text) % 8)
 
 
@@ -77,9 +76,11 @@ def write_plan(tensors: Sequence[StoredTensor], max_shard_size: int) -> list[Sha
     """The files that a save makes, with the names transformers gives them."""
     parts = split(tensors, max_shard_size)
     count = len(parts)
-    names = (
-        ["model.safetensors"]
-        if count == 1
-        else [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
-    )
-    return [Shard(name, tuple(part), len(header_json(part))) for name, part in zip(names, parts, strict=True)]
+    return [
+        Shard(
+            "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors",
+            tuple(part),
+            len(header_json(part)),
+        )
+        for number, part in enumerate(parts, 1)
+    ]

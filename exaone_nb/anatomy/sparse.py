@@ -6,15 +6,14 @@ one. The data reads as zeros. They stand in for models whose weights are not on 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.anatomy.reader import INDEX
 from exaone_nb.anatomy.safetensors_layout import header_json
-from exaone_nb.anatomy.sources import INDEX
 from exaone_nb.catalog import resolve
-from exaone_nb.files import staged_directory
+from exaone_nb.files import staged_directory, write_json
 
 # What LLM Compressor writes into config.json for W4A16, as far as a reader of the weights needs it.
 W4A16_CONFIG = {
@@ -47,12 +46,9 @@ def write_sparse(folder: str | Path, prediction: Prediction, config: dict[str, A
                 handle.truncate(shard.file_bytes)
         if len(prediction.shards) > 1:
             weight_map = {tensor.name: shard.name for shard in prediction.shards for tensor in shard.tensors}
-            index = {
-                "metadata": {"total_size": prediction.data_bytes},
-                "weight_map": dict(sorted(weight_map.items())),
-            }
-            (staging / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            total = {"total_size": prediction.data_bytes}
+            write_json(staging / INDEX, {"metadata": total, "weight_map": dict(sorted(weight_map.items()))})
+        write_json(staging / "config.json", config)
     return Path(folder)
 
 

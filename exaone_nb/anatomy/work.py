@@ -9,7 +9,8 @@ tokens is routed to, on average `held * (1 - (1 - used / held) ** tokens)`, if t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.anatomy.attention import CachedLayer, cached_layers
@@ -33,8 +34,8 @@ class Work:
     row_bytes: int
     experts_used: int
     experts_held: int
-    products: dict[str, int] = field(default_factory=dict)
-    layers: tuple[CachedLayer, ...] = ()
+    products: Mapping[str, int]
+    layers: tuple[CachedLayer, ...]
 
     def weight_bytes_read(self, tokens: int) -> float:
         """Bytes of weights that a pass over `tokens` tokens reads, each at most once."""
@@ -98,6 +99,6 @@ def work_of(
         row_bytes=looked_up // table.shape[0],
         experts_used=counts.experts_used,
         experts_held=counts.experts_held,
-        products=dict(products),
+        products=products,
         layers=tuple(cached_layers(config)),
     )

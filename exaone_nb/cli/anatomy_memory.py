@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
-    from exaone_nb.anatomy.as_stored import cache_dtype_bytes
+    from exaone_nb.anatomy.logical import cache_dtype_bytes
 
     sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
     if kv_dtype.lower() not in sizes:
@@ -44,7 +44,7 @@ def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
 
 def _stored(config: dict[str, Any], scheme: str) -> tuple[str, Any]:
     """(scheme, prediction): the named scheme, or what the config itself says when none is named."""
-    from exaone_nb.anatomy.as_stored import predict_as_stored
+    from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.predict import predict_checkpoint
 
     return (scheme, predict_checkpoint(config, scheme)) if scheme else predict_as_stored(config, loaded=True)

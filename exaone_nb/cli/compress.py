@@ -127,15 +127,13 @@ def quantize(
 
 
 def _export(plan: Any, file: Path) -> None:
-    from exaone_nb.compress.modifiers import recipe_yaml
-
     if file.suffix not in (".yaml", ".yml") or file.exists():
         got = say("--export is {file!r}, which exists.", file=str(file))
         if not file.exists():
             got = say("--export is {file!r}.", file=str(file))
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
     with _writable(say("recipe"), file):
-        write_text(file, recipe_yaml(plan.recipe))
+        write_text(file, plan.recipe.to_yaml())
 
 
 def _draw(plan: Any, picture: Path) -> None:

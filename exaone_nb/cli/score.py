@@ -161,7 +161,7 @@ def compare(
         _plan(drop, differing, items, alpha, as_json)
         return
     from exaone_nb.score.compare import compare_all
-    from exaone_nb.score.named_results import read_named
+    from exaone_nb.score.samples import read_named
 
     runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
     (base, scored), *others = read_named(models or [], runs, task, metric, filter_name).items()

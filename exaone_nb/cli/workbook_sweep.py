@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +62,7 @@ def sweep(
 
     _require_fitting(on, jobs, address, store)
     grid = read(grid_file, out)
+    from exaone_nb.workbook.runner import sigterm_is_an_interrupt
     from exaone_nb.workbook.sweep.run import survey
     from exaone_nb.workbook.sweep.run import sweep as run_sweep
 
@@ -84,7 +83,7 @@ def sweep(
             errors.print(f"[{done}/{total}] {result.name}: {result.status}{time}{why}", markup=False)
 
     try:
-        with _sigterm_as_interrupt():
+        with sigterm_is_an_interrupt():
             report = run_sweep(
                 grid,
                 on.value,
@@ -115,20 +114,6 @@ def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> 
             expected="--jobs with --on local; --address and --store with --on ray.",
             remedy=f"Leave {option} out{instead}",
         )
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the runs in order, as Ctrl-C does; by itself it would leave them to be killed."""
-
-    def stop(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _plan(grid: Grid, reasons: Mapping[str, str]) -> dict[str, object]:

@@ -1,11 +1,12 @@
 """Quantization: recipes one can read, a dry run that catches settings without effect, checkpoints proved by measurement.
 
-    recipe.py       one YAML file -> a checked Recipe; quantization/arguments.py declares what is written out by hand
+    recipe.py       one YAML file -> a checked Recipe -> llm-compressor's modifiers
     calibration.py  which text GPTQ and static scales see
-    plan.py         the dry run: module -> scheme, findings, predicted bytes, where it can be served
-    quantize.py     runs llm-compressor, atomically, and writes the manifest; llmcompressor_adapter.py alone imports it
-    output.py       where a checkpoint may be put: nothing that is not ours is replaced
-    serving.py      where a plan can be served; loading.py knows what vLLM stumbles over; differences.py compares two recipes in effect
+    plan.py         the dry run: module -> scheme, predicted bytes
+    analysis.py     what is to be said about a plan; settings in setting_checks.py, room and servers in serving.py
+    differences.py  two recipes compared in effect
+    quantize.py     runs llm-compressor, atomically; llmcompressor_adapter.py alone imports it
+    manifest.py     how a checkpoint was made, and which folder may be replaced by one
     formats.py      number grids, round-to-nearest by hand, unpacking what is stored
     gptq.py         GPTQ on one layer, small enough to read
     models.py       a checkpoint opened in transformers, on the GPU where there is one

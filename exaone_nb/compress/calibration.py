@@ -11,16 +11,15 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
 from exaone_nb.hub import hub_errors
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
-from exaone_nb.schema import Count, Positive, Whole, is_name, kind, list_of
+from exaone_nb.schema import Count, Mistake, Positive, Whole, is_name, kind, list_of
 from exaone_nb.written import decode
 
 DEFAULT_SOURCE = "nano_calibration"
@@ -39,10 +38,10 @@ class TextSource:
     share: Positive = 1.0
     field: str = ""
 
-    @classmethod
-    def parse(cls, document: Any) -> TextSource:
-        """From a recipe's source, which may be the name alone, for `schema.read`."""
-        return schema.nested({"name": document} if isinstance(document, str) else document, cls)
+    @staticmethod
+    def spelled_out(document: Any) -> Any:
+        """A source may be its name alone."""
+        return {"name": document} if isinstance(document, str) else document
 
     @property
     def path(self) -> Path | None:
@@ -59,54 +58,50 @@ class TextSource:
         return None if hub else typed
 
 
-Given = kind(TextSource, lambda value: True, "", TextSource.parse)
-
-
 @dataclass(frozen=True)
 class Calibration:
     """How much text, from where. `length` is tokens per sample; longer samples are cut."""
 
-    sources: list_of(Given, "a list of names or {name, share, field}.") = (TextSource(),)
+    sources: list_of(TextSource, "a list of names or {name, share, field}.") = (TextSource(),)
     samples: Count = 128
     length: Count = 256
     seed: Whole = 0
     template: bool = True
     generation_prompt: bool = False
 
-    @classmethod
-    def parse(cls, document: Any) -> Calibration:
-        """From a recipe's `calibration` mapping, for `schema.read`. One source may be written as `source`."""
+    @staticmethod
+    def spelled_out(document: Any) -> Any:
+        """One source may be written as `source`."""
         if not isinstance(document, dict) or "source" not in document:
-            return schema.nested(document, cls)
+            return document
         if "sources" in document:
-            raise schema.Mistake("has both source and sources.", expected="one of them.")
+            raise Mistake("has both source and sources.", expected="one of them.")
         rest = {key: value for key, value in document.items() if key != "source"}
-        return schema.nested(rest | {"sources": [document["source"]]}, cls)
+        return rest | {"sources": [document["source"]]}
 
     def counts(self) -> list[int]:
         """Samples per source: shares by largest remainder, summing to `samples`."""
         total = sum(source.share for source in self.sources)
         exact = [self.samples * source.share / total for source in self.sources]
         counts = [int(x) for x in exact]
-        order = sorted(range(len(exact)), key=lambda i: exact[i] - counts[i], reverse=True)
+        order = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
         for i in order[: self.samples - sum(counts)]:
             counts[i] += 1
         return counts
 
-    def check_files(self) -> None:
-        """Read every local source. Raises WorkbookError when one cannot give what is asked of it."""
+    def errors(self) -> Iterator[WorkbookError]:
+        """Why local sources cannot give what is asked of them; data sets of the hub are not looked at."""
         for source, count in zip(self.sources, self.counts(), strict=True):
-            if source.path is not None:
-                read_source(source, at_least=count)
+            try:
+                if source.path is not None:
+                    read_source(source, at_least=count)
+            except WorkbookError as error:
+                yield error
 
     def fingerprint(self) -> str:
         """SHA-256 over the settings and the content of the source files, without tokenizing anything."""
-        digest = hashlib.sha256()
-        digest.update(
-            json.dumps([self.samples, self.length, self.seed, self.template, self.generation_prompt]).encode()
-        )
+        digest = hashlib.sha256(json.dumps(asdict(self)).encode())
         for source in self.sources:
-            digest.update(json.dumps([source.name, source.share, source.field]).encode())
             if source.path is not None:
                 digest.update(_read_bytes(source))
         return digest.hexdigest()
@@ -121,9 +116,8 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     for source, count in zip(calibration.sources, calibration.counts(), strict=True):
         pool = read_source(source, at_least=count)
         # Shuffled and cut, not sampled, so that 64 samples are the first half of 128 with the same seed.
-        order = list(range(len(pool)))
-        random.Random(f"{calibration.seed}:{source.name}").shuffle(order)
-        chosen += [pool[i] for i in order[:count]]
+        random.Random(f"{calibration.seed}:{source.name}").shuffle(pool)
+        chosen += pool[:count]
     return chosen
 
 
@@ -149,19 +143,16 @@ def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
             continue
         try:
             row = json.loads(line)
+            wrong = "is a list." if isinstance(row, list) else ""
         except ValueError as error:
-            raise _not_jsonl(f"{source.path.name}, line {number} is not JSON: {error}") from error
-        if isinstance(row, list):
-            raise _not_jsonl(f"{source.path.name}, line {number} is a list.")
+            wrong = f"is not JSON: {error}"
+        if wrong:
+            raise WorkbookError(
+                f"{source.path.name}, line {number} {wrong}",
+                expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
+                remedy="A .json file with one big list must be written line by line.",
+            )
         yield number, row
-
-
-def _not_jsonl(got: str) -> WorkbookError:
-    return WorkbookError(
-        got,
-        expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
-        remedy="A .json file with one big list must be written line by line.",
-    )
 
 
 def _hub_rows(source: TextSource, at_least: int) -> Iterator[tuple[int, Any]]:
@@ -178,17 +169,17 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
     value = row[key] if key else None
     if isinstance(value, str) and value:
         return value
-    messages = isinstance(value, list) and value and all(isinstance(m, dict) for m in value)
-    if messages and all({"role", "content"} <= set(m) for m in value):
-        for content in (message["content"] for message in value):
-            if not isinstance(content, str):
-                what = "null" if content is None else f"a {type(content).__name__}"
-                raise WorkbookError(
-                    f"{source.name}, line {number}: a message's content is {what}.",
-                    expected='text, such as {"role": "user", "content": "…"}.',
-                    remedy="Write the message's text as one string, or leave the line out.",
-                )
-        return value
+    messages = value if isinstance(value, list) else []
+    if messages and all(isinstance(m, dict) and m.keys() >= {"role", "content"} for m in messages):
+        wrong = [m["content"] for m in messages if not isinstance(m["content"], str)]
+        if not wrong:
+            return value
+        what = "null" if wrong[0] is None else f"a {type(wrong[0]).__name__}"
+        raise WorkbookError(
+            f"{source.name}, line {number}: a message's content is {what}.",
+            expected='text, such as {"role": "user", "content": "…"}.',
+            remedy="Write the message's text as one string, or leave the line out.",
+        )
     keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
     raise WorkbookError(
         f"{source.name}, line {number} has no usable field {' / '.join(wanted)}; it has: {keys}.",

@@ -7,9 +7,10 @@ says so. Intervals come from resampling documents, since tokens of one document 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from exaone_nb import catalog
 from exaone_nb.compress.calibration import TextSource, read_source, render
+from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
 from exaone_nb.statistics import bootstrap
@@ -45,12 +47,11 @@ def documents(folder: str | Path, source: TextSource, count: int, longest: int =
     made = []
     # A short file may be judged whole; of a data set on the hub no more is fetched than is asked for.
     for row in read_source(source, at_least=1 if source.path else count)[:count]:
-        ids, start = (
-            _conversation(tokenizer, row) if not isinstance(row, str) else (tokenizer(row)["input_ids"], 1)
-        )
-        ids = ids[:longest]
-        if max(start, 1) < len(ids):
-            made.append(Document(tuple(ids), max(start, 1)))
+        plain = isinstance(row, str)
+        ids, start = (tokenizer(row)["input_ids"], 1) if plain else _conversation(tokenizer, row)
+        document = Document(tuple(ids[:longest]), max(start, 1))
+        if document.start < len(document.ids):
+            made.append(document)
     if not made:
         raise WorkbookError(f"{source.name} has no text with a token to judge.", remedy="Give longer texts.")
     return made
@@ -88,14 +89,19 @@ def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -
     """
     import torch
 
-    made: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
+    rows: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
     for text in texts:
         first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
         targets = torch.tensor(text.ids[text.start :], device=second.device).unsqueeze(1)
-        made["baseline"].append((-float(first.gather(1, targets).sum()), len(targets)))
-        made["candidate"].append((-float(second.gather(1, targets).sum()), len(targets)))
-        made["kl"].append((float((first.exp() * (first - second)).sum()), len(targets)))
-    return {name: np.array(rows) for name, rows in made.items()}
+        for name, found in (("baseline", first), ("candidate", second)):
+            rows[name].append((-float(found.gather(1, targets).sum()), len(targets)))
+        rows["kl"].append(divergence(first, second))
+    return {name: np.array(pairs) for name, pairs in rows.items()}
+
+
+def divergence(first: Tensor, second: Tensor) -> tuple[float, int]:
+    """D(first || second) in nats, summed over tokens, and their number, from log-probabilities [tokens, vocabulary]."""
+    return float((first.exp() * (first - second)).sum()), len(first)
 
 
 def _ids(model: Any, document: Document) -> Tensor:
@@ -151,58 +157,42 @@ def linear_weights(model: Any) -> dict[str, Tensor]:
 
 def weight_errors(baseline: dict[str, Tensor], candidate: dict[str, Tensor]) -> dict[str, float]:
     """Relative error ||W - Q|| / ||W|| of each module's weight."""
-    return {
-        name: float((weight.float() - candidate[name].float()).norm() / weight.float().norm())
-        for name, weight in baseline.items()
-    }
+    return {name: relative_error(weight, candidate[name]) for name, weight in baseline.items()}
 
 
-@contextmanager
-def recording(model: Any, names: Sequence[str], *, inputs: bool = False) -> Iterator[dict[str, list[Tensor]]]:
-    """Record what the named modules give back (or get, with `inputs`), one [tokens, width] per forward pass."""
+def recorded(
+    model: Any, names: Sequence[str], texts: Sequence[Document], *, inputs: bool = False
+) -> dict[str, Tensor]:
+    """What the named modules give back on these texts (or get, with `inputs`), float32 [tokens, width] each."""
+    import torch
+
     kept: dict[str, list[Tensor]] = {name: [] for name in names}
-    handles = []
-    for name in names:
 
-        def hook(module: Any, given: Any, made: Any, name: str = name) -> None:
-            value = given[0] if inputs else made
-            value = value[0] if isinstance(value, tuple) else value
-            kept[name].append(value.detach().float().reshape(-1, value.shape[-1]))
+    def hook(name: str, _: Any, given: Any, made: Any) -> None:
+        value = given[0] if inputs else made
+        value = value[0] if isinstance(value, tuple) else value
+        kept[name].append(value.detach().float().reshape(-1, value.shape[-1]))
 
-        handles.append(model.get_submodule(name).register_forward_hook(hook))
-    try:
-        yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for name in names:
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(partial(hook, name)))
+        for text in texts:
+            model(_ids(model, text), use_cache=False)
+    return {name: torch.cat(values) for name, values in kept.items()}
 
 
 def layer_output_errors(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, float]:
     """Relative error of the residual stream after each decoder layer: what has piled up by then."""
-    import torch
-
     names = [name for name, _ in baseline.named_modules() if name.rpartition(".layers.")[2].isdigit()]
-    wrong, size = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    squares = {name: np.zeros(2) for name in names}
     for text in texts:
-        ids = _ids(baseline, text)
-        with (
-            torch.inference_mode(),
-            recording(baseline, names) as exact,
-            recording(candidate, names) as other,
-        ):
-            baseline(ids, use_cache=False)
-            candidate(ids, use_cache=False)
+        exact, other = recorded(baseline, names, [text]), recorded(candidate, names, [text])
         for name in names:
-            wrong[name] += float((exact[name][0] - other[name][0]).square().sum())
-            size[name] += float(exact[name][0].square().sum())
-    return {name: math.sqrt(wrong[name] / size[name]) for name in names}
+            wrong = exact[name] - other[name]
+            squares[name] += [float(wrong.square().sum()), float(exact[name].square().sum())]
+    return {name: math.sqrt(wrong / size) for name, (wrong, size) in squares.items()}
 
 
 def layer_inputs(model: Any, module: str, texts: Sequence[Document]) -> Tensor:
     """What a Linear reads on these texts, float32 [tokens, in]."""
-    import torch
-
-    with torch.inference_mode(), recording(model, [module], inputs=True) as kept:
-        for text in texts:
-            model(_ids(model, text), use_cache=False)
-    return torch.cat(kept[module])
+    return recorded(model, [module], texts, inputs=True)[module]

@@ -1,7 +1,7 @@
 """What differs between two recipes in effect, not in spelling.
 
 Two runs of the hackathon were often compared that were the same run: a regular expression that matched nothing, a
-block size taken for a group size. `compare(a, b).identical` says so before an hour is spent.
+block size taken for a group size. An empty `compare(a, b)` says so before an hour is spent.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.compress import modifiers, smoothing
-from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
+from exaone_nb.compress.recipe import Recipe
+from exaone_nb.compress.setting_checks import read_mapping
 from exaone_nb.findings import some
 from exaone_nb.messages import say
 from exaone_nb.quantization.arguments import MINMAX
@@ -33,20 +33,18 @@ class RecipeDifference:
 def compare(first: Plan, second: Plan) -> list[RecipeDifference]:
     """All differences that change the checkpoint; an empty list means identical in effect."""
     one, other = ({name: _sentence(plan, name) for name in plan.assigned} for plan in (first, second))
-    absent = say("no such module")
     changed: dict[tuple[str, str], list[str]] = {}
     for name, words in one.items():
-        if words != other.get(name):
-            changed.setdefault((words, other.get(name, absent)), []).append(name)
+        if words != (now := other.get(name, say("no such module"))):
+            changed.setdefault((words, now), []).append(name)
     found = [
         RecipeDifference(say("{n} modules ({names})", n=len(names), names=some(names, 3)), *pair)
         for pair, names in changed.items()
     ]
-    settings = _read_settings(second)
-    for what, words in _read_settings(first).items():
-        if words != settings[what]:
-            found.append(RecipeDifference(what, words, settings[what]))
-    return found
+    ours, theirs = _read_settings(first), _read_settings(second)
+    return found + [
+        RecipeDifference(what, ours[what], theirs[what]) for what in ours if ours[what] != theirs[what]
+    ]
 
 
 def _sentence(plan: Plan, module: str) -> str:
@@ -68,17 +66,15 @@ def _sentence(plan: Plan, module: str) -> str:
 
 def _read_settings(plan: Plan) -> dict[str, str]:
     """The settings that something reads, with defaults filled in, so that writing a default is no difference."""
-    recipe, unread = plan.recipe, say("not read")
-    gptq = recipe.method == "gptq"
-    order = recipe.settings.get("actorder", "static")
-    cache = QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized")
+    recipe, settings = plan.recipe, {"dampening_frac": 0.01, "actorder": "static"} | plan.recipe.settings
+    gptq, order = recipe.method == "gptq", settings["actorder"]
     return {
         "method": {"rtn": say("round to nearest"), "gptq": "GPTQ"}[recipe.method],
-        "dampening_frac": str(float(recipe.settings.get("dampening_frac", 0.01))) if gptq else unread,
-        "actorder": str(ACTORDER.get(order, order)) if gptq else unread,
+        "dampening_frac": str(float(settings["dampening_frac"])) if gptq else say("not read"),
+        "actorder": str(ACTORDER.get(order, order)) if gptq else say("not read"),
         "transform": _transform(recipe.transform),
-        "KV cache": cache,
-        "calibration": _calibration(recipe.calibration) if modifiers.needs_data(recipe) else unread,
+        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
+        "calibration": _calibration(recipe),
     }
 
 
@@ -87,21 +83,25 @@ def _transform(transform: dict[str, Any] | None) -> str:
         return say("none")
     words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
     words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
-    for mapping in transform.get("mappings") or ():
-        smooth, balance = smoothing.read_mapping(mapping)
+    for smooth, balance in map(read_mapping, transform.get("mappings") or ()):
         words.append(f"{smooth} -> {', '.join(balance)}")
     return "; ".join(words)
 
 
-def _calibration(calibration: Calibration) -> str:
+def _calibration(recipe: Recipe) -> str:
+    if not recipe.needs_data:
+        return say("not read")
+    text = recipe.calibration
     sources = [
         say("{count} from {name}", count=count, name=source.name)
         + (say(" (field {field})", field=source.field) if source.field else "")
-        for source, count in zip(calibration.sources, calibration.counts(), strict=True)
+        for source, count in zip(text.sources, text.counts(), strict=True)
     ]
-    template = say("with the chat template") if calibration.template else say("without the chat template")
-    prompt = say(" and a generation prompt") if calibration.generation_prompt else ""
     return say(
         "{sources}, {length} tokens each, seed {seed}, {template}{prompt}",
-        sources=", ".join(sources), length=calibration.length, seed=calibration.seed, template=template, prompt=prompt,
-    )  # fmt: skip
+        sources=", ".join(sources),
+        length=text.length,
+        seed=text.seed,
+        template=say("with the chat template") if text.template else say("without the chat template"),
+        prompt=say(" and a generation prompt") if text.generation_prompt else "",
+    )

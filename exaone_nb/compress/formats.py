@@ -17,108 +17,87 @@ from exaone_nb.errors import UsageError, WorkbookError
 if TYPE_CHECKING:
     from torch import Tensor
 
-GRID_NAMES = ("int4", "int8", "fp8_e4m3", "fp4_e2m1")
+# Each format's value that is put on the largest weight that shares a scale; for integers halfway beyond the top code, as
+# in `round_to_nearest`.
+TOPS = {"int4": 7.5, "int8": 127.5, "fp8_e4m3": 448.0, "fp4_e2m1": 6.0}
 
 
 def grid(name: str) -> np.ndarray:
     """All values of a format, ascending, without its scale. Raises UsageError for an unknown name."""
-    if name in ("int4", "int8"):
-        half = 2 ** (int(name[3:]) - 1)
-        return np.arange(-half, half, dtype=float)
+    if name == "int8":
+        return np.arange(-128.0, 128)
+    if name in ("int4", "int4 asymmetric"):
+        return np.arange(-8.0, 8)
     if name == "fp4_e2m1":
         return _float_grid(exponent_bits=2, mantissa_bits=1, bias=1)
     if name == "fp8_e4m3":
         # The "fn" variant: no infinities, and only the topmost code is NaN, so 448 is the largest value.
         return _float_grid(exponent_bits=4, mantissa_bits=3, bias=7, largest=448)
-    raise UsageError(f"No number format {name!r}.", expected=f"one of {', '.join(GRID_NAMES)}.")
+    raise UsageError(f"No number format {name!r}.", expected=f"one of {', '.join(TOPS)}.")
 
 
 def _float_grid(exponent_bits: int, mantissa_bits: int, bias: int, largest: float = np.inf) -> np.ndarray:
-    steps = 2**mantissa_bits
-    values = {0.0}
-    for exponent in range(2**exponent_bits):
-        for mantissa in range(steps):
-            # Exponent 0 is subnormal: no hidden one, and the same step as exponent 1.
-            value = (mantissa / steps + (exponent > 0)) * 2.0 ** (max(exponent, 1) - bias)
-            if value <= largest:
-                values |= {value, -value}
-    return np.array(sorted(values))
+    exponent, mantissa = np.divmod(np.arange(2 ** (exponent_bits + mantissa_bits)), 2**mantissa_bits)
+    # Exponent 0 is subnormal: no hidden one, and the same step as exponent 1.
+    values = (mantissa / 2**mantissa_bits + (exponent > 0)) * 2.0 ** (np.maximum(exponent, 1) - bias)
+    values = values[values <= largest]
+    return np.unique([-values, values])
 
 
-def round_to_grid(values: np.ndarray, name: str, scale: float | np.ndarray) -> np.ndarray:
-    """Each value replaced by the nearest of scale * grid. `scale` broadcasts against `values`."""
-    points = grid(name)
-    scaled = values / scale
+def fit(values: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | float]:
+    """Scale and zero point, each [..., 1], that stretch a format's grid over each last axis: w ~ (q - zero) * scale.
+
+    The largest magnitude reaches the end of the grid. "int4 asymmetric" lays its 16 values from the smallest to the
+    largest weight instead; zero itself stays on the grid.
+    """
+    if name == "int4 asymmetric":
+        low = np.minimum(values.min(-1, keepdims=True), 0)
+        high = np.maximum(values.max(-1, keepdims=True), 0)
+        scale = np.maximum(high - low, 1e-12) / 15
+        return scale, np.round(-8 - low / scale)
+    return np.maximum(np.abs(values).max(-1, keepdims=True), 1e-12) / TOPS[name], 0.0
+
+
+def round_to_grid(
+    values: np.ndarray, name: str, scale: float | np.ndarray, zero: float | np.ndarray = 0.0
+) -> np.ndarray:
+    """Each value replaced by the nearest of scale * (grid - zero). `scale` and `zero` broadcast against `values`."""
+    points, scaled = grid(name), values / scale + zero
     index = np.clip(np.searchsorted(points, scaled), 1, len(points) - 1)
     lower, upper = points[index - 1], points[index]
-    return np.where(scaled - lower <= upper - scaled, lower, upper) * scale
-
-
-# The largest value of each format is put on the largest weight that shares a scale; for integers halfway beyond the
-# top code, as in `round_to_nearest`.
-TOPS = {"int4": 7.5, "int8": 127.5, "fp8_e4m3": 448.0, "fp4_e2m1": 6.0}
-
-
-def symmetric_scale(values: np.ndarray, name: str) -> np.ndarray:
-    """One scale per last axis, [..., 1], so that the largest magnitude reaches the end of the grid."""
-    return np.maximum(np.abs(values).max(axis=-1, keepdims=True), 1e-12) / TOPS[name]
-
-
-def asymmetric_int4(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point, each [..., 1], that lay int4's 16 values from the smallest to the largest of the last axis.
-
-    A weight is then (q - zero) * scale. Zero itself stays on the grid.
-    """
-    low = np.minimum(values.min(-1, keepdims=True), 0)
-    high = np.maximum(values.max(-1, keepdims=True), 0)
-    scale = np.maximum(high - low, 1e-12) / 15
-    return scale, np.round(-8 - low / scale)
-
-
-def grouped(weight: Tensor, group_size: int) -> Tensor:
-    """[out, in] -> [out, in / group_size, group_size]. Raises WorkbookError when groups do not fit."""
-    rows, columns = weight.shape
-    if columns % group_size:
-        raise WorkbookError(
-            f"{columns} inputs do not divide into groups of {group_size}.",
-            expected=f"a divisor of {columns}.",
-        )
-    return weight.reshape(rows, columns // group_size, group_size)
+    return (np.where(scaled - lower <= upper - scaled, lower, upper) - zero) * scale
 
 
 def round_to_nearest(weight: Tensor, bits: int = 4, group_size: int = 128) -> tuple[Tensor, Tensor]:
     """Symmetric integer rounding as llm-compressor does it: codes int8 [out, in] and scales [out, groups].
 
     The largest magnitude of a group lies halfway beyond the top code (7.5 for 4 bits), so that both ends of the
-    grid -8 … 7 are used. Arithmetic stays in the weight's own dtype, as in the library.
+    grid -8 … 7 are used. Arithmetic stays in the weight's own dtype, as in the library. Raises WorkbookError when the
+    inputs do not divide into groups.
     """
     import torch
 
-    groups = grouped(weight, group_size)
-    largest = (2**bits - 1) / 2
-    scale = groups.abs().amax(-1, keepdim=True) / largest
+    columns = weight.shape[1]
+    if columns % group_size:
+        raise WorkbookError(
+            f"{columns} inputs do not divide into groups of {group_size}.",
+            expected=f"a divisor of {columns}.",
+        )
+    groups = weight.unflatten(1, (-1, group_size))
+    scale = groups.abs().amax(-1, keepdim=True) / ((2**bits - 1) / 2)
     codes = (groups / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     return codes.to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
 
 
 def dequantize(codes: Tensor, scale: Tensor) -> Tensor:
     """Codes [out, in] and scales [out, groups] -> weights [out, in] in the scales' dtype."""
-    groups = grouped(codes, codes.shape[1] // scale.shape[1])
-    return (groups.to(scale.dtype) * scale.unsqueeze(-1)).reshape(codes.shape)
+    groups = codes.to(scale.dtype).unflatten(1, (scale.shape[1], -1))
+    return (groups * scale.unsqueeze(-1)).flatten(1)
 
 
-def unpack(packed: Tensor, columns: int, bits: int = 4) -> Tensor:
-    """Codes int8 [out, columns] from `weight_packed` int32 [out, columns * bits / 32].
-
-    Eight 4-bit codes lie in one int32, the first in the lowest bits, each stored plus 8 so that it is not negative.
-    """
-    if 32 % bits:
-        raise UsageError(f"{bits}-bit codes cross word borders.", expected="2, 4 or 8 bits.")
-    import torch
-
-    shifts = torch.arange(0, 32, bits, dtype=torch.int32, device=packed.device)
-    codes = (packed.unsqueeze(-1) >> shifts) & (2**bits - 1)
-    return (codes.reshape(packed.shape[0], -1)[:, :columns] - 2 ** (bits - 1)).to(torch.int8)
+def relative_error(exact: Tensor, other: Tensor) -> float:
+    """||exact - other|| / ||exact||, computed in float32."""
+    return float((exact.float() - other.float()).norm() / exact.float().norm())
 
 
 def read_tensor(folder: str | Path, name: str) -> Tensor:
@@ -135,7 +114,14 @@ def read_tensor(folder: str | Path, name: str) -> Tensor:
 
 
 def stored_codes(folder: str | Path, module: str) -> tuple[Tensor, Tensor]:
-    """Codes int8 [out, in] and scales of a 4-bit packed module, as a checkpoint stores them."""
-    rows, columns = read_tensor(folder, f"{module}.weight_shape").tolist()
-    codes = unpack(read_tensor(folder, f"{module}.weight_packed"), columns)
-    return codes[:rows], read_tensor(folder, f"{module}.weight_scale")
+    """Codes int8 [out, in] and scales of a 4-bit packed module, as a checkpoint stores them.
+
+    `weight_packed` is int32 [out, in / 8]: eight codes lie in one number, the first in the lowest bits, each stored
+    plus 8 so that it is not negative.
+    """
+    from compressed_tensors.compressors import unpack_from_int32
+
+    packed, shape, scale = (
+        read_tensor(folder, f"{module}.weight_{part}") for part in ("packed", "shape", "scale")
+    )
+    return unpack_from_int32(packed, 4, shape.tolist()), scale

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exaone_nb.compress.formats import dequantize, round_to_nearest
+from exaone_nb.compress.formats import dequantize, relative_error, round_to_nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,25 +72,20 @@ def gptq(
 def output_error(weight: Tensor, rounded: Tensor, inputs: Tensor) -> float:
     """Relative error of the layer's output, ||X W^T - X Q^T|| / ||X W^T||, for inputs [tokens, in]."""
     x = inputs.float()
-    exact = x @ weight.to(x).T
-    return float((exact - x @ rounded.to(x).T).norm() / exact.norm())
+    return relative_error(x @ weight.to(x).T, x @ rounded.to(x).T)
 
 
-def compare_on_layer(
-    weight: Tensor, calibration: Tensor, held_out: Tensor, **settings: object
-) -> dict[str, dict[str, float]]:
-    """Output error of round-to-nearest and of GPTQ, on the inputs GPTQ saw and on inputs it did not see."""
+def compare_on_layer(weight: Tensor, calibration: Tensor, held_out: Tensor) -> dict[str, dict[str, float]]:
+    """Relative errors of round-to-nearest and of GPTQ: of the weights, and of the output on inputs that GPTQ saw and
+    on inputs that it did not see."""
     weight = weight.to(calibration.device)
-    bits, group_size = settings.get("bits", 4), settings.get("group_size", 128)
-    made = {
-        "round to nearest": round_to_nearest(weight, bits, group_size),
-        "GPTQ": gptq(weight, hessian(calibration), **settings),
-    }
+    made = {"round to nearest": round_to_nearest(weight), "GPTQ": gptq(weight, hessian(calibration))}
+    rounded = {name: dequantize(*pair) for name, pair in made.items()}
     return {
         name: {
-            "calibration": output_error(weight, dequantize(*pair), calibration),
-            "held out": output_error(weight, dequantize(*pair), held_out),
-            "weights": float((weight.float() - dequantize(*pair).float()).norm() / weight.float().norm()),
+            "calibration": output_error(weight, matrix, calibration),
+            "held out": output_error(weight, matrix, held_out),
+            "weights": relative_error(weight, matrix),
         }
-        for name, pair in made.items()
+        for name, matrix in rounded.items()
     }

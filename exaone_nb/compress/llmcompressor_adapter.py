@@ -16,12 +16,14 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from exaone_nb.compress import calibration as calibration_text
-from exaone_nb.compress import models, modifiers
+from exaone_nb.compress import models
+from exaone_nb.compress.calibration import tokenize
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
@@ -49,7 +51,7 @@ def compress(
     WorkbookError with llm-compressor's own words when it refuses. The model keeps its stored dtype.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with reporting(progress) as tell:
+    with reporting(progress) as tell, _short_of_memory(recipe):
         import torch
         from llmcompressor import oneshot
         from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
@@ -61,47 +63,49 @@ def compress(
             "Copy them into the folder; a model without its tokenizer can be neither calibrated nor served.",
         ):
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-        with _short_of_memory(recipe):
-            data, facts = None, {"samples": 0, "tokens": 0}
-            if modifiers.needs_data(recipe):
-                data, facts = _data_set(recipe, tokenizer)
-                tell(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
-            else:
-                tell("no calibration text needed")
-            tell("loading the model")
-            with _explained(
-                f"The model {source.name} cannot be loaded",
-                "whole weight files, and a config.json that belongs to them.",
-                f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
-            ):
-                model = AutoModelForCausalLM.from_pretrained(
-                    source, dtype="auto", trust_remote_code=trust_remote_code
-                )
-            with (
-                _explained(
-                    f"llm-compressor refused the recipe {recipe.name}",
-                    "a recipe that fits the model.",
-                    "Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
-                    (ValueError, RuntimeError, KeyError),
-                ),
-                _pin_memory_without_accelerator(torch),
-            ):
-                steps = build(recipe)
-                fallback = _fallback_names(steps)
-                oneshot(
-                    model=model,
-                    processor=tokenizer,
-                    recipe=steps,
-                    dataset=data,
-                    max_seq_length=recipe.calibration.length,
-                    num_calibration_samples=max(facts["samples"], 1),
-                    # Always the same order (longest first), so that one seed gives one result.
-                    shuffle_calibration_samples=False,
-                    trust_remote_code_model=trust_remote_code,
-                )
-                tell("saving")
-                model.save_pretrained(out, save_compressed=True)
-    return facts | {"threads": torch.get_num_threads(), "round_to_nearest_fallback": fallback}
+        data, ids = None, tokenize(recipe.calibration, tokenizer) if recipe.needs_data else []
+        facts = {"samples": len(ids), "tokens": sum(map(len, ids)), "threads": torch.get_num_threads()}
+        if recipe.needs_data:
+            from datasets import Dataset
+
+            tell(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
+            data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
+        else:
+            tell("no calibration text needed")
+        tell("loading the model")
+        with _explained(
+            f"The model {source.name} cannot be loaded",
+            "whole weight files, and a config.json that belongs to them.",
+            f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+        ):
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype="auto", trust_remote_code=trust_remote_code
+            )
+        with (
+            _explained(
+                f"llm-compressor refused the recipe {recipe.name}",
+                "a recipe that fits the model.",
+                "Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
+                (ValueError, RuntimeError, KeyError),
+            ),
+            _pin_memory_without_accelerator(torch),
+        ):
+            steps = build(recipe)
+            fallback = _fallback_names(steps)
+            oneshot(
+                model=model,
+                processor=tokenizer,
+                recipe=steps,
+                dataset=data,
+                max_seq_length=recipe.calibration.length,
+                num_calibration_samples=max(len(ids), 1),
+                # Always the same order (longest first), so that one seed gives one result.
+                shuffle_calibration_samples=False,
+                trust_remote_code_model=trust_remote_code,
+            )
+            tell("saving")
+            model.save_pretrained(out, save_compressed=True)
+    return facts | {"round_to_nearest_fallback": fallback}
 
 
 def build(recipe: Recipe) -> list[Any]:
@@ -112,16 +116,14 @@ def build(recipe: Recipe) -> list[Any]:
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
     classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
-    return [classes[name](**values) for name, values in modifiers.arguments(recipe)]
+    return [classes[name](**values) for name, values in recipe.modifiers()]
 
 
 def _fallback_names(steps: list[Any]) -> list[str]:
     """The list into which GPTQ writes the modules it could only round. llm-compressor forgets it when it is done."""
-    from llmcompressor.modifiers.gptq import GPTQModifier
-
-    for step in steps:
-        if isinstance(step, GPTQModifier):
-            with _private("GPTQModifier._rtn_fallback_module_names"):
+    with _private("GPTQModifier._rtn_fallback_module_names"):
+        for step in steps:
+            if type(step).__name__ == "GPTQModifier":
                 return step._rtn_fallback_module_names
     return []
 
@@ -149,28 +151,9 @@ def library_codes(
     arguments = QuantizationArgs(num_bits=bits, type="int", symmetric=True, actorder=actorder, **strategy)
     zero = torch.zeros_like(scale, dtype=torch.int8)
     # It works on what it is given, so it is given copies; a leading dimension because it takes several layers at once.
-    made, *_ = quantize_weight(
-        weight.float()[None].clone(),
-        hessian[None].clone(),
-        scale[None],
-        zero[None],
-        None,
-        arguments,
-        block_size,
-    )
+    given = [tensor[None].clone() for tensor in (weight.float(), hessian, scale, zero)]
+    made, *_ = quantize_weight(*given, None, arguments, block_size)
     return (made[0] / scale.repeat_interleave(group_size, 1)).round().to(torch.int8)
-
-
-@contextlib.contextmanager
-def _private(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (ImportError, AttributeError) as error:
-        raise WorkbookError(
-            f"llm-compressor {version('llmcompressor')} has no {name}.",
-            expected=f"{CHECKED}, with which this was checked.",
-            remedy="Install what requirements/ names: make install.",
-        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -212,12 +195,13 @@ def _explained(
         ) from error
 
 
-def _data_set(recipe: Recipe, tokenizer: Any) -> tuple[Any, dict[str, int]]:
-    from datasets import Dataset
-
-    ids = calibration_text.tokenize(recipe.calibration, tokenizer)
-    data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
-    return data, {"samples": len(ids), "tokens": sum(map(len, ids))}
+def _private(name: str) -> AbstractContextManager[None]:
+    return _explained(
+        f"llm-compressor {version('llmcompressor')} has no {name}",
+        f"{CHECKED}, with which this was checked.",
+        "Install what requirements/ names: make install.",
+        (ImportError, AttributeError),
+    )
 
 
 @contextlib.contextmanager
@@ -250,8 +234,7 @@ def reporting(progress: Progress) -> Iterator[Progress]:
             logger.remove(handler)
 
 
-@contextlib.contextmanager
-def _pin_memory_without_accelerator(torch: Any) -> Iterator[None]:
+def _pin_memory_without_accelerator(torch: Any) -> AbstractContextManager[Any]:
     """Let AWQ run on a machine without an accelerator.
 
     llm-compressor 0.14.0.1 pins cached activations (`pipelines/cache.py:_pin_intermediate`), which torch refuses
@@ -259,11 +242,5 @@ def _pin_memory_without_accelerator(torch: Any) -> Iterator[None]:
     stand for its pinned copy. To be removed when llm-compressor asks first.
     """
     if torch.accelerator.is_available():
-        yield
-        return
-    original = torch.Tensor.pin_memory
-    torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
-    try:
-        yield
-    finally:
-        torch.Tensor.pin_memory = original
+        return contextlib.nullcontext()
+    return mock.patch.object(torch.Tensor, "pin_memory", lambda tensor, *_, **__: tensor)

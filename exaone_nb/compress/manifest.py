@@ -1,8 +1,13 @@
-"""The manifest beside a checkpoint: how it was made, what it weighs, and what was found wrong with it."""
+"""The manifest beside a checkpoint: how it was made, what it weighs, what was found wrong with it, and that it is ours.
+
+Making a checkpoint replaces a whole folder, so only a folder that is new, empty or ours may be named for it.
+"""
 
 from __future__ import annotations
 
+import filecmp
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,23 +15,76 @@ from typing import Any
 
 from exaone_nb.anatomy.duplicates import equal_tensors
 from exaone_nb.anatomy.reader import read_headers
-from exaone_nb.compress.recipe import Recipe
+from exaone_nb.compress.models import open_model, quiet
+from exaone_nb.compress.plan import Plan
+from exaone_nb.conversation.template import prompt_ids
+from exaone_nb.errors import UsageError
 from exaone_nb.files import sha256_of
-from exaone_nb.findings import Finding
+from exaone_nb.findings import Finding, some
 from exaone_nb.messages import say
 
 NAME = "quantize.json"
 
 
+def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
+    """Raise UsageError when a checkpoint of the model in `source` must not be put at `out`.
+
+    Ours is a folder that holds the manifest we write beside a checkpoint (that of a `baseline` only for a baseline),
+    and nothing that the manifest does not list.
+    """
+    if objection := _objection(out, source, baseline):
+        raise UsageError(
+            f"The output folder {out} {objection}.",
+            expected="a new or empty folder apart from the model, or a checkpoint made here; it is replaced whole.",
+            remedy="Name another folder with --out.",
+        )
+
+
+def _objection(out: Path, source: Path, baseline: bool) -> str:
+    place, origin = out.resolve(), source.resolve()
+    if place == origin:
+        return f"is the source model {source}"
+    if place in origin.parents:
+        return f"contains the source model {source}"
+    if origin in place.parents:
+        return f"lies inside the source model {source}"
+    if Path.cwd().is_relative_to(place):
+        return "is the current folder, or contains it"
+    near = next(folder for folder in place.parents if folder.exists())
+    if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
+        return f"cannot be made: {near} is {'not writable' if near.is_dir() else 'a file'}"
+    if not out.exists():
+        return ""
+    if not out.is_dir():
+        return "is a file"
+    there, found = {path.name for path in out.iterdir()}, read(out)
+    if found is None:
+        # Older baselines have no manifest.
+        copied = baseline and all(_same(path, source / path.name) for path in out.iterdir())
+        return "" if copied or not there else f"exists and holds {some(sorted(there), 3)}"
+    if bool(found.get("baseline")) != baseline:
+        return f"holds {'a quantized checkpoint' if baseline else 'the unquantized baseline of a run'}"
+    foreign = there - {NAME, *found["files"], *found["beside"]} if "beside" in found else set()
+    return f"holds {some(sorted(foreign), 3)} beside its checkpoint" if foreign else ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other)
+
+
 def read(folder: str | Path) -> dict[str, Any] | None:
     """The manifest of a checkpoint folder, or None when there is none that can be read."""
+    document = _mapping(Path(folder) / NAME)
+    return document if document.keys() >= {"fingerprint", "files"} else None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; empty when there is no mapping that can be read."""
     try:
-        document = json.loads((Path(folder) / NAME).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return (
-        document if isinstance(document, dict) and "fingerprint" in document and "files" in document else None
-    )
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
@@ -39,70 +97,52 @@ def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
     )
 
 
-def listed(document: dict[str, Any]) -> set[str]:
-    """Names of all files of the checkpoint, the manifest's own included."""
-    return {NAME, *document["files"], *document.get("beside", ())}
-
-
 def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """{files: weight files, beside: all others}, each name -> {bytes, sha256}."""
-    entries = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != NAME
-    }
-    weights = {name: entry for name, entry in entries.items() if name.endswith(".safetensors")}
-    return {"files": weights, "beside": {k: v for k, v in entries.items() if k not in weights}}
+    entries: dict[str, dict[str, dict[str, Any]]] = {"files": {}, "beside": {}}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != NAME:
+            kind = "files" if path.suffix == ".safetensors" else "beside"
+            entries[kind][path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    return entries
 
 
 def make(
-    folder: Path,
-    *,
-    plan: Any,
-    recipe: Recipe,
-    seconds: float,
-    fallback: list[str],
-    findings: Sequence[Finding] = (),
-    **facts: Any,
+    folder: Path, *, plan: Plan, fallback: list[str], findings: Sequence[Finding] = (), **facts: Any
 ) -> dict[str, Any]:
     """Describe the checkpoint in `folder`. Reads the files just written; `problems` lists what is wrong."""
     entries = file_entries(folder)
     actual = sum(entry["bytes"] for entry in entries["files"].values())
     duplicates = equal_tensors(read_headers(folder))
-    names = {path.name for path in folder.iterdir()}
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _mapping(folder / "config.json")
+    tokenizer = any(name.startswith("tokenizer") for name in entries["beside"])
+    template = "chat_template.jinja" in entries["beside"] or bool(
+        _mapping(folder / "tokenizer_config.json").get("chat_template")
+    )
     problems = []
-    if actual != plan.predicted_bytes:
-        problems.append(
-            say(
-                "predicted {predicted:,} bytes, written {actual:,} ({more:+,})",
-                predicted=plan.predicted_bytes,
-                actual=actual,
-                more=actual - plan.predicted_bytes,
-            )
+    if more := actual - plan.predicted_bytes:
+        text = say(
+            "predicted {n:,} bytes, written {m:,} ({more:+,})", n=plan.predicted_bytes, m=actual, more=more
         )
+        problems.append(text)
     problems += [say("stored twice: {names}", names=" = ".join(group)) for group in duplicates]
-    tokenizer = any(name.startswith("tokenizer") for name in names)
     if not tokenizer:
         problems.append(say("no tokenizer beside the weights"))
-    template = "chat_template.jinja" in names or _template_inside(folder)
     if not template:
         problems.append(say("no chat template: lm-eval and chat servers will fail or use a wrong one"))
     if fallback:
-        problems.append(
-            say(
-                "GPTQ could only round {count} modules to nearest, since their inputs leave nothing to invert: {names}",
-                count=len(fallback),
-                names=", ".join(fallback[:10]) + (", …" if len(fallback) > 10 else ""),
-            )
+        text = say(
+            "GPTQ could only round {count} modules to nearest, since their inputs leave nothing to invert: {names}",
+            count=len(fallback),
+            names=some(fallback, 10),
         )
+        problems.append(text)
     problems += [finding.text for finding in findings if finding.level == "error"]
     return {
         "schema": 1,
-        "recipe_name": recipe.name,
-        "recipe": recipe.effective(),
+        "recipe_name": plan.recipe.name,
+        "recipe": plan.recipe.effective(),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
         **facts,
         "predicted_bytes": plan.predicted_bytes,
         "actual_bytes": actual,
@@ -118,10 +158,9 @@ def make(
     }
 
 
-def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: int = 40) -> dict[str, str]:
+def generations(folder: Path, *, trust_remote_code: bool = False) -> dict[str, str]:
     """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
-    from exaone_nb.compress.models import open_model, quiet
-
+    asked, answers = [{"role": "user", "content": "Who are you?"}], {}
     with quiet():
         import torch
         from transformers import AutoTokenizer
@@ -130,26 +169,11 @@ def generations(folder: Path, *, trust_remote_code: bool = False, new_tokens: in
         if not tokenizer.chat_template:
             return {}
         model = open_model(folder, trust_remote_code=trust_remote_code)
-        answers = {}
         for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": "Who are you?"}],
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=thinking,
-            )
-            inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
+            ids = torch.tensor([prompt_ids(tokenizer, asked, thinking)], device=model.device)
             with torch.inference_mode():
-                made = model.generate(**inputs, max_new_tokens=new_tokens, do_sample=False)
-            answers[mode] = tokenizer.decode(
-                made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=False
-            )
+                made = model.generate(
+                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False
+                )
+            answers[mode] = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=False)
     return answers
-
-
-def _template_inside(folder: Path) -> bool:
-    try:
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(config.get("chat_template"))

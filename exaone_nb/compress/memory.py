@@ -1,4 +1,4 @@
-"""How much memory quantizing will take, estimated before anything is loaded.
+"""How much memory quantizing will take, estimated before anything is loaded, and how much it took.
 
     peak = 1.2 GB for the libraries
          + the weights as stored, twice: mapped from the file, and the copies that are worked on
@@ -11,44 +11,43 @@ The factors are checked against measured peaks in the benchmark (`make bench-qua
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.compress import modifiers
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
+from exaone_nb.processes import Watch, available_bytes
 
 LIBRARIES_BYTES = 1_200_000_000
+SAMPLE_SECONDS = 0.02
 
 
 def estimate_memory(config: dict[str, Any], weight_bytes: int, compressed_bytes: int, recipe: Recipe) -> int:
     """Peak resident bytes of `quantize`: a model with this config, its weights in bytes before and after."""
-    from exaone_nb.anatomy.layouts import expected_tensors
-
     linears = [spec for spec in expected_tensors(config) if spec.kind == "linear"]
     largest = max((spec.elements for spec in linears), default=0)
     peak = LIBRARIES_BYTES + 2 * weight_bytes + compressed_bytes + 4 * 4 * largest
     if recipe.method == "gptq" and linears:
-        first = [spec for spec in linears if spec.layer == linears[0].layer]
-        peak += (
-            sum(4 * spec.shape[1] ** 2 for spec in first) + 3 * 4 * max(spec.shape[1] for spec in first) ** 2
-        )
-    if modifiers.needs_data(recipe):
-        hidden = config.get("hidden_size", 0)
-        peak += 2 * 2 * recipe.calibration.samples * recipe.calibration.length * hidden
+        inputs = [spec.shape[1] for spec in linears if spec.layer == linears[0].layer]
+        peak += sum(4 * width**2 for width in inputs) + 3 * 4 * max(inputs) ** 2
+    if recipe.needs_data:
+        tokens = recipe.calibration.samples * recipe.calibration.length
+        peak += 2 * 2 * tokens * config.get("hidden_size", 0)
     return peak
 
 
 def check_memory(source: Path, recipe: Recipe, compressed_bytes: int, *, ignore: bool = False) -> int:
     """The estimate for the model in `source`. Raises WorkbookError when it is more than is free, unless `ignore`."""
-    import psutil
-
     weight_bytes = sum(path.stat().st_size for path in source.glob("*.safetensors"))
-    needed = estimate_memory(
-        catalog.read_config(source / "config.json"), weight_bytes, compressed_bytes, recipe
-    )
-    free = psutil.virtual_memory().available
+    config = catalog.read_config(source / "config.json")
+    needed, free = estimate_memory(config, weight_bytes, compressed_bytes, recipe), available_bytes()
     if needed > free and not ignore:
         raise WorkbookError(
             f"Quantizing {source.name} with {recipe.name} is estimated to take {needed / 1e9:.1f} GB of memory; "
@@ -57,3 +56,29 @@ def check_memory(source: Path, recipe: Recipe, compressed_bytes: int, *, ignore:
             "--ignore-memory to try anyway.",
         )
     return needed
+
+
+@contextmanager
+def measured() -> Iterator[dict[str, float]]:
+    """Yield a dict that holds, after the block, `seconds`, `peak_bytes` (resident), `start_bytes`, `gpu_peak_bytes`.
+
+    Resident memory is sampled every 20 ms, so a peak shorter than that can be missed.
+    """
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+    watch = Watch(os.getpid(), SAMPLE_SECONDS, descendants=False)
+    used: dict[str, float] = {"start_bytes": watch.first_bytes}
+    began = time.perf_counter()
+    try:
+        yield used
+    finally:
+        seconds = time.perf_counter() - began
+        watch.stop()
+    cuda = _cuda()  # torch may have been imported meanwhile
+    gpu_peak = cuda.max_memory_allocated() if cuda else 0
+    used |= {"seconds": round(seconds, 2), "peak_bytes": watch.peak_bytes, "gpu_peak_bytes": gpu_peak}
+
+
+def _cuda() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None

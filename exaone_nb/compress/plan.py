@@ -7,9 +7,9 @@ on this disk. What is wrong with a plan, and where it can be served, says `analy
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +21,41 @@ from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
-from exaone_nb.quantization.assignment import KEPT as KEPT
 from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.matching import Module, check_pattern
+from exaone_nb.quantization.matching import check_pattern
 from exaone_nb.quantization.patterns import Pattern, patterns_of
 from exaone_nb.quantization.schemes import Scheme, find_scheme
 
+EXPERT = re.compile(r"(?<=experts\.)\d+")
 
-@dataclass(frozen=True)
-class Plan:
-    """A recipe applied to a config. `made` says which module gets which group."""
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Assignment):
+    """A recipe applied to a config: which module gets which scheme, and what comes of it."""
 
     model: str
     recipe: Recipe
     config: dict[str, Any]
-    made: Assignment
-
-    @property
-    def modules(self) -> list[Module]:
-        """All modules, parents included."""
-        return list(self.made.modules)
-
-    @property
-    def assigned(self) -> dict[str, int | None]:
-        """Each module that can be quantized -> its group's index, or None."""
-        return self.made.assigned
 
     @property
     def schemes(self) -> list[Scheme]:
         """The scheme of each group."""
-        return [scheme for scheme, _ in self.made.groups]
+        return [scheme for scheme, _ in self.groups]
 
     @property
     def labels(self) -> list[str]:
         """A short name of each group's scheme."""
         return [scheme.label for scheme in self.schemes]
 
-    def label_of(self, module: str) -> str:
-        """The scheme's label of a module, or `-` when it is kept as it is."""
-        return self.made.label_of(module)
-
-    @property
-    def quantizable(self) -> list[Module]:
-        """The Linear and Embedding modules."""
-        return self.made.quantizable
-
-    @property
-    def kept(self) -> list[str]:
-        """Modules that could be quantized and are not."""
-        return [name for name, index in self.assigned.items() if index is None]
+    @cached_property
+    def rounded(self) -> set[str]:
+        """The modules that get a scheme."""
+        return {name for name, index in self.assigned.items() if index is not None}
 
     @cached_property
     def patterns(self) -> list[Pattern]:
         """What each pattern of the recipe matched."""
-        return patterns_of(self.made)
+        return patterns_of(self)
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -105,32 +86,21 @@ class Plan:
     @property
     def kept_bytes(self) -> int:
         """Data bytes of the tensors that stay as they are: norms, and modules that the recipe leaves out."""
-        changed = {name for name, index in self.assigned.items() if index is not None}
-        return sum(t.bytes for t in self.prediction.tensors if t.name.rpartition(".")[0] not in changed)
-
-    def counts(self) -> dict[str, int]:
-        """Modules per scheme label."""
-        return dict(Counter(self.label_of(name) for name in self.assigned))
+        return sum(t.bytes for t in self.prediction.tensors if t.name.rpartition(".")[0] not in self.rounded)
 
     def by_part(self) -> list[dict[str, str]]:
         """Rows {module, scheme, layers}: a part with one scheme is one row for all layers and experts."""
-        rows: dict[tuple[str, str], list[int]] = {}
-        experts: dict[tuple[str, str], list[int]] = {}
-        outside = []
-        for module in self.quantizable:
-            if module.layer is None:
-                outside.append({"module": module.name, "scheme": self.label_of(module.name), "layers": ""})
-            else:
-                part = module.name.split(f".{module.layer}.", 1)[-1]
-                expert = re.search(r"(?<=experts\.)\d+", part)
-                key = (re.sub(r"(?<=experts\.)\d+", "{}", part), self.label_of(module.name))
-                rows.setdefault(key, []).append(module.layer)
-                experts.setdefault(key, []).extend([int(expert.group())] if expert else [])
-        inside = [
-            {"module": key[0].format(_ranges(experts[key])), "scheme": key[1], "layers": _ranges(layers)}
-            for key, layers in rows.items()
+        rows: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        for module in sorted(self.quantizable, key=lambda module: module.layer is None):
+            part = module.name.split(f".{module.layer}.", 1)[-1]
+            key = (EXPERT.sub("{}", part), self.label_of(module.name))
+            layers, experts = rows.setdefault(key, ([], []))
+            layers += [] if module.layer is None else [module.layer]
+            experts += map(int, EXPERT.findall(part))
+        return [
+            {"module": part.format(_ranges(experts)), "scheme": scheme, "layers": _ranges(layers)}
+            for (part, scheme), (layers, experts) in rows.items()
         ]
-        return inside + outside
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain data for --json. Predicted bytes are null when the recipe cannot be applied."""
@@ -163,8 +133,8 @@ def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Pl
     for pattern in (*recipe.ignore, *(target for group in recipe.groups for target in group.targets)):
         check_pattern(pattern)
     groups = [(find_scheme(group.scheme), group.targets) for group in recipe.groups]
-    made = Assignment(modules_of(config), groups, recipe.ignore, str(config.get("model_type", "")))
-    return Plan(model, recipe, config, made)
+    family = str(config.get("model_type", ""))
+    return Plan(modules_of(config), groups, recipe.ignore, family, model=model, recipe=recipe, config=config)
 
 
 def parts_the_table(plan: Plan) -> bool:
@@ -175,10 +145,6 @@ def parts_the_table(plan: Plan) -> bool:
 
 def _ranges(numbers: list[int]) -> str:
     """[0, 1, 2, 5] -> "0-2, 5"."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)
+    consecutive = groupby(enumerate(sorted(set(numbers))), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in run] for _, run in consecutive]
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -11,19 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.compress import llmcompressor_adapter, manifest, modifiers
+from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
-from exaone_nb.compress.memory import check_memory
-from exaone_nb.compress.output import check_out
+from exaone_nb.compress.memory import check_memory, measured
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.recipe import Recipe
-from exaone_nb.compress.usage import Meter
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_directory, write_json, write_text
 
@@ -36,8 +34,10 @@ COMPANIONS = (
     "merges.txt",
     "chat_template*",
     "added_tokens.json",
+    "generation_config.json",
+    "LICENSE*",
+    "*.model",
 )
-COMPANIONS += ("generation_config.json", "LICENSE*", "*.model")
 
 
 def quantize(
@@ -54,37 +54,31 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize `model` by `recipe` into the folder `out` and return its manifest (see `manifest.py`).
 
-    `out` must be new, empty, or a checkpoint made here (see `output.py`). Raises WorkbookError when it is not, when the
+    `out` must be new, empty, or a checkpoint made here. Raises WorkbookError when it is not, when the
     plan has errors, when disk or memory will not do, or when llm-compressor refuses; `out` is then as it was.
     `unservable` makes what no vLLM can load all the same. `reuse` accepts a finished checkpoint with the same
     fingerprint. `sanity` generates a short answer in both thinking modes from the saved files.
     """
     recipe, out = recipes.load(recipe), Path(out)
     source = catalog.weights_folder(model)
-    check_out(out, source)
-    inputs = _inputs(source)
+    manifest.check_out(out, source)
     # All inputs are looked at before anything heavy is loaded.
-    calibration = ""
-    if modifiers.needs_data(recipe):
-        recipe.calibration.check_files()
-        calibration = recipe.calibration.fingerprint()
-    plan = make_plan(model, recipe)
+    for error in recipe.calibration.errors() if recipe.needs_data else ():
+        raise error
+    inputs, plan = _inputs(source), make_plan(model, recipe)
     analysis = analyse(plan)
     analysis.raise_if_errors(unservable=unservable)
-    mark = fingerprint(inputs, recipe, calibration)
-    if (
-        reuse
-        and (found := manifest.read(out))
-        and found["fingerprint"] == mark
-        and manifest.unchanged(out, found)
-    ):
+    calibration = recipe.calibration.fingerprint() if recipe.needs_data else ""
+    mark = _fingerprint(inputs, recipe, calibration)
+    found = manifest.read(out) if reuse else None
+    if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
         progress("found finished")
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in _companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
     estimate = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
     with staged_directory(out) as staging:
-        with Meter() as meter:
+        with measured() as used:
             facts = llmcompressor_adapter.compress(
                 source, recipe, staging, progress=progress, trust_remote_code=trust_remote_code
             )
@@ -92,29 +86,21 @@ def quantize(
             shutil.copy2(path, staging / path.name)
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
-        write_text(staging / "recipe.yaml", modifiers.recipe_yaml(recipe))
+        write_text(staging / "recipe.yaml", recipe.to_yaml())
         progress("checking what was written")
         document = manifest.make(
             staging,
             plan=plan,
             findings=analysis.findings,
-            recipe=recipe,
+            fallback=facts["round_to_nearest_fallback"],
             fingerprint=mark,
-            model=catalog.resolve(model).name,
+            model=plan.model,
             source_files=inputs,
-            calibration={
-                "fingerprint": calibration,
-                "samples": facts["samples"],
-                "tokens": facts["tokens"],
-            },
+            calibration={"fingerprint": calibration} | {k: facts[k] for k in ("samples", "tokens")},
             versions=versions(),
             threads=facts["threads"],
-            seconds=meter.seconds,
-            peak_bytes=meter.peak_bytes,
-            start_bytes=meter.start_bytes,
-            gpu_peak_bytes=meter.gpu_peak_bytes,
             estimated_peak_bytes=estimate,
-            fallback=facts["round_to_nearest_fallback"],
+            **used,
         )
         if sanity:
             progress("a short answer in both modes")
@@ -123,8 +109,8 @@ def quantize(
             except (AttributeError, RuntimeError, ValueError, KeyError) as error:
                 # The files are as planned, but the library of this machine cannot read them: worth knowing, and
                 # no reason to throw the checkpoint away.
-                text = f"transformers {versions()['transformers']} cannot load it: {type(error).__name__}: {error}"
-                document["problems"].append(text)
+                library = f"transformers {version('transformers')}"
+                document["problems"].append(f"{library} cannot load it: {type(error).__name__}: {error}")
         write_json(staging / manifest.NAME, document)
     return document | {"reused": False}
 
@@ -132,37 +118,29 @@ def quantize(
 def copy_baseline(model: str | Path, out: str | Path) -> Path:
     """Put the unquantized model beside the checkpoints: weights as links, so that it costs no disk, if possible."""
     source, out = catalog.weights_folder(model), Path(out)
-    check_out(out, source, baseline=True)
+    manifest.check_out(out, source, baseline=True)
     with staged_directory(out) as staging:
-        for path in [*_weights(source), source / "config.json", *_companions(source)]:
+        index = source.glob("model.safetensors.index.json")
+        for path in [*_weights(source), *index, source / "config.json", *_companions(source)]:
             try:
                 (staging / path.name).hardlink_to(path.resolve())
             except OSError:  # another file system
                 shutil.copy2(path, staging / path.name)
-        index = source / "model.safetensors.index.json"
-        if index.exists():
-            shutil.copy2(index, staging / index.name)
         # Says that this folder is ours and may be replaced; no fingerprint, because nothing was made.
         mark = {"schema": 1, "recipe_name": out.name, "baseline": True, "fingerprint": ""}
         write_json(staging / manifest.NAME, mark | manifest.file_entries(staging))
     return out
 
 
-def fingerprint(inputs: dict[str, str], recipe: Recipe, calibration: str) -> str:
+def _fingerprint(inputs: dict[str, str], recipe: Recipe, calibration: str) -> str:
     """SHA-256 over everything that decides the result: the model's files, recipe, calibration text, versions."""
     parts = [sorted(inputs.items()), recipe.digest(), calibration, versions()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the libraries that do the quantizing; "" where one is missing."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = ""
-    return found
+    """Versions of the libraries that do the quantizing."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def _weights(source: Path) -> list[Path]:

@@ -13,25 +13,34 @@ compressed-tensors: a full module name, a class name, or `re:` and a regular exp
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+import yaml
+
 from exaone_nb import schema
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
-from exaone_nb.quantization.schemes import SCHEMES
-from exaone_nb.schema import Count, Mistake, Patterns, kind
+from exaone_nb.quantization.schemes import SCHEMES, find_scheme
+from exaone_nb.schema import Count, Patterns, kind
 from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "recipes"
 GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
+PROSE = ("name", "title", "purpose", "served", "known")
 PRESETS = [name for name in SCHEMES if name != "UNQUANTIZED"]
+# llm-compressor's classes.
+MODIFIERS = {
+    "awq": "AWQModifier",
+    "smoothquant": "SmoothQuantModifier",
+    "gptq": "GPTQModifier",
+    "rtn": "QuantizationModifier",
+}
 
 
 def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -40,12 +49,7 @@ def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
     return schema.nested(value, ExplicitScheme)
 
 
-def _targets(value: Any) -> tuple[str, ...]:
-    if not value:
-        raise Mistake("is empty.", expected="at least one pattern, such as Linear.")
-    return tuple(schema.as_list(value))
-
-
+Targets = kind(tuple, lambda value: value and schema.are_names(value), "a list of patterns.", schema.as_tuple)
 Text = kind(str, lambda value: True, "a text.", lambda value: str(value or ""))
 Scheme = kind(
     str | dict,
@@ -55,11 +59,7 @@ Scheme = kind(
 )
 Fraction = kind(float, lambda value: schema.is_number(value) and 0 < value <= 1, "a number in (0, 1].")
 # Any word: a plan says which of them do nothing.
-Order = kind(
-    str,
-    lambda value: value is None or isinstance(value, str | bool),
-    "static, its alias weight, or null.",
-)
+Order = kind(str, lambda value: isinstance(value, str | bool | None), "static, its alias weight, or null.")
 
 
 class MethodSettings(TypedDict, total=False):
@@ -78,7 +78,7 @@ class SchemeGroup:
     """Modules matched by `targets` get `scheme`: a preset name, or explicit compressed-tensors arguments."""
 
     scheme: Scheme
-    targets: kind(tuple, schema.are_names, "a list of patterns.", _targets) = ("Linear",)
+    targets: Targets = ("Linear",)
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class Recipe:
     settings: MethodSettings = field(default_factory=dict)
     transform: Transform | None = None
     kv_cache: KvCache | None = None
-    calibration: kind(Calibration, lambda value: True, "", Calibration.parse) = field(
-        default_factory=Calibration
-    )
+    calibration: Calibration = field(default_factory=Calibration)
     title: Text = ""
     purpose: Text = ""
     served: Text = ""
@@ -102,8 +100,7 @@ class Recipe:
 
     def effective(self) -> dict[str, Any]:
         """What decides the outcome, without name and prose."""
-        document = dataclasses.asdict(self)
-        return {k: v for k, v in document.items() if k not in ("name", "title", "purpose", "served", "known")}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in PROSE}
 
     def digest(self) -> str:
         """SHA-256 of the effective part; two recipes with one digest are the same recipe."""
@@ -113,6 +110,57 @@ class Recipe:
         """The same recipe with other calibration values (`samples`, `length`, `seed`, …); None leaves a value."""
         kept = {k: v for k, v in changes.items() if v is not None}
         return dataclasses.replace(self, calibration=dataclasses.replace(self.calibration, **kept))
+
+    @property
+    def needs_data(self) -> bool:
+        """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
+        return bool(
+            self.method == "gptq"
+            or self.transform
+            or self.kv_cache
+            or self.settings.get("observer") == "imatrix_mse"
+            or any(find_scheme(group.scheme).needs_data for group in self.groups)
+        )
+
+    def modifiers(self) -> list[tuple[str, dict[str, Any]]]:
+        """(llm-compressor's class, its arguments) in the order in which they run. Plain data, nothing imported."""
+        steps: list[tuple[str, dict[str, Any]]] = []
+        if self.transform:
+            options = {k: v for k, v in self.transform.items() if k != "type"}
+            steps.append((MODIFIERS[self.transform["type"]], options))
+        made: dict[str, Any] = {"ignore": list(self.ignore)}
+        targets = {str(group.scheme): list(group.targets) for group in self.groups}
+        if len(targets) < len(self.groups) or any(isinstance(group.scheme, dict) for group in self.groups):
+            made["config_groups"] = {
+                f"group_{i}": _explicit(group.scheme) | {"targets": list(group.targets)}
+                for i, group in enumerate(self.groups)
+            }
+        elif len(targets) == 1:
+            made["scheme"], made["targets"] = targets.popitem()
+        else:
+            made["scheme"] = targets
+        if self.kv_cache:
+            made["kv_cache_scheme"] = dict(self.kv_cache)
+        if "observer" in self.settings:
+            made["weight_observer"] = self.settings["observer"]
+        if self.method == "gptq":
+            made |= {k: v for k, v in self.settings.items() if k in GPTQ_SETTINGS}
+        return [*steps, (MODIFIERS[self.method], made)]
+
+    def to_yaml(self) -> str:
+        """The recipe in llm-compressor's own YAML, for use without this package."""
+        document = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
+        return yaml.safe_dump(document, sort_keys=False)
+
+
+def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
+    """A scheme as explicit compressed-tensors arguments; a preset name is looked up in compressed-tensors."""
+    if isinstance(scheme, dict):
+        return dict(scheme)
+    from compressed_tensors.quantization import preset_name_to_scheme
+
+    made = preset_name_to_scheme(scheme, ["Linear"]).model_dump(mode="json", exclude={"targets", "format"})
+    return {key: value for key, value in made.items() if value is not None}
 
 
 def names() -> list[str]:
@@ -132,12 +180,11 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
     path = Path(recipe)
     if path.suffix not in (".yaml", ".yml"):
         if str(recipe) not in names():
-            near = difflib.get_close_matches(str(recipe), names(), n=3)
-            raise UsageError(
-                f"No recipe {str(recipe)!r}.",
-                expected=f"a YAML file, or one of {', '.join(names())}.",
-                remedy=f"Did you mean {' or '.join(near)}?" if near else "",
+            expected, near = (
+                f"a YAML file, or one of {', '.join(names())}.",
+                schema.did_you_mean(recipe, names()),
             )
+            raise UsageError(f"No recipe {str(recipe)!r}.", expected=expected, remedy=near)
         path = FOLDER / f"{recipe}.yaml"
     document = read_yaml(path, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):

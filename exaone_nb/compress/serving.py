@@ -30,25 +30,26 @@ SHAPE = (
 def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
     """This CPU, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
     cpu, card, judge = this_cpu(), find_gpu(gpu), find_gpu(JUDGES_CARD)
-    here = say("this CPU (vLLM {engine})", engine=TODAY)
-    there = say("{card} (vLLM {engine})", card=card.name, engine=TODAY)
     server = say("hackathon server ({card}, vLLM {engine})", card=judge.name, engine=JUDGE)
+    places = [
+        (cpu, TODAY, say("this CPU (vLLM {engine})", engine=TODAY)),
+        (card.machine, TODAY, say("{card} (vLLM {engine})", card=card.name, engine=TODAY)),
+        (judge.machine, JUDGE, server),
+    ]
     if not makeable:
         why = say("no verdict on a plan with errors")
-        return [ServingVerdict(where, "unknown", why) for where in (here, there, server)]
+        return [ServingVerdict(where, "unknown", why) for *_, where in places]
+    here, there, judged = (serve(plan, *place) for place in places)
     return [
-        _with_room(plan, serve(plan.made, cpu, TODAY, here), cpu),
-        _with_room(plan, serve(plan.made, card.machine, TODAY, there), card.machine, gpu),
-        _hackathon(plan, serve(plan.made, judge.machine, JUDGE, server)),
+        _with_room(here, *_room_here(plan, cpu)),
+        _with_room(there, *_room_on(plan, gpu)),
+        _hackathon(plan, judged),
     ]
 
 
-def _with_room(plan: Plan, verdict: ServingVerdict, machine: Machine, gpu: str = "") -> ServingVerdict:
+def _with_room(verdict: ServingVerdict, answer: str, size: str) -> ServingVerdict:
     """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
-    if verdict.answer == "no":
-        return verdict
-    answer, size = _room_on(plan, gpu) if gpu else _room_here(plan, machine)
-    if answer == "no" or (answer == "unknown" and verdict.answer == "yes"):
+    if (verdict.answer != "no" and answer == "no") or (verdict.answer == "yes" and answer == "unknown"):
         return replace(verdict, answer=answer, why=size, recorded=False)
     return replace(verdict, why=f"{verdict.why}; {size}") if size and verdict.answer == "yes" else verdict
 
@@ -63,21 +64,22 @@ def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
     if memory.left_for_cache <= 0 or memory.longest_for_one <= 0:
         return "no", say(
             "{weights:,.1f} GB of weights and {rest:,.1f} GB that vLLM needs itself do not fit into {budget:,.1f} GB",
-            weights=memory.weights / 1e9, rest=memory.overhead / 1e9, budget=memory.budget / 1e9,
-        )  # fmt: skip
+            weights=memory.weights / 1e9,
+            rest=memory.overhead / 1e9,
+            budget=memory.budget / 1e9,
+        )
     short = memory.longest_for_one < memory.context
     return "yes", say("contexts up to {n:,} tokens fit", n=memory.longest_for_one) if short else ""
 
 
 def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
     weights, memory = plan.prediction.data_bytes / 1e9, cpu.memory_bytes / 1e9
-    if weights <= memory:
-        return "yes", ""
-    return "no", say(
+    text = say(
         "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
         weights=weights,
         memory=memory,
     )
+    return ("no", text) if weights > memory else ("yes", "")
 
 
 def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
@@ -88,8 +90,8 @@ def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
     if not any(all(plan.config.get(key) == config.get(key) for key in SHAPE) for config in judged):
         why = say("only EXAONE-4.0-1.2B was judged there")
         return replace(verdict, answer="unknown", why=why, recorded=True)
-    if not plan.recipe.kv_cache:
-        return verdict
-    cache = cache_finding(plan.recipe.kv_cache, JUDGE)
-    answer = "no" if cache.level == "error" else "yes"
-    return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")
+    if plan.recipe.kv_cache:
+        cache = cache_finding(plan.recipe.kv_cache, JUDGE)
+        answer = "no" if cache.level == "error" else "yes"
+        return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")
+    return verdict

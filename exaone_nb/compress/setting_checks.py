@@ -1,62 +1,75 @@
-"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place."""
+"""What a plan finds about settings: those that nothing reads, those that were removed, smoothing without a place.
+
+AWQ and SmoothQuant divide the output of one module by a vector s and multiply the next module's weight by s. This
+changes nothing only if the first feeds the second directly. In a pre-norm model (Llama, Qwen3) `input_layernorm`
+feeds q, k and v, so its weight can take 1/s. EXAONE 4.0 normalizes after the sublayer (QK-Reorder-LN): its norms act
+on what attention and MLP give back, before it is added to the residual stream, and q, k, v, gate and up read the
+stream itself. No norm feeds a Linear there, so norm-based smoothing is impossible, not just unsupported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from exaone_nb.compress import modifiers, smoothing
-from exaone_nb.compress.calibration import Calibration, read_source
+from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
+from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
-from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
 from exaone_nb.quantization.arguments import MINMAX
-from exaone_nb.quantization.kernels import TODAY
+from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.schemes import ACTORDER
+from exaone_nb.schema import as_tuple
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:
     """Settings that nothing reads under this recipe's method and schemes, by name."""
-    recipe, settings = plan.recipe, plan.recipe.settings
+    method = plan.recipe.method
+    groups = ", ".join(f"{s.label}: {s.weights.group_size or s.weights.strategy}" for s in plan.schemes)
     explicit = say(
         "For another group size write an explicit scheme: weights: {{num_bits, type, strategy: group, group_size}}."
     )
-    for name in settings:
-        if name in GPTQ_SETTINGS and recipe.method != "gptq":
+    for name, value in plan.recipe.settings.items():
+        level, remedy = "no-op", ""
+        if name in GPTQ_SETTINGS and method != "gptq":
             text = say(
-                "{name} belongs to GPTQ; this recipe rounds to nearest ({method}), which does not read it.",
-                name=name, method=recipe.method,
-            )  # fmt: skip
-            yield Finding("no-op", f"setting-{name}", text, say("Set method: gptq, or leave it out."))
-    if "block_size" in settings and recipe.method == "gptq":
-        text = say(
-            "block_size {size} is how many columns GPTQ updates at once, a matter of speed; scales are shared as before "
-            "({groups}).",
-            size=settings["block_size"], groups=_group_words(plan),
-        )  # fmt: skip
-        usual = settings["block_size"] == 128
-        yield Finding("note" if usual else "no-op", "setting-block_size", text, "" if usual else explicit)
-    if settings.get("observer") in MINMAX:
-        text = say(
-            "observer {observer} finds the same ranges as the default: {all} differ only in how they join several looks, "
-            "and weights are looked at once.",
-            observer=settings["observer"], all=", ".join(MINMAX),
-        )  # fmt: skip
-        yield Finding("no-op", "setting-observer", text, say("Leave it out, or try mse."))
-    if "group_size" in settings:
-        text = say(
-            "group_size in settings is read by nobody; the scheme decides it ({groups}).",
-            groups=_group_words(plan),
-        )
-        yield Finding("no-op", "setting-group_size", text, explicit)
-    if "max_position_embeddings" in settings:
-        text = say(
-            "max_position_embeddings is no matter of quantization, and a smaller one is not faster: vLLM sizes the KV "
-            "cache by the memory it is given."
-        )
-        yield Finding("no-op", "setting-max_position_embeddings", text)
+                "{name} belongs to GPTQ; rounding to nearest ({method}) does not read it.",
+                name=name,
+                method=method,
+            )
+            remedy = say("Set method: gptq, or leave it out.")
+        elif name == "block_size":
+            text = say(
+                "block_size {size} is how many columns GPTQ updates at once, a matter of speed; scales are shared as "
+                "before ({groups}).",
+                size=value,
+                groups=groups,
+            )
+            level, remedy = ("note", "") if value == 128 else ("no-op", explicit)
+        elif name == "observer" and value in MINMAX:
+            text = say(
+                "observer {observer} finds the same ranges as the default: {all} differ only in how they join several "
+                "looks, and weights are looked at once.",
+                observer=value,
+                all=", ".join(MINMAX),
+            )
+            remedy = say("Leave it out, or try mse.")
+        elif name == "group_size":
+            text = say(
+                "group_size in settings is read by nobody; the scheme decides it ({groups}).", groups=groups
+            )
+            remedy = explicit
+        elif name == "max_position_embeddings":
+            text = say(
+                "max_position_embeddings is no matter of quantization, and a smaller one is not faster: vLLM sizes the "
+                "KV cache by the memory it is given."
+            )
+        else:
+            continue
+        yield Finding(level, f"setting-{name}", text, remedy)
 
 
 def actorder_values(plan: Plan) -> Iterator[Finding]:
@@ -65,29 +78,24 @@ def actorder_values(plan: Plan) -> Iterator[Finding]:
     if plan.recipe.method != "gptq" or value is None:
         return
     order = ACTORDER.get(value, value)
-    if order not in ("static", "group"):
-        remedy = say("Use static, its alias weight, or null.")
-        yield Finding("error", "actorder-unknown", say("actorder is {value!r}.", value=value), remedy)
-        return
-    if order == "group":
-        effect = effects.actorder(order, "group", llmcompressor=effects.OUR_LLMCOMPRESSOR)
-        text = say("actorder {value!r} (group): {why}.", value=value, why=effect.why)
+    if order == "static":
+        alias = say(" (weight is another name for static)") if value == "weight" else ""
+        text = say(
+            "actorder {value} is the default{alias}: setting it changes nothing.", value=value, alias=alias
+        )
+        yield Finding("no-op", "setting-actorder", text)
+        for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes):
+            if why := effects.actorder(order, strategy, llmcompressor=effects.OUR_LLMCOMPRESSOR).why:
+                text = say("One scale per {strategy}: {why}.", strategy=strategy, why=why)
+                yield Finding("note", "actorder-channel", text)
+    elif order == "group":
+        why = effects.actorder(order, "group", llmcompressor=effects.OUR_LLMCOMPRESSOR).why
+        text = say("actorder {value!r} (group): {why}.", value=value, why=why)
         remedy = say("Use static (the default), or null for no ordering.")
         yield Finding("error", "actorder-removed", text, remedy)
-        return
-    alias = say(" (weight is another name for static)") if value == "weight" else ""
-    text = say(
-        "actorder {value} is the default{alias}: setting it changes nothing.", value=value, alias=alias
-    )
-    yield Finding("no-op", "setting-actorder", text)
-    for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes if s.weights):
-        effect = effects.actorder(order, strategy, llmcompressor=effects.OUR_LLMCOMPRESSOR)
-        if effect.why:
-            yield Finding(
-                "note",
-                "actorder-channel",
-                say("One scale per {strategy}: {why}.", strategy=strategy, why=effect.why),
-            )
+    else:
+        remedy = say("Use static, its alias weight, or null.")
+        yield Finding("error", "actorder-unknown", say("actorder is {value!r}.", value=value), remedy)
 
 
 def smoothing_steps(plan: Plan) -> Iterator[Finding]:
@@ -95,41 +103,42 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
     transform = plan.recipe.transform
     if not transform:
         return
-    given = transform.get("mappings")
-    if transform["type"] == "smoothquant" and not given:
-        if not smoothing.arrangement(plan.config).feeding_norms:
-            text = say(
-                "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
-                "there is none; llm-compressor stops with `Error resolving mappings`."
-            )
-            remedy = say("Leave it out, or use GPTQ, whose error correction needs no norm.")
-            yield Finding("error", "smoothquant", text, remedy)
-        return
-    places = "; ".join(f"{first} -> {', '.join(then)}" for first, then in smoothing.mappings(plan.config))
-    for mapping in given or []:
-        smooth, balance = smoothing.read_mapping(mapping)
-        if reason := smoothing.why_not(plan.config, smooth, balance):
-            text = say(
-                "The mapping {smooth} -> {balance} would change the model: {reason}.",
-                smooth=smooth, balance=", ".join(balance), reason=reason,
-            )  # fmt: skip
+    kind, given = transform["type"], transform.get("mappings") or []
+    if kind == "smoothquant" and not given and not arrangement(plan.config).feeding_norms:
+        text = say(
+            "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
+            "there is none; llm-compressor stops with `Error resolving mappings`."
+        )
+        remedy = say("Leave it out, or use GPTQ, whose error correction needs no norm.")
+        yield Finding("error", "smoothquant", text, remedy)
+    valid = mappings(plan.config)
+    places = "; ".join(f"{first} -> {', '.join(then)}" for first, then in valid)
+    for mapping in given:
+        smooth, balance = read_mapping(mapping)
+        if reason := why_not(plan.config, smooth, balance):
+            pair = f"{smooth} -> {', '.join(balance)}"
+            text = say("The mapping {pair} would change the model: {reason}.", pair=pair, reason=reason)
             remedy = say(
                 "It would run without complaint and destroy the model. Valid places here: {places}.",
                 places=places,
             )
             yield Finding("error", "smoothing-mapping", text, remedy)
-    if transform["type"] == "awq" and not given:
+    if kind == "awq" and not given:
         text = say("AWQ scales only {places} in this model.", places=places)
-        if not smoothing.heads_match(plan.config):
+        if "v_proj" not in dict(valid):
             text += " " + say("v_proj -> o_proj is skipped: with grouped-query attention their sizes differ.")
         yield Finding("note", "awq-mappings", text)
-        if any(s.weights and s.weights.strategy == "tensor" for s in plan.schemes):
+        if any(s.weights.strategy == "tensor" for s in plan.schemes):
             text = say("AWQ with duo_scaling needs one scale per channel or group, not per tensor.")
             yield Finding("error", "awq-tensor", text, say("Use a group or channel scheme."))
 
 
-def calibration_without_use(plan: Plan) -> Iterator[Finding]:
-    if plan.recipe.calibration != Calibration() and not modifiers.needs_data(plan.recipe):
+def calibration(plan: Plan) -> Iterator[Finding]:
+    """Text that nothing reads, or a file that cannot give what is asked of it."""
+    if plan.recipe.needs_data:
+        for error in plan.recipe.calibration.errors():
+            yield Finding("error", "calibration-source", error.got, error.remedy or error.expected)
+    elif plan.recipe.calibration != Calibration():
         text = say(
             "No step of this recipe looks at calibration text: weights are rounded as they are, activation scales are "
             "made at run time."
@@ -137,47 +146,83 @@ def calibration_without_use(plan: Plan) -> Iterator[Finding]:
         yield Finding("no-op", "calibration", text)
 
 
-def calibration_files(plan: Plan) -> Iterator[Finding]:
-    """Local sources that cannot give what is asked of them; data sets of the hub are not looked at."""
-    calibration = plan.recipe.calibration
-    if not modifiers.needs_data(plan.recipe):
-        return
-    for source, count in zip(calibration.sources, calibration.counts(), strict=True):
-        try:
-            if source.path is not None:
-                read_source(source, at_least=count)
-        except WorkbookError as error:
-            yield Finding("error", "calibration-source", error.got, error.remedy or error.expected)
-
-
 def worth_knowing(plan: Plan) -> Iterator[Finding]:
     """A scheme stored wider than it rounds, one scale for a whole tensor, and what becomes of a quantized cache."""
     for scheme in plan.schemes:
         weights = scheme.weights
-        if weights and weights.type == "int" and weights.num_bits < 8 and scheme.activations:
+        if weights.type == "int" and weights.num_bits < 8 and scheme.activations:
             text = say(
-                "{label} rounds to {bits} bits but is stored at 8 bits per weight: the file is no smaller than with W8A8.",
-                label=scheme.label, bits=weights.num_bits,
-            )  # fmt: skip
+                "{label} rounds to {bits} bits but is stored at 8 bits per weight: the file is no smaller than W8A8's.",
+                label=scheme.label,
+                bits=weights.num_bits,
+            )
             yield Finding("note", "int4-stored-as-int8", text)
-        if weights and weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
+        if weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
             text = say(
                 "{label}: all weights of a matrix share one scale, which vLLM does not run.",
                 label=scheme.label,
             )
-            yield Finding(
-                "warning",
-                "one-scale",
-                text,
-                say("Write strategy: group and group_size: 128 beside num_bits."),
-            )
+            remedy = say("Write strategy: group and group_size: 128 beside num_bits.")
+            yield Finding("warning", "one-scale", text, remedy)
     if plan.recipe.kv_cache:
-        yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, "0.14.1"))
+        yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, JUDGE))
 
 
-def _group_words(plan: Plan) -> str:
-    return ", ".join(
-        f"{scheme.label}: {scheme.weights.group_size or scheme.weights.strategy}"
-        for scheme in plan.schemes
-        if scheme.weights
-    )
+def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
+    pairs: list[tuple[str, tuple[str, ...]]] = []
+    blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
+    heads = config.get("num_attention_heads")
+    if (
+        config.get("num_key_value_heads", heads) == heads
+    ):  # then v_proj's outputs are o_proj's inputs one to one
+        pairs.append(("v_proj", ("o_proj",)))
+    pairs.append(("up_proj", ("down_proj",)))
+    return pairs
+
+
+def arrangement(config: dict[str, Any]) -> Arrangement:
+    """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
+    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
+
+
+def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
+    """Why scaling the output of `smooth` is not undone by scaling the inputs of `balance`; "" when it is exact."""
+    first, *wanted = (n.removeprefix("re:").strip(".*$").rpartition(".")[2] for n in (smooth, *balance))
+    if set(wanted) <= set(dict(mappings(config)).get(first, ())):
+        return ""
+    feeds = ", ".join(sorted(set(wanted)))
+    if "norm" in first and not arrangement(config).feeding_norms:
+        where = say("does not exist in this architecture or feeds no Linear alone")
+        after = {"post_attention_layernorm": say("attention"), "post_feedforward_layernorm": say("the MLP")}
+        if first in after:
+            where = say(
+                "acts on what {part} gives back and is followed by the residual addition", part=after[first]
+            )
+        elif first in ("q_norm", "k_norm"):
+            where = say(
+                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+            )
+        return say(
+            "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
+            norm=first,
+            where=where,
+            feeds=feeds,
+        )
+    if first == "v_proj":
+        return say(
+            "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
+        )
+    return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
+
+
+def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
+    """(smoothed layer, the layers that undo it) of a checked mapping in either spelling, AWQ's or SmoothQuant's."""
+    if isinstance(mapping, dict):
+        return mapping["smooth_layer"], list(mapping["balance_layers"])
+    balance, smooth = mapping
+    return smooth, list(as_tuple(balance))
+
+
+CHECKS = (settings_without_effect, actorder_values, smoothing_steps, calibration, worth_knowing)

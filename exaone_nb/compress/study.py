@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exaone_nb.compress.damage import Document, log_probabilities
-from exaone_nb.compress.formats import (
-    asymmetric_int4,
-    dequantize,
-    round_to_grid,
-    round_to_nearest,
-    symmetric_scale,
-)
+from exaone_nb.compress.damage import Document, divergence, log_probabilities
+from exaone_nb.compress.formats import dequantize, fit, round_to_grid, round_to_nearest
 from exaone_nb.compress.gptq import gptq, hessian, output_error
 from exaone_nb.compress.plan import Plan
 from exaone_nb.errors import UsageError
@@ -49,22 +44,19 @@ def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor) -> Tab
     base, _ = made[SETTINGS[0][0]]
     made[say("round to nearest, group 128")] = round_to_nearest(weight)
     made[say("round to nearest, per channel")] = round_to_nearest(weight, 4, weight.shape[1])
+    rows = [
+        {
+            "setting": label,
+            "error": output_error(weight, dequantize(codes, scale.float()), held_out),
+            "changed": float((codes != base).float().mean()),
+            "scales": scale.numel(),
+        }
+        for label, (codes, scale) in made.items()
+    ]
+    error = Column("error", say("output error, held out"), ".4f")
+    changed = Column("changed", say("codes unlike the default's"), ".2%")
     return Table(
-        [
-            Column("setting", say("setting")),
-            Column("error", say("output error, held out"), ".4f"),
-            Column("changed", say("codes unlike the default's"), ".2%"),
-            Column("scales", say("scales"), ","),
-        ],
-        [
-            {
-                "setting": label,
-                "error": output_error(weight, dequantize(codes, scale.float()), held_out),
-                "changed": float((codes != base).float().mean()),
-                "scales": scale.numel(),
-            }
-            for label, (codes, scale) in made.items()
-        ],
+        [Column("setting", say("setting")), error, changed, Column("scales", say("scales"), ",")], rows
     )
 
 
@@ -89,14 +81,8 @@ def library_study(weight: Tensor, calibration: Tensor) -> Table:
         for name, change in changes.items():
             codes = library_codes(weight, seen, *sizes, **change) if change else plain
             rows.append({"scheme": scheme, "set": name, "changed": float((codes != plain).float().mean())})
-    return Table(
-        [
-            Column("scheme", say("scheme")),
-            Column("set", say("set")),
-            Column("changed", say("codes that change"), ".3%"),
-        ],
-        rows,
-    )
+    changed = Column("changed", say("codes that change"), ".3%")
+    return Table([Column("scheme", say("scheme")), Column("set", say("set")), changed], rows)
 
 
 def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document]) -> list[dict[str, Any]]:
@@ -108,15 +94,10 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
     exact = [log_probabilities(model, text) for text in texts]
     rows = []
     for label, plan in plans.items():
+        row = {"label": label, "modules": len(plan.rounded), "predicted_bytes": plan.predicted_bytes}
         with rounded(model, plan):
-            apart = [
-                (float((first.exp() * (first - log_probabilities(model, text))).sum()), len(first))
-                for first, text in zip(exact, texts, strict=True)
-            ]
-        count = sum(index is not None for index in plan.assigned.values())
-        rows.append(
-            {"label": label, "modules": count, "predicted_bytes": plan.predicted_bytes, "kl": np.array(apart)}
-        )
+            after = (log_probabilities(model, text) for text in texts)
+            rows.append(row | {"kl": np.array(list(map(divergence, exact, after)))})
     return rows
 
 
@@ -130,28 +111,23 @@ def rounded(model: Any, plan: Plan) -> Iterator[None]:
     import torch
 
     for scheme in plan.schemes:
-        w = scheme.weights
-        if w and not (w.type == "int" and w.symmetric and w.strategy in ("channel", "group")):
+        args = scheme.weights
+        if args.type != "int" or not args.symmetric or args.strategy not in ("channel", "group"):
             raise UsageError(
-                say("The weights of {scheme} are {words}.", scheme=scheme.name, words=w.sentence()),
+                say("The weights of {scheme} are {words}.", scheme=scheme.name, words=args.sentence()),
                 expected=say("symmetric integers with a scale per output channel or per group of inputs."),
                 remedy=say("Make the checkpoint (maker.quantize) and judge that instead."),
             )
-    kept = []
+    kept = {}
     try:
-        for name, index in plan.assigned.items():
-            weights = plan.schemes[index].weights if index is not None else None
-            if weights is None:
-                continue
-            module = model.get_submodule(name)
-            kept.append((module, module.weight))
-            pair = round_to_nearest(
-                module.weight.detach(), weights.num_bits, weights.group_size or module.weight.shape[1]
-            )
+        for name in plan.rounded:
+            module, args = model.get_submodule(name), plan.schemes[plan.assigned[name]].weights
+            kept[module] = weight = module.weight
+            pair = round_to_nearest(weight.detach(), args.num_bits, args.group_size or weight.shape[1])
             module.weight = torch.nn.Parameter(dequantize(*pair), requires_grad=False)
         yield
     finally:
-        for module, weight in kept:
+        for module, weight in kept.items():
             module.weight = weight
 
 
@@ -166,46 +142,32 @@ def calibration_study(
 
     `texts` maps a content's name to the layer's inputs, one [tokens, in] per sample; a seed chooses which samples.
     """
-    rows = []
-    for name, samples in texts.items():
-        for size in sizes:
-            if size > len(samples):
-                continue
-            for seed in seeds:
-                import torch
+    import torch
 
-                chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
-                inputs = torch.cat([samples[i] for i in chosen])
-                codes, scale = gptq(weight, hessian(inputs))
-                error = output_error(weight, dequantize(codes, scale.float()), held_out)
-                rows.append(
-                    {"text": name, "samples": size, "seed": seed, "tokens": len(inputs), "error": error}
-                )
+    rows = []
+    for (name, samples), size, seed in product(texts.items(), sizes, seeds):
+        if size <= len(samples):
+            chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
+            inputs = torch.cat([samples[i] for i in chosen])
+            codes, scale = gptq(weight, hessian(inputs))
+            error = output_error(weight, dequantize(codes, scale.float()), held_out)
+            row = {"text": name, "samples": size, "seed": seed, "tokens": len(inputs), "error": error}
+            rows.append(row)
     return rows
 
 
 def sharing_study(weight: Tensor) -> Table:
     """Relative error of the weights by grid (down) and by how many weights share a scale (across)."""
     values = weight.float().cpu().numpy()
-    sharings = _sharings(values.shape)
+    height, width = values.shape
+    sharings: dict[str, tuple[int, ...]] = {"tensor": (1, -1), "channel": (height, -1)}
+    sharings |= {f"group {g}": (height, -1, g) for g in (128, 32) if width % g == 0 and width > g}
     rows = []
     for name in ("int4", "int4 asymmetric", "fp4_e2m1", "int8", "fp8_e4m3"):
         row: dict[str, Any] = {"grid": name}
-        for sharing, shape in sharings:
+        for sharing, shape in sharings.items():
             blocks = values.reshape(shape)
-            if name == "int4 asymmetric":
-                scale, zero = asymmetric_int4(blocks)
-                rounded = (np.clip(np.round(blocks / scale + zero), -8, 7) - zero) * scale
-            else:
-                rounded = round_to_grid(blocks, name, symmetric_scale(blocks, name))
-            row[sharing] = float(np.linalg.norm(blocks - rounded) / np.linalg.norm(blocks))
+            wrong = blocks - round_to_grid(blocks, name, *fit(blocks, name))
+            row[sharing] = float(np.linalg.norm(wrong) / np.linalg.norm(blocks))
         rows.append(row)
-    return Table([Column("grid", say("grid"), code=True), *columns((s for s, _ in sharings), ".4f")], rows)
-
-
-def _sharings(shape: tuple[int, int]) -> list[tuple[str, tuple[int, ...]]]:
-    rows, columns = shape
-    found = [("tensor", (1, rows * columns)), ("channel", (rows, columns))]
-    return found + [
-        (f"group {g}", (rows, columns // g, g)) for g in (128, 32) if columns % g == 0 and columns > g
-    ]
+    return Table([Column("grid", say("grid"), code=True), *columns(sharings, ".4f")], rows)

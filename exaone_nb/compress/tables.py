@@ -12,7 +12,7 @@ from exaone_nb import catalog
 from exaone_nb.compress import damage
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
-from exaone_nb.compress.plan import KEPT, Plan, make_plan
+from exaone_nb.compress.plan import Plan, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
@@ -34,8 +34,8 @@ COLUMNS = {
         Column("kept", say("stays unquantized"), ".1%"),
         Column("trial", say("trial")),
         Column("level", say("kind")),
-        Column("text", say("what the plan says")),
-        Column("remedy", say("what to do")),
+        Column("text", say("what the plan says"), ours=True),
+        Column("remedy", say("what to do"), ours=True),
         Column("actual_bytes", say("actual bytes"), ","),
         Column("equal", say("equal")),
         Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
@@ -79,7 +79,7 @@ def plans(made: Sequence[Plan]) -> Table:
         {
             "model": plan.model,
             "recipe": plan.recipe.name,
-            "modules": sum(count for label, count in plan.counts().items() if label != KEPT),
+            "modules": len(plan.rounded),
             "predicted_bytes": plan.predicted_bytes,
             "share": plan.predicted_bytes / plan.unquantized_bytes,
             "kept": plan.kept_bytes / plan.predicted_bytes,
@@ -115,19 +115,14 @@ def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table
 
 def manifests(made: dict[str, Row]) -> Table:
     """Predicted against measured."""
-
-    def table(manifest: Row) -> str:
-        if manifest["duplicates"]:
-            return say("stored twice")
-        return say("once") if manifest["tied"] else say("two tables")
-
+    kinds = {True: say("once"), False: say("two tables")}
     rows = [
         m
         | {
             "recipe": name,
             "equal": m["predicted_bytes"] == m["actual_bytes"],
             "seconds": None if m["reused"] else m["seconds"],
-            "table": table(m),
+            "table": say("stored twice") if m["duplicates"] else kinds[m["tied"]],
             "problems": m["problems"] or None,
         }
         for name, m in made.items()
@@ -188,12 +183,11 @@ def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
         if name.endswith("_gptq") and other in judged:
             pair = say("{one} minus {other}", one=name, other=other)
             found[pair] = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
-    rows = [{"pair": name, "change": change, "verdict": verdict(change)} for name, change in found.items()]
+    rows = [{"pair": name, "change": change, "verdict": _verdict(change)} for name, change in found.items()]
     return _table(rows, "pair change verdict")
 
 
-def verdict(change: Estimate) -> str:
-    """What a paired interval of the loss says, in words."""
+def _verdict(change: Estimate) -> str:
     if not change.excludes_zero:
         return say("no difference that these texts can show")
     return say("better") if change.value < 0 else say("worse")
@@ -213,13 +207,11 @@ def shares(made: Sequence[Plan]) -> Table:
 
 def published(models: Sequence[str]) -> Table:
     """How published configs are quantized."""
-    rows = []
-    for model in models:
-        row = {"model": model}
-        if stored := read_quantization(catalog.resolve(model).config()):
+    rows = [{"model": model} for model in models]
+    for row in rows:
+        if stored := read_quantization(catalog.resolve(row["model"]).config()):
             weights = [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
             row |= {"format": stored.method, "weights": weights, "untouched": stored.ignore}
-        rows.append(row)
     return _table(rows, "model format weights untouched")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,28 +50,28 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     Raises WorkbookError when the engine does not start or the server does not answer.
     """
     opening = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server)
-    common = {"max_gen_toks": settings.max_gen_toks} if settings.max_gen_toks else {}
     gc.collect()  # an earlier model may hang in a cycle of references
     try:
-        lm = opening(str(model), settings, common)
+        lm = opening(str(model), settings)
     except WorkbookError:
         raise
     except Exception as error:  # engines raise many kinds; the reader needs which model and what to try
+        fields = {"name": Path(model).name, "backend": settings.backend, "error": _said(error)}
         raise WorkbookError(
-            say(
-                "{model.name} does not start with backend {asked.backend!r}: {error}",
-                **{"model": Path(str(model)), "asked": settings, "error": _said(error)},
-            ),
+            say("{name} does not start with backend {backend!r}: {error}", **fields),
             remedy=say("Check the folder with `exaone-nb inspect`; try --backend hf; see the log above."),
         ) from error
     try:
         yield lm
     finally:
         if settings.backend == "vllm":
-            _close_vllm(lm)
+            engine, lm.model = lm.model, None
+            if hasattr(engine, "llm_engine"):  # several copies live in Ray's workers, and end there
+                vllm_adapter.end(engine)
+                vllm_adapter.release()
 
 
-def _open_vllm(model: str, settings: Settings, common: dict[str, Any]) -> Any:
+def _open_vllm(model: str, settings: Settings) -> Any:
     if settings.data_parallel_size > 1:
         _require_gpus(settings)
     made = lm_eval_adapter.vllm_class()
@@ -85,18 +86,18 @@ def _open_vllm(model: str, settings: Settings, common: dict[str, Any]) -> Any:
         "tensor_parallel_size": settings.tensor_parallel_size,
         "data_parallel_size": settings.data_parallel_size,
     }
-    return made(pretrained=model, **common, **_thinking(settings), **(arguments | settings.engine))
+    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
 
 
-def _open_hf(model: str, settings: Settings, common: dict[str, Any]) -> Any:
+def _open_hf(model: str, settings: Settings) -> Any:
     made = lm_eval_adapter.hf_class()
-    device = {} if has_gpu() else {"device": "cpu"}
     arguments = {
         "max_length": settings.max_model_len,
         "dtype": choose_dtype(_config(model), capability(), settings.dtype)[0],
         "batch_size": settings.batch_size,
+        **({} if has_gpu() else {"device": "cpu"}),
     }
-    return made(pretrained=model, **device, **common, **_thinking(settings), **(arguments | settings.engine))
+    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
 
 
 def _config(model: str) -> dict[str, Any]:
@@ -113,23 +114,18 @@ def runs_as(model: str | Path, settings: Settings) -> str:
     return found if found != stored else ""
 
 
-def _open_server(model: str, settings: Settings, common: dict[str, Any]) -> Any:
+def _open_server(model: str, settings: Settings) -> Any:
     address = settings.base_url.rstrip("/")
     if urlsplit(address).scheme not in ("http", "https"):
         raise UsageError(
             say("The server address {address!r} is not an http(s) address.", address=settings.base_url),
-            expected=say("the base of an OpenAI-compatible server."),
-            remedy=say("For instance --base-url http://127.0.0.1:8000/v1"),
+            remedy=say("Name an OpenAI-compatible server: --base-url http://127.0.0.1:8000/v1"),
         )
     chat = settings.backend == "server-chat"
-    options: dict[str, Any] = {"tokenizer_backend": None, "tokenized_requests": False}
+    options: dict[str, Any] = {"tokenizer_backend": None if chat else "huggingface"}
     if not chat:
         # Prompts are sent as token ids, so that the server adds and removes nothing.
-        options = {
-            "tokenizer_backend": "huggingface",
-            "tokenizer": settings.tokenizer,
-            "tokenized_requests": True,
-        }
+        options["tokenizer"] = settings.tokenizer
     elif settings.think_end_token:
         options["think_end_token"] = settings.think_end_token
     made = lm_eval_adapter.server_class(chat, os.environ.get(settings.key_variable, ""), settings.thinking)
@@ -140,13 +136,18 @@ def _open_server(model: str, settings: Settings, common: dict[str, Any]) -> Any:
         max_length=settings.max_model_len,
         max_retries=3,
         seed=settings.seed,
+        tokenized_requests=not chat,
         **options,
-        **common,
+        **_limit(settings),
     )
 
 
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:500]}"
+
+
+def _limit(settings: Settings) -> dict[str, int]:
+    return {"max_gen_toks": settings.max_gen_toks} if settings.max_gen_toks else {}
 
 
 def _thinking(settings: Settings) -> dict[str, Any]:
@@ -155,15 +156,11 @@ def _thinking(settings: Settings) -> dict[str, Any]:
 
 def _require_gpus(settings: Settings) -> None:
     """Several copies are lm-eval's Ray tasks, which wait for ever for GPUs that are not there."""
-    import importlib.util
-
     import torch
 
     if importlib.util.find_spec("ray") is None:
         raise WorkbookError(
-            say(
-                "lm-eval holds {asked.data_parallel_size} copies of a model in Ray's workers.", asked=settings
-            ),
+            say("lm-eval holds {n} copies of a model in Ray's workers.", n=settings.data_parallel_size),
             remedy=say("make install-ray, or score with data_parallel_size 1."),
         )
     needed = settings.tensor_parallel_size * settings.data_parallel_size
@@ -173,11 +170,3 @@ def _require_gpus(settings: Settings) -> None:
             expected=say("as many GPUs, or RAY_ADDRESS naming a cluster that has them."),
             remedy=say("Score with data_parallel_size 1."),
         )
-
-
-def _close_vllm(lm: Any) -> None:
-    """Give the engine's memory back, so that the next model of the same process finds it free."""
-    engine, lm.model = lm.model, None
-    if hasattr(engine, "llm_engine"):  # several copies live in Ray's workers, and end there
-        vllm_adapter.end(engine)
-        vllm_adapter.release()

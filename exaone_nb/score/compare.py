@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.results import RunFolder
-from exaone_nb.score.samples import ItemScores, perplexity_of, read_samples
+from exaone_nb.score.samples import ItemScores, perplexity_of
 from exaone_nb.statistics import paired, planning
 from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
@@ -20,15 +19,9 @@ from exaone_nb.statistics.paired import score_interval
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02
-# What must be equal for two results to answer the same question.
-SETTINGS = {
-    "version": "task versions",
-    "num_fewshot": "numbers of few-shot examples",
-    "generation_kwargs": "generation settings",
-}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One candidate against the base on one task.
 
@@ -48,35 +41,46 @@ class Comparison:
     base_score: float
     candidate_score: float
     difference: Estimate
-    test: str
+    test: str = "paired permutation"
     p_value: float
     p_holm: float
     unpaired_z: float
     unpaired_p: float
     recovery: Estimate | None
-    discordant: paired.Discordant | None
+    discordant: paired.Discordant | None = None
     lower_is_better: bool
     verdict: str = ""
 
     @property
     def words(self) -> str:
         """The verdict with its evidence, in sentences."""
-        fields = {"changed": _change(self), "n": self.n}
-        if self.verdict != "identical":
-            verdicts = {"better": say("Better, and not by chance"), "worse": say("Worse, and not by chance")}
-            verdict = verdicts.get(self.verdict, say("Within noise"))
-            told = say(
-                "{changed} {verdict} at n = {n} ({why}).", verdict=verdict, why=_evidence(self), **fields
+        change, table = _change(self), self.discordant
+        if self.verdict == "identical" and table is None:
+            return say("{change} The same value on all {n} items.", change=change, n=self.n)
+        if self.verdict == "identical":
+            return say(
+                "{change} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
+                change=change,
+                n=self.n,
+                bound=100 * (self.difference.high or 0),
             )
-            explained = self.verdict == "within noise" and self.discordant is not None
-            return f"{told} {sensitivity(self)}" if explained else told
-        if self.discordant is None:
-            return say("{changed} The same value on all {n} items.", **fields)
-        return say(
-            "{changed} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
-            **fields,
-            bound=100 * (self.difference.high or 0),
-        )
+        verdict = {
+            "better": say("Better, and not by chance"),
+            "worse": say("Worse, and not by chance"),
+            "within noise": say("Within noise"),
+        }[self.verdict]
+        evidence = say("{c.test} p = {c.p_value:.3g}", c=self)
+        if self.p_holm != self.p_value:
+            evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=self.p_holm)
+        if table is not None:
+            evidence = say(
+                "{evidence}; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}",
+                evidence=evidence,
+                t=table,
+            )
+        fields = {"change": change, "verdict": verdict, "n": self.n, "evidence": evidence}
+        told = say("{change} {verdict} at n = {n} ({evidence}).", **fields)
+        return f"{told} {_sensitivity(self, table)}" if table and self.verdict == "within noise" else told
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON; an infinite z (identical answers within each model) becomes null."""
@@ -93,7 +97,6 @@ def compare(
     *,
     names: tuple[str, str] = ("base", "candidate"),
     alpha: float = planning.ALPHA,
-    seed: int = 0,
     different_prompts: bool = False,
 ) -> Comparison:
     """Compare two results on the items both have; unmatched items are left out and counted.
@@ -103,11 +106,14 @@ def compare(
     model families with their own templates need).
     """
     rows_base, rows_candidate = _aligned(base, candidate, names, different_prompts)
-    x, y = base.values[rows_base], candidate.values[rows_candidate]
+    x, y, weights = base.values[rows_base], candidate.values[rows_candidate], base.weights[rows_base]
     if base.is_perplexity:
-        found = _perplexities(base, x, y, base.weights[rows_base], seed)
+        # A log-likelihood rises where a perplexity falls.
+        z, p = paired.unpaired_z_of_values(x / weights, y / weights)
+        found = _perplexities(base.name.metric, x, y, weights)
     else:
-        found = _scores(x, y, base.is_binary and candidate.is_binary, seed)
+        z, p = paired.unpaired_z_of_values(y, x)
+        found = _scores(x, y, base.is_binary and candidate.is_binary)
     made = Comparison(
         task=base.task,
         metric=str(base.name),
@@ -117,6 +123,8 @@ def compare(
         unmatched_base=base.n - len(x),
         unmatched_candidate=candidate.n - len(x),
         p_holm=found["p_value"],
+        unpaired_z=z,
+        unpaired_p=p,
         lower_is_better=base.is_perplexity,
         **found,
     )
@@ -150,55 +158,6 @@ def compare_all(
     return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
 
 
-def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
-    """Task -> item scores of one recipe of a run folder, by the metric its result names."""
-    found = {}
-    for result in run.read_results("accuracy"):
-        if result["recipe"] == recipe:
-            metric, _, filter_name = result["details"]["metric"].partition(",")
-            found[result["label"]] = read_samples(
-                run.path / result["details"]["samples_file"], metric, filter_name
-            )
-    if not found:
-        known = sorted({result["recipe"] for result in run.read_results("accuracy")})
-        raise UsageError(
-            say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
-            expected=say("one of {known}.", known=", ".join(known)) if known else "",
-            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
-        )
-    return found
-
-
-def averaged(runs: Sequence[ItemScores]) -> ItemScores:
-    """One ItemScores from several seeds of the same model and task: each item's mean over the seeds."""
-    first = runs[0]
-    for other in runs[1:]:
-        if (other.task, other.name) != (first.task, first.name) or set(other.keys) != set(first.keys):
-            raise WorkbookError(
-                say("{one} has other items than {first}.", one=other.source, first=first.source),
-                expected=say("the same task, metric and items for every seed."),
-            )
-        if differing := _differing(first, other):
-            raise WorkbookError(
-                say("The seeds of {task} have different {what} ({a} and {b}).", task=first.task, **differing),
-                expected=say("nothing but the seed to differ."),
-            )
-    values = []
-    for run in runs:
-        place = {key: row for row, key in enumerate(run.keys)}
-        values.append(run.values[[place[key] for key in first.keys]])
-    return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
-
-
-def _differing(one: ItemScores, other: ItemScores) -> dict[str, Any]:
-    """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
-    for key, what in SETTINGS.items():
-        a, b = one.settings.get(key), other.settings.get(key)
-        if None not in (a, b) and a != b:
-            return {"what": what, "a": str(a), "b": str(b)}
-    return {}
-
-
 def _aligned(
     base: ItemScores, candidate: ItemScores, names: tuple[str, str], different_prompts: bool
 ) -> tuple[list[int], list[int]]:
@@ -210,13 +169,12 @@ def _aligned(
         return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
-        raise refuse(
-            say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate), say("Name one task.")
-        )
+        tasks = say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate)
+        raise refuse(tasks, say("Name one task."))
     if base.name != candidate.name:
         metrics = say("the metrics are {b.name} and {c.name}.", b=base, c=candidate)
         raise refuse(metrics, say("Name one --metric and --filter."))
-    if differing := _differing(base, candidate):
+    if differing := base.differing(candidate):
         settings = say("their {what} differ on {task} ({a} and {b}).", task=base.task, **differing)
         raise refuse(settings, say("Score both the same way."))
     place = {key: row for row, key in enumerate(candidate.keys)}
@@ -224,9 +182,8 @@ def _aligned(
     if len(pairs) < 2:
         few = say("they have one item in common.") if pairs else say("they have no item in common.")
         raise refuse(few, say("Score both on the same items (same task data and limit), two at least."))
-    changed = sum(
-        base.prompts[i] != candidate.prompts[j] for i, j in pairs if base.prompts[i] and candidate.prompts[j]
-    )
+    asked = [(base.prompts[i], candidate.prompts[j]) for i, j in pairs]
+    changed = sum(one != other for one, other in asked if one and other)
     if changed and not different_prompts:
         prompts = say(
             "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
@@ -235,59 +192,41 @@ def _aligned(
             n=len(pairs),
         )
         raise refuse(
-            prompts, say("Score both the same way, or allow it (two model families): --different-prompts")
+            prompts, say("Score both the same way, or allow it for two families: --different-prompts")
         )
     return [i for i, _ in pairs], [j for _, j in pairs]
 
 
-def _scores(x: np.ndarray, y: np.ndarray, binary: bool, seed: int) -> dict[str, Any]:
+def _scores(x: np.ndarray, y: np.ndarray, binary: bool) -> dict[str, Any]:
     """Means of the same items compared; right-or-wrong items (`binary`) have exact tests."""
-    n = len(x)
-    recovery = Estimate(float(y.mean() / x.mean()), n=n) if x.any() else None
+    recovery = Estimate(float(y.mean() / x.mean()), n=len(x)) if x.any() else None
     # With a handful of right answers some resamples hold none, and the ratio has no interval.
     if x.sum() >= 10:
-        recovery = bootstrap((y, x), ratio_of_sums, seed=seed)
-    if binary:
-        table = paired.discordant(x, y)
-        difference = score_interval(table.only_base, table.only_candidate, n)
-        test, p_value = "exact McNemar", paired.mcnemar_exact(table.only_base, table.only_candidate)
-    else:
-        table, difference = None, paired_difference(x, y, seed=seed)
-        test, p_value = "paired permutation", paired.sign_flip_test(y - x, seed)
-    z, p = paired.unpaired_z_of_values(y, x)
-    return {
-        "base_score": float(x.mean()),
-        "candidate_score": float(y.mean()),
-        "difference": difference,
-        "test": test,
-        "p_value": p_value,
-        "unpaired_z": z,
-        "unpaired_p": p,
-        "recovery": recovery,
+        recovery = bootstrap((y, x), ratio_of_sums)
+    means = {"base_score": float(x.mean()), "candidate_score": float(y.mean()), "recovery": recovery}
+    if not binary:
+        return means | {"difference": paired_difference(x, y), "p_value": paired.sign_flip_test(y - x)}
+    table = paired.discordant(x, y)
+    return means | {
+        "difference": score_interval(table.only_base, table.only_candidate, len(x)),
+        "test": "exact McNemar",
+        "p_value": paired.mcnemar_exact(table.only_base, table.only_candidate),
         "discordant": table,
     }
 
 
-def _perplexities(
-    base: ItemScores, x: np.ndarray, y: np.ndarray, weights: np.ndarray, seed: int
-) -> dict[str, Any]:
+def _perplexities(metric: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     """Documents are resampled with their words; the interval is of the change with the base's value held fixed."""
-    metric, total = base.name.metric, float(weights.sum())
-    mean_x, mean_y = float(x.sum()) / total, float(y.sum()) / total
+    mean_x, mean_y = (float(values.sum()) / float(weights.sum()) for values in (x, y))
     before, after = perplexity_of(metric, mean_x), perplexity_of(metric, mean_y)
-    change = paired_difference(x, y, weights, seed=seed)
-    z, p = paired.unpaired_z_of_values(x / weights, y / weights)
+    change = paired_difference(x, y, weights)
     low, high = sorted(perplexity_of(metric, mean_x + end) - before for end in (change.low, change.high))
     return {
         "base_score": before,
         "candidate_score": after,
         "difference": Estimate(after - before, low, high, len(x)),
-        "test": "paired permutation",
-        "p_value": paired.sign_flip_test(y - x, seed),
-        "unpaired_z": z,
-        "unpaired_p": p,
+        "p_value": paired.sign_flip_test(y - x),
         "recovery": Estimate(before / after, before / (before + high), before / (before + low), len(x)),
-        "discordant": None,
     }
 
 
@@ -317,40 +256,20 @@ def _change(c: Comparison) -> str:
     )
 
 
-def _evidence(c: Comparison) -> str:
-    evidence = say("{c.test} p = {c.p_value:.3g}", c=c)
-    if c.p_holm != c.p_value:
-        evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=c.p_holm)
-    if c.discordant is None:
-        return evidence
-    return say(
-        "{evidence}; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}",
-        evidence=evidence,
-        t=c.discordant,
-    )
-
-
-def sensitivity(c: Comparison, drop: float = NOTABLE_DROP) -> str:
-    """What n could and could not have shown, given how often these two models differ.
-
-    Raises UsageError for a comparison that is not of right-or-wrong items.
-    """
-    if c.discordant is None:
-        raise UsageError(say("Only right-or-wrong items have a planner."))
+def _sensitivity(c: Comparison, table: paired.Discordant) -> str:
+    """What n could and could not have shown, given how often these two models differ."""
     # The differing share was itself measured; half an item keeps the plan finite when none differed.
-    share = max(c.discordant.share, 0.5 / c.n)
+    share = max(table.share, 0.5 / c.n)
     needed = say(
         "To see a drop of {points:.0f} points you need about {items:,} items;",
-        points=100 * drop,
-        items=planning.items_needed(drop, max(share, drop)),
+        points=100 * NOTABLE_DROP,
+        items=planning.items_needed(NOTABLE_DROP, max(share, NOTABLE_DROP)),
     )
-    smallest = planning.smallest_drop(c.n, share)
-    if smallest is None:
+    drop = planning.smallest_drop(c.n, share)
+    if drop is None:
         seen = say(
             "these {n} items are too few to show any drop between models that differ this rarely.", n=c.n
         )
     else:
-        seen = say(
-            "these {n} items show drops of {points:.1f} points and more.", n=c.n, points=100 * smallest
-        )
+        seen = say("these {n} items show drops of {points:.1f} points and more.", n=c.n, points=100 * drop)
     return f"{needed} {seen}"

@@ -34,11 +34,11 @@ LECTURE_COUNTS = {"flexible-extract": (332, 306), "strict-match": (289, 242)}
 def score_table(scores: Sequence[Score]) -> Table:
     """One row per model and task: score, interval, and what became of the items that were not right."""
     columns = [
-        Column("model", say("model"), code=True),
+        Column("recipe", say("model"), code=True),
         Column("runs_as", say("the engine ran it as"), code=True),
         Column("task", say("task"), code=True),
         Column("metric", say("metric"), code=True),
-        Column("score", say("score, 95 %"), ".4f"),
+        Column("estimate", say("score, 95 %"), ".4f"),
         Column("n", say("n"), ","),
         Column("wrong", say("wrong"), ","),
         Column("unparsable", say("unparsable"), ","),
@@ -47,16 +47,7 @@ def score_table(scores: Sequence[Score]) -> Table:
         Column("seconds", say("seconds"), ".0f", missing=say("before")),
     ]
     rows = [
-        {
-            "model": s.recipe,
-            "runs_as": s.runs_as,
-            "task": s.task,
-            "metric": s.metric,
-            "score": s.estimate,
-            "n": s.estimate.n,
-            **s.outcomes,
-            "seconds": None if s.resumed else s.seconds,
-        }
+        vars(s) | s.outcomes | {"n": s.estimate.n, "seconds": None if s.resumed else s.seconds}
         for s in scores
     ]
     return Table(columns, rows).without_empty()
@@ -77,12 +68,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         Column("recovery", say("recovery"), ".1%"),
     ]
     rows = [
-        {
-            **vars(c),
-            "only_base": c.discordant and c.discordant.only_base,
-            "only_candidate": c.discordant and c.discordant.only_candidate,
-            "recovery": c.recovery and c.recovery.value,
-        }
+        vars(c) | (vars(c.discordant) if c.discordant else {}) | {"recovery": c.recovery and c.recovery.value}
         for c in comparisons
     ]
     return Table(columns, rows).without_empty()
@@ -101,11 +87,11 @@ def lecture_table() -> Table:
         Column("p", say("p"), ".3f"),
     ]
     rows = []
-    for filter_name, counts in LECTURE_COUNTS.items():
-        scores = [count / LECTURE_N for count in counts]
-        base, candidate = ((a, math.sqrt(a * (1 - a) / (LECTURE_N - 1))) for a in scores)
-        z_and_p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
-        values = (filter_name, *base, *candidate, scores[0] - scores[1], *z_and_p)
+    for name, (right, kept) in LECTURE_COUNTS.items():
+        base, candidate = right / LECTURE_N, kept / LECTURE_N
+        errors = [math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate)]
+        z_and_p = paired.unpaired_z(right, LECTURE_N, kept, LECTURE_N)
+        values = (name, base, errors[0], candidate, errors[1], base - candidate, *z_and_p)
         rows.append(dict(zip((column.name for column in columns), values, strict=True)))
     return Table(columns, rows)
 
@@ -176,13 +162,9 @@ def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
     used = set()
     for row, c in enumerate(comparisons):
         look, points = LOOKS[c.verdict], c.difference * 100
-        axes.plot(
-            [points.low, points.high], [row, row], color=look.colour, linewidth=2, solid_capstyle="butt"
-        )
-        label = c.verdict if c.verdict not in used else None
-        axes.plot(
-            points.value, row, look.marker, color=look.colour, markersize=8, linestyle="none", label=label
-        )
+        axes.plot([points.low, points.high], [row, row], color=look.colour, linewidth=2)
+        label = None if c.verdict in used else c.verdict
+        axes.plot(points.value, row, look.marker, color=look.colour, markersize=8, label=label)
         used.add(c.verdict)
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(comparisons)), [f"{c.candidate} · {c.task}" for c in comparisons])
@@ -207,18 +189,8 @@ def visible_drops_figure(shares: Sequence[float], marks: Sequence[tuple[str, int
         axes.plot(counts, points, color=look.colour, linestyle=look.line, linewidth=2, label=label)
     for label, n in marks:
         axes.axvline(n, color=FAINT, linewidth=0.8)
-        axes.annotate(
-            label,
-            (n, 0.03),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            rotation=90,
-            va="bottom",
-            ha="right",
-            fontsize=8,
-            color=INK,
-        )
+        words = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": INK}
+        axes.text(0.96 * n, 0.03, label, transform=axes.get_xaxis_transform(), **words)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])

@@ -22,7 +22,6 @@ from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
 from exaone_nb.score.samples import ItemScores, items_of, perplexity_of
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import find_tasks, load_tasks
 from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.threads import outside_event_loop
@@ -52,16 +51,14 @@ class Score:
 
     @classmethod
     def from_result(cls, result: dict[str, Any], resumed: bool = True) -> Score:
-        details = result["details"]
-        kept = ("metric", "outcomes", "scores", "samples_file", "seconds")
+        kept = ("metric", "outcomes", "scores", "samples_file", "seconds", "runs_as")
         return cls(
             recipe=result["recipe"],
             task=result["label"],
             estimate=measured(result),
             interval_kind=result["interval_kind"],
-            **{name: details[name] for name in kept},
-            runs_as=details.get("runs_as", ""),
             resumed=resumed,
+            **{name: result["details"][name] for name in kept if name in result["details"]},
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -94,8 +91,8 @@ def score(
     an endpoint that does not work.
     """
     settings = settings or Settings()
-    manager = find_tasks(tasks, include)
-    wanted = list(load_tasks(manager, tasks)["tasks"])
+    manager = lm_eval_adapter.find_tasks(tasks, include)
+    wanted = list(lm_eval_adapter.load_tasks(manager, tasks))
     scores: list[Score] = []
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
@@ -151,22 +148,27 @@ def _score_one(
     with backends.opened(place, settings) as lm, backends.asking(settings):
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
-        # lm-eval's client for servers starts an event loop of its own.
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
-        tasks = load_tasks(manager, names)["tasks"]
+        tasks = lm_eval_adapter.load_tasks(manager, names)
+        # lm-eval's client for servers starts an event loop of its own.
         results = outside_event_loop(lambda: lm_eval_adapter.evaluate(lm, tasks, manager, settings))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
-    samples_files = _write_lm_eval_files(results, recipe, names, run, settings)
-    parameters = settings.asked()
+    folder = run.path / "lm_eval" / recipe
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging:
+        written = lm_eval_adapter.write_files(results, Path(staging), recipe, names, settings)
+        # Samples first, the results that name them last.
+        for name in (*names, ""):
+            written[name].replace(folder / written[name].name)
     for name in names:
         samples = results["samples"][name]
-        first = samples[0]
-        metric = main_metric(first["metrics"], (sample["filter"] for sample in samples))
+        filters = dict.fromkeys(sample["filter"] for sample in samples)
+        metric = main_metric(samples[0]["metrics"], filters)
         rows = [sample for sample in samples if sample["filter"] == metric.filter]
         items = items_of(name, metric, rows)
         estimate, interval_kind = estimate_of(items)
-        every = results["results"][name]
+        every = {k: v for k, v in results["results"][name].items() if isinstance(v, float)}
         run.write_result(
             KIND,
             recipe=recipe,
@@ -177,13 +179,13 @@ def _score_one(
             n=items.n,
             interval=(estimate.low, estimate.high),
             interval_kind=interval_kind,
-            parameters=parameters,
+            parameters=settings.asked(),
             details={
                 "metric": str(metric),
-                "scores": {k: v for k, v in every.items() if isinstance(v, float) and "stderr" not in k},
-                "stderr": {k: v for k, v in every.items() if isinstance(v, float) and "stderr" in k},
-                "filters": sorted({sample["filter"] for sample in samples}),
-                "samples_file": samples_files[name],
+                "scores": {k: v for k, v in every.items() if "stderr" not in k},
+                "stderr": {k: v for k, v in every.items() if "stderr" in k},
+                "filters": sorted(filters),
+                "samples_file": (folder / written[name].name).relative_to(run.path).as_posix(),
                 "task_version": results["versions"].get(name),
                 "num_fewshot": results["n-shot"].get(name),
                 "outcomes": count_outcomes(rows, items.values),
@@ -201,20 +203,6 @@ def _score_one(
     report(f"{recipe}: done in {seconds:.1f} s")
     found = {r["label"]: r for r in run.read_results(KIND) if r["recipe"] == recipe}
     return [Score.from_result(found[name], resumed=False) for name in names]
-
-
-def _write_lm_eval_files(
-    results: dict[str, Any], recipe: str, names: Sequence[str], run: RunFolder, settings: Settings
-) -> dict[str, str]:
-    """lm-eval's own results and samples files; returns task -> samples file, relative to the run folder."""
-    folder = run.path / "lm_eval" / recipe
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging:
-        written = lm_eval_adapter.write_files(results, Path(staging), recipe, names, settings)
-        # Samples first, the results that name them last.
-        for name in (*names, ""):
-            written[name].replace(folder / written[name].name)
-    return {name: (folder / written[name].name).relative_to(run.path).as_posix() for name in names}
 
 
 def estimate_of(items: ItemScores) -> tuple[Estimate, str]:

@@ -8,21 +8,46 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
+from exaone_nb.show.figures import BLUE, FAINT, INK, VERMILLION, clean, styles_of
+from exaone_nb.show.table import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Row = TypeVar("Row")
 FOLDER = DATA / "hackathon"
+FAMILIES = ("W8A8", "FP8", "W4A16 mixed", "W4A16", "BF16", "trained", "pruned")
 # Some scores were published with two digits.
 ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
+
+
+def _minutes(text: str) -> float | None:
+    minutes, _, seconds = text.partition(":")
+    return int(minutes) + int(seconds) / 60 if text else None
+
+
+# What stands in a cell of the files.
+Number = schema.kind(float, re.compile(r"-?\d+\.?\d*").fullmatch, "a number.", float)
+MaybeNumber = schema.kind(
+    Any,
+    re.compile(r"(\d+\.?\d*)?").fullmatch,
+    "a number, or nothing.",
+    lambda text: float(text) if text else None,
+)
+Minutes = schema.kind(Any, re.compile(r"(\d+:[0-5]\d)?").fullmatch, "minutes as m:ss, or nothing.", _minutes)
+YesNo = schema.kind(bool, ("yes", "no").__contains__, "yes or no.", "yes".__eq__)
 
 
 @dataclass(frozen=True)
@@ -35,9 +60,9 @@ class Submission:
     family: str
     method: str
     detail: str
-    score: float
-    minutes: float | None
-    local_score: float | None
+    score: Number
+    minutes: Minutes
+    local_score: MaybeNumber
     repository: str
     where: str
     evidence: str
@@ -87,9 +112,9 @@ class Conclusion:
     """What somebody concluded from two scores, and what really differed between the two submissions."""
 
     belief: str
-    better: float
-    worse: float
-    takes_effect: bool
+    better: Number
+    worse: Number
+    takes_effect: YesNo
     what_differed: str
     repository: str
     where: str
@@ -99,33 +124,28 @@ class Conclusion:
         return self.better - self.worse
 
 
-def read_submissions(path: Path = FOLDER / "submissions.csv") -> tuple[Submission, ...]:
-    """The rows of a submissions file. Raises WorkbookError naming the line that is not right."""
-    optional = {"local_score": lambda text: float(text) if text else None}
-    return _read(path, Submission, {"score": float, "minutes": _minutes, **optional})
+def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
+    """A CSV file as records of a dataclass whose fields are its columns. Raises UsageError naming the line."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        return tuple(schema.read(row, kind, f"{path.name} line {reader.line_num}") for row in reader)
 
 
 @cache
 def submissions() -> tuple[Submission, ...]:
     """The stored submissions."""
-    return read_submissions()
+    return read_rows(FOLDER / "submissions.csv", Submission)
 
 
 @cache
 def conclusions() -> tuple[Conclusion, ...]:
     """The stored conclusions."""
-    readers = {"better": float, "worse": float, "takes_effect": "yes".__eq__}
-    return _read(FOLDER / "conclusions.csv", Conclusion, readers)
+    return read_rows(FOLDER / "conclusions.csv", Conclusion)
 
 
-def groups(found: Iterable[Submission] | None = None) -> TimeGroups:
+def groups() -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
-    timed = sorted(
-        (s for s in (submissions() if found is None else found) if s.minutes is not None),
-        key=lambda s: s.minutes,
-    )
-    if len(timed) < 4:
-        raise WorkbookError(say("{n} submissions with a time are too few to look for groups.", n=len(timed)))
+    timed = sorted((s for s in submissions() if s.minutes is not None), key=lambda s: s.minutes)
     cut = max(range(1, len(timed)), key=lambda i: timed[i].minutes - timed[i - 1].minutes)
     return TimeGroups(tuple(timed[:cut]), tuple(timed[cut:]), (timed[cut - 1].minutes, timed[cut].minutes))
 
@@ -134,27 +154,24 @@ def rerun_noise(found: Sequence[Submission] | None = None) -> RerunNoise:
     """Noise from pairs of the same thing: sd = sqrt(mean of difference^2 / 2); its interval from chi-square."""
     from scipy.stats import chi2
 
-    found = submissions() if found is None else found
     repeated: dict[str, list[float]] = {}
-    for s in found:
+    for s in submissions() if found is None else found:
         if s.artifact:
             repeated.setdefault(s.artifact, []).append(s.score)
     squares = [(scores[0] - scores[1]) ** 2 / 2 for scores in repeated.values() if len(scores) > 1]
     if not squares:
         raise WorkbookError(say("No submission is there twice, so nothing says how large the noise is."))
-    n = len(squares)
-    variance = sum(squares) / n
-    low, high = (math.sqrt(n * variance / chi2.ppf(q, n)) for q in (0.975, 0.025))
-    return RerunNoise(math.sqrt(variance), low, high, n)
+    n, total = len(squares), sum(squares)
+    low, high = (math.sqrt(total / chi2.ppf(q, n)) for q in (0.975, 0.025))
+    return RerunNoise(math.sqrt(total / n), low, high, n)
 
 
 def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str:
     """What is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
-    if not conclusion.takes_effect and crosses:
-        return say("does not survive: the setting has no effect, the score jumped groups")
     if not conclusion.takes_effect:
-        return say("does not survive: the setting has no effect")
+        jumped = say("does not survive: the setting has no effect, the score jumped groups")
+        return jumped if crosses else say("does not survive: the setting has no effect")
     if crosses:
         return say("open: the score jumped groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
@@ -171,54 +188,66 @@ def local_against_server(found: Sequence[Submission] | None = None) -> tuple[flo
     """
     from scipy.stats import PermutationMethod, pearsonr, rankdata
 
-    chosen: dict[str, Submission] = {}
+    chosen: dict[str, tuple[float, float]] = {}
     for s in submissions() if found is None else found:
         if s.local_score is not None:
-            chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", s)
-    if len(chosen) < 4:
-        raise WorkbookError(
-            say("{n} submissions with a local score are too few for a correlation.", n=len(chosen))
-        )
-    local, server = (
-        rankdata([getattr(s, name) for s in chosen.values()]) for name in ("local_score", "score")
-    )
+            chosen.setdefault(s.artifact or f"{s.repository} {s.detail}", (s.local_score, s.score))
     # Spearman's correlation is Pearson's of the ranks.
-    found = pearsonr(local, server, method=PermutationMethod(n_resamples=100_000))
-    return float(found.statistic), float(found.pvalue), len(chosen)
+    ranks = rankdata(list(chosen.values()), axis=0).T
+    rank = pearsonr(*ranks, method=PermutationMethod(n_resamples=100_000))
+    return float(rank.statistic), float(rank.pvalue), len(chosen)
 
 
-def _minutes(text: str) -> float | None:
-    if not text:
-        return None
-    minutes, colon, seconds = text.partition(":")
-    if not colon or not 0 <= int(seconds) < 60:
-        raise ValueError(f"{text!r} is no time")
-    return int(minutes) + int(seconds) / 60
+def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
+    """What participants concluded from two scores, what differed, and what is left of it."""
+    columns = [
+        Column("belief", say("what was concluded")),
+        Column("better", say("score"), ".4f"),
+        Column("worse", say("against"), ".4f"),
+        Column("difference", say("difference"), ".4f"),
+        Column("what_differed", say("what differed")),
+        Column("verdict", say("what is left of it")),
+        Column("repository", say("source")),
+    ]
+    rows = [
+        vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in conclusions()
+    ]
+    return Table(columns, rows)
 
 
-def _read(path: Path, kind: type[Row], readers: Mapping[str, Callable[[str], Any]]) -> tuple[Row, ...]:
-    """A CSV file as records of a dataclass whose fields are its columns; `readers` make more than text of some."""
-    columns = set(kind.__dataclass_fields__)
-    found = []
-    with open(path, encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        if set(reader.fieldnames or ()) != columns:
-            raise WorkbookError(
-                say(
-                    "{path.name} has the columns {found}.",
-                    path=path,
-                    found=", ".join(reader.fieldnames or ()),
-                ),
-                expected=", ".join(columns),
-                remedy=say("Restore the file from the repository."),
-            )
-        for row in reader:
-            try:
-                found.append(kind(**{name: readers.get(name, str)(text) for name, text in row.items()}))
-            except ValueError as error:
-                raise WorkbookError(
-                    say("{name} line {line}: {why}.", name=path.name, line=reader.line_num, why=str(error)),
-                    expected=say("numbers, and minutes as m:ss."),
-                    remedy=say("Correct the line."),
-                ) from error
-    return tuple(found)
+def leaderboard_figure(found: Sequence[Submission], split: TimeGroups) -> Figure:
+    """Left: score against minutes where a time is known. Right: every score, one row per family."""
+    import matplotlib.pyplot as plt
+
+    figure, (times, families) = plt.subplots(1, 2, figsize=(12.2, 4.2), gridspec_kw={"wspace": 0.36})
+    looks = styles_of(FAMILIES)
+    looks["BF16"] = replace(looks["BF16"], colour=INK)
+    for members, colour in ((split.fast, BLUE), (split.slow, VERMILLION)):
+        scores = [s.score for s in members]
+        families.axvspan(min(scores), max(scores), color=colour, alpha=0.12, linewidth=0, zorder=0)
+    for height, name in enumerate(reversed(FAMILIES)):
+        look = looks[name]
+        timed = [(s.minutes, s.score) for s in found if s.family == name and s.minutes is not None]
+        mark = {"color": look.colour, "marker": look.marker, "zorder": 3}
+        if timed:
+            times.scatter(*zip(*timed, strict=True), s=46, label=name, **mark)
+        scores = sorted(s.score for s in found if s.family == name)
+        # Neighbours that would overlap are set apart by a fixed pattern, not by chance.
+        heights = [height + 0.16 * ((i % 3) - 1) for i in range(len(scores))]
+        families.scatter(scores, heights, s=32, alpha=0.85, **mark)
+    times.axvspan(*split.gap, color="#f1f1f1", linewidth=0)
+    words = {"ha": "center", "fontsize": 8.5, "color": INK, "transform": times.get_xaxis_transform()}
+    times.text(sum(split.gap) / 2, 0.03, say("nothing\nin between"), **words)
+    times.legend(frameon=False, fontsize=8.5, loc="upper right")
+    times.set_xlabel(say("minutes on the server"))
+    times.set_ylabel(say("score"))
+    timed_count = len(split.fast) + len(split.slow)
+    times.set_title(say("{n} submissions with a known time", n=timed_count), fontsize=10, loc="left")
+    clean(times)
+    families.axvline(0.5, color=FAINT, linestyle=":", linewidth=0.9)
+    counts = [f"{name} ({sum(s.family == name for s in found)})" for name in reversed(FAMILIES)]
+    families.set_yticks(range(len(FAMILIES)), counts)
+    families.set_xlabel(say("score; shaded: the range of the fast (blue) and the slow (orange) group"))
+    families.set_title(say("all {n} published scores", n=len(found)), fontsize=10, loc="left")
+    clean(families)
+    return figure

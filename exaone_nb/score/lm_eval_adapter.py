@@ -8,6 +8,7 @@ lm-eval, so that an upgrade fails there first. Where lm-eval lacks one at run ti
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata as metadata
 import logging
@@ -20,12 +21,15 @@ from typing import Any
 
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.paths import DATA
 from exaone_nb.score.outcomes import EndedText
 from exaone_nb.score.settings import Settings
 
 CHECKED_AGAINST = "0.4.13"
+# The tasks that need no network.
+TASKS = DATA / "tasks"
 # "module:name.attribute" -> what we rely on it for.
 PRIVATE = {
     "lm_eval.api.task:tqdm": "is silenced while prompts are built, and put back",
@@ -159,9 +163,8 @@ def hf_class() -> type:
         def generate_until(self, requests, disable_tqdm=False):
             answers = super().generate_until(requests, disable_tqdm=True)
             limits = [request.args[1].get("max_gen_toks", self.max_gen_toks) for request in requests]
-            lengths = [
-                len(ids) for ids in self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-            ]
+            encoded = self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+            lengths = [len(ids) for ids in encoded]
             self.generated_tokens = sum(lengths)
             return [
                 EndedText.of(text, "length" if length >= limit else "stop")
@@ -192,18 +195,14 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
 
         def parse_generations(self, outputs, **kwargs):
             texts = super().parse_generations(outputs=outputs, **kwargs)
-            reasons: list[str] = []
+            reasons = [choice.get("finish_reason") for choice in _choices(outputs)]
             for document in outputs if isinstance(outputs, list) else [outputs]:
-                choices = sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
-                reasons += [choice.get("finish_reason") or "" for choice in choices]
                 self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
-            _require_choices(outputs, reasons)
             return [EndedText.of(text or "", reason) for text, reason in zip(texts, reasons, strict=True)]
 
         @staticmethod
         def parse_logprobs(outputs, **kwargs):
-            documents = outputs if isinstance(outputs, list) else [outputs]
-            _require_choices(outputs, [choice for d in documents for choice in d.get("choices") or []])
+            _choices(outputs)
             return base.parse_logprobs(outputs=outputs, **kwargs)
 
         def apply_chat_template(self, chat_history, add_generation_prompt=True):
@@ -220,20 +219,69 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
     return RecordingServer
 
 
-def _require_choices(outputs: Any, choices: list[Any]) -> None:
-    if not choices:
+def _choices(outputs: Any) -> list[dict[str, Any]]:
+    """The choices of an endpoint's answers, in lm-eval's order. Raises WorkbookError when there are none."""
+    found = []
+    for document in outputs if isinstance(outputs, list) else [outputs]:
+        found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
+    if not found:
         raise WorkbookError(
             say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),
             remedy=say("Check that the address is an OpenAI-compatible endpoint, and the model's name."),
         )
+    return found
 
 
-def task_manager(folders: Sequence[Path], *, defaults: bool) -> Any:
-    """lm-eval's TaskManager over these folders; with `defaults` also over its own index of some 14,000 files."""
+def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
+    """lm-eval's TaskManager that knows all of these task, group or tag names: those of data/tasks/, or lm-eval's.
+
+    `include` is one more folder of task files. Such files may name Python functions, which then run: include only
+    what you would run. Raises UsageError for an unknown name or folder.
+    """
+    if not names:
+        raise UsageError(say("No task is named."), remedy=say("Offline tasks: {names}.", names=_offline()))
+    if include and not Path(include).is_dir():
+        raise UsageError(
+            say("There is no folder {include}.", include=include), expected=say("lm-eval task files.")
+        )
     prepare_process(log="errors")
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=list(folders), include_defaults=defaults)
+    # lm-eval's own index has some 14,000 files: it is read only when one of its tasks is asked for.
+    for defaults in (False, True):
+        folders = [TASKS, *([Path(include)] if include else [])]
+        manager = TaskManager(include_path=folders, include_defaults=defaults)
+        if not (unknown := sorted(set(names) - set(manager.all_tasks))):
+            return manager
+    near = ", ".join(difflib.get_close_matches(unknown[0], manager.all_tasks, n=3))
+    raise UsageError(
+        say("No task {name!r}.", name=unknown[0]),
+        expected=say("an offline task ({names}) or one of `lm-eval ls tasks`.", names=_offline()),
+        remedy=near and say("Did you mean {near}?", near=near),
+    )
+
+
+def _offline() -> str:
+    return ", ".join(sorted(path.stem for path in TASKS.glob("*.yaml")))
+
+
+def load_tasks(manager: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Freshly built tasks, groups and tags opened: name -> task, which keeps the answers of its requests.
+
+    Raises WorkbookError when a task's data cannot be had.
+    """
+    try:
+        with quietly():
+            return manager.load(list(dict.fromkeys(names)))["tasks"]
+    except Exception as error:  # data sets raise many kinds: no network, gated, moved
+        why = f"{type(error).__name__}: {str(error)[:300]}"
+        raise WorkbookError(
+            say("The data of {names} could not be loaded ({why}).", names=", ".join(names), why=why),
+            remedy=say(
+                "Check the network and the data set's page; offline, use {names} or HF_DATASETS_CACHE with a copy.",
+                names=_offline(),
+            ),
+        ) from error
 
 
 def evaluate(lm: Any, tasks: Mapping[str, Any], manager: Any, settings: Settings) -> dict[str, Any]:
@@ -268,12 +316,10 @@ def write_files(
     Raises WorkbookError when lm-eval, which only warns, could not write them.
     """
     tracker = require("lm_eval.loggers:EvaluationTracker")(output_path=str(folder))
-    samples = results["samples"]
-    document = {name: value for name, value in results.items() if name != "samples"}
-    document["config"] |= {
-        "model": settings.backend,
-        "model_args": {"pretrained": recipe, **settings.asked()},
-    }
+    document = dict(results)
+    samples = document.pop("samples")
+    model_args = {"pretrained": recipe, **settings.asked()}
+    document["config"] |= {"model": settings.backend, "model_args": model_args}
     tracker.general_config_tracker.log_experiment_args(
         model_source=settings.backend,
         model_args={"pretrained": recipe},

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-OUTCOMES = ("correct", "wrong", "unparsable", "truncated", "empty")
+UNUSABLE = ("unparsable", "truncated", "empty")
+OUTCOMES = ("correct", "wrong", *UNUSABLE)
 # What lm-eval's regex filters return when nothing matched.
 UNPARSABLE = "[invalid]"
 
@@ -45,7 +46,7 @@ PREFERRED_FILTERS = ("flexible-extract", "none", "strict-match")
 
 def main_metric(metrics: Sequence[str], filters: Iterable[str]) -> MetricName:
     """The metric a score is quoted by: the task's first metric, under the most forgiving filter."""
-    names = list(dict.fromkeys(filters))
+    names = list(filters)
     preferred = [name for name in PREFERRED_FILTERS if name in names]
     return MetricName(metrics[0], (preferred or names)[0])
 

@@ -17,9 +17,8 @@ from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score import lm_eval_adapter
+from exaone_nb.score.lm_eval_adapter import find_tasks, load_tasks, quietly
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import find_tasks, load_tasks
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,8 @@ def preview_tasks(
                 "Copy the original's chat_template.jinja, or score a base model with --no-chat-template."
             ),
         )
-    return [
-        _preview_one(name, task, tokenizer, settings)
-        for name, task in load_tasks(find_tasks(tasks, include), tasks)["tasks"].items()
-    ]
+    loaded = load_tasks(find_tasks(tasks, include), tasks)
+    return [_preview_one(name, task, tokenizer, settings) for name, task in loaded.items()]
 
 
 def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> TaskPreview:
@@ -93,7 +90,7 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
     if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
         task.set_config(key="num_fewshot", value=settings.num_fewshot)
     task.set_fewshot_seed(seed=settings.seed)
-    with lm_eval_adapter.quietly():
+    with quietly():
         task.build_all_requests(
             limit=settings.limit,
             rank=0,
@@ -106,15 +103,23 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
         )
     requests = task.instances
     first = requests[0]
-    generates = first.request_type == "generate_until"
-    lengths = [
-        len(ids) for ids in tokenizer([r.args[0] for r in requests], add_special_tokens=False)["input_ids"]
-    ]
-    limit = 0
+    prompt, generates, thinking = (
+        str(first.args[0]),
+        first.request_type == "generate_until",
+        settings.thinking,
+    )
+    tokens = tokenizer([r.args[0] for r in requests], add_special_tokens=False)["input_ids"]
+    longest, limit, checks = max(map(len, tokens)), 0, []
     if generates:
         options = {**first.args[1], **settings.gen_kwargs}
         limit = int(options.get("max_gen_toks") or settings.max_gen_toks or 256)
-    prompt = str(first.args[0])
+    # A base model is asked without a template, and that is as it should be.
+    if settings.chat_template or has_template(tokenizer):
+        checks = check_prompt(
+            tokenizer, prompt, tokens[0], thinking=thinking, templated=settings.chat_template
+        )
+    if thinking and not generates:
+        checks.append(PromptCheck(False, say("A log-likelihood task cannot think: lm-eval refuses it.")))
     return TaskPreview(
         task=name,
         prompt=prompt,
@@ -122,26 +127,11 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
         target=str(task.doc_to_target(first.doc)),
         items=len({r.doc_id for r in requests}),
         requests=len(requests),
-        prompt_tokens=sum(lengths),
-        longest_prompt=max(lengths),
+        prompt_tokens=sum(map(len, tokens)),
+        longest_prompt=longest,
         max_gen_toks=limit,
-        checks=tuple(_checks(prompt, tokenizer, settings, generates, max(lengths), limit)),
+        checks=(*checks, *check_room(longest, limit, settings.max_model_len, thinking=thinking)),
     )
-
-
-def _checks(
-    prompt: str, tokenizer: Any, settings: Settings, generates: bool, longest: int, limit: int
-) -> list[PromptCheck]:
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    checks = []
-    # A base model is asked without a template, and that is as it should be.
-    if settings.chat_template or has_template(tokenizer):
-        checks = check_prompt(
-            tokenizer, prompt, ids, thinking=settings.thinking, templated=settings.chat_template
-        )
-    if settings.thinking and not generates:
-        checks.append(PromptCheck(False, say("A log-likelihood task cannot think: lm-eval refuses it.")))
-    return checks + check_room(longest, limit, settings.max_model_len, thinking=settings.thinking)
 
 
 def expected_seconds(run: RunFolder, previews: list[TaskPreview]) -> float | None:
@@ -149,12 +139,8 @@ def expected_seconds(run: RunFolder, previews: list[TaskPreview]) -> float | Non
     rates = []
     results = run.read_results("accuracy")
     for result in results:
-        details = result["details"]
-        together = sum(
-            r["n"]
-            for r in results
-            if r["recipe"] == result["recipe"] and r["label"] in details["scored_together"]
-        )
-        if set(details["scored_together"]) >= {p.task for p in previews} and together:
-            rates.append((details["seconds"] - details["loading_seconds"]) / together)
+        details, names = result["details"], result["details"]["scored_together"]
+        items = sum(r["n"] for r in results if r["recipe"] == result["recipe"] and r["label"] in names)
+        if set(names) >= {p.task for p in previews} and items:
+            rates.append((details["seconds"] - details["loading_seconds"]) / items)
     return statistics.median(rates) * sum(p.items for p in previews) if rates else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exaone_nb.messages import say
@@ -13,16 +14,15 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`choice` is the recipe named; `reasons` stand for it, `cautions` against trusting it too far."""
+    """`choice` is the recipe named; `grounds` are the reasons for it, then the cautions against trusting it too far."""
 
     choice: str
     headline: str
-    reasons: tuple[str, ...]
-    cautions: tuple[str, ...]
+    grounds: tuple[str, ...]
 
     def text(self) -> str:
         """All of it as plain lines."""
-        return "\n".join([self.headline, *(f"- {line}" for line in (*self.reasons, *self.cautions))])
+        return "\n- ".join([self.headline, *self.grounds])
 
 
 def recommend(board: Scoreboard) -> Recommendation:
@@ -39,95 +39,77 @@ def recommend(board: Scoreboard) -> Recommendation:
         headline = say("Submit nothing yet: no candidate is better than the unquantized base beyond noise.")
     elif len(equals) == 1:
         headline = say(
-            "Submit {row.recipe}: its score is above every other candidate's beyond noise.", row=choice
+            "Submit {row}: its score is above every other candidate's beyond noise.", row=choice.recipe
         )
     elif choice is best:
-        others = ", ".join(row.recipe for row in equals if row is not best)
-        headline = say(
-            "Submit {row.recipe}. It has the highest score, but {others} cannot be told from it.",
-            row=choice,
-            others=others,
-        )
+        tied = {"row": choice.recipe, "others": ", ".join(row.recipe for row in equals if row is not best)}
+        headline = say("Submit {row}. It has the highest score, but {others} cannot be told from it.", **tied)
     else:
         headline = say(
-            "Submit {row.recipe}. {best.recipe} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
-            row=choice,
-            best=best,
+            "Submit {row}. {best} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
+            row=choice.recipe,
+            best=best.recipe,
             more=(best.file_bytes - choice.file_bytes) / 1e6,
         )
-    reasons, cautions = _reasons(board, choice), _cautions(board, choice, equals)
-    return Recommendation(choice.recipe, headline, tuple(reasons), tuple(cautions))
+    return Recommendation(
+        choice.recipe, headline, (*_reasons(board, choice), *_cautions(board, choice, equals))
+    )
 
 
-def _reasons(board: Scoreboard, row: BoardRow) -> list[str]:
-    base, given = board.row(board.baseline), {"row": row}
-    lines = [
-        say(
-            "Score {row.score.value:.3f}, 95 % from {row.score.low:.3f} to {row.score.high:.3f}; the base has "
-            "{base.score.value:.3f} by definition. It came out highest in {row.share_best:.0%} of the draws.",
-            base=base,
-            **given,
-        ),
-        say(
-            "Accuracy {row.accuracy.value:.3f} over {board.items:,} items of {tasks}: {row.perf_norm.value:.1%} of the "
-            "base ({row.perf_norm.low:.1%} to {row.perf_norm.high:.1%}).",
-            board=board,
-            tasks=", ".join(board.tasks),
-            **given,
-        ),
-        say(
-            "{ms.value:.3g} ms per token, {faster:.2f} times as fast as the base (SpeedNorm {row.speed_norm.value:+.3f}, "
-            "{row.speed_norm.low:+.3f} to {row.speed_norm.high:+.3f}).",
-            ms=row.seconds_per_token * 1e3,
-            faster=base.seconds_per_token.value / row.seconds_per_token.value,
-            **given,
-        ),
-        say(
-            "{row.file_bytes:,} bytes, {share:.0%} of the base.",
-            share=row.file_bytes / base.file_bytes,
-            **given,
-        ),
-    ]
-    if row.dominated_by:
-        return [*lines, say("Dominated by {names}.", names=", ".join(row.dominated_by))]
-    return [*lines, say("Nothing is better on all three axes.")]
+def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
+    base, loser = board.row(board.baseline), ", ".join(row.dominated_by)
+    yield say(
+        "Score {row.score.value:.3f}, 95 % from {row.score.low:.3f} to {row.score.high:.3f}; the base has "
+        "{base.score.value:.3f} by definition. It came out highest in {row.share_best:.0%} of the draws.",
+        base=base,
+        row=row,
+    )
+    yield say(
+        "Accuracy {row.accuracy.value:.3f} over {board.items:,} items of {tasks}: {row.perf_norm.value:.1%} of the "
+        "base ({row.perf_norm.low:.1%} to {row.perf_norm.high:.1%}).",
+        board=board,
+        tasks=", ".join(board.tasks),
+        row=row,
+    )
+    yield say(
+        "{ms.value:.3g} ms per token, {faster:.2f} times as fast as the base (SpeedNorm {row.speed_norm.value:+.3f}, "
+        "{row.speed_norm.low:+.3f} to {row.speed_norm.high:+.3f}).",
+        ms=row.seconds_per_token * 1e3,
+        faster=base.seconds_per_token.value / row.seconds_per_token.value,
+        row=row,
+    )
+    yield say(
+        "{row.file_bytes:,} bytes, {share:.0%} of the base.", share=row.file_bytes / base.file_bytes, row=row
+    )
+    yield say("Dominated by {names}.", names=loser) if loser else say("Nothing is better on all three axes.")
 
 
-def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> list[str]:
-    lines = [
-        say(
-            "{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
-            "{row.share_best:.1%} of the draws: it is there because its interval is wide.",
-            row=row,
-        )
-        for row in equals
-        if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes
-    ]
-    if len(equals) > 1:
-        lines.append(
-            say(
-                "{n} candidates are within noise of the best; {row.recipe} could still be as much as "
-                "{row.behind.high:.3f} behind.",
-                n=len(equals),
-                row=max(equals, key=lambda row: row.behind.high),
+def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> Iterator[str]:
+    for row in equals:
+        if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes:
+            yield say(
+                "{row.recipe} has a smaller file and is within noise too, but it came out highest in only "
+                "{row.share_best:.1%} of the draws: it is there because its interval is wide.",
+                row=row,
             )
+    if len(equals) > 1:
+        yield say(
+            "{n} candidates are within noise of the best; {row.recipe} could still be as much as "
+            "{row.behind.high:.3f} behind.",
+            n=len(equals),
+            row=max(equals, key=lambda row: row.behind.high),
         )
     worst = max(board.rows, key=lambda row: row.unusable_answers)
     if worst.unusable_answers:
-        lines.append(
-            say(
-                "{row.recipe} gave {row.unusable_answers} cut, empty or unreadable answers: they count as wrong here.",
-                row=worst,
-            )
+        yield say(
+            "{row.recipe} gave {row.unusable_answers} cut, empty or unreadable answers: they count as wrong here.",
+            row=worst,
         )
     if slower := ", ".join(row.recipe for row in board.rows if row.speed_norm.high < 0):
-        lines.append(
-            say(
-                "{names}: slower than the base on this machine. A GPU with kernels for the scheme can turn that around, "
-                "so measure speed where the model will be judged.",
-                names=slower,
-            )
+        yield say(
+            "{names}: slower than the base on this machine. A GPU with kernels for the scheme can turn that around, "
+            "so measure speed where the model will be judged.",
+            names=slower,
         )
     if not board.paired:
-        lines.append(say("Items were not aligned, so the intervals are wider than they need to be."))
-    return lines
+        yield say("Items were not aligned, so the intervals are wider than they need to be.")

@@ -1,7 +1,8 @@
 """Reading what lm-eval logged, item by item: `samples_TASK_DATE.jsonl` with `results_DATE.json` beside it.
 
 Any lm-eval run with --log_samples will do, not only ours. Items are known by the hash of their document, so that
-two runs are aligned by what was asked, not by the order in which it was asked.
+two runs are aligned by what was asked, not by the order in which it was asked. `read_named` finds what a person names:
+recipes of a run, samples files, or folders with them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,27 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from exaone_nb.catalog import read_config
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
+from exaone_nb.results import RunFolder
 from exaone_nb.score.outcomes import MetricName, main_metric
 
 # lm-eval aggregates these as exp(-sum of log-likelihoods / sum of weights), or the like.
 PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
+# What must be equal for two results to answer the same question.
+SETTINGS = {
+    "version": "task versions",
+    "num_fewshot": "numbers of few-shot examples",
+    "generation_kwargs": "generation settings",
+}
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[0-9.-]+)\.jsonl$")
 
 
@@ -60,6 +71,14 @@ class ItemScores:
             return perplexity_of(self.name.metric, float(self.values.sum() / self.weights.sum()))
         return float(self.values.mean())
 
+    def differing(self, other: ItemScores) -> dict[str, Any]:
+        """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
+        for key, what in SETTINGS.items():
+            a, b = self.settings.get(key), other.settings.get(key)
+            if None not in (a, b) and a != b:
+                return {"what": what, "a": str(a), "b": str(b)}
+        return {}
+
 
 def perplexity_of(metric: str, mean_log_likelihood: float) -> float:
     """A perplexity, or bits per byte, from the mean log-likelihood (nats) per unit of weight."""
@@ -78,12 +97,11 @@ def find_samples(place: str | Path) -> dict[str, Path]:
         return {_task_and_date(place)[0]: place}
     if not place.is_dir():
         raise UsageError(f"There is no {place}.", expected="a samples_*.jsonl file or a folder with some.")
-    found: dict[str, tuple[str, Path]] = {}
-    for path in sorted(place.rglob("samples_*.jsonl")):
-        task, date = _task_and_date(path)
-        if task not in found or date > found[task][0]:
-            found[task] = (date, path)
-    folders = {path.parent for _, path in found.values()}
+    found: dict[str, Path] = {}
+    paths = sorted(place.rglob("samples_*.jsonl"))
+    for path in sorted(paths, key=lambda path: _task_and_date(path)[1], reverse=True):
+        found.setdefault(_task_and_date(path)[0], path)
+    folders = {path.parent for path in found.values()}
     if not found:
         raise WorkbookError(
             f"No samples_*.jsonl in {place.name}.",
@@ -94,7 +112,7 @@ def find_samples(place: str | Path) -> dict[str, Path]:
             f"{place.name} holds the samples of {len(folders)} models.",
             remedy="Name one of: " + ", ".join(sorted(folder.name for folder in folders)),
         )
-    return {task: path for task, (_, path) in sorted(found.items())}
+    return dict(sorted(found.items()))
 
 
 def _task_and_date(path: Path) -> tuple[str, str]:
@@ -146,40 +164,26 @@ def items_of(
     seen: Counter[str] = Counter()
     keys, values, weights = [], [], []
     for row in rows:
-        document = str(row.get("doc_hash") or row.get("doc_id"))
+        document, logged = str(row.get("doc_hash") or row.get("doc_id")), row.get(name.metric)
         keys.append(f"{document}#{seen[document]}" if seen[document] else document)
         seen[document] += 1
-        value, weight = _number(row.get(name.metric))
-        if value is None:
+        pair = logged if isinstance(logged, list | tuple) and len(logged) == 2 else (logged, 1)
+        try:
+            value, weight = map(float, pair)
+        except (TypeError, ValueError):
+            value = weight = math.nan
+        if not (math.isfinite(value) and weight > 0):
             raise WorkbookError(
-                f"Item {row.get('doc_id')} of {source or task} has {name.metric} = {row.get(name.metric)!r}.",
+                f"Item {row.get('doc_id')} of {source or task} has {name.metric} = {logged!r}.",
                 expected="a finite number for every item.",
                 remedy="Look at that item's answer; a NaN usually means that the model's logits overflowed.",
             )
         values.append(value)
         weights.append(weight)
+    prompts = tuple(str(row.get("prompt_hash") or "") for row in rows)
     return ItemScores(
-        task=task,
-        name=name,
-        keys=tuple(keys),
-        values=np.array(values, dtype=float),
-        weights=np.array(weights, dtype=float),
-        prompts=tuple(str(row.get("prompt_hash") or "") for row in rows),
-        source=source,
-        settings=settings or {},
+        task, name, tuple(keys), np.array(values), np.array(weights), prompts, source, settings or {}
     )
-
-
-def _number(value: Any) -> tuple[float | None, float]:
-    """(value, weight) of a logged metric; (None, 1) for what is not a finite number."""
-    weight = 1.0
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        value, weight = value
-    try:
-        value, weight = float(value), float(weight)
-    except (TypeError, ValueError):
-        return None, 1.0
-    return (value, weight) if math.isfinite(value) and weight > 0 else (None, 1.0)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -189,13 +193,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                raise WorkbookError(
-                    f"Line {number} of {path.name} is not JSON: the file is cut short or damaged.",
-                    remedy="Copy it again, or score again.",
-                ) from error
+            except ValueError:
+                row = None
             if not isinstance(row, dict):
-                raise WorkbookError(f"Line {number} of {path.name} is not a JSON object.")
+                raise WorkbookError(
+                    f"Line {number} of {path.name} is no JSON object: the file is cut short or damaged.",
+                    remedy="Copy it again, or score again.",
+                )
             rows.append(row)
     if not rows:
         raise WorkbookError(f"{path.name} is empty.", remedy="Score again with samples logged.")
@@ -208,18 +212,106 @@ def _settings(path: Path, task: str) -> dict[str, Any]:
     results = path.with_name(f"results_{date}.json")
     if not date or not results.is_file():
         return {}
-    try:
-        document = json.loads(results.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WorkbookError(
-            f"{results.name} is not JSON.", remedy="Copy it again, or score again."
-        ) from error
-    config = document.get("configs", {}).get(task, {})
+    document = read_config(results)
     return {
         "version": document.get("versions", {}).get(task),
         "num_fewshot": document.get("n-shot", {}).get(task),
-        "generation_kwargs": config.get("generation_kwargs"),
+        "generation_kwargs": document.get("configs", {}).get(task, {}).get("generation_kwargs"),
         "n_samples": document.get("n-samples", {}).get(task, {}).get("effective"),
-        "model": document.get("model_name"),
-        "chat_template": document.get("chat_template_sha"),
     }
+
+
+def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
+    """Task -> item scores of one recipe of a run folder, by the metric its result names."""
+    results = run.read_results("accuracy")
+    found = {}
+    for result in results:
+        if result["recipe"] == recipe:
+            metric, _, filter_name = result["details"]["metric"].partition(",")
+            samples = run.path / result["details"]["samples_file"]
+            found[result["label"]] = read_samples(samples, metric, filter_name)
+    if not found:
+        known = ", ".join(sorted({result["recipe"] for result in results}))
+        raise UsageError(
+            say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
+            expected=say("one of {known}.", known=known) if known else "",
+            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
+        )
+    return found
+
+
+def averaged(runs: Sequence[ItemScores]) -> ItemScores:
+    """One ItemScores from several seeds of the same model and task: each item's mean over the seeds."""
+    first, values = runs[0], []
+    for run in runs:
+        if (run.task, run.name) != (first.task, first.name) or set(run.keys) != set(first.keys):
+            raise WorkbookError(
+                say("{one} has other items than {first}.", one=run.source, first=first.source),
+                expected=say("the same task, metric and items for every seed."),
+            )
+        if differing := first.differing(run):
+            raise WorkbookError(
+                say("The seeds of {task} have different {what} ({a} and {b}).", task=first.task, **differing),
+                expected=say("nothing but the seed to differ."),
+            )
+        by_key = dict(zip(run.keys, run.values, strict=True))
+        values.append([by_key[key] for key in first.keys])
+    return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
+
+
+def read_named(
+    names: Sequence[str], runs: Sequence[RunFolder], task: str = "", metric: str = "", filter_name: str = ""
+) -> dict[str, dict[str, ItemScores]]:
+    """Label -> task -> item scores, each item's mean over the runs (one run per seed).
+
+    `task`, `metric` and `filter_name` narrow what is read; empty takes every task and its main metric. A label is the
+    last part of a path, as long as these stay different. Raises UsageError for fewer than two names, a name twice, a
+    run twice, a path where there are several runs, and a task that a run lacks.
+    """
+    if len(names) < 2:
+        raise UsageError(
+            say("compare needs a base and a candidate."), remedy="exaone-nb compare BASE CANDIDATE"
+        )
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise UsageError(say("A run folder is named twice."), expected=say("one per seed, --out among them."))
+    paths = {name: Path(name) for name in names if Path(name).exists()}
+    if paths and len(runs) > 1:
+        path = say("{name} is a path.", name=next(iter(paths)))
+        raise UsageError(path, expected=say("recipes, when --seeds is given."))
+    found = [_over_seeds(name, runs, task, metric, filter_name) for name in names]
+    if names[0] in names[1:]:
+        itself = say("{name} would be compared with itself.", name=names[0])
+        raise UsageError(itself, remedy=say("Name two different results."))
+    labels = [paths[name].name.removesuffix(".jsonl") if name in paths else name for name in names]
+    if len(set(labels)) < len(set(names)):
+        labels = list(names)
+    if len(runs) > 1:
+        labels = [say("{name} (mean of {seeds} seeds)", name=label, seeds=len(runs)) for label in labels]
+    return dict(zip(labels, found, strict=True))
+
+
+def _over_seeds(
+    name: str, runs: Sequence[RunFolder], task: str, metric: str, filter_name: str
+) -> dict[str, ItemScores]:
+    by_run = [_items(name, run, task, metric, filter_name) for run in runs]
+    for run, found in zip(runs, by_run, strict=True):
+        if missing := ", ".join(sorted(set(by_run[0]) - set(found))):
+            raise UsageError(
+                say("{name} has no {tasks} in {run}.", name=name, tasks=missing, run=run.path.name),
+                remedy=say("Score it there, or name one --task."),
+            )
+    return {task: averaged([found[task] for found in by_run]) for task in by_run[0]}
+
+
+def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:
+    if not (Path(name).exists() or metric or filter_name):
+        found = scored_items(run, name)
+        return {t: items for t, items in found.items() if t == task} if task else found
+    files = find_samples(name if Path(name).exists() else run.path / "lm_eval" / name)
+    if task and task not in files:
+        raise UsageError(
+            say("{name} has no task {task!r}.", name=name, task=task),
+            expected=say("one of {tasks}.", tasks=", ".join(files)),
+        )
+    wanted = [task] if task else list(files)
+    return {t: read_samples(files[t], metric, filter_name) for t in wanted}

@@ -3,11 +3,14 @@
 One joint set of draws stands behind every interval (see `statistics.draws`), so a difference between two candidates uses
 that both answered the same items. "Within noise of the best" means: the interval of the difference of scores
 contains zero, at 95 % for all candidates together (Bonferroni).
+
+Candidates that nobody beats on everything at once form the Pareto front: between them, choosing means saying what one
+cares about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +20,8 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.score.candidates import BoardCandidate, Candidates, measured, read_candidates
-from exaone_nb.score.pareto import dominated_by, share_on_front
+from exaone_nb.score.candidates import Candidates, read_candidates
+from exaone_nb.score.evaluate import measured
 from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
 
@@ -31,8 +34,8 @@ class BoardRow:
     """One candidate. Norms and score are relative to the base; `behind` is the best score minus this one.
 
     `concurrency` requests of `context` tokens fit on the chosen card; where that is not known it is None, and
-    `memory_remark` says why. `dominated_by` names who is better on every axis, `runs_as` the scheme
-    that the engine made of this one, where it is another.
+    `memory_remark` says why. `dominated_by` names who beats it on everything, `runs_as` the scheme that the engine made
+    of this one (W4A8 on a CPU with AMX), where it is another.
     """
 
     recipe: str
@@ -98,116 +101,110 @@ def make_scoreboard(
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
     candidates = read_candidates(run, baseline=baseline, tasks=tasks)
-    found = candidates.found
+    names, facts = list(candidates.found), [candidate.facts for candidate in candidates.found.values()]
     rng = np.random.default_rng(seed)
-    accuracy, paired, items = _accuracy_draws(candidates, draws, rng)
-    seconds = {name: drawn(c.seconds_per_token, draws, rng, positive=True) for name, c in found.items()}
-    values = {name: _mean_accuracy(c) for name, c in found.items()}
-    if min(values[baseline], accuracy[baseline].min()) <= 0:
+    # Every table is [candidates, 1 + draws], the base first: what was measured, then equally likely values of it.
+    accuracy, paired, items = _accuracies(candidates, draws, rng)
+    if accuracy[0].min() <= 0:
         raise WorkbookError(
             say("The base solves almost nothing of {tasks}.", tasks=", ".join(candidates.tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
-            remedy=say("Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."),
+            remedy=say(
+                "Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."
+            ),
         )
-    times = {name: c.seconds_per_token.value for name, c in found.items()}
-    sizes = {name: c.file_bytes for name, c in found.items()}
-
-    def scored(accuracies: Mapping[str, Any], speeds: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: score(
-                performance=accuracies[name],
-                performance_base=accuracies[baseline],
-                seconds=speeds[name],
-                seconds_base=speeds[baseline],
-                size=sizes[name],
-                size_base=sizes[baseline],
-                weights=weights,
-            )
-            for name in found
-        }
-
-    points, scores = scored(values, times), scored(accuracy, seconds)
-    losers = dominated_by({n: (values[n], sizes[n], times[n]) for n in found}, LARGER_IS_BETTER)
-    fronts = share_on_front({n: (accuracy[n], sizes[n], seconds[n]) for n in found}, LARGER_IS_BETTER)
-    winners = share_best(scores)
-    order = sorted(found, key=lambda name: -points[name])
-    best = order[0]
+    times = [measured(candidate.speed) for candidate in candidates.found.values()]
+    seconds = np.array([[time.value, *drawn(time, draws, rng, positive=True)] for time in times])
+    size = np.array([[fact["file_bytes"]] for fact in facts])
+    total = score(
+        performance=accuracy,
+        performance_base=accuracy[0],
+        seconds=seconds,
+        seconds_base=seconds[0],
+        size=size,
+        size_base=size[0],
+        weights=weights,
+    )
+    tables = {
+        "accuracy": accuracy,
+        "seconds_per_token": seconds,
+        "perf_norm": perf_norm(accuracy, accuracy[0]),
+        "speed_norm": speed_norm(seconds, seconds[0]),
+        "score": total,
+    }
+    axes = np.stack(np.broadcast_arrays(accuracy, size, seconds), axis=1)
+    beaten = [dominators(one, axes, LARGER_IS_BETTER) for one in axes]
+    winners = share_best(dict(zip(names, total[:, 1:], strict=True)))
+    order = sorted(range(len(names)), key=lambda i: -total[i, 0])
     together = 1 - 0.05 / max(1, len(order) - 1)
 
-    def row(name: str) -> BoardRow:
-        behind = estimate_of(points[best] - points[name], scores[best] - scores[name], together)
+    def row(i: int) -> BoardRow:
+        behind = total[order[0]] - total[i]
+        behind = estimate_of(behind[0], behind[1:], together)
         return BoardRow(
-            recipe=name,
-            scheme=found[name].scheme,
-            runs_as=found[name].runs_as,
-            file_bytes=sizes[name],
-            predicted_bytes=found[name].size["details"].get("predicted_bytes"),
-            accuracy=estimate_of(values[name], accuracy[name]),
-            seconds_per_token=estimate_of(times[name], seconds[name]),
-            roofline_fraction=found[name].speed["details"].get("decode_roofline_fraction"),
-            perf_norm=estimate_of(*(perf_norm(a[name], a[baseline]) for a in (values, accuracy))),
-            speed_norm=estimate_of(*(speed_norm(t[name], t[baseline]) for t in (times, seconds))),
-            size_norm=float(size_norm(sizes[name], sizes[baseline])),
-            score=estimate_of(points[name], scores[name]),
+            recipe=names[i],
+            **facts[i],
+            **{name: estimate_of(table[i, 0], table[i, 1:]) for name, table in tables.items()},
+            size_norm=float(size_norm(size[i, 0], size[0, 0])),
             behind=behind,
             within_noise=behind.low <= 0 <= behind.high,
-            share_best=winners[name],
-            share_front=fronts[name],
-            dominated_by=losers[name],
-            unusable_answers=found[name].unusable_answers,
-            **_on_card(run, name, gpu),
+            share_best=winners[names[i]],
+            share_front=float(1 - beaten[i][:, 1:].any(axis=0).mean()),
+            dominated_by=tuple(name for name, beats in zip(names, beaten[i][:, 0], strict=True) if beats),
+            **_on_card(run, names[i], gpu),
         )
 
+    remarks = list(candidates.remarks)
+    if not paired:
+        remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
+    for name, time in zip(names, times, strict=True):
+        if time.low is None:
+            remarks.append(say("The speed of {name} has no interval; it is taken as exact.", name=name))
     return Scoreboard(
-        rows=tuple(row(name) for name in order),
+        rows=tuple(map(row, order)),
         baseline=baseline,
         tasks=candidates.tasks,
         items=items,
         paired=paired,
         weights=weights,
         gpu=gpu,
-        remarks=(*candidates.remarks, *_remarks(candidates, paired)),
+        remarks=tuple(remarks),
     )
 
 
-def _remarks(candidates: Candidates, paired: bool) -> list[str]:
-    remarks = []
-    if not paired:
-        remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    for name, candidate in candidates.found.items():
-        if candidate.seconds_per_token.low is None:
-            remarks.append(say("The speed of {name} has no interval; it is taken as exact.", name=name))
-    return remarks
+def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:
+    """Who beats `one` [axes, draws] in which draw: True [others, draws] where nowhere worse and somewhere better.
+
+    `others` is [others, axes, draws], and may hold `one` itself, which does not beat itself.
+    """
+    gains = (others - one) * np.where(larger_is_better, 1, -1)[:, None]
+    return (gains >= 0).all(axis=1) & (gains > 0).any(axis=1)
 
 
-def _mean_accuracy(candidate: BoardCandidate) -> float:
-    """Plain mean over tasks, every task counting the same."""
-    return float(np.mean([result["value"] for result in candidate.tasks.values()]))
-
-
-def _accuracy_draws(
-    candidates: Candidates, draws: int, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], bool, int]:
-    """Draws of the mean over tasks for every candidate, whether they are paired, and the number of items."""
-    names = list(candidates.found)
-    total = np.zeros((len(names), draws))
-    all_paired, items = True, 0
+def _accuracies(candidates: Candidates, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, bool, int]:
+    """Mean accuracy over tasks, every task counting the same [candidates, 1 + draws], whether the draws are paired,
+    and the number of items."""
+    all_paired, items, tables = True, 0, []
     for task in candidates.tasks:
-        values, paired = candidates.correctness(task)
+        results = [candidate.tasks[task] for candidate in candidates.found.values()]
+        answers = [result["details"].get("items") or {} for result in results]
+        shared = sorted(set(answers[0]).intersection(*answers[1:]))
+        paired = len(shared) > 1 and all(len(found) == len(shared) for found in answers)
+        values = np.array([[float(found[item]) for item in shared] for found in answers])
         all_paired &= paired
-        if paired:
-            total += resampled_means(values, draws, rng)
-            items += values.shape[1]
-        else:
-            results = [candidate.tasks[task] for candidate in candidates.found.values()]
-            total += [drawn(measured(r), draws, rng) for r in results]
-            items += min(int(r["n"] or 0) for r in results)
-    return dict(zip(names, total / len(candidates.tasks), strict=True)), all_paired, items
+        items += len(shared) if paired else min(int(r["n"] or 0) for r in results)
+        table = (
+            resampled_means(values, draws, rng)
+            if paired
+            else [drawn(measured(r), draws, rng) for r in results]
+        )
+        tables.append(np.column_stack([[r["value"] for r in results], table]))
+    return np.mean(tables, axis=0), all_paired, items
 
 
 def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     """How many requests of the full context fit on the card beside the checkpoint, or why that is not known."""
-    from exaone_nb.anatomy.as_stored import predict_as_stored
+    from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
     from exaone_nb.catalog import read_config
 

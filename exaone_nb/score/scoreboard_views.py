@@ -6,7 +6,6 @@ everything.
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
     from exaone_nb.statistics.estimate import Estimate
 
+REFERENCE = {"color": FAINT, "linewidth": 0.8, "linestyle": ":"}
+HEADING = {"fontsize": 10, "color": INK, "loc": "left"}
+PAGE = Path(__file__).with_name("scoreboard.html")
 # What one needs to choose; the other columns of a board stand in `details_table` and in the files.
 CHOICE = (
     "recipe",
@@ -74,10 +76,9 @@ def full_table(board: Scoreboard) -> Table:
         Column("memory_remark", say("memory on {gpu}", gpu=board.gpu)),
         Column("dominated_by", say("beaten on everything by"), code=True),
     ]
-    rows = [
-        vars(row) | {"verdict": verdict_of(board, row), "off_prediction": _off_prediction(row)}
-        for row in board.rows
-    ]
+    rows = [vars(row) | {"verdict": verdict_of(board, row)} for row in board.rows]
+    for row in rows:
+        row["off_prediction"] = row["predicted_bytes"] and row["file_bytes"] - row["predicted_bytes"]
     caption = say(
         "{board.weights.formula}; {tasks}; {board.items:,} items; base: {board.baseline}; 95 % intervals",
         board=board,
@@ -98,23 +99,15 @@ def details_table(board: Scoreboard) -> Table:
 
 def write_tables(board: Scoreboard, folder: str | Path) -> list[Path]:
     """Write scoreboard.csv and scoreboard.html into `folder` and return their paths. Cells are escaped."""
+    from jinja2 import Template
+    from markupsafe import Markup
+
     folder, table = Path(folder), full_table(board)
-    title = escape(say("Scoreboard"))
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222;background:#fff;overflow-wrap:anywhere}"
-        "table{border-collapse:collapse}caption{text-align:left;padding:.35rem .7rem}"
-        "th,td{padding:.35rem .7rem;text-align:left;border-bottom:1px solid #ddd;"
-        "overflow-wrap:normal}.scroll{overflow-x:auto}"
-        "@media print{body{margin:0}.scroll{overflow:visible}th,td{font-size:.6rem;padding:.2rem;overflow-wrap:anywhere}}"
-        f"</style></head>\n<body><h1>{title}</h1>\n"
-        f'<div class="scroll" role="region" aria-label="{title}" tabindex="0">{as_html(table.without_empty())}</div>\n'
-        "</body></html>\n"
-    )
+    page = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, keep_trailing_newline=True)
+    html = page.render(title=say("Scoreboard"), table=Markup(as_html(table.without_empty())))
     return [
         write_text(folder / "scoreboard.csv", table.to_csv()),
-        write_text(folder / "scoreboard.html", page),
+        write_text(folder / "scoreboard.html", html),
     ]
 
 
@@ -125,15 +118,13 @@ def verdict_of(board: Scoreboard, row: BoardRow) -> str:
     return say("within noise of the best") if row.within_noise else say("behind")
 
 
-def _off_prediction(row: BoardRow) -> int | None:
-    return None if row.predicted_bytes is None else row.file_bytes - row.predicted_bytes
-
-
 def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
     """Three panels: accuracy against bytes, accuracy against time per token, and the score with its interval."""
     import matplotlib.pyplot as plt
 
-    looks = _looks(board)
+    # The base is black, the others keep their look whatever the ranking.
+    others = sorted(row.recipe for row in board.rows if row.recipe != board.baseline)
+    looks = {board.baseline: Style(INK, marker="*"), **styles_of(others)}
     figure, (sizes, speeds, scores) = plt.subplots(
         1, 3, figsize=(12.6, 4.3), gridspec_kw={"width_ratios": [1, 1, 1.2], "wspace": 0.13}
     )
@@ -147,15 +138,15 @@ def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
     speeds.tick_params(labelleft=False)
     base = board.row(board.baseline)
     for axes, x in ((sizes, base.file_bytes * scale), (speeds, base.seconds_per_token.value * 1e3)):
-        axes.axvline(x, color=FAINT, linewidth=0.8, linestyle=":")
-        axes.axhline(base.accuracy.value, color=FAINT, linewidth=0.8, linestyle=":")
+        axes.axvline(x, **REFERENCE)
+        axes.axhline(base.accuracy.value, **REFERENCE)
         clean(axes)
         axes.set_xlim(left=0)
     sizes.set_xlabel(say("checkpoint, {unit}", unit=unit))
     speeds.set_xlabel(say("time per token, ms"))
     sizes.set_ylabel(say("accuracy, mean over {tasks} tasks", tasks=len(board.tasks)))
-    sizes.set_title(say("smaller is left, better is up"), fontsize=10, color=INK, loc="left")
-    speeds.set_title(say("faster is left, better is up"), fontsize=10, color=INK, loc="left")
+    sizes.set_title(say("smaller is left, better is up"), **HEADING)
+    speeds.set_title(say("faster is left, better is up"), **HEADING)
     _scores(scores, board, looks)
     if title:
         figure.suptitle(title, x=0.125, y=1.02, ha="left", fontsize=13, color=INK)
@@ -179,12 +170,6 @@ def alt_text(board: Scoreboard) -> str:
 
 def _name(row: BoardRow) -> str:
     return say("{row.recipe}, run as {row.runs_as}", row=row) if row.runs_as else row.recipe
-
-
-def _looks(board: Scoreboard) -> dict[str, Style]:
-    """A style per recipe; the base is black, the others keep theirs whatever the ranking."""
-    others = sorted(row.recipe for row in board.rows if row.recipe != board.baseline)
-    return {board.baseline: Style(INK, marker="*"), **styles_of(others)}
 
 
 def _mark(axes: Axes, row: BoardRow, look: Style, x: float, y: float, **errors: Any) -> None:
@@ -221,28 +206,18 @@ def _scores(axes: Axes, board: Scoreboard, looks: dict[str, Style]) -> None:
         far = row is not best and not row.within_noise
         verdict = say("{points:.3f} behind", points=row.behind.value) if far else verdict_of(board, row)
         standing = say("{score:.3f}, {verdict}", score=score.value, verdict=verdict)
-        words = {"va": "center", "linespacing": 1.3}
-        weight = "bold" if row is best else "normal"
-        axes.text(
-            right + 0.06 * width,
-            height,
-            f"{_name(row)}\n",
-            fontsize=10,
-            color=look.colour,
-            fontweight=weight,
-            **words,
-        )
-        axes.text(right + 0.06 * width, height, f"\n{standing}", fontsize=8.5, color=INK, **words)
-    axes.axvline(board.row(board.baseline).score.value, color=FAINT, linewidth=0.8, linestyle=":")
+        place, words = right + 0.06 * width, {"va": "center", "linespacing": 1.3}
+        name = {"fontsize": 10, "color": look.colour, "fontweight": "bold" if row is best else "normal"}
+        axes.text(place, height, f"{_name(row)}\n", **name, **words)
+        axes.text(place, height, f"\n{standing}", fontsize=8.5, color=INK, **words)
+    axes.axvline(board.row(board.baseline).score.value, **REFERENCE)
     axes.set_ylim(-0.6, len(board.rows) - 0.4)
-    axes.set_xlim(left - 0.05 * width, right + 0.95 * width)
+    first, last = left - 0.05 * width, right + 0.02 * width
+    axes.set_xlim(first, right + 0.95 * width)
     axes.set_yticks([])
-    ticks = [tick for tick in axes.get_xticks() if left - 0.05 * width <= tick <= right + 0.02 * width]
-    axes.set_xticks(ticks)
+    axes.set_xticks([tick for tick in axes.get_xticks() if first <= tick <= last])
     axes.set_xlabel(say("score, 95 % interval"), loc="left")
-    axes.set_title(
-        say("score = {formula}", formula=board.weights.sum_in_words), fontsize=10, color=INK, loc="left"
-    )
+    axes.set_title(say("score = {formula}", formula=board.weights.sum_in_words), **HEADING)
     clean(axes, "x")
     axes.spines["left"].set_visible(False)
-    axes.spines["bottom"].set_bounds(left - 0.05 * width, right + 0.02 * width)
+    axes.spines["bottom"].set_bounds(first, last)

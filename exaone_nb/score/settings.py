@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from exaone_nb.engines.options import check_sizes
 from exaone_nb.errors import UsageError
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
-BACKENDS: tuple[Backend, ...] = ("vllm", "hf", "server", "server-chat")
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+WHERE_AND_HOW_FAST = (
+    "base_url",
+    "tokenizer",
+    "key_variable",
+    "concurrency",
+    "batch_size",
+    "data_parallel_size",
+)
 
 
 @dataclass(frozen=True)
@@ -45,49 +53,43 @@ class Settings:
     concurrency: int = 16
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UsageError(f"No backend {self.backend!r}.", expected=f"one of {', '.join(BACKENDS)}.")
+        backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
+        if backend not in BACKENDS:
+            raise UsageError(f"No backend {backend!r}.", expected=f"one of {', '.join(BACKENDS)}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
-        check_sizes(self.tensor_parallel_size, self.data_parallel_size)
-        if self.backend != "vllm" and max(self.tensor_parallel_size, self.data_parallel_size) > 1:
-            raise UsageError(
-                f"Backend {self.backend!r} does not divide a model between GPUs.",
-                expected="tensor_parallel_size 1 and data_parallel_size 1.",
-                remedy="Use --backend vllm; a server is given its sizes when it is started.",
-            )
-        if self.backend.startswith("server") and not self.base_url:
-            raise UsageError(
-                f"Backend {self.backend!r} needs the server's address.",
-                remedy="Give --base-url, for instance http://127.0.0.1:8000/v1",
-            )
-        if self.backend == "server" and not self.tokenizer:
-            raise UsageError(
-                "Backend 'server' sends token ids and needs the model's tokenizer.",
-                remedy="Give --tokenizer FOLDER, or use --backend server-chat.",
-            )
-        if self.backend == "server-chat" and not self.chat_template:
-            raise UsageError(
-                "A chat endpoint applies its own chat template.",
-                remedy="Leave the template on, or use --backend server.",
-            )
+        check_sizes(*sizes)
+        for wrong, got, remedy in (
+            (
+                backend != "vllm" and max(sizes) > 1,
+                "does not divide a model between GPUs.",
+                "Use --backend vllm; a server is given its sizes when it is started.",
+            ),
+            (
+                backend.startswith("server") and not self.base_url,
+                "needs the server's address.",
+                "Give --base-url, for instance http://127.0.0.1:8000/v1",
+            ),
+            (
+                backend == "server" and not self.tokenizer,
+                "sends token ids and needs the model's tokenizer.",
+                "Give --tokenizer FOLDER, or use --backend server-chat.",
+            ),
+            (
+                backend == "server-chat" and not self.chat_template,
+                "applies its own chat template.",
+                "Leave the template on, or use --backend server.",
+            ),
+        ):
+            if wrong:
+                raise UsageError(f"Backend {backend!r} {got}", remedy=remedy)
         if self.thinking and not self.think_end_token:
             # lm-eval refuses thinking without it: the thought would be scored as the answer.
             object.__setattr__(self, "think_end_token", "</think>")
 
     def asked(self) -> dict[str, Any]:
         """What decides the answers, as JSON: where things are and how many ask at once are left out."""
-        document = asdict(self)
-        for name in (
-            "base_url",
-            "tokenizer",
-            "key_variable",
-            "concurrency",
-            "batch_size",
-            "data_parallel_size",
-        ):
-            del document[name]
-        return document
+        return {name: value for name, value in asdict(self).items() if name not in WHERE_AND_HOW_FAST}
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -35,13 +35,12 @@ def printed_table(mode: str) -> Table:
     rows = small_models(mode)
     by_benchmark: dict[str, dict[str, Any]] = {}
     for row in rows:
-        # A row per benchmark: where the source stars a score, the cell is what stands there, not a number.
+        # Where the source stars a score, the cell is what stands there, not a number.
         starred = row["note"] == "*" and row["value"] is not None
-        printed = f"{row['value']:g}*" if starred else row["value"]
         line = by_benchmark.setdefault(row["benchmark"], {"benchmark": row["benchmark"]})
-        line[row["model"]] = say("N/A") if printed is None else printed
-    models = dict.fromkeys(row["model"] for row in rows)
-    return Table([Column("benchmark", say("benchmark")), *columns(models, "g")], list(by_benchmark.values()))
+        line[row["model"]] = f"{row['value']:g}*" if starred else row["value"]
+    models = columns(dict.fromkeys(row["model"] for row in rows), "g", missing=say("N/A"))
+    return Table([Column("benchmark", say("benchmark")), *models], list(by_benchmark.values()))
 
 
 def standing_table(mode: str) -> Table:
@@ -51,32 +50,24 @@ def standing_table(mode: str) -> Table:
         if row["value"] is not None:
             by_model.setdefault(row["model"], {})[row["benchmark"]] = row["value"]
     ours = by_model.pop(OURS)
-    lines = []
+    shown = [
+        Column("against", say("against"), code=True),
+        Column("above", say("above on")),
+        Column("of", say("of")),
+        Column("median_gap", say("median gap, points"), "+.1f"),
+        Column("lead", say("largest lead"), "+.1f"),
+        Column("lead_in", say("in")),
+        Column("deficit", say("largest deficit"), "+.1f", missing=say("none")),
+        Column("deficit_in", say("in")),
+    ]
+    names, rows = [column.name for column in shown], []
     for other, theirs in by_model.items():
-        gaps = {name: ours[name] - value for name, value in theirs.items() if name in ours}
-        lead, deficit = max(gaps, key=gaps.get), min(gaps, key=gaps.get)
-        line = {
-            "against": other,
-            "above": sum(gap > 0 for gap in gaps.values()),
-            "of": len(gaps),
-            "median_gap": statistics.median(gaps.values()),
-            "lead": gaps[lead],
-            "lead_in": lead,
-        }
-        lines.append(line | ({"deficit": gaps[deficit], "deficit_in": deficit} if gaps[deficit] < 0 else {}))
-    return Table(
-        [
-            Column("against", say("against"), code=True),
-            Column("above", say("above on")),
-            Column("of", say("of")),
-            Column("median_gap", say("median gap, points"), "+.1f"),
-            Column("lead", say("largest lead"), "+.1f"),
-            Column("lead_in", say("in")),
-            Column("deficit", say("largest deficit"), "+.1f", missing=say("none")),
-            Column("deficit_in", say("in")),
-        ],
-        lines,
-    )
+        gaps = sorted((ours[name] - value, name) for name, value in theirs.items() if name in ours)
+        points = [gap for gap, _ in gaps]
+        behind = gaps[0] if points[0] < 0 else (None, None)
+        above, middle = sum(gap > 0 for gap in points), statistics.median(points)
+        rows.append(dict(zip(names, (other, above, len(gaps), middle, *gaps[-1], *behind), strict=True)))
+    return Table(shown, rows)
 
 
 def published_figure(mode: str) -> Figure:

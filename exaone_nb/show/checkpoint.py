@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction
-from exaone_nb.anatomy.reader import Checkpoint
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
 from exaone_nb.messages import say
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
-from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.show.table import Column, Table, columns, in_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MODEL = Column("model", code=True)
+BYTES = Column("bytes", say("bytes of data"), ",")
+BITS = Column("bits", say("bits per parameter"), ".2f")
+TABLES = Column("tables", say("embedding and head"), ".1%")
 
 
 def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
@@ -35,17 +41,13 @@ def totals_table(inspection: Inspection, key: Callable[[Row], Any], heading: str
     """Sums by component or by dtype, most bytes first."""
     heads = [
         Column("part", heading, code=True),
-        Column("tensors", form=","),
-        Column("bytes", form=","),
+        *columns(["tensors", "bytes"], ","),
         Column("share", form=".1%"),
         Column("logical", say("parameters"), ",", missing="?"),
     ]
     whole = max(inspection.total.bytes, 1)
-    rows = [
-        {"part": name, "tensors": t.tensors, "bytes": t.bytes, "share": t.bytes / whole, "logical": t.logical}
-        for name, t in inspection.by(key).items()
-    ]
-    return Table(heads, rows)
+    sums = inspection.by(key).items()
+    return Table(heads, [vars(t) | {"part": name, "share": t.bytes / whole} for name, t in sums])
 
 
 def shape_table(inspections: Mapping[str, Inspection], caption: str = "", layer: int = 0) -> Table:
@@ -64,56 +66,38 @@ def outline_table(
 ) -> Table:
     """One line per model: what the config says beside what the tensors add up to."""
     heads = [
-        Column("model", code=True),
+        MODEL,
         Column("tensors", form=","),
         Column("layers"),
         Column("hidden_size", say("hidden size"), ","),
         Column("tied", say("head tied")),
         Column("parameters", form=","),
-        Column("bytes", say("bytes of data"), ","),
-        Column("tables", say("embedding and head"), ".1%"),
+        BYTES,
+        TABLES,
     ]
     rows = []
     for model, inspection in inspections.items():
-        config = text_config(configs[model])
-        total, parts = inspection.total, inspection.by(lambda row: row.component)
-        tables = sum(parts[part].bytes for part in ("embedding", "head") if part in parts)
-        rows.append(
-            {
-                "model": model,
-                "tensors": total.tensors,
-                "layers": layers(config),
-                "hidden_size": config["hidden_size"],
-                "tied": "head" not in parts,
-                "parameters": total.logical,
-                "bytes": total.bytes,
-                "tables": tables / total.bytes,
-            }
-        )
+        config, total, parts = text_config(configs[model]), inspection.total, inspection.component_bytes()
+        shape = {"layers": layers(config), "hidden_size": config["hidden_size"], "tied": "head" not in parts}
+        sums = vars(total) | {"parameters": total.logical, "tables": _tables(parts)}
+        rows.append({"model": model, **sums, **shape})
     return Table(heads, rows, caption)
 
 
 def counting_table(inspections: Mapping[str, Inspection], caption: str = "") -> Table:
     """Stored elements beside the parameters they stand for, and bits per parameter over everything."""
     heads = [
-        Column("model", code=True),
+        MODEL,
         Column("elements", say("stored elements"), ","),
         Column("parameters", form=","),
         Column("off", say("a plain sum is off by"), "+.0%"),
-        Column("bytes", say("bytes of data"), ","),
-        Column("bits", say("bits per parameter"), ".2f"),
+        BYTES,
+        BITS,
     ]
-    rows = [
-        {
-            "model": model,
-            "elements": total.elements,
-            "parameters": total.logical,
-            "off": total.elements / total.logical - 1,
-            "bytes": total.bytes,
-            "bits": total.bytes * 8 / total.logical,
-        }
-        for model, total in ((model, inspection.total) for model, inspection in inspections.items())
-    ]
+    rows = []
+    for model, total in ((model, inspection.total) for model, inspection in inspections.items()):
+        per_parameter = {"off": total.elements / total.logical - 1, "bits": total.bytes * 8 / total.logical}
+        rows.append({"model": model, "parameters": total.logical, **vars(total), **per_parameter})
     return Table(heads, rows, caption)
 
 
@@ -123,45 +107,29 @@ def scheme_table(
     """One line per scheme: the predicted file; a scheme that does not divide the model's matrices has its reason."""
     heads = [
         Column("scheme", code=True),
-        Column("file_bytes", say("file bytes"), ","),
-        Column("gb", "GB", ",.3f", 1e-9, of="file_bytes"),
-        Column("gib", "GiB", ",.3f", 2**-30, of="file_bytes"),
+        *in_bytes("file_bytes", say("file bytes")),
         Column("of_plain", say("of unquantized"), ".1%"),
-        Column("bits", say("bits per parameter"), ".2f"),
-        Column("tables", say("embedding and head"), ".1%"),
-        Column("files"),
-        Column("remark"),
+        BITS,
+        TABLES,
+        *columns(["files", "remark"]),
     ]
-    rows: list[dict[str, Any]] = []
-    for scheme, prediction in found.items():
-        parts = prediction.by_component()
-        rows.append(
-            {
-                "scheme": scheme,
-                "file_bytes": prediction.file_bytes,
-                "of_plain": prediction.data_bytes / prediction.unquantized_bytes,
-                "bits": prediction.bits_per_parameter,
-                "tables": (parts.get("embedding", 0) + parts.get("head", 0)) / prediction.data_bytes,
-                "files": len(prediction.shards),
-            }
-        )
+    rows: list[dict[str, Any]] = [
+        {
+            "scheme": scheme,
+            "file_bytes": prediction.file_bytes,
+            "of_plain": prediction.data_bytes / prediction.unquantized_bytes,
+            "bits": prediction.bits_per_parameter,
+            "tables": _tables(prediction.by_component()),
+            "files": len(prediction.shards),
+        }
+        for scheme, prediction in found.items()
+    ]
     rows += [{"scheme": scheme, "remark": error.got} for scheme, error in refused.items()]
     return Table(heads, rows, caption).without_empty()
 
 
-def _stretches(checkpoint: Checkpoint, component: dict[str, str]) -> list[tuple[int, int, str]]:
-    """(begin, bytes, component) of neighbours that belong together, in the order of the data."""
-    found: list[tuple[int, int, str]] = []
-    start = 0
-    for file in checkpoint.files:
-        for entry in file.entries:
-            name, begin = component[entry.name], start + entry.begin
-            if found and found[-1][2] == name:
-                found[-1] = (found[-1][0], begin + entry.bytes - found[-1][0], name)
-            else:
-                found.append((begin, entry.bytes, name))
-        start += file.data_bytes
-    return found
+def _tables(parts: Mapping[str, int]) -> float:
+    return (parts.get("embedding", 0) + parts.get("head", 0)) / sum(parts.values())
 
 
 def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
@@ -171,15 +139,18 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 0.8 * len(inspections) + 1.3))
     used: set[str] = set()
     for place, (_, inspection) in enumerate(inspections):
-        component = {row.name: row.component for row in inspection.rows}
-        total = inspection.checkpoint.data_bytes
-        for begin, size, name in _stretches(inspection.checkpoint, component):
+        total = inspection.total.bytes
+        begin = 0
+        # Neighbours of one component are one stretch; tensors follow each other without a gap.
+        for name, stretch in groupby(inspection.rows, attrgetter("component")):
+            size = sum(row.bytes for row in stretch)
             kind = name if name in COMPONENTS else "other"
             thin = {"facecolor": COMPONENTS[kind].colour, "linewidth": 0}
             look = COMPONENTS[kind].area() if size > total / 100 else thin
             # snap: otherwise thin stretches are moved to whole pixels and some vanish
             axes.barh(place, size / 1e6, left=begin / 1e6, height=0.6, snap=False, **look)
             used.add(kind)
+            begin += size
     axes.set_xlim(left=0)
     axes.set_xlabel(say("position in the file, MB after the header"))
     label_strips(axes, [label for label, _ in inspections], used)

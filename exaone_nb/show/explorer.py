@@ -12,7 +12,6 @@ from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import GPUS
-from exaone_nb.quantization.schemes import SCHEMES
 from exaone_nb.show.memory import memory_table, outlook, verdict
 from exaone_nb.show.notebook import as_html
 
@@ -34,9 +33,7 @@ def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
     style = {"description_width": "8em"}
     chosen = {
         "model": widgets.Dropdown(options=names, value=model, description="model"),
-        "scheme": widgets.Dropdown(
-            options=[s for s in OFFERED if s == "BF16" or s in SCHEMES], description="scheme"
-        ),
+        "scheme": widgets.Dropdown(options=OFFERED, description="scheme"),
         "gpu": widgets.Dropdown(options=list(GPUS), value=gpu, description="GPU"),
         "engine": widgets.Dropdown(options=list(ENGINES), description="engine"),
         "context": widgets.SelectionSlider(
@@ -45,15 +42,13 @@ def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
         "concurrency": widgets.IntSlider(value=4, min=1, max=64, description="requests"),
         "kv_dtype_bytes": widgets.Dropdown(options=[("16-bit", 2), ("FP8", 1)], description="cache"),
     }
-    for widget in chosen.values():
-        widget.layout, widget.style = wide, style
     answer = widgets.HTML()
 
     def refresh(_: Any = None) -> None:
-        values = {name: widget.value for name, widget in chosen.items()}
-        answer.value = _html(**values)
+        answer.value = _html(**{name: widget.value for name, widget in chosen.items()})
 
     for widget in chosen.values():
+        widget.layout, widget.style = wide, style
         widget.observe(refresh, names="value")
     refresh()
     return widgets.HBox([widgets.VBox(list(chosen.values())), answer])

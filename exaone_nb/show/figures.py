@@ -17,16 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Patch
 
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#F0E442",
-)
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW)
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = PALETTE
 # Text and lines of reference; what stands in the background; the grid.
 INK, FAINT, GRID = "#222222", "#8A8A8A", "#E6E6E6"
 BAND_ALPHA = 0.15
@@ -90,8 +82,5 @@ def patches(areas: Mapping[str, Style]) -> list[Patch]:
 
 def alt(what: str, parts: Mapping[str, str]) -> str:
     """Alt text of a figure: what it shows, then one clause per series. `what` is a whole sentence."""
-    return (
-        what
-        + "".join(say(" {name}: {text};", name=name, text=text) for name, text in parts.items())[:-1]
-        + "."
-    )
+    clauses = (say(" {name}: {text}", name=name, text=text) for name, text in parts.items())
+    return f"{what}{';'.join(clauses)}."

@@ -16,6 +16,8 @@ from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import on_gpu
 from exaone_nb.show.table import Column, Table, columns
 
+GIB = Column("gib", "GiB", ",.2f", 2**-30, of="bytes")
+
 
 def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") -> Table:
     """One line per model: parameters, without embedding and head, active per token, share by component."""
@@ -62,7 +64,7 @@ def cache_table(
     heads = [
         Column("engine"),
         Column("bytes", form=","),
-        Column("gib", "GiB", ",.2f", 2**-30, of="bytes"),
+        GIB,
         Column("how"),
     ]
     rows = [{"engine": name, "bytes": cache.bytes_per_request, "how": cache.how} for name, cache in caches]
@@ -71,22 +73,19 @@ def cache_table(
 
 def memory_table(plan: MemoryPlan, caption: str = "") -> Table:
     """What one GPU's memory goes into, line by line, and how each figure is known."""
+    needed = say("{requests} x {context:,} tokens", requests=plan.concurrency, context=plan.context)
     lines = [
         (say("memory of the card"), plan.gpu.memory_bytes, say("as the driver reports it")),
         (say("budget"), plan.budget, say("the share the engine may use")),
         (say("weights"), plan.weights, say("exact")),
         *((part.name, part.bytes, say("estimate: {basis}", basis=part.basis)) for part in plan.overheads),
         (say("left for the cache"), plan.left_for_cache, ""),
-        (
-            say("{requests} x {context:,} tokens", requests=plan.concurrency, context=plan.context),
-            plan.cache_needed,
-            plan.kv.how,
-        ),
+        (needed, plan.cache_needed, plan.kv.how),
     ]
     heads = [
         Column("part"),
         Column("bytes", "GB", ",.2f", 1e-9),
-        Column("gib", "GiB", ",.2f", 2**-30, of="bytes"),
+        GIB,
         Column("how", say("how it is known")),
     ]
     return Table(heads, [dict(zip(("part", "bytes", "how"), line, strict=True)) for line in lines], caption)
@@ -109,12 +108,9 @@ def verdict(plan: MemoryPlan) -> str:
 
 def outlook(plan: MemoryPlan) -> list[str]:
     """The plan in sentences: does it fit, how long may a context be, what does sharing heads save, what to try."""
-    found = (
-        []
-        if plan.support.runs
-        else [say("This scheme does not run here: {reason}.", reason=plan.support.reason)]
-    )
-    found += [
+    runs, reason = plan.support.runs, plan.support.reason
+    return [
+        *([] if runs else [say("This scheme does not run here: {reason}.", reason=reason)]),
         say("Fits.") if plan.fits else say("Does not fit."),
         say(
             "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one. "
@@ -125,8 +121,8 @@ def outlook(plan: MemoryPlan) -> list[str]:
             "Sharing key/value heads makes the cache {times:g} times smaller.",
             times=plan.kv.if_multi_head / plan.kv.every_token_every_layer,
         ),
+        *(say("Try: {tip}", tip=tip) for tip in plan.advice()),
     ]
-    return found + [say("Try: {tip}", tip=tip) for tip in plan.advice()]
 
 
 def card_table(

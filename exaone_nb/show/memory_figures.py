@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +50,8 @@ def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
     axes.invert_yaxis()
     clean(axes, grid="")
     shown = {name.replace("_", " "): look for name, look in COMPONENTS.items() if name in used}
-    axes.legend(
-        handles=patches(shown),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=min(5, len(shown)),
-        frameon=False,
-    )
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(5, len(shown))}
+    axes.legend(handles=patches(shown), frameon=False, **above)
 
 
 def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
@@ -64,31 +60,21 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
 
     figure, axes = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.4))
     used: set[str] = set()
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
     for place, (_, parts) in enumerate(rows):
         total, left = sum(parts.values()), 0.0
-        merged: dict[str, int] = {}
+        merged: Counter[str] = Counter()
         for name, size in parts.items():
-            merged[name if name in COMPONENTS else "other"] = merged.get(name, 0) + size
-        for name, look in COMPONENTS.items():
-            share = 100 * merged.get(name, 0) / total
-            if not share:
-                continue
-            axes.barh(place, share, left=left, **look.area())
-            used.add(name)
+            merged[name if name in COMPONENTS else "other"] += size
+        for name in filter(merged.get, COMPONENTS):
+            share = 100 * merged[name] / total
+            bar = axes.barh(place, share, left=left, **COMPONENTS[name].area())
             if share >= 6:
-                axes.text(
-                    left + share / 2,
-                    place,
-                    f"{share:.0f} %",
-                    ha="center",
-                    va="center",
-                    fontsize=9,
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
-                )
+                axes.bar_label(bar, [f"{share:.0f} %"], label_type="center", fontsize=9, bbox=box)
             left += share
-        axes.text(
-            101, place, f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB", va="center"
-        )
+        used.update(+merged)
+        size = f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB"
+        axes.text(101, place, size, va="center")
     axes.set_xlim(0, 100)
     axes.set_xlabel(say("share of the bytes, %"))
     label_strips(axes, [label for label, _ in rows], used)
@@ -101,13 +87,13 @@ def cache_curves(
     """KV cache of one request in GiB against context: every head kept, shared heads, shared heads with windows."""
     import matplotlib.pyplot as plt
 
-    caches = [kv_cache(config, max_model_len=length, max_num_batched_tokens=in_flight) for length in contexts]
     full = [kv_cache(config, max_model_len=length, hybrid_manager=False) for length in contexts]
     curves = {
         say("multi-head (every query head keeps its own)"): [c.if_multi_head * c.max_model_len for c in full],
         say("grouped-query, every layer keeps every token"): [c.bytes_per_request for c in full],
     }
-    allocated = [c.bytes_per_request for c in caches]
+    options = {"max_num_batched_tokens": in_flight}
+    allocated = [kv_cache(config, max_model_len=n, **options).bytes_per_request for n in contexts]
     if allocated not in curves.values():
         name = say("grouped-query with windows (vLLM, {tokens:,} tokens in flight)", tokens=in_flight)
         curves[name] = allocated
@@ -115,15 +101,9 @@ def cache_curves(
     for index, (label, sizes) in enumerate(curves.items()):
         gib = [size / 2**30 for size in sizes]
         axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
-        axes.annotate(
-            f"{gib[-1]:,.2f} GiB",
-            (contexts[-1], gib[-1]),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axes.set_xlabel(say("context, tokens"))
-    axes.set_ylabel(say("KV cache of one request, GiB"))
+        end = (contexts[-1], gib[-1])
+        axes.annotate(f"{gib[-1]:,.2f} GiB", end, (6, 0), textcoords="offset points", va="center")
+    axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"))
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     clean(axes)
@@ -179,10 +159,8 @@ def roofline(
             axes.plot([p.intensity for p in some], rates, **look, **more)
     hollow = say("hollow: prefill of {tokens:,} tokens", tokens=context)
     axes.plot([], [], "o", color=INK, fillstyle="none", label=hollow)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel(say("operations per byte moved"))
-    axes.set_ylabel(say("tera-operations per second, at best"))
+    axes.set(xscale="log", xlabel=say("operations per byte moved"))
+    axes.set(yscale="log", ylabel=say("tera-operations per second, at best"))
     axes.set_title(f"{card.name}: {card.bandwidth / 1e9:,.0f} GB/s", loc="left")
     clean(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower right")

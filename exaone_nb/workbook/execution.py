@@ -34,31 +34,17 @@ class Executor:
 
     def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:
         """The record of a chapter that is about to run, or that will not."""
-        given = self.given[chapter.number]
+        given, own = self.given[chapter.number], [p for p in chapter.parameters if p.name != RUN_DIR]
         settings = tuple(
-            Setting(p.name, p.type, given.get(p.name, p.default), p.default, p.help)
-            for p in chapter.parameters
-            if p.name != RUN_DIR
+            Setting(p.name, p.type, given.get(p.name, p.default), p.default, p.help) for p in own
         )
         values = {setting.name: setting.value for setting in settings}
         model = next(iter(cache.models_of(chapter, values)), "")
         parts = cache.key_parts(chapter, values, self.run)
-        return ChapterRecord(
-            number=chapter.number,
-            slug=chapter.slug,
-            title=chapter.title,
-            question=chapter.question,
-            status=status,
-            model=model,
-            mode=chapter.mode or mode_of(model),
-            began=record.now(),
-            after=chapter.after,
-            parameters=settings,
-            why=why,
-            key=cache.digest(parts),
-            key_parts=parts,
-            code_key=parts["code"],
-        )
+        same = {name: getattr(chapter, name) for name in ("number", "slug", "title", "question", "after")}
+        found = {"model": model, "mode": chapter.mode or mode_of(model), "parameters": settings}
+        keys = {"key": cache.digest(parts), "key_parts": parts, "code_key": parts["code"]}
+        return ChapterRecord(status=status, why=why, began=record.now(), **same, **found, **keys)
 
     def execute(self, chapter: Chapter, begun: ChapterRecord, on_cell: OnCell) -> ChapterRecord:
         """Execute a chapter and store its notebook and its page. Never raises for what a cell does.

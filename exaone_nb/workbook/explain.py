@@ -58,7 +58,8 @@ _KINDS = {
     "out of memory": _Kind(
         say("The model, its activations or its cache did not fit into memory."),
         say(
-            "Take a smaller model, batch or context, or more memory; `exaone-nb memory MODEL` predicts what fits."
+            "Take a smaller model, batch or context, or more memory (close other programs); `exaone-nb memory MODEL` "
+            "predicts what fits."
         ),
         "OutOfMemoryError MemoryError _ArrayMemoryError",
         (errno.ENOMEM,),
@@ -101,6 +102,22 @@ _KINDS = {
         say("Run the same command again; finished chapters are kept."),
         "KeyboardInterrupt",
     ),
+    "killed": _Kind(
+        say(
+            "Something ended the process. Memory is the usual reason, and it was not here: there was enough."
+        ),
+        say("Look for what ends processes on this machine: a time limit, another user, the notebook itself."),
+    ),
+    "dead kernel": _Kind(
+        say("The process crashed or ended itself."),
+        say(
+            "Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines."
+        ),
+    ),
+    "timeout": _Kind(
+        say("It is slower here than its author allowed for, or it waits for something that does not come."),
+        say("Run it with a longer limit (--timeout SECONDS), or with smaller parameters."),
+    ),
     "error": _Kind(
         say("The code of this cell raised an error."),
         say(
@@ -128,19 +145,28 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
     message = _ANSI.sub("", message).strip()
     head = f"{name}: {message}" if message else name
     if name in ("WorkbookError", "UsageError", "DiskFull"):
-        got, _, rest = message.partition("\nWhat to do: ")
-        got, _, expected = got.partition("\nExpected: ")
-        why = f"{got} Expected: {expected}" if expected else got
+        why, _, remedy = message.partition("\nWhat to do: ")
         kind = "disk full" if name == "DiskFull" else "refused"
-        return Failure(kind, head, why, rest or say("See the message."), cell, source)
-    kind = _kind_of(name.rpartition(".")[2], message)
-    why = _KINDS[kind].why
+        return Failure(
+            kind,
+            head,
+            why.replace("\nExpected: ", " Expected: "),
+            remedy or say("See the message."),
+            cell,
+            source,
+        )
+    kind, why = _kind_of(name.rpartition(".")[2], message), ""
     if kind == "missing package" and (module := re.search(r"No module named '([\w.]+)'", message)):
         why = say(
             "The Python package {package} is not installed in the environment that runs the notebooks.",
             package=module[1].split(".")[0],
         )
-    return Failure(kind, head, why, _KINDS[kind].remedy, cell, source)
+    return _failure(kind, head, cell, source, why)
+
+
+def _failure(kind: str, error: str, cell: int | None, source: str, why: str = "") -> Failure:
+    known = _KINDS[kind]
+    return Failure(kind, error, why or known.why, known.remedy, cell, source)
 
 
 def _kind_of(name: str, message: str) -> str:
@@ -165,52 +191,23 @@ def explain_dead_kernel(
 
     `memory_short` says whether little memory was left, or the system killed a process for it, while the kernel ran.
     """
-    used = say(
-        "It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.",
-        peak=peak_bytes / 1e9,
-        total=total_bytes / 1e9,
-    )
     if exit_code == -signal.SIGKILL:
-        killed = say("The kernel was killed (signal 9).")
-        if memory_short:
-            why = say(
-                "The operating system ended the process, which it does when memory runs out. {used}",
-                used=used,
-            )
-            remedy = say(
-                "Take a smaller model or batch, a shorter context, or close other programs; `exaone-nb memory MODEL` "
-                "predicts what fits."
-            )
-            return Failure("out of memory", killed, why, remedy, cell, source)
-        why = say(
-            "Something ended the process. Memory is the usual reason, and it was not here: there was enough. {used}",
-            used=used,
+        kind, error = "out of memory" if memory_short else "killed", say("The kernel was killed (signal 9).")
+    else:
+        signalled = exit_code is not None and exit_code < 0
+        how = (
+            say("signal {number}", number=-exit_code)
+            if signalled
+            else say("exit code {code}", code=exit_code)
         )
-        remedy = say(
-            "Look for what ends processes on this machine: a time limit, another user, the notebook itself."
-        )
-        return Failure("killed", killed, why, remedy, cell, source)
-    signalled = exit_code is not None and exit_code < 0
-    how = say("signal {number}", number=-exit_code) if signalled else say("exit code {code}", code=exit_code)
-    return Failure(
-        "dead kernel",
-        say("The kernel died ({how}).", how=how),
-        say("The process crashed or ended itself. {used}", used=used),
-        say(
-            "Run again with --force. If it dies at the same cell, `exaone-nb doctor` checks the installed engines."
-        ),
-        cell,
-        source,
-    )
+        kind, error = "dead kernel", say("The kernel died ({how}).", how=how)
+    why = say(
+        "{why} It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.",
+        why=_KINDS[kind].why, peak=peak_bytes / 1e9, total=total_bytes / 1e9,
+    )  # fmt: skip
+    return _failure(kind, error, cell, source, why)
 
 
 def explain_timeout(limit_s: float, *, cell: int | None, source: str) -> Failure:
     """The chapter ran longer than its limit."""
-    return Failure(
-        "timeout",
-        f"The chapter did not finish within {limit_s:.0f} s.",
-        "It is slower here than its author allowed for, or it waits for something that does not come.",
-        "Run it with a longer limit (--timeout SECONDS), or with smaller parameters.",
-        cell,
-        source,
-    )
+    return _failure("timeout", say("The chapter did not finish within {s:.0f} s.", s=limit_s), cell, source)

@@ -26,7 +26,8 @@ def imported(source: str, root: Path = ROOT) -> dict[str, str]:
     try:
         waiting = set(_names(ast.parse(_IPYTHON.sub(r"\1pass", source)), "", root))
     except SyntaxError:
-        waiting = {_module(path, root) for path in (root / PACKAGE).rglob("*.py")}
+        paths = [path.relative_to(root).with_suffix("") for path in (root / PACKAGE).rglob("*.py")]
+        waiting = {".".join(path.parts).removesuffix(".__init__") for path in paths}
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
@@ -73,7 +74,3 @@ def _file(name: str, root: Path) -> Path | None:
     """Where a module is; None when the name is that of something else, a class for instance."""
     base = root.joinpath(*name.split("."))
     return next((p for p in (base / "__init__.py", base.with_suffix(".py")) if p.is_file()), None)
-
-
-def _module(path: Path, root: Path) -> str:
-    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")

@@ -46,13 +46,8 @@ class Kernel:
             manager.connection_file = f"{self._sockets}/kernel.json"
         options: dict[str, Any] = {"cwd": str(folder), "env": self._environment(), "stderr": self._errors}
         if self._name == OWN_KERNEL:
-            manager.kernel_spec.argv[:] = [
-                sys.executable,
-                "-m",
-                "ipykernel_launcher",
-                "-f",
-                "{connection_file}",
-            ]
+            module = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            manager.kernel_spec.argv[:] = [sys.executable, *module]
             options["extra_arguments"] = ["--HistoryManager.hist_file=:memory:"]
         self.manager = manager
         run_sync(manager.start_kernel)(**options)
@@ -63,14 +58,12 @@ class Kernel:
         return self
 
     def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, "EXAONE_NB_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        environment.setdefault("TQDM_MININTERVAL", "5")
-        environment.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+        usual = {"TQDM_MININTERVAL": "5", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         if not self._timed:
             # OpenMP threads that wait by spinning take the cores from whatever else runs: with two busy neighbours a
             # chapter of 50 seconds took 7 minutes.
-            environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        return environment
+            usual["OMP_WAIT_POLICY"] = "PASSIVE"
+        return usual | os.environ | {"EXAONE_NB_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
     def end(self, why: str) -> None:
         """End the process and everything it started, now or as soon as it is there. Who talks to it sees it die."""

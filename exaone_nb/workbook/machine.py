@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,9 +51,4 @@ def measure_machine(repeats: int = 5) -> MachineSpeed:
 
 def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
     work()  # warm-up: threads start, pages are touched
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return statistics.median(timeit.repeat(work, number=1, repeat=repeats))

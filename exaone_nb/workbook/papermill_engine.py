@@ -83,9 +83,8 @@ def execute(
     with contextlib.suppress(papermill.PapermillExecutionError):  # the execution knows more of it
         papermill.execute_notebook(notebook, None, dict(values), **about)
     recorded = execution.document["metadata"]["papermill"]
-    recorded["input_path"] = recorded["output_path"] = (
-        chapter.path.name
-    )  # it was given a notebook, not a path
+    # It was given a notebook, not a path.
+    recorded["input_path"] = recorded["output_path"] = chapter.path.name
     execution.seconds = recorded["duration"]
     return execution
 
@@ -96,9 +95,8 @@ def load() -> Any:
         import papermill
         from papermill.engines import papermill_engines
 
-        papermill_engines.register(
-            NAME, ExaoneEngine
-        )  # also where the package is not installed, only on the path
+        # Also where the package is not installed, only on the path.
+        papermill_engines.register(NAME, ExaoneEngine)
         return papermill
 
 
@@ -230,9 +228,8 @@ def _execute(
     if manager.nb.metadata.papermill.exception:
         # The cell is counted as the reader counts: without the one that papermill put in.
         number = sum(not has_tag(cells[i], "injected-parameters") for i in code if i <= at)
-        execution.failure = _failure(
-            cells[at], number, kernel, died, execution_timeout or execution.timeout_s or 0
-        )
+        limit_s = execution_timeout or execution.timeout_s or 0
+        execution.failure = _failure(cells[at], number, kernel, died, limit_s)
 
 
 def _failure(cell: Any, number: int, kernel: Kernel, died: Exception | None, limit_s: float) -> Failure:
@@ -241,12 +238,8 @@ def _failure(cell: Any, number: int, kernel: Kernel, died: Exception | None, lim
 
     where = {"cell": number, "source": cell.source}
     if died is None:
-        error = next((output for output in cell.outputs if output.output_type == "error"), None)
-        return (
-            explain(error.ename, error.evalue, **where)
-            if error
-            else explain("CellExecutionError", "", **where)
-        )
+        errors = [(output.ename, output.evalue) for output in cell.outputs if output.output_type == "error"]
+        return explain(*(errors or [("CellExecutionError", "")])[0], **where)
     if kernel.ended == OUT_OF_TIME or isinstance(died, TimeoutError):
         failure = explain_timeout(limit_s, **where)
     else:

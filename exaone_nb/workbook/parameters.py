@@ -16,7 +16,6 @@ from the text that was written: "010" is 10 for an int and "010" for a str. Noth
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import math
 import re
@@ -26,13 +25,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
 from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")
 LIST_TYPES = ("list[str]", "list[int]", "list[float]")
 
-# What a parameter's values name. `names.py` says what each kind allows.
+# What a parameter's values name. `values.py` says what each kind allows.
 KINDS = {
     "model": "a catalog name, local folder, address or hub id",
     "recipe": "a name in data/recipes/, or a YAML file",
@@ -100,10 +99,9 @@ def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, .
     for statement in statements:
         parameter = _declaration(statement, comments, where)
         if parameter.name in found:
+            twice = f"{where}, line {statement.lineno}: {parameter.name} is declared twice."
             raise WorkbookError(
-                f"{where}, line {statement.lineno}: {parameter.name} is declared twice.",
-                expected="every parameter once.",
-                remedy="Remove one of the two lines.",
+                twice, expected="every parameter once.", remedy="Remove one of the two lines."
             )
         found[parameter.name] = parameter
     return tuple(found.values())
@@ -180,15 +178,11 @@ def coerce(parameter: Parameter, value: Any) -> Any:
 
 
 def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = read_yaml(text, as_text=True)
-            except UsageError as error:
-                raise _unfit(parameter, value) from error
-        else:
-            value = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(UsageError):
+            value = read_yaml(value.strip(), as_text=True)
+    elif isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple):
         raise _unfit(parameter, value)
     return value
@@ -215,18 +209,17 @@ def _scalar(parameter: Parameter, value: Any) -> Any:
 
 def _allowed(parameter: Parameter, value: Any) -> Any:
     if parameter.choices and value not in parameter.choices:
-        near = difflib.get_close_matches(str(value), [str(choice) for choice in parameter.choices], n=1)
         raise UsageError(
             f"{parameter.name} = {value!r} is not one of its values.",
             expected=parameter.values,
-            remedy=f"Did you mean {near[0]}?" if near else "Choose one of those.",
+            remedy=did_you_mean(str(value), map(str, parameter.choices), "Choose one of those."),
         )
     low, high = parameter.low, parameter.high
     if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
             f"{parameter.name} = {value!r} is out of range.",
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
-            remedy=f"Give a value of {parameter.values}.",
+            remedy="Give a value in this range.",
         )
     return value
 
@@ -235,7 +228,5 @@ def _unfit(parameter: Parameter, value: Any) -> UsageError:
     return UsageError(
         f"{parameter.name} = {value!r} is not of type {parameter.type}.",
         expected=f"{parameter.name}: {parameter.type}" + (f", {parameter.help}" if parameter.help else ""),
-        remedy="Lists are written as a,b,c or [a, b, c]; truth values as true or false."
-        if parameter.type in LIST_TYPES or parameter.type == "bool"
-        else "Give a value of that type.",
+        remedy="Give a value of that type; lists are written as a,b,c or [a, b, c], truth values as true or false.",
     )

@@ -20,13 +20,8 @@ MODES = {
 }
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 SHAPE = (
-    "model_type",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "vocab_size",
-)
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
+)  # fmt: skip
 
 
 def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
@@ -85,9 +80,5 @@ def passport(model: str = "nano", mode: str = "") -> None:
 
     rows = facts(model, mode)
     items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in rows.items())
-    html = f'<dl class="passport">{items}</dl>'
-    bundle: dict[str, Any] = {
-        "text/html": html,
-        "text/plain": "\n".join(f"{k}: {v}" for k, v in rows.items()),
-    }
-    display(bundle, raw=True)
+    plain = "\n".join(f"{k}: {v}" for k, v in rows.items())
+    display({"text/html": f'<dl class="passport">{items}</dl>', "text/plain": plain}, raw=True)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from exaone_nb import __version__, schema
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
+from exaone_nb.hardware import this_cpu, this_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import ROOT
 from exaone_nb.schema import Whole, is_number, kind
@@ -124,9 +125,9 @@ class ChapterRecord:
     @property
     def why_not(self) -> str:
         """Why the last call did not execute it to its end, in words."""
-        return (
-            say("unchanged") if self.kept else self.why if self.status in ("skipped", "interrupted") else ""
-        )
+        if self.kept:
+            return say("unchanged")
+        return self.why if self.status in ("skipped", "interrupted") else ""
 
     def outcome(self) -> dict[str, Any]:
         """How it ended, for JSON."""
@@ -170,41 +171,29 @@ Made = TypeVar("Made", ChapterRecord, RunRecord)
 
 
 def read(run: str | Path) -> RunRecord:
-    """The record of a run. Raises WorkbookError when the folder has none, or it cannot be read or is not whole."""
-    path = Path(run) / FILE
-    made_by = say("Name a folder that `exaone-nb run --out NAME` made.")
-    if Path(run).is_file():
-        raise WorkbookError(say("{run} is a file, not a run.", run=str(run)), remedy=made_by)
-    try:
-        return parse(path.read_text(encoding="utf-8"), Path(run).name)
-    except FileNotFoundError as error:
-        raise WorkbookError(
-            say("{run} is not a run: there is no {file} in it.", run=Path(run).name, file=FILE),
-            remedy=made_by,
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkbookError(
-            say("{file} of {run} cannot be read: {error}", file=FILE, run=Path(run).name, error=str(error)),
-            remedy=say("Run it again."),
-        ) from error
-
-
-def parse(text: str, run: str) -> RunRecord:
-    """The record in a run.json's text. Raises WorkbookError naming the first place that does not fit."""
+    """The record of a run. Raises WorkbookError when the folder has none, or naming the first place that does not fit."""
+    path, name = Path(run) / FILE, Path(run).name
     again = say("Run it again; such a record is begun anew.")
     try:
-        document = json.loads(text)
+        document = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(document, dict) and document.get("schema") != SCHEMA:
             raise ValueError(say("its schema is {schema}", schema=document.get("schema")))
-        return schema.read(document, RunRecord, say("{file} of {run}", file=FILE, run=run))
+        return schema.read(document, RunRecord, say("{file} of {run}", file=FILE, run=name))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise WorkbookError(
+            say("{run} is a file, not a run.", run=name)
+            if Path(run).is_file()
+            else say("{run} is not a run: there is no {file} in it.", run=name, file=FILE),
+            remedy=say("Name a folder that `exaone-nb run --out NAME` made."),
+        ) from error
     except UsageError as error:  # which would say that the call was wrong, and this is the file
         raise WorkbookError(error.got, expected=error.expected, remedy=again) from error
-    except (ValueError, TypeError, AttributeError, ExceptionGroup) as error:
+    except (OSError, ValueError, TypeError, AttributeError, ExceptionGroup) as error:
         raise WorkbookError(
             say(
                 "{file} of {run} is damaged or of another version: {error}",
                 file=FILE,
-                run=run,
+                run=name,
                 error=str(error),
             ),
             expected=say("a record with schema {schema}.", schema=SCHEMA),
@@ -229,29 +218,24 @@ def origin() -> Origin:
 
 
 def _hardware() -> Hardware:
-    import psutil
-
-    memory = psutil.virtual_memory().total
-    return Hardware(f"{platform.system()} {platform.machine()}", os.cpu_count(), memory, _gpu())
-
-
-def _gpu() -> str:
-    """Name of the first NVIDIA GPU, or empty. Asked from the driver's own tool: importing torch takes seconds."""
-    lines = _said("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader").splitlines()
-    return lines[0] if lines else ""
+    gpu, system = this_gpu(), f"{platform.system()} {platform.machine()}"
+    # As nvidia-smi writes it: earlier records say it so, and `diff` compares them.
+    named = f"{gpu.name}, {gpu.memory_bytes >> 20} MiB" if gpu else ""
+    return Hardware(system, os.cpu_count(), this_cpu().memory_bytes, named)
 
 
 def _commit() -> str:
-    """The git commit of this workbook, with `+` when files differ from it; empty outside git."""
-    git = ("git", "-C", str(ROOT))
-    head = _said(*git, "rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and _said(*git, "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _said(*command: str) -> str:
-    """What a program answers; empty where it is not installed, fails or takes more than ten seconds."""
+    """The git commit of this workbook, with `+` when files differ from it; empty outside git, or where git is slow."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        head, changes = (
+            subprocess.run(
+                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for words in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    return f"{head}+" if changes else head

@@ -3,7 +3,7 @@
     report = run(["05"], {"MODEL": "nano"}, out="nano")
     report.exit_code, report.index
 
-`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `pages` shows it.
+`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `store` keeps and shows it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
-from exaone_nb.workbook import cache, pages, record, store
+from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.execution import Executor
 from exaone_nb.workbook.passport import mode_of
@@ -68,14 +68,9 @@ class RunReport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON document for `--json`."""
-        return {
-            "run": str(self.path),
-            "status": self.record.status,
-            "seconds": self.record.seconds,
-            "report": str(self.index),
-            "pages": [str(page) for page in self.pages],
-            "chapters": [chapter.outcome() for chapter in self.outcomes],
-        }
+        pages = [str(page) for page in self.pages]
+        how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
+        return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}
 
 
 def folder_for(out: str | Path, model: str) -> Path:
@@ -129,26 +124,15 @@ def run(
         raise UsageError(
             f"{path} is a file.", expected="a folder for the run.", remedy="Choose another --out."
         )
-    call = _Call(
-        path,
-        RunRecord(
-            path.name,
-            given,
-            model,
-            mode_of(model),
-            cache.fingerprint_model(model),
-            record.now(),
-            record.origin(),
-        ),
-        Executor(path, values, timeout_s),
-        progress,
-    )
-    schedule = Schedule(chosen, jobs or max(1, min(4, os.cpu_count() or 1)), _memory_budget(memory_gb))
-    with store.exclusive(path), _sigterm_is_an_interrupt():
+    about = (model, mode_of(model), cache.fingerprint_model(model), record.now(), record.origin())
+    call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
+    budget = memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()
+    schedule = Schedule(chosen, jobs or min(4, os.cpu_count() or 1), budget)
+    with store.exclusive(path), sigterm_is_an_interrupt():
         try:
             call.go(schedule, force)
         finally:
-            made = pages.write_report(path, call.record, call.executor.scrubber, single=single, pdf=pdf)
+            made = store.write_report(path, call.record, call.executor.scrubber, single=single, pdf=pdf)
     return RunReport(path, call.record, tuple(call.record.chapters[c.number] for c in chosen), made)
 
 
@@ -198,12 +182,14 @@ class _Call:
             store.refresh_prose(self.path, chapter, before, self.executor.scrubber)
             self._end(chapter, before)
             return None
+
+        def on_cell(done: int, total: int) -> None:
+            self._tell(Event("cell", chapter, "", done, total))
+
         self._tell(Event("start", chapter, begun.why))
         self.record.chapters[chapter.number] = begun
         self._save()
-        return lambda: self.executor.execute(
-            chapter, begun, lambda done, total: self._tell(Event("cell", chapter, "", done, total))
-        )
+        return functools.partial(self.executor.execute, chapter, begun, on_cell)
 
     def _end(self, chapter: Chapter, made: ChapterRecord) -> None:
         self._ended[chapter.number] = self.record.chapters[chapter.number] = made
@@ -213,7 +199,7 @@ class _Call:
     def _interrupted(self, chapters: Sequence[Chapter]) -> None:
         for chapter in chapters:
             made = self.record.chapters.get(chapter.number)
-            if chapter.number not in self._ended and made is not None and made.status == "running":
+            if made is not None and made.status == "running":
                 made.status, made.why = "interrupted", say("not finished; the same command continues here")
                 self._end(chapter, made)
 
@@ -226,7 +212,7 @@ class _Call:
 
 
 @contextlib.contextmanager
-def _sigterm_is_an_interrupt() -> Iterator[None]:
+def sigterm_is_an_interrupt() -> Iterator[None]:
     """SIGTERM raises Terminated in the main thread, once, as Ctrl-C raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -249,21 +235,14 @@ def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None)
         raise UsageError(f"--jobs {jobs}", expected="0 (automatic) or a number of chapters at once.")
     for name, value, unit in (("--timeout", timeout_s, "seconds"), ("--memory", memory_gb, "GB")):
         if value is not None and not 0 < value < math.inf:
-            raise UsageError(
-                f"{name} {value:g}",
-                expected=f"a number of {unit} above 0.",
-                remedy=f"Leave {name} out for the usual.",
-            )
+            wanted, remedy = f"a number of {unit} above 0.", f"Leave {name} out for the usual."
+            raise UsageError(f"{name} {value:g}", expected=wanted, remedy=remedy)
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:
     """The model that most of the run is about: the first one that the first chapter with a model parameter names."""
     for chapter in chapters:
-        everything = {p.name: values[chapter.number].get(p.name, p.default) for p in chapter.parameters}
+        everything = {p.name: p.default for p in chapter.parameters} | values[chapter.number]
         if models := cache.models_of(chapter, everything):
             return models[0]
     return ""
-
-
-def _memory_budget(memory_gb: float | None) -> float:
-    return memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()

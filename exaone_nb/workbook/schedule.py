@@ -65,14 +65,14 @@ class Schedule:
 
         In order, except that the longest of the light ones starts first: the others fit beside it.
         """
-        selected = {c.number for c in self.chapters}
-        ready = [c for c in waiting if all(n in self._ended or n not in selected for n in c.after)]
+        missing = {c.number for c in self.chapters} - self._ended
+        ready = [c for c in waiting if not missing.intersection(c.after)]
         if not ready or any(c.heavy for c in running):
             return []
         if not running and ready[0].heavy:
             return ready[:1]
         light = [c for c in ready if not c.heavy]
-        if light and not running:
+        if not running:
             longest = max(c.minutes for c in light)
             light.sort(key=lambda c: c.minutes < longest)
         chosen: list[Chapter] = []

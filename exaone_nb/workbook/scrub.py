@@ -11,6 +11,7 @@ Never touched: keys of documents, and words that the workbook itself uses, whoev
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -61,13 +62,9 @@ class Scrubber:
         secrets |= _saved_tokens(environment, Path(home))
         spelled = {form for secret in secrets for form in _spellings(secret)}
         self._secrets = sorted(spelled, key=len, reverse=True)
-        places = {
-            str(root): "<workbook>",
-            os.path.realpath(root): "<workbook>",
-            home: "~",
-            os.path.realpath(home): "~",
-            tempfile.gettempdir(): "<temp>",
-        }
+        named = {str(root): "<workbook>", home: "~"}
+        places = named | {os.path.realpath(place): name for place, name in named.items()}
+        places |= {tempfile.gettempdir(): "<temp>"}
         longest_first = sorted((place for place in places if len(place) > 1), key=len, reverse=True)
         self._places = [(place, _place_pattern(place), places[place]) for place in longest_first]
 
@@ -130,14 +127,8 @@ def _own_names() -> frozenset[str]:
 
 def _spellings(secret: str) -> set[str]:
     """The secret as it is, and as addresses, Python and JSON write it, each also inside HTML."""
-    plain = {
-        secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
-        repr(secret)[1:-1],
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-    }
+    quoted = (repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
+    plain = {secret, quote(secret, safe=""), quote_plus(secret), *(text[1:-1] for text in quoted)}
     in_html = {escape(text, quote=quotes) for text in plain for quotes in (True, False)}
     by_number = {text.replace("&quot;", "&#34;").replace("&#x27;", "&#39;") for text in in_html}
     return plain | in_html | by_number
@@ -148,10 +139,6 @@ def _saved_tokens(environment: Mapping[str, str], home: Path) -> set[str]:
     hub = Path(environment.get("HF_HOME", home / ".cache" / "huggingface"))
     found = set()
     for path in (Path(environment.get("HF_TOKEN_PATH", hub / "token")), home / ".huggingface" / "token"):
-        try:
-            token = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if len(token) >= _SHORTEST_SECRET:
-            found.add(token)
-    return found
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found.add(path.read_text(encoding="utf-8").strip())
+    return {token for token in found if len(token) >= _SHORTEST_SECRET}

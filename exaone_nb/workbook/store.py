@@ -1,4 +1,4 @@
-"""What a run leaves on disk: the executed notebooks, whether they still hold, and the lock that keeps two runs apart."""
+"""What a run leaves on disk: executed notebooks, whether they still hold, the report, the lock that keeps two runs apart."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say
-from exaone_nb.workbook import cache, pages
+from exaone_nb.workbook import cache
 from exaone_nb.workbook.chapters import Chapter, has_tag
-from exaone_nb.workbook.record import ChapterRecord
+from exaone_nb.workbook.record import ChapterRecord, RunRecord, scrubbed
+from exaone_nb.workbook.report.pdf import find_browser, print_pdf
 from exaone_nb.workbook.scrub import Scrubber
 
 LOCK = ".lock"
@@ -46,6 +47,21 @@ def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
         lock.release()
 
 
+def notebook_path(run: Path, slug: str) -> Path:
+    """Where the executed copy of a chapter is."""
+    return run / "notebooks" / f"{slug}.ipynb"
+
+
+def page_path(run: Path, slug: str) -> Path:
+    """Where the page of a chapter is."""
+    return run / "html" / f"{slug}.html"
+
+
+def stored(run: Path, slug: str) -> dict[str, Any]:
+    """The executed copy of a chapter."""
+    return json.loads(notebook_path(run, slug).read_text(encoding="utf-8"))
+
+
 def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: Mapping[str, Any]) -> str:
     """Why a chapter must run again, in words; empty when its stored result still holds."""
     if before is None:
@@ -54,9 +70,9 @@ def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: 
         return say("was {status}", status=before.status)
     if before.key != cache.digest(parts):
         return cache.why_stale(before.key_parts, parts)
-    if not pages.notebook_path(run, chapter.slug).is_file() or not pages.page_path(run, chapter.slug).is_file():
+    if not notebook_path(run, chapter.slug).is_file() or not page_path(run, chapter.slug).is_file():
         return say("its page is missing")
-    if before.stored != cache.fingerprint_path(pages.notebook_path(run, chapter.slug)):
+    if before.stored != cache.fingerprint_path(notebook_path(run, chapter.slug)):
         return say("its executed copy was changed")
     if before.wrote != cache.fingerprint_globs(run, chapter.writes):
         return say("what it wrote was changed or deleted")
@@ -67,33 +83,64 @@ def keep(run: Path, document: dict[str, Any], chapter: ChapterRecord, scrubber: 
     """Store the executed notebook and its page, both without secrets."""
     document = scrubber.document(document)
     _store_notebook(run, document, chapter)
-    pages.write_chapter(run, document, chapter, scrubber)
+    _write_page(run, document, chapter, scrubber)
 
 
 def refresh_prose(run: Path, chapter: Chapter, kept: ChapterRecord, scrubber: Scrubber) -> None:
     """When only the prose changed, put it around the stored outputs; nothing is executed."""
     from exaone_nb.workbook.report import look
 
-    stored = json.loads(pages.notebook_path(run, chapter.slug).read_text(encoding="utf-8"))
-    done = [c for c in stored["cells"] if c["cell_type"] == "code"]
+    before = stored(run, chapter.slug)
+    done = [c for c in before["cells"] if c["cell_type"] == "code"]
     injected = [c for c in done if has_tag(c, "injected-parameters")]
     outputs = iter([c for c in done if not has_tag(c, "injected-parameters")])
-    marked = {c.get("id"): c["metadata"] for c in stored["cells"]}  # papermill marks text, too
+    marked = {c.get("id"): c["metadata"] for c in before["cells"]}  # papermill marks text, too
     cells = []
     for cell in scrubber.document(chapter.document["cells"]):
         metadata = {**marked.get(cell.get("id"), {}), **cell["metadata"]}
         cells.append(next(outputs) if cell["cell_type"] == "code" else {**cell, "metadata": metadata})
         if has_tag(cell, "parameters"):
             cells += injected
-    fresh = {**stored, "cells": cells}
-    if fresh == stored and kept.look == look.fingerprint():
-        return
-    if fresh != stored:
+    fresh = {**before, "cells": cells}
+    if fresh != before:
         _store_notebook(run, fresh, kept)
-    pages.write_chapter(run, fresh, kept, scrubber)
+    if fresh != before or kept.look != look.fingerprint():
+        _write_page(run, fresh, kept, scrubber)
 
 
 def _store_notebook(run: Path, document: dict[str, Any], chapter: ChapterRecord) -> None:
     """Write the executed copy; its fingerprint in the record tells later whether somebody changed it."""
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    chapter.stored = cache.fingerprint_path(write_text(pages.notebook_path(run, chapter.slug), text))
+    chapter.stored = cache.fingerprint_path(write_text(notebook_path(run, chapter.slug), text))
+
+
+def _write_page(run: Path, document: dict[str, Any], chapter: ChapterRecord, scrubber: Scrubber) -> None:
+    """Write the page of one executed chapter; the look it was drawn with goes into its record."""
+    from exaone_nb.workbook.report import look, page
+
+    write_text(page_path(run, chapter.slug), page.chapter(document, scrubbed(chapter, scrubber)))
+    chapter.look = look.fingerprint()
+
+
+def write_report(
+    run: Path, made: RunRecord, scrubber: Scrubber, *, single: bool, pdf: bool
+) -> tuple[Path, ...]:
+    """Write index.html and, if asked, report.html (everything in one file) and report.pdf. Returns their paths.
+
+    What an earlier call made of these is made again, so that no old page stands beside a new index; the PDF only where
+    a browser is installed, and only when report.html became another.
+    """
+    from exaone_nb.workbook.report import page
+
+    shown = scrubbed(made, scrubber)
+    pages = [write_text(run / "index.html", page.index(shown))]
+    whole, printed = run / "report.html", run / "report.pdf"
+    if single or pdf or whole.is_file():
+        slugs = [chapter.slug for chapter in shown.chapters.values()]
+        documents = {slug: stored(run, slug) for slug in slugs if notebook_path(run, slug).is_file()}
+        before = whole.read_text(encoding="utf-8") if whole.is_file() else ""
+        text = page.single(shown, documents)
+        pages.append(write_text(whole, text))
+        if pdf or (printed.is_file() and text != before and find_browser()):
+            pages.append(print_pdf(whole, printed))
+    return tuple(pages)

@@ -2,20 +2,39 @@
 
 read_given(["05.SAMPLES=32"], Path("mine.yaml"))    # {"05.SAMPLES": "32", …}, all of it text
 values_for(chapters, {"05.SAMPLES": "32"})          # {"05": {"SAMPLES": 32}, …}, read by their declared types
+check_names(recipes, ["w8a9"])                      # a parameter of kind "recipe": No recipe 'w8a9'. … Did you mean w8a8?
+
+A name must be one of something: a model, a recipe, a task, a card, a scheme, a text. Only lists on this disk are asked,
+never the network: a hub id ORG/NAME and a file that is there are let pass.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import cache
+from importlib import util
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError
+from exaone_nb.catalog import resolve
+from exaone_nb.errors import UsageError, did_you_mean
+from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.paths import DATA, ROOT
+from exaone_nb.quantization.schemes import find_scheme
+from exaone_nb.schema import as_list
 from exaone_nb.workbook.chapters import Chapter, discover, select
-from exaone_nb.workbook.names import check_names
 from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
+
+# How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
+ALIKE = 0.8
+# Where lm-eval's task files say what they are called; the value, or the list on the lines below.
+_TASK_NAMES = re.compile(
+    rb"""^\s*-?\s*["']?(?:task|group|tag)["']?[ \t]*:[ \t]*(\S.*)$|^\s*-\s+([^\s:]+)\s*$""", re.MULTILINE
+)
+_WORD = re.compile(r"[^\s,\[\]\"'#]+")
 
 
 def read_given(pairs: Iterable[str], file: Path | None = None) -> dict[str, Any]:
@@ -47,9 +66,9 @@ def flat(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in given.items():
         inner = (
-            {f"{name}.{key}": item for key, item in value.items()}
+            {f"{name}.{key}": one for key, one in value.items()}
             if isinstance(value, Mapping)
-            else {str(name): value}
+            else {name: value}
         )
         if twice := flat.keys() & inner.keys():
             raise _twice(min(twice), where)
@@ -85,7 +104,13 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             )
         holders = [(c.number, p) for c in targets for p in c.parameters if p.name == name]
         if not holders:
-            raise _unknown(name, targets)
+            known = sorted({p.name for c in targets for p in c.parameters} - {RUN_DIR})
+            lists_them = "exaone-nb run CHAPTER --help-notebook lists them."
+            raise UsageError(
+                f"No parameter is named {name!r}.",
+                expected=", ".join(known) or "no parameters at all.",
+                remedy=did_you_mean(name.upper(), known, lists_them, cutoff=0.5),
+            )
         for chapter, parameter in holders:
             if number and named.setdefault((chapter, name), key) != key:
                 raise _twice(f"{name} of chapter {chapter}", f"{named[chapter, name]} and {key}")
@@ -109,12 +134,92 @@ def _read(parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def _unknown(name: str, chapters: Iterable[Chapter]) -> UsageError:
-    known = sorted({p.name for c in chapters for p in c.parameters} - {RUN_DIR})
-    capitals = {one.upper(): one for one in known}
-    near = [capitals[one] for one in difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.5)]
-    return UsageError(
-        f"No parameter is named {name!r}.",
-        expected=", ".join(known) or "no parameters at all.",
-        remedy=f"Did you mean {near[0]}?" if near else "exaone-nb run CHAPTER --help-notebook lists them.",
-    )
+def check_names(parameter: Parameter, value: Any) -> None:
+    """Look a value up among the names of the parameter's kind; `value` is one name or a list of them.
+
+    Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
+    """
+    check = CHECKS.get(parameter.kind, lambda name: None)
+    for name in as_list(value):
+        if name:  # empty means the default
+            check(name)
+
+
+def _gpu(name: str) -> None:
+    try:
+        find_gpu(name)
+    except UsageError as error:
+        near = did_you_mean(name.upper(), GPUS, error.remedy)
+        raise UsageError(error.got, expected=error.expected, remedy=near) from error
+
+
+def _recipe(name: str) -> None:
+    _file_or_own(name, "recipe", "recipes", (".yaml", ".yml"), "a YAML file, or one of ")
+
+
+def _task(name: str) -> None:
+    own = _stems("tasks", ".yaml")
+    if name in own or "/" in name or name in _names_in(DATA / "tasks"):
+        return
+    theirs = lm_eval_tasks()
+    if name not in theirs and (theirs or did_you_mean(name, own, cutoff=ALIKE)):
+        raise _no_such("task", name, own, "one of lm-eval's tasks, or offline ", also=theirs)
+
+
+def _text(name: str) -> None:
+    endings = (".jsonl", ".json")
+    if "/" not in name or name.endswith(endings):  # else a hub id ORG/NAME
+        _file_or_own(name, "text", "calibration", endings, "a JSONL file, a hub id ORG/NAME, or one of ")
+
+
+# The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
+CHECKS: dict[str, Callable[[str], Any]] = {
+    "model": resolve, "recipe": _recipe, "task": _task, "gpu": _gpu, "scheme": find_scheme, "text": _text,
+}  # fmt: skip
+
+
+def _stems(folder: str, suffix: str) -> list[str]:
+    return sorted(path.stem for path in (DATA / folder).glob(f"*{suffix}"))
+
+
+def lm_eval_tasks() -> frozenset[str]:
+    """Every name in lm-eval's own task files, or nothing where lm-eval is not installed."""
+    found = util.find_spec("lm_eval")
+    return _names_in(Path(found.origin).parent / "tasks") if found and found.origin else frozenset()
+
+
+@cache
+def _names_in(folder: Path) -> frozenset[str]:
+    """Names of tasks, groups and tags in a folder of lm-eval's task files.
+
+    The files are searched as text, in half a second; lm-eval's own index of its files takes 15. This finds some words
+    that are no tasks, and misses none.
+    """
+    names: set[str] = set()
+    for place, _, files in os.walk(folder):
+        for file in files:
+            if not file.endswith((".py", ".md", ".json", ".jsonl", ".txt", ".pyc")):
+                # what task files include has no suffix
+                for one, listed in _TASK_NAMES.findall(Path(place, file).read_bytes()):
+                    names.update(_WORD.findall((one or listed).decode(errors="replace")))
+    return frozenset(names)
+
+
+def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], expected: str) -> None:
+    """A file that is there (texts also below the workbook's folder), or the name of one in data/`folder`."""
+    own = _stems(folder, endings[0])
+    if not name.endswith(endings):
+        if name not in own:
+            raise _no_such(what, name, own, expected)
+    elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
+        raise UsageError(
+            f"There is no {what} file {name}.",
+            expected="a file on this disk.",
+            remedy=did_you_mean(Path(name).stem, own, "Check the path.", ALIKE),
+        )
+
+
+def _no_such(what: str, name: str, known: list[str], expected: str, also: Iterable[str] = ()) -> UsageError:
+    theirs = did_you_mean(name, also, "Check the spelling.")
+    known_ones = f"{expected}{', '.join(known)}."
+    return UsageError(f"No {what} {name!r}.", expected=known_ones, remedy=did_you_mean(name, known, theirs))

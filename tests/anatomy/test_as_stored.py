@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb import catalog, published
-from exaone_nb.anatomy.as_stored import predict_as_stored
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.work import work_of

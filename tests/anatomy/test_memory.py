@@ -73,7 +73,6 @@ def test_transformers_may_use_all_and_needs_no_graphs() -> None:
         ("W4A16", "L4", {"context": 32768}, "FP8"),
         ("W4A16", "L4", {"context": 32768, "engine": "sglang"}, "--engine vllm"),
         ("FP8_DYNAMIC", "H100-SXM", {"concurrency": 64, "context": 8192}, "at once"),
-        ("W4A16", "L4", {"context": 32768, "hybrid_manager": False}, "hybrid cache manager on"),
     ],
 )
 def test_advice_when_it_does_not_fit(scheme: str, gpu: str, options: dict, said: str) -> None:

@@ -85,7 +85,7 @@ def test_a_path_is_never_taken_for_a_hub_data_set(tmp_path, monkeypatch, name, w
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("asked the hub"))
     with pytest.raises(WorkbookError, match=f"file {name} cannot be read .*{why}") as caught:
-        Calibration(sources=(TextSource(name),), samples=1).check_files()
+        calibration.rows(Calibration(sources=(TextSource(name),), samples=1))
     assert str(calibration.ROOT) not in str(caught.value)
 
 

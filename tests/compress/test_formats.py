@@ -31,18 +31,22 @@ def test_rounding_to_a_grid_takes_the_nearest_and_clips():
     assert formats.round_to_grid(values, "int4", 2.0).tolist() == [-8.0, 0.0, 0.0, 0.0, 6.0, 14.0]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_unpacking_undoes_the_librarys_packing(bits):
-    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+def test_stored_codes_are_those_that_the_library_packed(tmp_path):
+    from compressed_tensors.compressors import pack_to_int32
+    from safetensors.torch import save_file
 
-    half = 2 ** (bits - 1)
-    codes = torch.randint(-half, half, (6, 40), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(formats.unpack(pack_to_int32(codes, bits), 40, bits), codes)
-
-
-def test_bits_that_cross_words_are_refused():
-    with pytest.raises(UsageError, match="cross"):
-        formats.unpack(torch.zeros(1, 1, dtype=torch.int32), 8, bits=3)
+    codes = torch.randint(-8, 8, (6, 40), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
+    parts = {
+        "packed": pack_to_int32(codes, 4).contiguous(),
+        "shape": torch.tensor([6, 40]),
+        "scale": torch.ones(6, 1),
+    }
+    assert parts["packed"][0, 0] & 15 == codes[0, 0] + 8
+    save_file(
+        {f"layer.weight_{part}": value for part, value in parts.items()}, tmp_path / "model.safetensors"
+    )
+    stored, scale = formats.stored_codes(tmp_path, "layer")
+    assert torch.equal(stored, codes) and torch.equal(scale, parts["scale"])
 
 
 def test_rounding_by_hand_keeps_the_grid_and_the_error_below_half_a_step():
@@ -65,14 +69,14 @@ def test_a_missing_tensor_is_named(tmp_path):
 
 def test_a_zero_point_lays_the_grid_where_the_weights_are():
     values = np.linspace(-3, 1, 64)
-    scale, zero = formats.asymmetric_int4(values)
+    scale, zero = formats.fit(values, "int4 asymmetric")
     points = (formats.grid("int4") - zero) * scale
     assert points.min() == pytest.approx(-3, abs=scale.item() / 2) and points.max() == pytest.approx(
         1, abs=scale.item() / 2
     )
     assert 0 in points
-    symmetric = formats.grid("int4") * formats.symmetric_scale(values, "int4")
-    assert symmetric.max() > 2.5
+    scale, zero = formats.fit(values, "int4")
+    assert zero == 0 and (formats.grid("int4") * scale).max() > 2.5
 
 
 def test_the_pictures_show_every_grid_and_every_sharing():

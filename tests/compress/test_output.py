@@ -11,7 +11,6 @@ import pytest
 
 from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
-from exaone_nb.compress.output import check_out
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
 
@@ -70,17 +69,17 @@ def test_the_current_folder_as_a_dot(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for out in (".", "..", "below/..", "/"):
         with pytest.raises(UsageError, match=r"current folder|contains the source model"):
-            check_out(Path(out), NANO)
+            manifest.check_out(Path(out), NANO)
 
 
 def test_new_empty_and_our_own_folders_are_fine(tmp_path):
     (tmp_path / "empty").mkdir()
     for out in ("new", "a/b/new", "empty"):
-        check_out(tmp_path / out, NANO)
-    check_out(ours(tmp_path / "made"), NANO)
+        manifest.check_out(tmp_path / out, NANO)
+    manifest.check_out(ours(tmp_path / "made"), NANO)
     old = ours(tmp_path / "old")  # before the manifest listed all files
     (old / manifest.NAME).write_text('{"fingerprint": "f", "files": {}}')
-    check_out(old, NANO)
+    manifest.check_out(old, NANO)
 
 
 def test_a_baseline_replaces_a_baseline_only(tmp_path):
@@ -105,7 +104,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(UsageError, match="not writable"):
-            check_out(tmp_path / "out", NANO)
+            manifest.check_out(tmp_path / "out", NANO)
     finally:
         tmp_path.chmod(0o755)
 

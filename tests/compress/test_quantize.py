@@ -244,8 +244,6 @@ def test_other_bytes_than_predicted_are_a_problem(tmp_path):
     document = manifest.make(
         tmp_path / "out",
         plan=make_plan("nano", "w8a8"),
-        recipe=recipes.load("w8a8"),
-        seconds=1.0,
         fallback=[],
     )
     assert (

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from exaone_nb.workbook import pages
+from exaone_nb.workbook import store
 from exaone_nb.workbook.chapters import discover
 from exaone_nb.workbook.runner import run
 
@@ -40,11 +40,11 @@ def test_chapter_runs_to_its_end(report, chapter):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
 def test_page_is_whole_and_described(report, chapter):
-    html = pages.page_path(report.path, chapter.slug).read_text(encoding="utf-8")
+    html = store.page_path(report.path, chapter.slug).read_text(encoding="utf-8")
     pictures = re.findall(r"<img\b[^>]*>", html)
     assert [p[:80] for p in pictures if not re.search(r'alt="[^"]+"', p)] == []
     assert not re.search(r'<(?:img|script|link|iframe|source)[^>]*\b(?:src|href)="(?!data:)[^"]', html)
-    document = json.loads(pages.notebook_path(report.path, chapter.slug).read_text(encoding="utf-8"))
+    document = json.loads(store.notebook_path(report.path, chapter.slug).read_text(encoding="utf-8"))
     errors = [o for c in document["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
     assert errors == [] and '<code class="tex">' not in html
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exaone_nb.anatomy.as_stored import predict_as_stored
 from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.inspection import inspect_model
-from exaone_nb.anatomy.logical import expectations, logical_elements
+from exaone_nb.anatomy.logical import expectations, logical_elements, predict_as_stored
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.quantization import config

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.anatomy.as_stored import predict_as_stored
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.roofline import decode
@@ -108,8 +108,8 @@ def finished(plan) -> dict:
             "weights": arguments(scheme.weights),
             "input_activations": arguments(scheme.activations),
         }
-        for i, (scheme, targets) in enumerate(plan.made.groups)
-        if i in plan.made.used
+        for i, (scheme, targets) in enumerate(plan.groups)
+        if i in plan.used
     }
     document = {
         "quant_method": "compressed-tensors",
@@ -137,7 +137,7 @@ def test_plan_check_memory_and_names_agree(config_of, tmp_path, model, name):
 
     # Every module has the scheme it was planned with, and the bytes.
     assert {n: plan.label_of(n) for n in plan.assigned} == {n: made.label_of(n) for n in made.assigned}
-    used = list(plan.made.used.values())
+    used = list(plan.used.values())
     nearest = {nearest_preset(scheme) for scheme in used}
     assert preset_name(quantization) == (nearest.pop() if len(nearest) == 1 else MIXED)
     if preset_name(quantization):
@@ -169,7 +169,7 @@ def test_plan_check_memory_and_names_agree(config_of, tmp_path, model, name):
         analysis.verdicts, (PLAIN, card, card), (TODAY, TODAY, JUDGE), strict=True
     ):
         again = serve(made, machine, engine)
-        assert serve(plan.made, machine, engine).answer == again.answer
+        assert serve(plan, machine, engine).answer == again.answer
         # A plan may know more: that there is no room, or that nobody tried the model there.
         assert verdict.answer == again.answer or (again.answer, verdict.answer) in (
             ("yes", "no"), ("yes", "unknown"), ("unknown", "no"),
@@ -179,7 +179,7 @@ def test_plan_check_memory_and_names_agree(config_of, tmp_path, model, name):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     found = check_quantization(tmp_path)
     errors = {f.code for f in found if f.level == "error"}
-    judged = serve(plan.made, card, JUDGE).answer
+    judged = serve(plan, card, JUDGE).answer
     assert bool(errors) == (judged == "no")
     assert (judged == "unknown") == any(f.code == "kernels" and f.level == "warning" for f in found)
     # What no vLLM of today can load is an error before and after.

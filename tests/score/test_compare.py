@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.score.compare import averaged, compare, compare_all
+from exaone_nb.score.compare import compare, compare_all
 from exaone_nb.score.outcomes import MetricName, main_metric
-from exaone_nb.score.samples import find_samples, items_of, read_samples
+from exaone_nb.score.samples import averaged, find_samples, items_of, read_samples
 
 DATE = "2026-11-23T03-47-27.192371"
 

@@ -94,8 +94,8 @@ def test_a_damaged_file_is_refused_with_its_line(wrong, tmp_path):
         )
     with open(path, "w", encoding="utf-8", newline="") as handle:
         csv.writer(handle).writerows(rows)
-    with pytest.raises(WorkbookError, match="columns" if wrong == "no columns" else "line 3"):
-        leaderboard.read_submissions(path)
+    with pytest.raises(WorkbookError, match="unknown key 'a'" if wrong == "no columns" else "line 3"):
+        leaderboard.read_rows(path, leaderboard.Submission)
 
 
 @pytest.mark.parametrize("mode", small_models.MODES)

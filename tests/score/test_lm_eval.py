@@ -16,13 +16,13 @@ from exaone_nb.catalog import weights_folder
 from exaone_nb.cli import main
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
-from exaone_nb.score.compare import compare_all, scored_items
+from exaone_nb.score.compare import compare_all
 from exaone_nb.score.comparison_views import parted_answers, score_table
 from exaone_nb.score.evaluate import Score, score
+from exaone_nb.score.lm_eval_adapter import find_tasks
 from exaone_nb.score.preview import expected_seconds, preview_tasks
-from exaone_nb.score.samples import find_samples, read_rows, read_samples
+from exaone_nb.score.samples import find_samples, read_rows, read_samples, scored_items
 from exaone_nb.score.settings import Settings
-from exaone_nb.score.tasks import find_tasks
 
 pytestmark = pytest.mark.heavy
 TASKS = ["nano_gsm", "nano_mc"]

@@ -99,3 +99,10 @@ def test_html_escapes_names_and_sets_code_as_code():
         '<td class="number" data-sort="1000" style="text-align: right">1,000</td>' in html
         and "<caption>a &lt; b</caption>" in html
     )
+
+
+def test_backticks_are_code_in_our_own_sentences_and_nowhere_else():
+    row = [{"ours": "`re:.*` matches <13>.", "theirs": "`rm`"}]
+    html = as_html(Table([Column("ours", ours=True), Column("theirs")], row), "What `plan` says")
+    assert "<code>re:.*</code> matches &lt;13&gt;." in html and "`rm`" in html
+    assert "<caption>What <code>plan</code> says</caption>" in html

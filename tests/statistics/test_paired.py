@@ -124,6 +124,7 @@ def test_the_sign_flip_test_keeps_its_size_and_finds_a_shift() -> None:
     assert abs(np.mean(np.array(p) <= 0.05) - 0.05) < 3.5 * error
     assert statistics.sign_flip_test(rng.normal(0.5, 1, 200)) < 0.001
     assert statistics.sign_flip_test(np.zeros(10)) == 1.0
+    assert statistics.sign_flip_test(np.array([0.0, 0.5, 0.0])) == 1.0, "as far from zero under either sign"
 
 
 @pytest.mark.parametrize(("drop", "share"), [(0.05, 0.15), (0.1, 0.3), (0.03, 0.04)])

@@ -72,10 +72,10 @@ def test_an_unknown_name_is_refused_with_the_nearest(chapters):
     [
         (
             [("code", "N: int = 1", "parameters"), ("code", "N: int = 2", "parameters")],
-            "cell 2 is the second",
+            "cell 2, .* as the second one",
         ),
-        ([("markdown", "N: int = 1", "parameters")], "cell 1 is tagged 'parameters' and is a markdown cell"),
-        ([("code", "1"), ("code", "N: int = 1", "Parameters")], "cell 2 is tagged 'Parameters'"),
+        ([("markdown", "N: int = 1", "parameters")], "cell 1, a markdown cell, is tagged 'parameters'"),
+        ([("code", "1"), ("code", "N: int = 1", "Parameters")], "cell 2, .* is tagged 'Parameters'"),
         ([("code", "N: int = 1", "PARAMETERS")], "tagged 'PARAMETERS'"),
         ([("code", "N: int = 1", "parameters ")], "tagged 'parameters '"),
         ([("code", "N: int = 1", "parameter")], "tagged 'parameter'"),

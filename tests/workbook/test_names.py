@@ -3,7 +3,7 @@
 import pytest
 
 from exaone_nb.errors import UsageError
-from exaone_nb.workbook import names
+from exaone_nb.workbook import values as names
 from exaone_nb.workbook.chapters import discover
 from exaone_nb.workbook.parameters import KINDS, Parameter
 

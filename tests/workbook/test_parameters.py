@@ -6,9 +6,8 @@ import pytest
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.workbook import check_parameters
-from exaone_nb.workbook.names import CHECKS
 from exaone_nb.workbook.parameters import KINDS, coerce, parse
-from exaone_nb.workbook.values import read_given
+from exaone_nb.workbook.values import CHECKS, read_given
 
 SOURCE = """
 MODEL: str = "nano"  # which model

@@ -8,9 +8,16 @@ import re
 
 import pytest
 
-from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html, output_to_html
+from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html
 from exaone_nb.workbook.report.markdown import Prose
 from exaone_nb.workbook.report.sanitize import sanitize
+
+
+def output_to_html(output):
+    """What stands below the folded code of a cell with this output."""
+    cell = {"cell_type": "code", "metadata": {}, "source": "x", "outputs": [output]}
+    return cells_to_html([cell], Prose(), str).partition("</details>")[2].strip()
+
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -59,7 +66,7 @@ def test_text_is_never_markup(kind):
         "data": {"text/plain": evil},
         "traceback": [evil],
     }
-    html = output_to_html(output, Prose())
+    html = output_to_html(output)
     assert "<script" not in html and "<b>" not in html and "&lt;script&gt;" in html
 
 
@@ -85,7 +92,7 @@ def test_code_is_folded_and_long_output_is_bounded():
     cell = {"cell_type": "code", "metadata": {}, "source": "# Count\nx = 1", "outputs": []}
     html = cells_to_html([cell], Prose(), str)
     assert html.startswith('<details class="code"><summary><code>Count</code>') and "2 lines" in html
-    long = output_to_html({"output_type": "stream", "name": "stdout", "text": "line\n" * 5000}, Prose())
+    long = output_to_html({"output_type": "stream", "name": "stdout", "text": "line\n" * 5000})
     assert len(long) < 5000 and "lines are in the executed notebook" in long
 
 
@@ -98,9 +105,7 @@ def test_a_large_picture_is_made_smaller():
     Image.fromarray(noise).save(buffer, "PNG")
     assert buffer.tell() > LARGEST_PICTURE_BYTES
     png = base64.b64encode(buffer.getvalue()).decode()
-    html = output_to_html(
-        {"output_type": "display_data", "data": {"image/png": png}, "metadata": {}}, Prose()
-    )
+    html = output_to_html({"output_type": "display_data", "data": {"image/png": png}, "metadata": {}})
     assert "data:image/jpeg" in html and len(html) < buffer.tell()
 
 
@@ -111,5 +116,5 @@ def test_a_progress_bar_is_not_called_a_control():
             "data": {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": text},
         }
 
-    assert output_to_html(widget("Loading weights:   0%|          | 0/46 [00:00<?, ?it/s]"), Prose()) == ""
-    assert "interactive control" in output_to_html(widget("HBox(children=())"), Prose())
+    assert output_to_html(widget("Loading weights:   0%|          | 0/46 [00:00<?, ?it/s]")) == ""
+    assert "interactive control" in output_to_html(widget("HBox(children=())"))

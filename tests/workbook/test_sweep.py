@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,8 +22,7 @@ from exaone_nb.results import RunFolder
 from exaone_nb.workbook.chapters import discover, select
 from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep import grid as grids
-from exaone_nb.workbook.sweep.folder import pin
-from exaone_nb.workbook.sweep.run import survey, sweep
+from exaone_nb.workbook.sweep.run import pin, survey, sweep
 from exaone_nb.workbook.sweep.task import TaskResult, finished, reason
 from exaone_nb.workbook.values import values_for
 
@@ -626,13 +624,15 @@ def test_what_an_earlier_version_left_is_not_among_what_is_fetched(tmp_path, mon
         old.parent.mkdir(parents=True)
         old.write_text("{}")
 
-    def fake(folder, **_):
-        (Path(folder) / "results").mkdir(parents=True)
-        (Path(folder) / "results" / "new.json").write_text("{}")
-        return {"name": "a", "status": "ok"}
+    def fake(grid, run, force):
+        (grid.folder / run.name / "results").mkdir(parents=True)
+        (grid.folder / run.name / "results" / "new.json").write_text("{}")
+        return TaskResult(run.name, "ok")
 
     monkeypatch.setattr("exaone_nb.workbook.sweep.task.execute", fake)
-    engines._execute_on_worker({"name": "a", "folder": str(here)}, f"file://{store}")
+    run = grids.SweepRun("a", {}, {})
+    grid = grids.Grid("toy", here.parent, ("01",), tmp_path, (run,), minutes=1)
+    engines._execute_on_worker(grid, run, False, f"file://{store}")
     engines._fetch(f"file://{store}", here)
     assert [p.name for p in (here / "results").iterdir()] == ["new.json"]
 

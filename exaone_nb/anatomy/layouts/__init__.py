@@ -6,10 +6,11 @@ not in the list: it is the embedding. A family without a layout is asked of tran
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -58,11 +59,17 @@ def expected_tensors(config: dict[str, Any]) -> list[TensorSpec]:
     Raises WorkbookError for a missing size or one that is not a whole number in range, UsageError for a family that
     neither this workbook nor transformers knows.
     """
+    return list(_expected(json.dumps(config)))
+
+
+@lru_cache(maxsize=4)  # a note asks seven times, and a mixture of experts has 90,000 tensors
+def _expected(document: str) -> tuple[TensorSpec, ...]:
+    config = json.loads(document)
     layout = LAYOUTS[config["model_type"]] if has_layout(config) else asked.tensors
     if has_layout(config):
         text = text_config(config)
         fields.per_layer(text, "layer_types", fields.layers(text))
-    specs = list(islice(layout(config), MOST_TENSORS + 1))
+    specs = tuple(islice(layout(config), MOST_TENSORS + 1))
     if len(specs) > MOST_TENSORS:
         raise WorkbookError(
             f"This config calls for more than {MOST_TENSORS:,} tensors.",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from exaone_nb.workbook.chapters import has_tag, source_of
-from exaone_nb.workbook.report.look import duration
+from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.markdown import Prose, mathml
 from exaone_nb.workbook.report.sanitize import sanitize
 
@@ -44,32 +45,20 @@ def cells_to_html(
     cells: list[dict[str, Any]], prose: Prose, link: Callable[[str], str], prefix: str = ""
 ) -> str:
     """All cells of one notebook. Cells tagged `remove-cell` are left out."""
-    parts = []
+    shown: list[dict[str, Any]] = []
     slow = {anchor for anchor, _, _ in slow_cells(cells, prefix)}
     for number, cell in enumerate(cells):
+        source, anchor = source_of(cell), f"{prefix}cell-{number}"
         if has_tag(cell, "remove-cell"):
             continue
         if cell["cell_type"] == "markdown":
-            parts.append(f'<div class="prose">{prose.render(source_of(cell), link)}</div>')
-        elif cell["cell_type"] == "code" and source_of(cell).strip():
-            anchor = f"{prefix}cell-{number}"
-            outputs = "".join(output_to_html(o, prose) for o in cell.get("outputs", []))
-            parts.append(_code(cell, anchor if anchor in slow else "") + outputs)
-    return "\n".join(parts)
-
-
-def _code(cell: dict[str, Any], slow: str = "") -> str:
-    """Folded code; `slow` is the anchor of a slow cell, which also says how long it took."""
-    source = source_of(cell).rstrip()
-    lines = source.count("\n") + 1
-    unit = "line" if lines == 1 else "lines"
-    took = f", {duration(seconds_of(cell))}" if slow else ""
-    anchor = f' id="{escape(slow, quote=True)}"' if slow else ""
-    return (
-        f'<details class="code"{anchor}><summary>'
-        f'<code>{escape(title_of(cell))}</code> <span class="count">{lines} {unit}{took}</span></summary>'
-        f"{highlighted(source)}</details>"
-    )
+            shown.append({"outputs": [("prose", Markup(prose.render(source, link)), "")]})
+        elif cell["cell_type"] == "code" and source.strip():
+            outputs = [_shown(output) for output in cell.get("outputs", [])]
+            about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs}
+            code = {"source": source, "highlighted": highlighted(source.rstrip())}
+            shown.append({**about, **code, "anchor": anchor, "slow": anchor in slow})
+    return look.fill("cells.html", cells=shown).strip()
 
 
 def title_of(cell: dict[str, Any]) -> str:
@@ -82,70 +71,56 @@ def title_of(cell: dict[str, Any]) -> str:
     return first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
 
 
-def highlighted(source: str) -> str:
+def highlighted(source: str) -> Markup:
     """Python source with classes for its tokens."""
     from pygments import highlight
     from pygments.formatters.html import HtmlFormatter
     from pygments.lexers.python import PythonLexer
 
-    return highlight(source, PythonLexer(), HtmlFormatter(cssclass="source", wrapcode=True))
+    return Markup(highlight(source, PythonLexer(), HtmlFormatter(cssclass="source", wrapcode=True)))
 
 
-def output_to_html(output: dict[str, Any], prose: Prose) -> str:
-    """One output. Text is always escaped; HTML is sanitized; pictures are embedded and bounded."""
+def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
+    """Which of the template's forms an output takes, its content, and the text that stands for a picture.
+
+    Text is always escaped; HTML is sanitized; pictures are embedded and bounded.
+    """
     kind = output.get("output_type")
     if kind == "stream":
         text = _bounded(_ANSI.sub("", _joined(output.get("text", ""))))
-        if not text.strip():
-            return ""
-        if output.get("name") == "stderr":
-            lines = text.strip().count("\n") + 1
-            unit = "line" if lines == 1 else "lines"
-            return (
-                f'<details class="messages"><summary>Messages of the libraries <span class="count">{lines} {unit}</span>'
-                f"</summary><pre>{escape(text)}</pre></details>"
-            )
-        return f'<pre class="output" tabindex="0">{escape(text)}</pre>'
+        form = "messages" if output.get("name") == "stderr" else "output"
+        return (form if text.strip() else "", text, "")
     if kind == "error":
-        text = (
-            _ANSI.sub("", "\n".join(output.get("traceback", [])))
-            or f"{output.get('ename')}: {output.get('evalue')}"
-        )
-        return f'<pre class="output error" tabindex="0">{escape(_bounded(text))}</pre>'
+        text = _ANSI.sub("", "\n".join(output.get("traceback", [])))
+        return "output error", _bounded(text or f"{output.get('ename')}: {output.get('evalue')}"), ""
     if kind in ("display_data", "execute_result"):
-        return _display(output.get("data", {}), output.get("metadata", {}), prose)
-    return ""
+        return _richest(
+            {media: _joined(content) for media, content in output.get("data", {}).items()}, output
+        )
+    return "", "", ""
 
 
-def _display(data: dict[str, Any], metadata: dict[str, Any], prose: Prose) -> str:
+def _richest(data: dict[str, str], output: dict[str, Any]) -> tuple[str, str, str]:
     """The richest form that can be shown safely."""
+    text = data.get("text/plain", "")
     if "application/vnd.jupyter.widget-view+json" in data:
-        if _PROGRESS.search(_joined(data.get("text/plain", ""))):
-            return ""  # a library's progress bar: over when the report is read
-        return '<p class="aside">An interactive control stands here in JupyterLab.</p>'
+        # A library's progress bar is over when the report is read.
+        return ("" if _PROGRESS.search(text) else "widget", "", "")
     if "text/html" in data:
-        html = sanitize(_joined(data["text/html"]))
-        return f'<div class="output rich">{_bounded_pictures(html)}</div>'
+        return "output rich", Markup(_bounded_pictures(sanitize(data["text/html"]))), ""
     for media in ("image/svg+xml", "image/png", "image/jpeg"):
         if media in data:
-            return _picture(media, _joined(data[media]), metadata.get(media, {}).get("alt", ""))
+            drawn, content = media.endswith("xml"), data[media]
+            encoded = (
+                base64.b64encode(content.encode()).decode("ascii") if drawn else re.sub(r"\s", "", content)
+            )
+            alt = output.get("metadata", {}).get(media, {}).get("alt", "")
+            return "picture", _bounded_pictures(f"data:{media};base64,{encoded}"), alt
     if "text/latex" in data:
-        return f'<p class="output">{mathml(_joined(data["text/latex"]).strip().strip("$"), block=True)}</p>'
+        return "formula", Markup(mathml(data["text/latex"].strip().strip("$"), block=True)), ""
     if "text/markdown" in data:
-        return f'<div class="output prose">{Prose(deeper=2).render(_joined(data["text/markdown"]))}</div>'
-    if "text/plain" in data:
-        return f'<pre class="output" tabindex="0">{escape(_bounded(_joined(data["text/plain"])))}</pre>'
-    return ""
-
-
-def _picture(media: str, content: str, alt: str) -> str:
-    encoded = (
-        base64.b64encode(content.encode()).decode("ascii")
-        if media.endswith("xml")
-        else re.sub(r"\s", "", content)
-    )
-    address = _bounded_pictures(f"data:{media};base64,{encoded}")
-    return f'<figure class="enb"><img alt="{escape(alt, quote=True)}" src="{address}"></figure>'
+        return "output prose", Markup(Prose(deeper=2).render(data["text/markdown"])), ""
+    return ("output" if "text/plain" in data else "", _bounded(text), "")
 
 
 def _bounded_pictures(html: str) -> str:
@@ -167,20 +142,17 @@ def _bounded_pictures(html: str) -> str:
 
 def _bounded(text: str) -> str:
     """Long text without its middle; the executed notebook has all of it."""
-    lines = text.split("\n")
-    if len(lines) > MOST_LINES:
-        left_out = len(lines) - MOST_LINES
-        lines = [
-            *lines[: MOST_LINES // 2],
-            f"… {left_out:,} lines are in the executed notebook …",
-            *lines[-MOST_LINES // 2 :],
-        ]
-        text = "\n".join(lines)
-    if len(text) > LONGEST_TEXT:
-        half = LONGEST_TEXT // 2
-        text = f"{text[:half]}\n… {len(text) - LONGEST_TEXT:,} characters are in the executed notebook …\n{text[-half:]}"
-    return text.rstrip("\n")
+    text = _without_middle(text.split("\n"), MOST_LINES, "\n", "lines")
+    return _without_middle(text, LONGEST_TEXT, "", "characters").rstrip("\n")
 
 
-def _joined(text: Any) -> str:
-    return text if isinstance(text, str) else "".join(text)
+def _without_middle(items: Sequence[str], most: int, glue: str, unit: str) -> str:
+    """The items joined; of more than `most` only the first and the last ones."""
+    if len(items) <= most:
+        return glue.join(items)
+    gap = f"\n… {len(items) - most:,} {unit} are in the executed notebook …\n"
+    return glue.join(items[: most // 2]) + gap + glue.join(items[-most // 2 :])
+
+
+def _joined(text: Any) -> Any:
+    return "".join(text) if isinstance(text, list) else text

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from exaone_nb.messages import say
 from exaone_nb.show import notebook
 
 _HERE = Path(__file__).parent
@@ -22,7 +26,7 @@ def _read(name: str) -> str:
 @cache
 def fingerprint() -> str:
     """Changes when any code, style or template of the report changes: then stored pages are drawn again."""
-    files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html"))
+    files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
     return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
 
 
@@ -40,33 +44,18 @@ def policy() -> str:
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    environment.filters["gigabytes"] = gigabytes
-    environment.filters["value"] = value
-    environment.filters["measured"] = measured
-    environment.filters["breakable"] = breakable
-    environment.filters["commands"] = commands
+    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(_HERE), **options)
+    # `value` is a parameter's value as it is written in a cell.
+    own = (duration, gigabytes, breakable, commands, clock, span)
+    environment.filters.update({one.__name__: one for one in own}, value=repr)
     return environment
 
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-    from markupsafe import Markup
-
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            **values, style=Markup(_read("report.css")), script=Markup(_read("report.js")), policy=policy()
-        )
-    )
+    page = {"style": Markup(_read("report.css")), "script": Markup(_read("report.js")), "policy": policy()}
+    return _environment().get_template(template).render(**values, **page)
 
 
 def duration(seconds: float | None) -> str:
@@ -84,27 +73,30 @@ def gigabytes(count: float | None) -> str:
     return f"{count / 1e9:.2f} GB" if count else ""
 
 
-def measured(item: Any) -> str:
-    """A result as a person reads it: six digits of a fraction, thousands apart in a count, nothing for None."""
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        return "" if item is None else str(item)
-    return f"{item:,}" if isinstance(item, int) else f"{item:.6g}"
-
-
 def breakable(name: str) -> Any:
     """A name that may go on in the next line after its punctuation."""
-    from markupsafe import Markup
-
     return Markup(notebook.breakable(name))
 
 
 def commands(text: str) -> Any:
     """A sentence in which `this` is code."""
-    from markupsafe import Markup, escape
-
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def value(item: Any) -> str:
-    """A parameter's value as it is written in a cell."""
-    return repr(item)
+def span(began: str, ended: str) -> str:
+    """From when to when, in UTC, to the minute."""
+    first, last = clock(began), clock(ended)
+    if first == last:
+        return first
+    same_day = first[:10] == last[:10]
+    return say("{first} to {last}", first=first.removesuffix(" UTC"), last=last[11:] if same_day else last)
+
+
+def clock(time: str) -> str:
+    """A time in UTC, to the minute."""
+    return moment(time).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def moment(text: str) -> datetime:
+    """The time that run.json says, in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -8,10 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from exaone_nb.messages import say
 from exaone_nb.workbook.explain import Failure
-from exaone_nb.workbook.record import ChapterRecord, RunRecord
-from exaone_nb.workbook.report import look, origin
+from exaone_nb.workbook.passport import MODES
+from exaone_nb.workbook.record import ChapterRecord, Origin, RunRecord
+from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.cells import cells_to_html, slow_cells
+from exaone_nb.workbook.report.look import clock, moment, span
 from exaone_nb.workbook.report.markdown import Prose
 
 LONGEST_LINE = 300
@@ -63,10 +66,10 @@ def _section(
 
 
 def _row(made: ChapterRecord) -> dict[str, Any]:
-    """The record of a chapter with when, where and with what it was executed, and its error in one line."""
+    """The record of a chapter, with its error in one line."""
     line = _first_line(made.failure) if made.failure else ""
     settings = [(setting, [made.number]) for setting in made.parameters]
-    return {**vars(made), "parameters": settings, "origin": origin.of_chapter(made), "failure_line": line}
+    return {**vars(made), "parameters": settings, "failure_line": line}
 
 
 def _first_line(failure: Failure) -> str:
@@ -82,7 +85,7 @@ def _summary(run: RunRecord, address: str) -> dict[str, Any]:
         {
             **_row(made),
             "href": address.format(slug=made.slug) if made.was_executed else "",
-            "kept": origin.is_kept(made, run),
+            "kept": _is_kept(made, run),
         }
         for made in run.ordered()
     ]
@@ -94,7 +97,7 @@ def _summary(run: RunRecord, address: str) -> dict[str, Any]:
     states = [made.status for made in run.ordered()]
     return {
         "record": run,
-        "origin": origin.of_run(run),
+        "origin": _origins(run),
         "chapters": chapters,
         "problems": [row for row in chapters if row["status"] in ("failed", "skipped", "interrupted")],
         "parameters": sorted(settings.values(), key=lambda row: (not row[0].changed, row[1], row[0].name)),
@@ -102,3 +105,49 @@ def _summary(run: RunRecord, address: str) -> dict[str, Any]:
         "status": "failed" if "failed" in states else run.status,
         "peak_bytes": max((made.peak_bytes for made in done), default=0),
     }
+
+
+def _is_kept(chapter: ChapterRecord, run: RunRecord) -> bool:
+    """Whether the chapter was executed before the last call began."""
+    return chapter.was_executed and (chapter.kept or moment(chapter.ended) < moment(run.began))
+
+
+def _origins(run: RunRecord) -> dict[str, Any]:
+    """When, where and with what the chapters were executed, together; what differs is a list of (text, chapters).
+
+    All of it is read from run.json: a chapter that was kept from an earlier call has the time, the commit and the
+    machine of that call, and a page drawn today must not look like a measurement of today.
+    """
+    chapters = [chapter for chapter in run.ordered() if chapter.was_executed]
+    origins = [(chapter.number, chapter.origin) for chapter in chapters if chapter.origin]
+
+    def each(text: Callable[[Origin], str]) -> list[tuple[str, list[str]]]:
+        return _grouped([(text(origin), number) for number, origin in origins])
+
+    libraries: dict[str, dict[str, None]] = {}
+    for origin in [origin for _, origin in origins] or [run.origin]:
+        for name, version in origin.libraries.items():
+            libraries.setdefault(name, {})[version] = None
+    begins, ends = ([getattr(c, name) for c in chapters] for name in ("began", "ended"))
+    return {
+        "when": span(min(begins, key=moment), max(ends, key=moment)) if chapters else "",
+        "last_call": clock(run.began),
+        "kept": [c.number for c in chapters if _is_kept(c, run)],
+        "executed": [c.number for c in chapters],
+        "models": _grouped([(c.model, c.number) for c in chapters]) or [(run.model or say("none"), [])],
+        "modes": _grouped([(c.mode, c.number) for c in chapters]) or [(run.mode, [])],
+        "mode_meanings": MODES,
+        "machines": each(lambda origin: str(origin.machine)),
+        "machine_of_last_call": str(run.origin.machine),
+        "made_with": each(Origin.versions),
+        "commits": each(lambda origin: origin.commit),
+        "libraries": libraries,
+    }
+
+
+def _grouped(pairs: list[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for text, number in pairs:
+        if text:
+            groups.setdefault(text, []).append(number)
+    return list(groups.items())

@@ -17,8 +17,7 @@ LIMIT_SECONDS = 180
 
 def find_browser() -> str:
     """Path of an installed Chromium-like browser ($CHROMIUM first), or empty."""
-    chosen = os.environ.get("CHROMIUM", "")
-    return chosen or next((path for name in BROWSERS if (path := shutil.which(name))), "")
+    return os.environ.get("CHROMIUM", "") or next(filter(None, map(shutil.which, BROWSERS)), "")
 
 
 def require_browser() -> str:
@@ -26,7 +25,9 @@ def require_browser() -> str:
     browser = find_browser()
     if not shutil.which(browser):
         raise WorkbookError(
-            f"CHROMIUM={browser} is no program." if browser else "There is no Chromium or Chrome to make the PDF with.",
+            f"CHROMIUM={browser} is no program."
+            if browser
+            else "There is no Chromium or Chrome to make the PDF with.",
             remedy="Install one (Debian: apt install chromium), set CHROMIUM to it, or print report.html (--single) from "
             "any browser.",
         )
@@ -37,17 +38,11 @@ def print_pdf(page: Path, destination: Path) -> Path:
     """Print a page to PDF. Raises WorkbookError when there is no browser or it does not deliver."""
     browser = require_browser()
     with staged_file(destination) as staging, tempfile.TemporaryDirectory() as profile:
-        command = [
-            browser,
-            "--headless",
-            "--disable-gpu",
-            "--no-pdf-header-footer",
-            f"--user-data-dir={profile}",
-            f"--print-to-pdf={staging}",
-            page.absolute().as_uri(),
-        ]
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")  # Chromium refuses to sandbox for root, as in containers
+            options.append("--no-sandbox")  # Chromium refuses to sandbox for root, as in containers
+        places = [f"--user-data-dir={profile}", f"--print-to-pdf={staging}", page.absolute().as_uri()]
+        command = [browser, *options, *places]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,107 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-TAGS = frozenset(
-    [
-        "a",
-        "abbr",
-        "aside",
-        "b",
-        "blockquote",
-        "br",
-        "caption",
-        "code",
-        "col",
-        "colgroup",
-        "dd",
-        "del",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "em",
-        "figcaption",
-        "figure",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "hr",
-        "i",
-        "img",
-        "kbd",
-        "li",
-        "mark",
-        "ol",
-        "p",
-        "pre",
-        "q",
-        "s",
-        "samp",
-        "section",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "summary",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "tfoot",
-        "th",
-        "thead",
-        "tr",
-        "u",
-        "ul",
-        "var",
-        "wbr",
-    ]
-)
-_ATTRIBUTES = {
-    "*": ["class", "title", "lang", "dir", "role", "style", "aria-label", "aria-hidden"],
-    "a": ["href"],
-    "img": ["alt", "src", "width", "height"],
-    "td": ["colspan", "rowspan", "headers", "data-sort"],
-    "th": ["colspan", "rowspan", "scope", "data-sort"],
-    "details": ["open"],
-    "ol": ["start"],
-    "col": ["span"],
-}
-_CSS = [
-    "background-color",
-    "border",
-    "border-bottom",
-    "border-left",
-    "border-radius",
-    "border-right",
-    "border-top",
-    "color",
-    "display",
-    "font-family",
-    "font-size",
-    "font-style",
-    "font-weight",
-    "height",
-    "line-height",
-    "margin",
-    "margin-left",
-    "margin-top",
-    "max-width",
-    "min-width",
-    "opacity",
-    "overflow-wrap",
-    "padding",
-    "text-align",
-    "text-decoration",
-    "vertical-align",
-    "white-space",
-    "width",
-]
+from exaone_nb.written import read_yaml
+
 _DROPPED_WHOLE = re.compile(r"<(script|style|template|noscript)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
 _NO_SOURCE = re.compile(r"<img(?![^>]*\ssrc=)[^>]*>")
@@ -116,23 +20,26 @@ _STAND_IN = re.compile(r"embedded-picture-(\d+)")
 
 
 @cache
+def allowed() -> dict[str, Any]:
+    """What may stay, as allowed.yaml beside this file lists it: tags, attributes by tag, CSS properties, protocols."""
+    return read_yaml(Path(__file__).with_name("allowed.yaml"))
+
+
+@cache
 def _cleaner() -> Any:
     from bleach.css_sanitizer import CSSSanitizer
     from bleach.sanitizer import Cleaner
 
-    def allowed(tag: str, name: str, value: str) -> bool:
+    known = allowed()
+    css = CSSSanitizer(allowed_css_properties=known["css"])
+
+    def attribute(tag: str, name: str, value: str) -> bool:
         if name == "src":
             return bool(_STAND_IN.fullmatch(value))
-        return name in _ATTRIBUTES["*"] or name in _ATTRIBUTES.get(tag, ())
+        return name in known["attributes"]["*"] or name in known["attributes"].get(tag, ())
 
-    return Cleaner(
-        tags=TAGS,
-        attributes=allowed,
-        protocols={"http", "https", "mailto"},
-        strip=True,
-        strip_comments=True,
-        css_sanitizer=CSSSanitizer(allowed_css_properties=_CSS),
-    )
+    fixed = {"strip": True, "strip_comments": True, "css_sanitizer": css}
+    return Cleaner(tags=known["tags"], attributes=attribute, protocols=known["protocols"], **fixed)
 
 
 def sanitize(html: str) -> str:

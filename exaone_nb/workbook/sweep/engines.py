@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,7 @@ def local(grid: Grid, runs: list[SweepRun], jobs: int = 1, force: bool = False) 
     """One process per run, `jobs` at a time. On Ctrl-C every process is ended before the exception goes on."""
     stopping = threading.Event()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [
-            pool.submit(execute, **_call(grid, run, force), should_stop=stopping.is_set) for run in runs
-        ]
+        futures = [pool.submit(execute, grid, run, force, stopping.is_set) for run in runs]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -51,12 +50,11 @@ def on_ray(
     installed, WorkbookError when no cluster answers.
     """
     if store:
-        _check_store(store)
+        _place(store)
     ray = _ray(address)
-    remote = ray.remote(
-        num_cpus=grid.cpus_per_run, num_gpus=grid.gpus_per_run, max_retries=RETRIES_OF_A_LOST_WORKER
-    )(_execute_on_worker)
-    names = {remote.remote(_call(grid, run, force), store): run.name for run in runs}
+    needs = {"num_cpus": grid.cpus_per_run, "num_gpus": grid.gpus_per_run}
+    remote = ray.remote(**needs, max_retries=RETRIES_OF_A_LOST_WORKER)(_execute_on_worker)
+    names = {remote.remote(grid, run, force, store): run.name for run in runs}
     waiting = list(names)
     try:
         while waiting:
@@ -65,9 +63,8 @@ def on_ray(
                 try:
                     result = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    result = TaskResult(
-                        names[reference], "lost", why=f"{type(error).__name__}: its worker was lost"
-                    )
+                    why = f"{type(error).__name__}: its worker was lost"
+                    result = TaskResult(names[reference], "lost", why=why)
                 if store and result.status == "ok":
                     _fetch(store, grid.folder / result.name)
                 yield result
@@ -79,45 +76,29 @@ def on_ray(
         ray.shutdown()
 
 
-def _call(grid: Grid, run: SweepRun, force: bool = False) -> dict[str, Any]:
-    return {
-        "name": run.name,
-        "folder": str(grid.folder / run.name),
-        "chapters": list(grid.chapters),
-        "notebooks": str(grid.notebooks),
-        "parameters": run.parameters,
-        "threads": grid.threads,
-        "timeout_s": grid.timeout_s,
-        "force": force,
-    }
-
-
-def _execute_on_worker(call: dict[str, Any], store: str) -> TaskResult:
+def _execute_on_worker(grid: Grid, run: SweepRun, force: bool, store: str) -> TaskResult:
     """Runs on the cluster. Installed there must be the same workbook, in the same place."""
     from exaone_nb.workbook.sweep.task import execute
 
     if not store:
-        return execute(**call)
-    import fsspec
-
+        return execute(grid, run, force)
     with tempfile.TemporaryDirectory(prefix="exaone-nb-") as own:
-        folder = Path(own) / call["name"]
-        result = execute(**(call | {"folder": str(folder)}))
-        files, root = fsspec.core.url_to_fs(store)
-        place = f"{root}/{call['name']}"
+        result = execute(replace(grid, folder=Path(own)), run, force)
+        files, root = _place(store)
+        place = f"{root}/{run.name}"
         if files.exists(place):  # what an earlier version of the run left must not lie among the new
             files.rm(place, recursive=True)
         files.makedirs(root, exist_ok=True)
-        files.put(f"{folder}/", f"{place}/", recursive=True)
+        files.put(f"{own}/{run.name}/", f"{place}/", recursive=True)
         return result
 
 
-def _check_store(store: str) -> None:
-    """Raises UsageError for an address that fsspec does not understand."""
+def _place(store: str) -> tuple[Any, str]:
+    """The file system and the folder of an address. Raises UsageError for one that fsspec does not understand."""
     import fsspec
 
     try:
-        fsspec.core.url_to_fs(store)
+        return fsspec.core.url_to_fs(store)
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(
             f"--store {store}: {error}",
@@ -128,12 +109,9 @@ def _check_store(store: str) -> None:
 
 def _fetch(store: str, folder: Path) -> None:
     """Bring a finished run here, in place of what an earlier version of it left."""
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(store)
+    files, root = _place(store)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     files.get(f"{root}/{folder.name}/", f"{folder}/", recursive=True)
 
 

@@ -18,7 +18,6 @@ added, and with that the last bits of a GPTQ checkpoint.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import re
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.catalog import resolve
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.parameters import Parameter, coerce, parse
@@ -124,10 +123,8 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
         raise UsageError(
             "The grid varies nothing.", expected="at least one of models, recipes, tasks, seeds, matrix."
         )
-    runs = tuple(
-        _run(chosen, dict(zip(axes, point, strict=True)), fixed)
-        for point in itertools.product(*axes.values())
-    )
+    points = itertools.product(*axes.values())
+    runs = tuple(_run(chosen, dict(zip(axes, point, strict=True)), fixed) for point in points)
     if twice := [run for run, count in Counter(run.name for run in runs).items() if count > 1]:
         raise UsageError(
             f"Two points of the grid are the same: {twice[0]}.",
@@ -136,21 +133,13 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
         )
     folder = (folder or RUNS / name).absolute()
     if in_the_way := next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None):
-        raise UsageError(
-            f"{in_the_way} is a file.", expected="a folder for the sweep.", remedy="Choose another --out."
-        )
-    timeout = settings.get("timeout_minutes")
-    return Grid(
-        name=name,
-        folder=folder,
-        chapters=tuple(chapter.number for chapter in chosen),
-        notebooks=notebooks.absolute(),
-        runs=runs,
-        minutes=sum(chapter.minutes for chapter in chosen),
-        gpus_per_run=settings.get("gpus_per_run", 0),
-        cpus_per_run=settings.get("cpus_per_run", 1),
-        timeout_s=None if timeout is None else 60 * timeout,
-    )
+        wanted = "a folder for the sweep."
+        raise UsageError(f"{in_the_way} is a file.", expected=wanted, remedy="Choose another --out.")
+    numbers, minutes = tuple(chapter.number for chapter in chosen), sum(chapter.minutes for chapter in chosen)
+    given = {key: settings[key] for key in ("gpus_per_run", "cpus_per_run") if key in settings}
+    if "timeout_minutes" in settings:
+        given["timeout_s"] = 60 * settings["timeout_minutes"]
+    return Grid(name, folder, numbers, notebooks.absolute(), runs, minutes, **given)
 
 
 def _run(chapters: Sequence[Chapter], varied: dict[str, Any], fixed: Mapping[str, Any]) -> SweepRun:
@@ -180,42 +169,32 @@ def _axes_and_fixed(
 
     Raises UsageError for a parameter that is set in two places, and for an unknown key.
     """
-    axes: dict[str, list[Any]] = {}
-    fixed: dict[str, Any] = {}
+    axes = [
+        (_varied_by(key, kind, chapters), key, _several(document, key))
+        for key, kind in AXES.items()
+        if key in document
+    ]
+    matrix = _mapping(document, "matrix")
+    axes += [(name, "matrix", _several(matrix, name)) for name in matrix]
+    others = [str(key) for key in document if key not in KEYS]
+    fixed = [(_parameter_in_small_letters(key, chapters), key, document[key]) for key in others]
+    given = flat(_mapping(document, "parameters"), "parameters")
+    fixed += [(name, "parameters", value) for name, value in given.items()]
     set_by: dict[str, str] = {}
-
-    def claim(parameter: str, key: str) -> None:
-        name = parameter.rpartition(".")[2]
-        if (other := set_by.setdefault(name, key)) != key:
+    for name, key, _ in axes + fixed:
+        if (other := set_by.setdefault(name.rpartition(".")[2], key)) != key:
             raise UsageError(
                 f"{name} is set by `{other}` and by `{key}`.",
                 expected="one place that says what a run gets.",
                 remedy=f"Remove it from one of them: `{other}` or `{key}`.",
             )
 
-    for key, kind in AXES.items():
-        if key in document:
-            name = _varied_by(key, kind, chapters)
-            claim(name, key)
-            axes[name] = _several(document, key)
-    matrix = _mapping(document, "matrix")
-    for name in matrix:
-        claim(name, "matrix")
-        axes[name] = _several(matrix, name)
-    for key in (key for key in document if key not in KEYS):
-        name = _parameter_in_small_letters(str(key), chapters)
-        claim(name, str(key))
-        fixed[name] = document[key]
-    for name, value in flat(_mapping(document, "parameters"), "parameters").items():
-        claim(name, "parameters")
-        fixed[name] = value
-
     def typed(name: str, value: Any) -> Any:
         parameter = _declared(chapters, name)
         return coerce(parameter, value) if parameter else value  # `values_for` refuses what no chapter has
 
-    axes = {name: [typed(name, value) for value in values] for name, values in axes.items()}
-    return axes, {name: typed(name, value) for name, value in fixed.items()}
+    varied = {name: [typed(name, value) for value in values] for name, _, values in axes}
+    return varied, {name: typed(name, value) for name, _, value in fixed}
 
 
 def _declared(chapters: Sequence[Chapter], name: str) -> Parameter | None:
@@ -229,8 +208,6 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
     """The parameter that an axis such as `models` varies: the first of its kind in every chapter that has one."""
     first = [next((p.name for p in chapter.parameters if p.kind == kind), "") for chapter in chapters]
     names = list(dict.fromkeys(filter(None, first)))
-    if len(names) == 1:
-        return names[0]
     numbers = ", ".join(chapter.number for chapter in chapters)
     if not names:
         raise UsageError(
@@ -238,24 +215,23 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
             expected=f"a chapter that has one; these are {numbers}.",
             remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
         )
-    raise UsageError(
-        f"{key} could mean {' or '.join(names)}: the chapters {numbers} call it differently.",
-        expected="one name for what is varied.",
-        remedy=f"Write `matrix: {{{names[0]}: …}}` instead of {key}.",
-    )
+    if len(names) > 1:
+        raise UsageError(
+            f"{key} could mean {' or '.join(names)}: the chapters {numbers} call it differently.",
+            expected="one name for what is varied.",
+            remedy=f"Write `matrix: {{{names[0]}: …}}` instead of {key}.",
+        )
+    return names[0]
 
 
 def _parameter_in_small_letters(key: str, chapters: Sequence[Chapter]) -> str:
     """TENSOR_PARALLEL_SIZE for the key tensor_parallel_size. Raises UsageError for an unknown key."""
     if key.islower() and _declared(chapters, key.upper()):
         return key.upper()
-    near = difflib.get_close_matches(key, KEYS, n=1)
     raise UsageError(
         f"The grid has an unknown key {key!r}, and no chapter of this sweep has {key.upper()}.",
         expected=f"{', '.join(sorted(KEYS))}, or a parameter of the chapters in small letters.",
-        remedy=f"Did you mean {near[0]!r}?"
-        if near
-        else "Other parameters go under `matrix` or `parameters`.",
+        remedy=did_you_mean(key, KEYS, "Other parameters go under `matrix` or `parameters`."),
     )
 
 
@@ -277,9 +253,7 @@ def _several(document: Mapping[str, Any], key: str) -> list[Any]:
         raise UsageError(
             f"{key}: {values!r}",
             expected="a list with at least one value.",
-            remedy=f"Write {key}: [{values}], or leave it out."
-            if values
-            else "Name a value, or leave the key out.",
+            remedy=f"Write {key}: [{values or '…'}], or leave the key out.",
         )
     return values
 

@@ -66,16 +66,14 @@ def table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
-    counts = {name for name, found in values.items() if all(isinstance(value, int) for value in found)}
-    fractions = {
-        name for name, found in values.items() if not any(isinstance(value, str | list) for value in found)
-    }
-    forms = dict.fromkeys(fractions, ".6g") | dict.fromkeys(counts, ",")
-    return Table(
-        [Column(name, form=forms.get(name, "")) for name in values],
-        rows,
-        say("One row per run and checkpoint."),
-    )
+    columns = [Column(name, form=_form(found)) for name, found in values.items()]
+    return Table(columns, rows, say("One row per run and checkpoint."))
+
+
+def _form(values: list[Any]) -> str:
+    if any(isinstance(value, str | list) for value in values):
+        return ""
+    return "," if all(isinstance(value, int) for value in values) else ".6g"
 
 
 def write(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.files import write_json
+from exaone_nb.messages import say
 from exaone_nb.workbook.chapters import discover, in_order, select
+from exaone_nb.workbook.store import exclusive
 from exaone_nb.workbook.sweep import engines, leaderboard
-from exaone_nb.workbook.sweep.folder import held, pin
 from exaone_nb.workbook.sweep.grid import Grid
 from exaone_nb.workbook.sweep.task import TaskResult, why_to_run
 
@@ -29,17 +32,52 @@ class SweepReport:
         return 0 if all(r.status in ("ok", "kept") for r in self.results) else 1
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.folder),
-            "leaderboard": str(self.page),
-            "runs": [asdict(result) for result in self.results],
-        }
+        runs = [asdict(result) for result in self.results]
+        return {"folder": str(self.folder), "leaderboard": str(self.page), "runs": runs}
 
 
 def survey(grid: Grid) -> dict[str, str]:
     """Name of a run -> why it must run (again), in words; empty where its results are kept."""
     chosen = in_order(select(discover(grid.notebooks), grid.chapters))
     return {run.name: why_to_run(grid.folder / run.name, chosen, run.parameters) for run in grid.runs}
+
+
+def pin(grid: Grid) -> None:
+    """Write the grid into its folder, or check that the folder belongs to the same grid.
+
+    Raises WorkbookError when another grid was swept into this folder, or the same with other threads, and UsageError
+    when the file that says so is damaged.
+    """
+    runs = {run.name: run.parameters for run in grid.runs}
+    file, another = grid.folder / "sweep.json", say("Give this grid another name, or another --out.")
+    document = {"name": grid.name, "chapters": list(grid.chapters), "threads": grid.threads}
+    if file.exists():
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            same = before["chapters"] == document["chapters"]
+            same = same and all(runs.get(run["name"]) == run["parameters"] for run in before["runs"])
+            threads = before["threads"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{file} is damaged.",
+                expected="the grid that was swept into this folder.",
+                remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
+            ) from error
+        if not same:
+            raise WorkbookError(
+                f"{grid.folder.name} holds another sweep.",
+                expected="the same chapters, and at least the runs it already has.",
+                remedy=another,
+            )
+        if threads != grid.threads:
+            raise WorkbookError(
+                f"The runs in {grid.folder.name} have {threads} threads each, and this grid asks for {grid.threads}.",
+                expected="the same cpus_per_run: the last bits of a checkpoint depend on it.",
+                remedy=another,
+            )
+    write_json(
+        file, document | {"runs": [{"name": name, "parameters": given} for name, given in runs.items()]}
+    )
 
 
 def sweep(
@@ -58,12 +96,10 @@ def sweep(
     runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.
     """
     if jobs < 1:
-        raise UsageError(
-            f"jobs is {jobs}.",
-            expected="how many runs at once, 1 or more.",
-            remedy="Leave --jobs out for one.",
-        )
-    with held(grid.folder):
+        wanted, remedy = "how many runs at once, 1 or more.", "Leave --jobs out for one."
+        raise UsageError(f"jobs is {jobs}.", expected=wanted, remedy=remedy)
+    busy = say("Another sweep is running in {folder}.", folder=grid.folder.name)
+    with exclusive(grid.folder, busy):
         pin(grid)
         reasons = survey(grid)
         waiting = [run for run in grid.runs if force or reasons[run.name]]
@@ -81,14 +117,10 @@ def sweep(
             )
             with contextlib.closing(work):  # an exception out here must end the processes, too
                 for result in work:
-                    results[result.name] = _with_reason(result, reasons[result.name])
+                    reason = reasons[result.name]
+                    if result.status == "ok" and reason.startswith("chapter "):
+                        result = replace(result, why=f"done again: {reason}")
+                    results[result.name] = result
                     page = leaderboard.write(grid, results, reasons)
                     progress(results[result.name], len(results), len(grid.runs))
     return SweepReport(grid.folder, tuple(results[run.name] for run in grid.runs), page)
-
-
-def _with_reason(result: TaskResult, reason: str) -> TaskResult:
-    """A run that was finished and done again says why."""
-    if result.status != "ok" or not reason.startswith("chapter "):
-        return result
-    return replace(result, why=f"done again: {reason}")

@@ -23,6 +23,7 @@ from exaone_nb.messages import say
 from exaone_nb.workbook import record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.execution import Executor
+from exaone_nb.workbook.sweep.grid import Grid, SweepRun
 from exaone_nb.workbook.values import values_for
 
 POLL_SECONDS = 0.2
@@ -42,10 +43,9 @@ class TaskResult:
 
 def finished(folder: Path) -> bool:
     """Whether a run's folder holds a run that ended well."""
-    try:
+    with contextlib.suppress(WorkbookError):
         return record.read(folder).status == "ok"
-    except WorkbookError:
-        return False
+    return False
 
 
 def why_to_run(folder: Path, chapters: Sequence[Chapter], parameters: Mapping[str, Any]) -> str:
@@ -70,39 +70,31 @@ def why_to_run(folder: Path, chapters: Sequence[Chapter], parameters: Mapping[st
 
 
 def execute(
-    name: str,
-    folder: str,
-    chapters: list[str],
-    notebooks: str,
-    parameters: dict[str, Any],
-    threads: int = 1,
-    timeout_s: float | None = None,
-    force: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
+    grid: Grid, run: SweepRun, force: bool = False, should_stop: Callable[[], bool] = lambda: False
 ) -> TaskResult:
-    """Run the chapters into `folder`. Never raises for a run that fails.
+    """Run the chapters into the run's folder below the grid's. Never raises for a run that fails.
 
-    `threads` is the number it computes with. The process ends when its parent does (a lost worker must not leave a run
-    behind that holds the folder), when the time is up, and soon after `should_stop()` turns true.
+    The process ends when its parent does (a lost worker must not leave a run behind that holds the folder), when the
+    time is up, and soon after `should_stop()` turns true.
     """
-    target = Path(folder)
+    name, target = run.name, grid.folder / run.name
     if should_stop():
         return TaskResult(name, "stopped", why="the sweep was stopped before it began")
-    command = [sys.executable, "-m", "exaone_nb", "run", *chapters, "--out", f"{target}/", "--json"]
-    command += ["--notebooks", notebooks, "--parameters-file", str(target / "parameters.json"), "--jobs", "1"]
-    command += ["--force"] if force else []
+    given = target / "parameters.json"
+    command = [sys.executable, "-m", "exaone_nb", "run", *grid.chapters, "--out", f"{target}/", "--jobs", "1"]
+    command += ["--notebooks", str(grid.notebooks), "--parameters-file", str(given)]
+    command += ["--json", "--force"] if force else ["--json"]
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         try:
-            write_json(target / "parameters.json", parameters)
+            write_json(given, run.parameters)
             log = stack.enter_context(open(target / "log.txt", "a", encoding="utf-8"))
         except (OSError, WorkbookError) as error:
             return TaskResult(name, "failed", why=f"{target} cannot be written: {error}")
         since = log.tell()
         wait_for_lock(target, should_stop)
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(threads)
-        }  # Ray sets its own otherwise, a shell none
+        # Ray sets its own otherwise, a shell none
+        environment = os.environ | {"OMP_NUM_THREADS": str(grid.threads)}
         process = processes.start(command, stdout=log, stderr=log, env=environment)
         status = ""
         try:
@@ -110,7 +102,7 @@ def execute(
                 time.sleep(POLL_SECONDS)
                 if should_stop():
                     status = "stopped"
-                elif timeout_s is not None and time.monotonic() - started > timeout_s:
+                elif grid.timeout_s is not None and time.monotonic() - started > grid.timeout_s:
                     status = "timeout"
         finally:
             processes.end(process)
@@ -129,11 +121,12 @@ def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False)
     """
     from filelock import FileLock, Timeout
 
-    deadline = time.monotonic() + LEFT_BEHIND_SECONDS
     lock = FileLock(folder / store.LOCK)
-    while not should_stop() and time.monotonic() < deadline:
-        with contextlib.suppress(Timeout), lock.acquire(timeout=POLL_SECONDS):
-            return
+    with (
+        contextlib.suppress(Timeout),
+        lock.acquire(LEFT_BEHIND_SECONDS, POLL_SECONDS, cancel_check=should_stop),
+    ):
+        return
 
 
 def reason(folder: Path, since: int = 0, code: int = 1) -> str:
@@ -148,13 +141,9 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
     if last := list(re.finditer(r"^error: ", text, re.MULTILINE)):
         return text[last[-1].end() :]
     if code < 0:
-        return (
-            f"its process was ended from outside ({signal.Signals(-code).name}); perhaps the memory was full"
-        )
-    with contextlib.suppress(WorkbookError):
-        for chapter in record.read(folder).ordered():
-            if chapter.failure:
-                return say("chapter {number}: {error}", number=chapter.number, error=chapter.failure.error)[
-                    :300
-                ]
+        ended = signal.Signals(-code).name
+        return say("its process was ended from outside ({signal}); perhaps the memory was full", signal=ended)
+    with contextlib.suppress(WorkbookError, StopIteration):
+        failed = next(chapter for chapter in record.read(folder).ordered() if chapter.failure)
+        return say("chapter {number}: {error}", number=failed.number, error=failed.failure.error)[:300]
     return text.splitlines()[-1][:300] if text else say("it left no message")
