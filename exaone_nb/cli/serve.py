@@ -48,7 +48,7 @@ def bench(
     from exaone_nb.results import RunFolder
     from exaone_nb.serve.bench import BenchOptions
     from exaone_nb.serve.bench import bench as measure
-    from exaone_nb.serve.record import record
+    from exaone_nb.serve.checkpoints import record
 
     arguments = {"tensor_parallel_size": tensor_parallel_size, **_engine_options(engine or [])}
     if compiled is not None:

@@ -135,28 +135,10 @@ def split_thought(raw: str, *, opened: bool) -> tuple[str, str]:
     an opening tag that the model wrote itself belongs to the answer.
     """
     before, tag, inside = raw.partition(THINK_OPEN)
-    if tag and not before.strip():
-        opened, raw = True, inside
-    if not opened:
-        head, tag, rest = raw.partition(THINK_OPEN)
-        if not tag:
-            # A closing tag without an opening one: some templates open the block in the prompt.
-            thought, tag, text = raw.partition(THINK_CLOSE)
-            return (thought.strip(), text.strip()) if tag else ("", raw.strip())
-        thought, tag, text = rest.partition(THINK_CLOSE)
-        return thought.strip(), (head + text).strip()
-    thought, _, text = raw.partition(THINK_CLOSE)
-    return thought.strip(), text.strip()
-
-
-def with_soft_switch(messages: Sequence[Message], thinking: bool) -> list[Message]:
-    """Qwen3's switch inside a conversation: the last user message ends in `/think` or `/no_think`.
-
-    It works only while the template's enable_thinking is true, and the last one wins.
-    """
-    changed = [dict(message) for message in messages]
-    for message in reversed(changed):
-        if message.get("role") == "user":
-            message["content"] = f"{message.get('content', '')} {'/think' if thinking else '/no_think'}"
-            return changed
-    raise UsageError("The conversation has no user message to put the switch in.")
+    # A closing tag without an opening one: some templates open the block in the prompt.
+    if not (opened or tag or THINK_CLOSE in raw):
+        return "", raw.strip()
+    if not tag or (opened and before.strip()):
+        before, inside = "", raw
+    thought, _, text = inside.partition(THINK_CLOSE)
+    return thought.strip(), (before + text).strip()

@@ -62,12 +62,9 @@ def preview(
     messages: Sequence[Message] | str,
     mode: Mode = "non-reasoning",
     tools: Sequence[dict[str, Any]] | None = None,
-    *,
-    add_special_tokens: bool = False,
 ) -> Preview:
     """Render a conversation, or take a string as it is (the mistake this exists for), and check it.
 
-    `add_special_tokens` tokenizes the rendered text as many a script does, adding the tokenizer's own beginning.
     Raises WorkbookError when the template refuses the conversation.
     """
     thinking = check_mode(mode)
@@ -78,7 +75,7 @@ def preview(
         text = messages
     else:
         text = "\n".join(str(message.get("content", "")) for message in messages)
-    ids = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     checks = check_prompt(tokenizer, text, ids, thinking=thinking, templated=templated)
     if not isinstance(messages, str):
         checks += check_history(messages, text)
@@ -97,15 +94,9 @@ def check_prompt(
     if templated:
         checks = [PromptCheck(True, say("The chat template is applied."))]
     elif has_template(tokenizer):
-        checks = [
-            _wrong(say("No chat template was applied: the model does not know that it is being asked."))
-        ]
+        checks = [_wrong(say("No chat template was applied: the model does not know that it is asked."))]
     else:
-        checks = [
-            _wrong(
-                say("The tokenizer has no chat template: the model sees bare text and goes on writing it.")
-            )
-        ]
+        checks = [_wrong(say("The tokenizer has no chat template: the model goes on writing bare text."))]
     bos = getattr(tokenizer, "bos_token_id", None)
     if bos is not None and list(ids[:2]) == [bos, bos]:
         doubled = say("Two beginning-of-text tokens: the template wrote one and the tokenizer added another.")
@@ -118,11 +109,11 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     thoughts = [_thought(message) for message in messages if message.get("role") == "assistant"]
     if not any(thoughts):
         return []
-    if any(thought and thought in text for thought in thoughts):
-        return [_wrong(say("An earlier answer still carries its thoughts, and the template passes them on."))]
-    return [
-        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others do not."))
-    ]
+    passed_on = any(thought and thought in text for thought in thoughts)
+    what = say("this template drops them, others do not")
+    if passed_on:
+        what = say("and the template passes them on")
+    return [_wrong(say("An earlier answer still carries its thoughts; {what}.", what=what))]
 
 
 def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> list[PromptCheck]:
@@ -136,10 +127,12 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
             _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
         )
     fits = longest + answer <= context
-    verb = say("fit") if fits else say("do not fit")
     room = say(
         "Longest prompt {longest} + answer {answer} tokens {fit} into max_model_len {context}.",
-        **{"longest": longest, "answer": answer, "fit": verb, "context": context},
+        longest=longest,
+        answer=answer,
+        fit=say("fit") if fits else say("do not fit"),
+        context=context,
     )
     return [*checks, PromptCheck(fits, room)]
 

@@ -1,6 +1,7 @@
 """Letting a model use Python functions: call, result, answer, with a limit on how often it may go round.
 
-Whatever the model gets wrong (a tool that does not exist, arguments that are not JSON or do not fit) goes back to it
+Calls come as text, `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, the hermes form EXAONE 4.0 writes. A
+server parses them itself; those of the engines in this process are read here. Whatever the model gets wrong (a tool that does not exist, arguments that are not JSON or do not fit) goes back to it
 as the tool's result, so that it can correct itself; nothing it writes is ever evaluated as code.
 """
 
@@ -10,14 +11,16 @@ import ast
 import json
 import operator
 import random
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.conversation.answers import Answer, Engine, Message, Mode, Sampling, ToolCall
 from exaone_nb.errors import WorkbookError
 
 MAX_INTEGER_DIGITS = 40
+_BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.S)
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,8 @@ class Step:
 
 @dataclass(frozen=True)
 class ToolConversation:
-    """A finished tool conversation: every message, every step, the last answer."""
+    """A finished tool conversation: every step, and the last answer."""
 
-    messages: tuple[Message, ...]
     steps: tuple[Step, ...]
     answer: Answer
 
@@ -77,8 +79,7 @@ def run_tools(
     for _ in range(limit):
         answer = engine.chat(history, mode, sampling, schemas)
         if not answer.tool_calls:
-            history.append({"role": "assistant", "content": answer.text})
-            return ToolConversation(tuple(history), tuple(steps), answer)
+            return ToolConversation(tuple(steps), answer)
         # Thoughts are not fed back: the model's makers drop them from the history.
         calls = [
             {
@@ -103,8 +104,9 @@ def run_tools(
 def run_call(call: ToolCall, tools: Sequence[Tool]) -> Step:
     """Run one call; a mistake becomes a result that says what was wrong."""
     known = {tool.name: tool for tool in tools}
-    tool = known.get(call.name)
-    if tool is None:
+    if not call.name:
+        return _failure(call, 'a call is JSON: {"name": ..., "arguments": {...}}')
+    if (tool := known.get(call.name)) is None:
         return _failure(call, f"no tool {call.name!r}; there are {', '.join(known) or 'none'}")
     try:
         arguments = json.loads(call.arguments or "{}")
@@ -119,6 +121,32 @@ def run_call(call: ToolCall, tools: Sequence[Tool]) -> Step:
         return Step(call, json.dumps(tool.function(**arguments), ensure_ascii=False))
     except Exception as error:  # a tool's own error is for the model to read
         return _failure(call, f"{type(error).__name__}: {error}")
+
+
+def read_tool_calls(raw: str) -> tuple[str, list[ToolCall]]:
+    """(the text around the calls, the calls). Never an error: `run_call` tells the model what is wrong with a call.
+
+    A block that is no JSON object with a name becomes a call without one, whose arguments are the block as written.
+    """
+    calls = []
+    for block in _BLOCK.findall(raw):
+        try:
+            document = json.loads(block)
+        except ValueError:
+            document = None
+        if isinstance(document, dict) and isinstance(document.get("name"), str):
+            arguments = json.dumps(document.get("arguments", {}), ensure_ascii=False)
+            calls.append(ToolCall(document["name"], arguments))
+        else:
+            calls.append(ToolCall("", block))
+    return _BLOCK.sub("", raw).strip(), calls
+
+
+def with_tool_calls(answer: Answer) -> Answer:
+    """An answer in plain text with the calls in it taken out of the text."""
+    text, calls = read_tool_calls(answer.text)
+    reason = "tool_calls" if calls else answer.finish_reason
+    return replace(answer, text=text, tool_calls=tuple(calls), finish_reason=reason)
 
 
 def _failure(call: ToolCall, reason: str) -> Step:

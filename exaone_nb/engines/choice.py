@@ -7,7 +7,10 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Engine
+from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import has_vllm, require_vllm
+from exaone_nb.engines.transformers_engine import TransformersEngine
+from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError
 
 ENGINES = ("auto", "vllm", "transformers", "endpoint")
@@ -49,14 +52,6 @@ def open_engine(
     """
     choice = choose_engine(engine, address=address)
     if choice.name == "endpoint":
-        from exaone_nb.engines.endpoint import EndpointEngine
-
         return EndpointEngine(address, key, **options)
-    folder = catalog.weights_folder(model)
-    if choice.name == "vllm":
-        from exaone_nb.engines.vllm_engine import VllmEngine
-
-        return VllmEngine(folder, **options)
-    from exaone_nb.engines.transformers_engine import TransformersEngine
-
-    return TransformersEngine(folder, **options)
+    kind = VllmEngine if choice.name == "vllm" else TransformersEngine
+    return kind(catalog.weights_folder(model), **options)

@@ -28,21 +28,13 @@ class Check:
     flags: dict[str, list[str]]
     unverified: dict[str, str]
 
-    def problems(self, command: str) -> list[str]:
-        """The flags and values of a command that neither table has; empty for a command that is covered."""
-        found = []
-        for flag, value in flags_of(command, self.program).items():
-            if flag not in self.flags and flag not in self.unverified:
-                found.append(flag)
-            elif self.flags.get(flag) and value not in self.flags[flag]:
-                found.append(f"{flag} {value}")
-        return found
-
     def words(self, command: str) -> str:
         """In one line: what was looked up where and when, and what could not be."""
-        open_ = [flag for flag in flags_of(command, self.program) if flag in self.unverified]
-        said = "".join(f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in open_)
-        return f"{self.name} {self.version}: {self.source} ({self.date}).{said}"
+        flags = flags_of(command, self.program)
+        said = [
+            f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in flags if flag in self.unverified
+        ]
+        return f"{self.name} {self.version}: {self.source} ({self.date}).{''.join(said)}"
 
 
 def check_of(command: str) -> Check:
@@ -67,28 +59,24 @@ def flags_of(command: str, program: str) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class LaunchCommand:
-    """How to start one engine with a model: `least` is the engine's least version, `checked` where its flags stand."""
+def launch_commands(model: str, context: int = 32768) -> list[dict[str, str]]:
+    """How to start other engines with a catalog model; each is then used by its address.
 
-    engine: str
-    least: str
-    command: str
-    remark: str
-    source: str
-    checked: str
-
-
-def launch_commands(model: str, context: int = 32768) -> list[LaunchCommand]:
-    """How to start other engines with a catalog model; each is then used by its address."""
+    `least` is the engine's least version, `checked` says what the flags were looked up in.
+    """
     record = catalog.record(model)
-    fill = {"model": record.hub_id, "name": record.name, "context": context}
     found = []
     for engine, entry in record.deployment.items():
         if isinstance(entry, dict) and entry.get("command"):
-            command = entry["command"].format(**fill)
-            remark = entry.get("remark", "").replace("{model}", record.hub_id)
-            source = entry.get("source", record.deployment["source"])
-            checked = check_of(command).words(command)
-            found.append(LaunchCommand(engine, str(entry.get("least", "")), command, remark, source, checked))
+            command = entry["command"].format(model=record.hub_id, name=record.name, context=context)
+            found.append(
+                {
+                    "engine": engine,
+                    "least": str(entry.get("least", "")),
+                    "command": command,
+                    "remark": entry.get("remark", "").replace("{model}", record.hub_id),
+                    "source": entry.get("source", record.deployment["source"]),
+                    "checked": check_of(command).words(command),
+                }
+            )
     return found

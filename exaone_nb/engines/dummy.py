@@ -18,7 +18,7 @@ from exaone_nb.files import write_json
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, find_scheme
 
 
-def quantization_config(scheme: str, *, ignore: tuple[str, ...] = ("lm_head",)) -> dict[str, Any] | None:
+def quantization_config(scheme: str) -> dict[str, Any] | None:
     """The `quantization_config` that a one-scheme recipe over all Linear layers leaves in config.json.
 
     None for the unquantized names. Built by compressed-tensors itself. Raises UsageError for an unknown scheme.
@@ -32,7 +32,7 @@ def quantization_config(scheme: str, *, ignore: tuple[str, ...] = ("lm_head",)) 
     group.format = found.format
     document = QuantizationConfig(
         config_groups={"group_0": group},
-        ignore=list(ignore),
+        ignore=["lm_head"],
         format=found.format,
         quantization_status="compressed",
     ).to_dict()

@@ -25,7 +25,7 @@ from exaone_nb.conversation.answers import (
     check_mode,
     split_thought,
 )
-from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.errors import UsageError, WorkbookError
 
 # Prompts of one `generate` that are under way together; a server holds about as many in a batch.
@@ -49,7 +49,13 @@ class EndpointEngine(Engine):
     def __init__(
         self, address: str, key: str = "", *, model: str = "", timeout: float = 120.0, retries: int = 0
     ) -> None:
-        _require_address(address)
+        try:
+            parts = urlsplit(str(address))
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a bracket that is not closed, a port that is no number
+            good = False
+        if not good:
+            raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
         from openai import OpenAI
 
         self.address = address
@@ -84,12 +90,9 @@ class EndpointEngine(Engine):
         with self._explained():
             for chunk in self._client.chat.completions.create(**request, stream=True):
                 for choice in chunk.choices:
-                    delta = choice.delta
-                    thought = (
-                        getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
-                    )
-                    if delta.content or thought:
-                        yield Piece(time.perf_counter() - started, delta.content or "", thought)
+                    text, thought = choice.delta.content or "", _thought(choice.delta)
+                    if text or thought:
+                        yield Piece(time.perf_counter() - started, text, thought)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids through /v1/completions, many at once; the server makes them a batch.
@@ -117,16 +120,7 @@ class EndpointEngine(Engine):
     def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:
         started = time.perf_counter()
         with self._explained():
-            reply = self._client.completions.create(
-                model=model,
-                prompt=list(prompt),
-                max_tokens=sampling.max_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                presence_penalty=sampling.presence_penalty,
-                seed=sampling.seed,
-                extra_body=_vllm_options(sampling),
-            )
+            reply = self._client.completions.create(model=model, prompt=list(prompt), **_options(sampling))
             seconds = time.perf_counter() - started
             (choice,) = reply.choices
             thought, text = split_thought(choice.text, opened=False)
@@ -135,26 +129,16 @@ class EndpointEngine(Engine):
                 thought=thought,
                 raw=choice.text,
                 finish_reason=choice.finish_reason or "",
-                prompt_tokens=reply.usage.prompt_tokens if reply.usage else 0,
-                output_tokens=reply.usage.completion_tokens if reply.usage else 0,
                 seconds=seconds,
+                **_counted(reply),
             )
 
     def close(self) -> None:
         self._client.close()
 
     def _request(self, messages: Any, thinking: bool, sampling: Sampling, tools: Any) -> dict[str, Any]:
-        extra = {"chat_template_kwargs": {"enable_thinking": thinking}, **_vllm_options(sampling)}
-        request: dict[str, Any] = {
-            "model": self.model,
-            "messages": list(messages),
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "presence_penalty": sampling.presence_penalty,
-            "seed": sampling.seed,
-            "extra_body": extra,
-        }
+        request = {"model": self.model, "messages": list(messages)}
+        request |= _options(sampling, chat_template_kwargs={"enable_thinking": thinking})
         if sampling.logprobs is not None:
             request |= {"logprobs": True, "top_logprobs": sampling.logprobs}
         if tools:
@@ -172,8 +156,7 @@ class EndpointEngine(Engine):
             )
         choice = reply.choices[0]
         message = choice.message
-        thought = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
-        content = message.content or ""
+        thought, content = _thought(message), message.content or ""
         raw, swallowed = content or thought, False
         if not thought:
             # Without a parser the thought comes as content, and one that was cut off has no closing tag.
@@ -186,17 +169,15 @@ class EndpointEngine(Engine):
             ToolCall(call.function.name, call.function.arguments, call.id)
             for call in message.tool_calls or ()
         )
-        usage = reply.usage
         answer = Answer(
             text=content.strip(),
             thought=thought.strip(),
             raw=raw,
             finish_reason=choice.finish_reason or "",
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            output_tokens=usage.completion_tokens if usage else 0,
             seconds=seconds,
             tool_calls=calls,
             text_logprobs=_named(choice.logprobs),
+            **_counted(reply),
         )
         return with_tool_calls(answer) if swallowed and tools else answer
 
@@ -207,24 +188,18 @@ class EndpointEngine(Engine):
 
         try:
             yield
-        except openai.APITimeoutError as error:
-            raise WorkbookError(
-                f"{self.address} did not answer in time.",
-                remedy="Give it a longer timeout, or ask for fewer tokens.",
-            ) from error
-        except openai.APIConnectionError as error:
-            raise WorkbookError(
-                f"{self.address} cannot be reached, or the server ended while it was answering.",
-                expected="a running server.",
-                remedy="Start it, check the port, and look at its log.",
-            ) from error
         except openai.APIStatusError as error:
             raise self._status(error) from error
         except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
-            raise WorkbookError(
-                f"{self.address} answered with something that is not JSON of the OpenAI kind ({type(error).__name__}).",
-                expected="an OpenAI-compatible server; the address usually ends in /v1.",
-            ) from error
+            kind = type(error).__name__
+            what = f"answered with something that is not JSON of the OpenAI kind ({kind})"
+            remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
+            if isinstance(error, openai.APITimeoutError):
+                what, remedy = "did not answer in time", "Give it a longer timeout, or ask for fewer tokens."
+            elif isinstance(error, openai.APIConnectionError):
+                what = "cannot be reached, or the server ended while it was answering"
+                remedy = "Start it, check the port, and look at its log."
+            raise WorkbookError(f"{self.address} {what}.", remedy=remedy) from error
 
     def _status(self, error: Any) -> WorkbookError:
         code = error.status_code
@@ -241,20 +216,22 @@ class EndpointEngine(Engine):
         return WorkbookError(f"{self.address} {what} (HTTP {code}){detail}.", remedy=remedy)
 
 
-def _require_address(address: str) -> None:
-    try:
-        parts = urlsplit(str(address))
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that is not closed, a port that is no number
-        good = False
-    if not good:
-        raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
+def _options(sampling: Sampling, **extra: Any) -> dict[str, Any]:
+    """What both of OpenAI's interfaces call alike, and in `extra_body` what vLLM and SGLang know beside that."""
+    extra |= {name: value for name in ("top_k", "ignore_eos") if (value := getattr(sampling, name))}
+    same = ("max_tokens", "temperature", "top_p", "presence_penalty", "seed")
+    return {**{name: getattr(sampling, name) for name in same}, "extra_body": extra}
 
 
-def _vllm_options(sampling: Sampling) -> dict[str, Any]:
-    """What OpenAI's interface has no field for, as vLLM and SGLang call it."""
-    found: dict[str, Any] = {"top_k": sampling.top_k} if sampling.top_k else {}
-    return found | ({"ignore_eos": True} if sampling.ignore_eos else {})
+def _thought(message: Any) -> str:
+    """The thought in a message or a piece of one, under either of the names that servers give it."""
+    return getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
+
+
+def _counted(reply: Any) -> dict[str, int]:
+    if reply.usage is None:
+        return {}
+    return {"prompt_tokens": reply.usage.prompt_tokens, "output_tokens": reply.usage.completion_tokens}
 
 
 def _named(logprobs: Any) -> tuple[tuple[tuple[str, float], ...], ...]:

@@ -41,11 +41,10 @@ def prepare_process(threads: int = 0, *, log: Literal["kept", "shown", "errors"]
     """
     remarks = []
     if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-        remarks.append(
-            say(
-                "torch was loaded before the engine: set OMP_WAIT_POLICY=PASSIVE in the shell for steady times."
-            )
+        late = say(
+            "torch was loaded before the engine: set OMP_WAIT_POLICY=PASSIVE in the shell for steady times."
         )
+        remarks.append(late)
     for name, value in IN_PROCESS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if log == "errors" else "INFO")
@@ -59,11 +58,10 @@ def prepare_process(threads: int = 0, *, log: Literal["kept", "shown", "errors"]
                 name=CACHE_VARIABLE,
             )
         )
-    if threads > 0:
-        if "torch" not in sys.modules:
-            os.environ["OMP_NUM_THREADS"] = str(threads)
-        else:
-            set_torch_threads(threads)
+    if threads > 0 and "torch" in sys.modules:
+        set_torch_threads(threads)
+    elif threads > 0:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     return remarks
 
 
@@ -121,12 +119,8 @@ def capability() -> float | None:
 def machine() -> dict[str, object]:
     """The machine by what matters for speed: processor, cores, instruction sets, GPU. No host name."""
     cpu = this_cpu()
-    found: dict[str, object] = {
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "processor": cpu.processor or "unknown",
-        "instructions": cpu.vector_flags,
-    }
+    found: dict[str, object] = {"architecture": platform.machine(), "cores": os.cpu_count()}
+    found |= {"processor": cpu.processor or "unknown", "instructions": cpu.vector_flags}
     if "torch" in sys.modules and has_gpu():
         import torch
 

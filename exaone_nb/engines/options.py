@@ -1,4 +1,4 @@
-"""What an engine is opened with: the number format with its reason, and the memory, alike for every use of vLLM.
+"""What an engine is opened with: the number format with its reason, memory, GPUs and copies, alike for every use of vLLM.
 
     choose_dtype({"model_type": "exaone4", "dtype": "bfloat16"}, 7.5)
     # ("float16", "compute capability 7.5 has no bfloat16")
@@ -10,10 +10,14 @@ The rules are those of vLLM 0.32 (platforms/cuda.py and cpu.py `supported_dtypes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb.errors import UsageError
-from exaone_nb.fields import named_dtype
+from exaone_nb import catalog
+from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.engines.environment import core_count, has_gpu
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.fields import named_dtype, whole
 from exaone_nb.messages import say
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -23,6 +27,12 @@ WITHOUT_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")
 MEMORY_SHARE = 0.85
 CACHE_GIB = 1.0
 GIB = 2**30
+# Below this many parameters a step is bound by overhead; a second thread then waits more than it works.
+TINY_BELOW = 50_000_000
+# nano's thoughts take a line. Those of a real model take pages, and on a CPU pages take minutes.
+TINY_ANSWER, CPU_ANSWER, GPU_ANSWER = 160, 512, 4096
+# The longest prompt of the chapter: two tool schemas, a call and its result.
+PROMPT_ROOM = 1024
 
 
 def choose_dtype(config: Mapping[str, Any], capability: float | None, asked: str = "auto") -> tuple[str, str]:
@@ -91,12 +101,78 @@ def vllm_arguments(
     """
     chosen, why = choose_dtype(config, capability, dtype)
     on_cpu = capability is None
+    on_gpu = {"gpu_memory_utilization": gpu_memory_utilization}
+    memory = {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)} if on_cpu else on_gpu
     return {
         "dtype": chosen,
         "enforce_eager": on_cpu if eager is None else eager,
-        **(
-            {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
-            if on_cpu
-            else {"gpu_memory_utilization": gpu_memory_utilization}
-        ),
+        **memory,
     }, why
+
+
+def check_sizes(tensor_parallel_size: int, data_parallel_size: int = 1) -> None:
+    """Raises UsageError for a size that is not a whole number of at least 1."""
+    whole("tensor_parallel_size", tensor_parallel_size)
+    whole("data_parallel_size", data_parallel_size)
+
+
+def copies_note(tensor_parallel_size: int, data_parallel_size: int, server: bool) -> str:
+    """What several copies of the model change here; empty for one. Raises UsageError for sizes nothing can use.
+
+    `tensor_parallel_size` GPUs hold one copy of the model, and there are `data_parallel_size` copies.
+    """
+    check_sizes(tensor_parallel_size, data_parallel_size)
+    if data_parallel_size == 1:
+        return ""
+    if not server:
+        raise UsageError(
+            say("DATA_PARALLEL_SIZE is {count}, and SERVER is off.", count=data_parallel_size),
+            expected=say("the server: vLLM inside one process holds one copy of a model."),
+            remedy=say("Set SERVER to True, or DATA_PARALLEL_SIZE to 1."),
+        )
+    return say(
+        "{count} copies of the model stand behind the server. Every speed below is that of one copy.",
+        count=data_parallel_size,
+    )
+
+
+def is_tiny(config: dict[str, Any]) -> bool:
+    """Whether a model is one whose steps wait for Python rather than for memory; False where its layers are unknown."""
+    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    try:
+        return sum(spec.elements for spec in expected_tensors(plain)) < TINY_BELOW
+    except WorkbookError:
+        return False
+
+
+def threads_for(config: dict[str, Any], threads: int = 0) -> int:
+    """`threads`, or for 0 one for a tiny model and every core for others."""
+    return threads or (1 if is_tiny(config) else core_count())
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the engines of one chapter are opened with; `max_model_len` holds prompt and answer."""
+
+    threads: int
+    answer_tokens: int
+    max_model_len: int
+
+
+def sizes_for(model: str, *, threads: int = 0, answer_tokens: int = 0, max_model_len: int = 0) -> Sizes:
+    """Sizes for `model`; 0, as in a chapter's parameters, asks for what suits it.
+
+    An answer never takes more than the room its prompt leaves. Raises UsageError for numbers below 0, and for a context longer than the model's.
+    """
+    for name, value in {
+        "threads": threads,
+        "answer_tokens": answer_tokens,
+        "max_model_len": max_model_len,
+    }.items():
+        whole(name, value, least=0)
+    config = catalog.read_config(catalog.weights_folder(model) / "config.json")
+    held = context_limit(config, max_model_len)
+    by_size = TINY_ANSWER if is_tiny(config) else GPU_ANSWER if has_gpu() else CPU_ANSWER
+    wanted = answer_tokens or by_size
+    room = max_model_len or min(max(2048, wanted + PROMPT_ROOM), held)
+    return Sizes(threads_for(config, threads), min(wanted, max(room - PROMPT_ROOM, room // 2)), room)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from exaone_nb import processes
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import environment_of_child, has_gpu, require_vllm
 from exaone_nb.engines.failures import explain
-from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, require_name
-from exaone_nb.engines.parallel import check_sizes
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, check_sizes, require_name
 from exaone_nb.errors import UsageError, WorkbookError
 
 # deepseek_r1, which the model's README names, returns a non-streamed answer without a think block as reasoning with
@@ -30,25 +29,17 @@ REASONING_PARSER = "deepseek_v3"
 TOOL_PARSER = "hermes"
 
 
-def free_port() -> int:
-    """A port that is free on 127.0.0.1 right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def require_free(port: int) -> None:
-    """Raise WorkbookError when something listens on the port already."""
+def free_port(port: int = 0) -> int:
+    """`port`, or for 0 one that is free on 127.0.0.1 now. Raises WorkbookError when something listens on it already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise WorkbookError(
-                f"Port {port} is taken on this machine.",
-                expected="a free port.",
-                remedy="Leave port at 0: a free one is then chosen.",
+                f"Port {port} is taken on this machine.", remedy="Leave port at 0: a free one is then chosen."
             ) from error
+        return probe.getsockname()[1]
 
 
 def server_command(
@@ -59,12 +50,9 @@ def server_command(
     dtype: str = "auto",
     gpu_memory_utilization: float = MEMORY_SHARE,
     kv_cache_gib: float = CACHE_GIB,
-    tool_parser: str = TOOL_PARSER,
-    reasoning_parser: str = REASONING_PARSER,
     eager: bool = False,
     tensor_parallel_size: int = 1,
     data_parallel_size: int = 1,
-    extra: Sequence[str] = (),
 ) -> list[str]:
     """The command line of the server. The key is not in it: other users of the machine can read command lines.
 
@@ -83,13 +71,11 @@ def server_command(
         "--host", "127.0.0.1", "--port", str(port),
         "--max-model-len", str(max_model_len), "--dtype", dtype, "--seed", "0", *memory,
         "--tensor-parallel-size", str(tensor_parallel_size), "--data-parallel-size", str(data_parallel_size),
-        "--enable-auto-tool-choice", "--tool-call-parser", tool_parser,
+        "--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER, "--reasoning-parser", REASONING_PARSER,
     ]  # fmt: skip
     # A grammar that allows white space allows an answer of nothing else, up to the limit.
     command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
-    if reasoning_parser:
-        command += ["--reasoning-parser", reasoning_parser]
-    return command + (["--enforce-eager"] if eager else []) + list(extra)
+    return command + (["--enforce-eager"] if eager else [])
 
 
 class Server:
@@ -101,7 +87,6 @@ class Server:
         *,
         port: int = 0,
         threads: int = 0,
-        environment: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
         """Start at once and return; `wait` until it answers. `options` go to `server_command`.
@@ -109,9 +94,7 @@ class Server:
         Raises WorkbookError when the port is taken.
         """
         require_vllm()
-        if port:
-            require_free(port)
-        self.port = port or free_port()
+        self.port = free_port(port)
         self.key = secrets.token_urlsafe(24)
         self.model = Path(folder).name
         self.address = f"http://127.0.0.1:{self.port}/v1"
@@ -122,7 +105,7 @@ class Server:
         self.ready_seconds: float | None = None
         self._process: subprocess.Popen | None = processes.start(
             self.command,
-            env=settings | (environment or {}),
+            env=settings,
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -133,36 +116,29 @@ class Server:
 
     def log(self) -> str:
         """What the server has written so far."""
-        return (
-            Path(self._log.name).read_text(encoding="utf-8", errors="replace") if not self._log.closed else ""
-        )
+        if self._log.closed:
+            return ""
+        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
     def wait(self, timeout: float = 300.0) -> Server:
         """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
         import httpx
 
-        deadline = self.started + timeout
         try:
-            while True:
+            while time.monotonic() <= self.started + timeout:
                 if not self.running:
-                    reason = self.log()
-                    self.stop()
-                    raise explain(reason, self.model)
-                try:
+                    raise explain(self.log(), self.model)
+                with suppress(httpx.HTTPError):  # it is not listening yet
                     if httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=2).status_code == 200:
                         self.ready_seconds = time.monotonic() - self.started
                         return self
-                except httpx.HTTPError:
-                    pass  # it is not listening yet
-                if time.monotonic() > deadline:
-                    last = self.log().strip().splitlines()[-1:] or ["nothing"]
-                    self.stop()
-                    raise WorkbookError(
-                        f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
-                        remedy="Give it more time (timeout=), or close what else uses the processor.",
-                    )
                 time.sleep(0.3)
-        except KeyboardInterrupt:
+            last = self.log().strip().splitlines()[-1:] or ["nothing"]
+            raise WorkbookError(
+                f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
+                remedy="Give it more time (timeout=), or close what else uses the processor.",
+            )
+        except BaseException:
             self.stop()
             raise
 

@@ -15,7 +15,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Engine, Message, Sampling, split_thought
 from exaone_nb.conversation.template import opens_thought, prompt_ids
-from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines.environment import capability, has_gpu
 from exaone_nb.engines.options import choose_dtype
 from exaone_nb.errors import UsageError, WorkbookError
@@ -85,16 +85,10 @@ class TransformersEngine(Engine):
             )
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
-        options: dict[str, Any] = {
-            "max_new_tokens": sampling.max_tokens,
-            "do_sample": sampling.temperature > 0,
-        }
-        if sampling.temperature > 0:
-            options |= {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": sampling.top_k or 0,
-            }
+        sampled = sampling.temperature > 0
+        options: dict[str, Any] = {"max_new_tokens": sampling.max_tokens, "do_sample": sampled}
+        if sampled:
+            options |= {name: getattr(sampling, name) for name in ("temperature", "top_p", "top_k")}
         if sampling.ignore_eos:
             options["min_new_tokens"] = sampling.max_tokens
         if sampling.presence_penalty:

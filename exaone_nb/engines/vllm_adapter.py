@@ -10,6 +10,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
+import sys
+import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +102,32 @@ def captured_log() -> Iterator[list[str]]:
         logger.propagate = spread
 
 
+@contextlib.contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Keep warnings, progress bars and what C++ writes to the terminal out of notebooks; exceptions come through."""
+    if verbose:
+        yield
+        return
+    logger = logging.getLogger("vllm")
+    if not logger.handlers:  # without one, Python itself would print its warnings
+        logger.addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            for descriptor, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, descriptor)
+                os.close(old)
+
+
 def llm_class() -> Any:
     """`vllm.LLM`; importing it takes seconds."""
     from vllm import LLM
@@ -119,16 +149,10 @@ def complete(llm: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, 
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
+    same = {name: value for name, value in vars(sampling).items() if name != "json_schema"}
     schema = sampling.json_schema
     parameters = SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        presence_penalty=sampling.presence_penalty,
-        seed=sampling.seed,
-        ignore_eos=sampling.ignore_eos,
-        logprobs=sampling.logprobs,
+        **same,
         detokenize=words,
         structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
     )

@@ -14,13 +14,11 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode, Sampling, check_mode
 from exaone_nb.conversation.template import prompt_ids
-from exaone_nb.conversation.tool_text import with_tool_calls
+from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, prepare_process, require_vllm
 from exaone_nb.engines.failures import explain, messages_of
-from exaone_nb.engines.options import vllm_arguments
-from exaone_nb.engines.parallel import check_sizes
-from exaone_nb.engines.quiet import quiet
+from exaone_nb.engines.options import check_sizes, vllm_arguments
 from exaone_nb.errors import UsageError, WorkbookError
 
 _open: list[VllmEngine] = []
@@ -29,8 +27,8 @@ _open: list[VllmEngine] = []
 class VllmEngine(Engine):
     """One loaded model.
 
-    `start_seconds` is the time to load it (imports apart), `log` what vLLM said meanwhile, `dtype` the number format and
-    `dtype_reason` why, `kernels` what its layers multiply with.
+    `start_seconds` is the time to load it (imports apart), `dtype` the number format and `dtype_reason` why, `kernels`
+    what its layers multiply with.
     """
 
     name = "vllm"
@@ -73,16 +71,12 @@ class VllmEngine(Engine):
         self.dtype = self.arguments["dtype"]
         self._closed = "The engine is closed."
         self._llm: Any = None
-        self._start(verbose)
-        _open.append(self)
-
-    def _start(self, verbose: bool) -> None:
-        with quiet(verbose):
+        with vllm_adapter.quiet(verbose):
             vllm_adapter.llm_class()  # the import takes long, and is no part of start_seconds
-        self.log: list[str] = []
+        log: list[str] = []
         started = time.perf_counter()
         try:
-            with quiet(verbose), vllm_adapter.captured_log() as self.log:
+            with vllm_adapter.quiet(verbose), vllm_adapter.captured_log() as log:
                 self._llm = vllm_adapter.load(self.arguments)
                 self.kernels = vllm_adapter.kernels_of(self._llm)
         except (KeyboardInterrupt, WorkbookError):
@@ -90,10 +84,11 @@ class VllmEngine(Engine):
             raise
         except (Exception, SystemExit) as error:
             # In process the exception carries the reason; the log holds harmless "not supported" remarks too.
-            reason = "\n".join(self.log) if isinstance(error, SystemExit) else messages_of(error)
+            reason = "\n".join(log) if isinstance(error, SystemExit) else messages_of(error)
             vllm_adapter.release()
             raise explain(reason, self.folder.name) from error
         self.start_seconds = time.perf_counter() - started
+        _open.append(self)
 
     @property
     def kernel(self) -> str:
@@ -112,10 +107,10 @@ class VllmEngine(Engine):
         tools: Sequence[dict[str, Any]] | None = None,
     ) -> list[Answer]:
         """Answer many conversations as one batch, in order. Raises UsageError when one is empty."""
-        thinking, tokenizer = check_mode(mode), self.tokenizer()
+        check_mode(mode)
         if not conversations or not all(conversations):
             raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
-        prompts = [prompt_ids(tokenizer, messages, thinking, tools) for messages in conversations]
+        prompts = [self.prompt_tokens(messages, mode, tools) for messages in conversations]
         answers = self.generate(prompts, sampling)
         return [with_tool_calls(answer) for answer in answers] if tools else answers
 
@@ -126,9 +121,7 @@ class VllmEngine(Engine):
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids, all as one batch. Ctrl-C while it runs closes the engine."""
-        if self._llm is None:
-            raise UsageError(self._closed, remedy="Open it again.")
-        limit = self.arguments["max_model_len"]
+        llm, limit = self._loaded(), self.arguments["max_model_len"]
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest == 0:
             raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
@@ -139,7 +132,7 @@ class VllmEngine(Engine):
                 remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
             )
         try:
-            return vllm_adapter.complete(self._llm, prompts, sampling or Sampling(), words=self.has_tokenizer)
+            return vllm_adapter.complete(llm, prompts, sampling or Sampling(), words=self.has_tokenizer)
         except KeyboardInterrupt:
             # vLLM would finish the interrupted requests in the next call and return their answers first.
             self.close()
@@ -154,13 +147,17 @@ class VllmEngine(Engine):
 
     def tokenizer(self) -> Any:
         """The model's tokenizer. Raises UsageError for dummy weights, which have none, and after `close`."""
-        if self._llm is None:
-            raise UsageError(self._closed, remedy="Open it again.")
+        llm = self._loaded()
         if not self.has_tokenizer:
             raise UsageError(
                 "An engine with dummy weights has no tokenizer.", expected="token ids: generate()."
             )
-        return self._llm.get_tokenizer()
+        return llm.get_tokenizer()
+
+    def _loaded(self) -> Any:
+        if self._llm is None:
+            raise UsageError(self._closed, remedy="Open it again.")
+        return self._llm
 
     def close(self) -> None:
         """Give back the memory, also the GPU's. Closing twice is fine."""

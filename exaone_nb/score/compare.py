@@ -15,7 +15,7 @@ from exaone_nb.score.samples import ItemScores, perplexity_of
 from exaone_nb.statistics import paired, planning
 from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.tango import score_interval
+from exaone_nb.statistics.paired import score_interval
 
 # A drop that a reader would care about; the verdict says how many items it would take to see it.
 NOTABLE_DROP = 0.02

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from exaone_nb.engines.parallel import check_sizes
+from exaone_nb.engines.options import check_sizes
 from exaone_nb.errors import UsageError
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from exaone_nb.anatomy.roofline import Pass
+from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.engines.environment import capability
 from exaone_nb.engines.options import choose_dtype
+from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import this_cpu, this_machine
 from exaone_nb.quantization.kernels import Support, support
+from exaone_nb.quantization.nearest import MIXED
 
 ARRAY_BYTES = 256 * 2**20
+REPEATS = 15
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,6 @@ class Roof:
     operations: Mapping[str, float]
     how: str
     device: str
-
-    def as_gpu(self) -> Gpu:
-        """The machine as the roofline wants it."""
-        return Gpu("this machine", "", 0.0, 0, self.bandwidth, dict(self.operations), "measured here")
 
     def of(self, gpus: int) -> Roof:
         """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
@@ -63,11 +62,11 @@ def measure_roof() -> Roof:
     """
     import torch
 
-    return _measure(torch.get_num_threads(), repeats=15)
+    return _measure(torch.get_num_threads())
 
 
 @cache
-def _measure(threads: int, repeats: int) -> Roof:
+def _measure(_threads: int) -> Roof:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -75,17 +74,16 @@ def _measure(threads: int, repeats: int) -> Roof:
     a = torch.ones(count, dtype=torch.float32, device=device)
     b = torch.ones(count, dtype=torch.float32, device=device)
     size = a.element_size() * count
-    trials: dict[str, tuple[Callable[[], Any], int]] = {
-        "reading one array": (a.sum, size),
-        "reading two arrays": (lambda: torch.dot(a, b), 2 * size),
-        "copying": (lambda: a.copy_(b), 2 * size),
+    reached = {
+        "reading one array": size / _best(a.sum, device),
+        "reading two arrays": 2 * size / _best(lambda: torch.dot(a, b), device),
+        "copying": 2 * size / _best(lambda: a.copy_(b), device),
     }
-    reached = {name: moved / _best(call, device, repeats) for name, (call, moved) in trials.items()}
     how = max(reached, key=reached.__getitem__)
-    return Roof(reached[how], _operations(device, repeats), how, device)
+    return Roof(reached[how], _operations(device), how, device)
 
 
-def _operations(device: str, repeats: int) -> dict[str, float]:
+def _operations(device: str) -> dict[str, float]:
     """Operations per second of a large square product, by arithmetic; the better of two sizes."""
     import torch
 
@@ -107,13 +105,13 @@ def _operations(device: str, repeats: int) -> dict[str, float]:
         for kind, call in products(side).items():
             # An old card or a torch without this product: no figure for this arithmetic.
             with suppress(RuntimeError, NotImplementedError, AttributeError):
-                rate = 2 * side**3 / _best(call, device, repeats)
+                rate = 2 * side**3 / _best(call, device)
                 reached[kind] = max(reached.get(kind, 0.0), rate)
     return reached
 
 
-def _best(call: Callable[[], Any], device: str, repeats: int) -> float:
-    """The shortest time of `repeats` runs after a warm-up, in seconds."""
+def _best(call: Callable[[], Any], device: str) -> float:
+    """The shortest time of REPEATS runs after a warm-up, in seconds."""
     import torch
 
     def run() -> float:
@@ -124,14 +122,19 @@ def _best(call: Callable[[], Any], device: str, repeats: int) -> float:
         return time.perf_counter() - started
 
     run()
-    return min(run() for _ in range(repeats))
+    return min(run() for _ in range(REPEATS))
 
 
 def roof_of(
     config: dict[str, Any], scheme: str, roof: Roof, *, batch: int = 1, context: int = 1024
 ) -> Pass | None:
-    """One decode step at best on this machine; None where the scheme has no kernel or no measured arithmetic here."""
-    from exaone_nb.anatomy.roofline import decode
+    """One decode step at best on this machine, which stands in for a card.
 
-    found = decode(config, scheme, roof.as_gpu(), batch=batch, context=context, support=roof.support(scheme))
+    None where the scheme is not known by name, has no kernel here or no measured arithmetic.
+    """
+    if scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
+        return None
+    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    here = Gpu("this machine", "", 0.0, 0, roof.bandwidth, dict(roof.operations), "measured here")
+    found = decode(plain, scheme, here, batch=batch, context=context, support=roof.support(scheme))
     return found if found.runs else None

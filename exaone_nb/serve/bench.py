@@ -16,7 +16,7 @@ from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
-from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name, threads_for
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
@@ -24,14 +24,12 @@ from exaone_nb.fields import whole
 from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
-from exaone_nb.quantization.config import MIXED, preset_name, read_quantization
+from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import support
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
-from exaone_nb.serve.defaults import threads_for
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
-from exaone_nb.statistics.repeats import INTERVAL_KIND
+from exaone_nb.statistics.estimate import INTERVAL_KIND
 
-HACKATHON_MAX_GEN_TOKS = 16384
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
 
 
@@ -54,7 +52,7 @@ class BenchOptions:
     repeats: int = 5
     max_questions: int = 64
     mode: Mode = "non-reasoning"
-    max_gen_toks: int = HACKATHON_MAX_GEN_TOKS
+    max_gen_toks: int = 16384  # the hackathon's
     max_model_len: int = 0
     layers: int = 0
     threads: int = 0
@@ -183,6 +181,8 @@ def versions() -> dict[str, str]:
 def pooled(rounds: Sequence[Bench]) -> Bench:
     """Several measurements of one model in this process as one, whose intervals are those of the rounds."""
     last = rounds[-1]
+    if len(rounds) == 1:
+        return replace(last, parameters=last.parameters | {"rounds": 1})
     return replace(
         last,
         start_seconds=statistics.median(r.start_seconds for r in rounds),
@@ -228,7 +228,16 @@ def _subject(model: str, options: BenchOptions) -> Iterator[_Subject]:
         yield _Subject(folder, config, scheme, questions(options.max_questions))
         return
     scheme = options.scheme or "BF16"
-    _require_kernel(scheme)
+    found = support(scheme, this_machine())
+    if found.answer == "no":
+        raise WorkbookError(
+            say(
+                "vLLM cannot run {scheme} on this device: {reason}.",
+                scheme=found.scheme,
+                reason=found.reason or say("it has no kernel"),
+            ),
+            expected=say("a scheme with a kernel here; the inference chapter shows the table."),
+        )
     config = shape_config(catalog.resolve(model).config(), layers=options.layers)
     with shape_folder(config, scheme, name=model) as folder:
         yield _Subject(folder, config, scheme, [])
@@ -249,16 +258,12 @@ def bench(
         with VllmEngine(subject.folder, dummy_weights=options.weights == "dummy", **settings) as engine:
             if first is not None:
                 first(engine)
-            decodes = tuple(_decode(engine, batch, subject, options) for batch in options.batches)
-            timed = None
-            if subject.asked:
-                timed = measure_per_token(
-                    engine,
-                    subject.asked,
-                    mode=options.mode,
-                    max_gen_toks=options.max_gen_toks,
-                    repeats=max(options.repeats, 2),
-                )
+            lengths = {name: getattr(options, name) for name in ("prompt_tokens", "output_tokens", "repeats")}
+            lengths["vocabulary"] = int(subject.text.get("vocab_size", 1000))
+            decodes = tuple(measure_decode(engine, batch=batch, **lengths) for batch in options.batches)
+            limits = {"mode": options.mode, "max_gen_toks": options.max_gen_toks}
+            limits["repeats"] = max(options.repeats, 2)
+            timed = measure_per_token(engine, subject.asked, **limits) if subject.asked else None
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
     layers = int(subject.config.get("num_hidden_layers") or 0)
@@ -274,29 +279,29 @@ def bench(
         "dtype": engine.dtype,
         "dtype_reason": engine.dtype_reason,
     }
+    # What a scheme is called whose 4-bit weights meet activations rounded to 8 bits.
+    eight_bit = say("{scheme}, activations in 8 bits", scheme=subject.scheme)
+    if "A16" in subject.scheme:
+        eight_bit = subject.scheme.replace("A16", "A8")
     return Bench(
         model=model,
         scheme=subject.scheme,
-        runs_as=_runs_as(subject.scheme) if engine.kernels.int8_activations else subject.scheme,
+        runs_as=eight_bit if engine.kernels.int8_activations else subject.scheme,
         weights=options.weights,
         dtype=engine.dtype,
         kernel=engine.kernel,
         start_seconds=engine.start_seconds,
         decodes=decodes,
-        limits=tuple(_limit(subject, roof, decode) for decode in decodes),
+        limits=tuple(
+            roof_of(subject.config, subject.scheme, roof, batch=found.batch, context=found.context)
+            for found in decodes
+        ),
         roof=roof,
         per_token=timed,
         parameters=parameters,
         layers=layers,
         remarks=(*remarks, *engine.remarks),
     )
-
-
-def _runs_as(scheme: str) -> str:
-    """What a scheme is called whose 4-bit weights meet activations rounded to 8 bits."""
-    if "A16" in scheme:
-        return scheme.replace("A16", "A8")
-    return say("{scheme}, activations in 8 bits", scheme=scheme)
 
 
 def _engine_settings(subject: _Subject, options: BenchOptions) -> dict[str, Any]:
@@ -320,39 +325,6 @@ def _engine_settings(subject: _Subject, options: BenchOptions) -> dict[str, Any]
         # All prompts in one step, or the reading of the last ones is counted as writing.
         settings.setdefault("max_num_batched_tokens", at_once)
     return settings
-
-
-def _decode(engine: VllmEngine, batch: int, subject: _Subject, options: BenchOptions) -> Decode:
-    return measure_decode(
-        engine,
-        batch=batch,
-        prompt_tokens=options.prompt_tokens,
-        output_tokens=options.output_tokens,
-        repeats=options.repeats,
-        vocabulary=int(subject.text.get("vocab_size", 1000)),
-    )
-
-
-def _limit(subject: _Subject, roof: Roof, decode: Decode) -> Pass | None:
-    if subject.scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
-        return None
-    plain = {name: value for name, value in subject.config.items() if name != "quantization_config"}
-    return roof_of(plain, subject.scheme, roof, batch=decode.batch, context=decode.context)
-
-
-def _require_kernel(scheme: str) -> None:
-    """Raise WorkbookError when vLLM is known to have no kernel for the scheme on this device."""
-    found = support(scheme, this_machine())
-    if found.answer == "no":
-        raise WorkbookError(
-            say(
-                "vLLM cannot run {scheme} on this device: {reason}.",
-                scheme=found.scheme,
-                reason=found.reason or say("it has no kernel"),
-            ),
-            expected=say("a scheme with a kernel here; the inference chapter shows the table."),
-            remedy=say("Choose another scheme, or measure on a card that has the kernel."),
-        )
 
 
 def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_gib: float) -> int:

@@ -2,11 +2,14 @@
 
 Two questions, two measurements. `measure_decode`: how fast does this shape run, with fixed lengths, at each batch
 size? `measure_per_token`: what would the hackathon's clock say, inference seconds over generated tokens on real
-questions, where answers end when the model ends them.
+questions, where answers end when the model ends them. A batch is done when its longest answer is: one that runs to the
+limit of 16,384 tokens keeps a GPU busy for minutes at the speed of a single request, and the time per token of the
+whole run with it. So the lengths are kept too.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,9 +21,7 @@ from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
-from exaone_nb.serve.lengths import Lengths, lengths
-from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.repeats import over_repeats
+from exaone_nb.statistics.estimate import Estimate, over_repeats
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,6 @@ class Decode:
     @classmethod
     def pooled(cls, rounds: Sequence[Decode]) -> Decode:
         """Several rounds as one, a value per round: repeats a few seconds apart agree better than rounds do."""
-        if len(rounds) == 1:
-            return rounds[0]
         values = {
             name: tuple(statistics.fmean(getattr(found, name)) for found in rounds)
             for name in ("first_tokens", "steps", "wholes")
@@ -82,9 +81,7 @@ def measure_decode(
     prompt_tokens: int = 128,
     output_tokens: int = 64,
     repeats: int = 5,
-    warm_up: int = 1,
-    vocabulary: int = 0,
-    seed: int = 0,
+    vocabulary: int = 1000,
 ) -> Decode:
     """Fixed-length generation of `batch` random prompts. Raises UsageError for lengths the engine cannot hold."""
     for name, value in {"batch": batch, "prompt_tokens": prompt_tokens, "repeats": repeats}.items():
@@ -98,27 +95,28 @@ def measure_decode(
         )
     import numpy as np
 
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     sampling = Sampling(max_tokens=output_tokens, ignore_eos=True)
-    first_tokens, steps, wholes = [], [], []
-    for turn in range(warm_up + repeats):
+    runs = []
+    for turn in range(1 + repeats):  # the first warms up
         # Ids from 10 on: the first ones are special tokens in every tokenizer of the catalog.
-        prompts = draw.integers(10, max(vocabulary or 1000, 11), size=(batch, prompt_tokens)).tolist()
-        started = time.perf_counter()
-        answers = engine.generate(prompts, sampling)
-        seconds = time.perf_counter() - started
-        if turn < warm_up:
+        prompts = draw.integers(10, max(vocabulary, 11), size=(batch, prompt_tokens)).tolist()
+        answers, seconds = _timed(engine, prompts, sampling)
+        if turn == 0:
             continue
         short = [a.output_tokens for a in answers if a.output_tokens != output_tokens]
         if short:
             raise WorkbookError(
                 f"An answer has {short[0]} tokens.", expected=f"{output_tokens}, ends ignored."
             )
-        all_read, step = _decode_step(answers)
-        first_tokens.append(all_read)
-        steps.append(step)
-        wholes.append(seconds)
-    return Decode(batch, prompt_tokens, output_tokens, tuple(first_tokens), tuple(steps), tuple(wholes))
+        runs.append((*_decode_step(answers), seconds))
+    return Decode(batch, prompt_tokens, output_tokens, *zip(*runs, strict=True))
+
+
+def _timed(engine: VllmEngine, prompts: Any, sampling: Sampling) -> tuple[list[Answer], float]:
+    started = time.perf_counter()
+    answers = engine.generate(prompts, sampling)
+    return answers, time.perf_counter() - started
 
 
 def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
@@ -147,6 +145,46 @@ def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """Output tokens of one run over `n` requests. `tail_seconds`: from 95 % of the answers done to all done."""
+
+    n: int
+    mean: float
+    median: float
+    longest: int
+    cut_off: int
+    empty: int
+    seconds: float
+    tail_seconds: float
+
+    @property
+    def tail_share(self) -> float:
+        """Share of the run's time that its last 5 % of answers took alone."""
+        return self.tail_seconds / self.seconds if self.seconds else 0.0
+
+
+def lengths(answers: Sequence[Answer]) -> Lengths:
+    """Length statistics of one batch. Raises UsageError for an empty batch or answers without times."""
+    if not answers:
+        raise UsageError("There are no answers to look at.")
+    ends = sorted(answer.seconds for answer in answers if answer.seconds is not None)
+    if len(ends) != len(answers):
+        raise UsageError("Some answers have no time.", remedy="Measure with the vllm engine in process.")
+    tokens = sorted(answer.output_tokens for answer in answers)
+    most = ends[max(math.ceil(0.95 * len(ends)) - 1, 0)]
+    return Lengths(
+        n=len(answers),
+        mean=statistics.fmean(tokens),
+        median=statistics.median(tokens),
+        longest=tokens[-1],
+        cut_off=sum(answer.finish_reason == "length" for answer in answers),
+        empty=sum(not answer.text for answer in answers),
+        seconds=ends[-1],
+        tail_seconds=ends[-1] - most,
+    )
+
+
+@dataclass(frozen=True)
 class PerToken:
     """The hackathon's figure: inference seconds over generated tokens, on `questions` questions, all at once.
 
@@ -168,8 +206,6 @@ class PerToken:
     @classmethod
     def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
         """Several rounds as one, a value per round."""
-        if len(rounds) == 1:
-            return rounds[0]
         return replace(rounds[-1], values=tuple(found.seconds_per_token.value for found in rounds))
 
     def speed_norm(self, base: PerToken) -> Estimate:
@@ -186,13 +222,9 @@ class PerToken:
 
     def details(self) -> dict[str, Any]:
         """What a record keeps beside the figure; `values` lets two checkpoints be compared round by round."""
-        return {
-            "questions": self.questions,
-            "output_tokens": self.output_tokens,
-            "longest_allowed": self.longest_allowed,
-            "lengths": asdict(self.lengths),
-            "values": list(self.values),
-        }
+        same = ("questions", "output_tokens", "longest_allowed")
+        found = {name: getattr(self, name) for name in same}
+        return found | {"lengths": asdict(self.lengths), "values": list(self.values)}
 
 
 def measure_per_token(
@@ -202,7 +234,6 @@ def measure_per_token(
     mode: Mode = "non-reasoning",
     max_gen_toks: int = 16384,
     repeats: int = 3,
-    warm_up: int = 1,
 ) -> PerToken:
     """Answer all conversations as one batch, greedily, through the chat template, and divide.
 
@@ -212,17 +243,14 @@ def measure_per_token(
     if not prompts:
         raise UsageError("There are no questions.", expected="at least one conversation.")
     whole("max_gen_toks", max_gen_toks)
+    whole("repeats", repeats)
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
     sampling = Sampling(max_tokens=max(min(max_gen_toks, room), 1))
+    _timed(engine, prompts[: max(len(prompts) // 8, 1)], sampling)  # warms up
     ratios: list[float] = []
-    answers: list[Answer] = []
-    for turn in range(warm_up + repeats):
-        batch = prompts if turn >= warm_up else prompts[: max(len(prompts) // 8, 1)]
-        started = time.perf_counter()
-        answers = engine.generate(batch, sampling)
-        seconds = time.perf_counter() - started
-        if turn >= warm_up:
-            ratios.append(seconds / sum(a.output_tokens for a in answers))
-    total = sum(answer.output_tokens for answer in answers)
+    for _ in range(repeats):
+        answers, seconds = _timed(engine, prompts, sampling)
+        total = sum(answer.output_tokens for answer in answers)
+        ratios.append(seconds / total)
     allowed = sampling.max_tokens
     return PerToken(tuple(ratios), lengths(answers), len(prompts), total, allowed, tuple(answers))

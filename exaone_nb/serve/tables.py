@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.conversation.answers import Answer
 from exaone_nb.engines.commands import launch_commands
 from exaone_nb.engines.environment import machine_sentence
+from exaone_nb.errors import UsageError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.kernels import Support, on_cpu, on_gpu
 from exaone_nb.serve.bench import Bench
 from exaone_nb.serve.checkpoints import Candidate
-from exaone_nb.serve.difference import Difference, first_difference
 from exaone_nb.serve.speed import PerToken
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
@@ -23,14 +25,11 @@ from exaone_nb.statistics.estimate import Estimate
 
 def speed_rows(found: Sequence[Bench]) -> list[dict[str, Any]]:
     """One row per measurement and batch size, as data/measured/speed_*.json has them."""
+    same = ("scheme", "runs_as", "kernel")
     return [
-        {
-            "name": bench.model if bench.weights == "real" else bench.scheme,
-            "scheme": bench.scheme,
-            "runs_as": bench.runs_as,
-            "kernel": bench.kernel,
-            **row,
-        }
+        {"name": bench.model if bench.weights == "real" else bench.scheme}
+        | {name: getattr(bench, name) for name in same}
+        | row
         for bench in found
         for row in bench.decode_documents()
     ]
@@ -75,13 +74,8 @@ def speed_table(rows: Sequence[dict[str, Any]]) -> Table:
 def speed_words(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in words, for alt text."""
     parts = [
-        say(
-            "{name} at batch {batch}: {rate:,.1f}",
-            name=label_of(r),
-            batch=r["batch"],
-            rate=r["tokens_per_second"],
-        )
-        for r in rows
+        say("{name} at batch {r[batch]}: {r[tokens_per_second]:,.1f}", name=label_of(row), r=row)
+        for row in rows
     ]
     return say("Generated tokens per second: {parts}.", parts="; ".join(parts))
 
@@ -92,18 +86,17 @@ def comparison_words(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows[1:]:
         mine, theirs = rate_of(row), rate_of(base)
         touch = mine.interval and theirs.interval and mine.low <= theirs.high and theirs.low <= mine.high
+        decided = say("the intervals are apart")
+        if touch:
+            decided = say("the intervals touch, so these repeats do not decide it")
         sentences.append(
             say(
-                "{name} writes {ratio:.1f} times as fast as {base} in the mean ({decided}), and its first token takes "
-                "{first:.2f} s against {other:.2f} s.",
-                name=row["name"],
-                base=base["name"],
+                "{row[name]} writes {ratio:.1f} times as fast as {base[name]} in the mean ({decided}), and its first "
+                "token takes {row[first_token_seconds]:.2f} s against {base[first_token_seconds]:.2f} s.",
+                row=row,
+                base=base,
                 ratio=mine.value / theirs.value,
-                decided=say("the intervals touch, so these repeats do not decide it")
-                if touch
-                else say("the intervals are apart"),
-                first=row["first_token_seconds"],
-                other=base["first_token_seconds"],
+                decided=decided,
             )
         )
     return " ".join(sentences)
@@ -153,27 +146,66 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from found.remarks
     if words := eight_bit_words(rows):
         yield words
-    if found.per_token is not None and found.per_token.longest_allowed < asked["max_gen_toks"]:
+    timed = found.per_token
+    if timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
         yield say(
-            "Answers were cut off at {allowed:,} tokens, not at {asked:,}: max_model_len is {room:,}.",
-            allowed=found.per_token.longest_allowed,
-            asked=asked["max_gen_toks"],
-            room=asked["max_model_len"],
+            "Answers were cut off at {timed.longest_allowed:,} tokens, not at {asked[max_gen_toks]:,}: max_model_len is "
+            "{asked[max_model_len]:,}.",
+            timed=timed,
+            asked=asked,
         )
     if asked["enforce_eager"]:
         yield say(
             "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default."
         )
     yield say(
-        "Started in {seconds:.1f} s. {machine}; memory {bandwidth:.1f} GB/s ({how}).",
-        seconds=found.start_seconds,
+        "Started in {bench.start_seconds:.1f} s. {machine}; memory {rate:.1f} GB/s ({bench.roof.how}).",
+        bench=found,
         machine=machine_sentence(),
-        bandwidth=found.roof.bandwidth / 1e9,
-        how=found.roof.how,
+        rate=found.roof.bandwidth / 1e9,
     )
 
 
-def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[Difference | None]:
+def first_difference(base: Answer, other: Answer, tokenizer: Any) -> dict[str, Any] | None:
+    """Where two greedy answers part, and how close the decision was there; None when the answers are the same.
+
+    Quantization nudges every logit a little; the text changes only where the two best tokens were almost equal. After
+    that token the two answers are about different things, and comparing further tokens means nothing. `position`
+    counts output tokens from 0; the end of a turn is a token too. Gaps are how much more likely (in nats) each model
+    found its own token, None where the other's token was not among the recorded alternatives: it was further away
+    than those. Raises UsageError when an answer was made without logprobs.
+    """
+    if not base.top_logprobs or not other.top_logprobs:
+        raise UsageError("These answers hold no log-probabilities.", remedy="Use Sampling(logprobs=5).")
+    for position, (mine, theirs) in enumerate(zip_longest(base.token_ids, other.token_ids)):
+        if mine != theirs:
+            return {
+                "position": position,
+                "common": tokenizer.decode(list(base.token_ids[:position])),
+                "base_token": _name(tokenizer, mine),
+                "other_token": _name(tokenizer, theirs),
+                "base_gap": _gap(base, position, theirs),
+                "other_gap": _gap(other, position, mine),
+            }
+    return None
+
+
+def _name(tokenizer: Any, token: int | None) -> str:
+    """A token as a reader sees it; a part of a letter has no text of its own, and two of them would look the same."""
+    if token is None:
+        return "(end)"
+    text = tokenizer.decode([token])
+    return text if text and "\ufffd" not in text else f"(part of a letter, token {token})"
+
+
+def _gap(answer: Answer, position: int, rival: int | None) -> float | None:
+    if rival is None or position >= len(answer.top_logprobs):
+        return None
+    step = answer.top_logprobs[position]
+    return step[answer.token_ids[position]] - step[rival] if rival in step else None
+
+
+def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[dict[str, Any] | None]:
     pairs = zip(base.answers, other.answers, strict=True)
     return [first_difference(mine, theirs, tokenizer) for mine, theirs in pairs]
 
@@ -187,7 +219,7 @@ def difference_table(candidates: Sequence[Candidate], tokenizer: Any, limit: int
     for candidate in candidates[1:]:
         found = enumerate(_differences(candidates[0], candidate, tokenizer))
         for number, place in [(n, d) for n, d in found if d is not None][:limit]:
-            rows.append({"checkpoint": candidate.recipe, "question": number} | vars(place))
+            rows.append({"checkpoint": candidate.recipe, "question": number} | place)
     shown = [
         *columns(("checkpoint", "question")),
         Column("common", "the same until"),
@@ -221,25 +253,17 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H10
             return say("{kernel} (as {other})", kernel=support.kernel, other=support.runs_as)
         return say("{kernel} ({compute})", kernel=support.kernel, compute=support.compute)
 
-    cards = [find_gpu(name) for name in gpus]
+    cards = {card.name: card for card in map(find_gpu, gpus)}
     rows = [
         {"scheme": scheme, "this CPU": words(on_cpu(scheme))}
-        | {c.name: words(on_gpu(scheme, c)) for c in cards}
+        | {name: words(on_gpu(scheme, card)) for name, card in cards.items()}
         for scheme in schemes
     ]
-    return Table(
-        [Column("scheme", code=True), *columns(["this CPU", *(card.name for card in cards)], code=True)], rows
-    )
+    return Table(columns(["scheme", "this CPU", *cards], code=True), rows)
 
 
 def command_table(model: str) -> Table:
     """How to start other engines with a catalog model, and what their flags were looked up in."""
-    shown = [
-        Column("engine"),
-        Column("least", "least version"),
-        Column("command", code=True),
-        Column("remark"),
-        Column("source", "from"),
-        Column("checked", "flags looked up in"),
-    ]
-    return Table(shown, [vars(entry) for entry in launch_commands(model)])
+    headings = {"least": "least version", "source": "from", "checked": "flags looked up in"}
+    names = ("engine", "least", "command", "remark", "source", "checked")
+    return Table([Column(n, headings.get(n, ""), code=n == "command") for n in names], launch_commands(model))

@@ -21,6 +21,7 @@ README_PROMPTS = {
 }
 README_RIDDLE = "Which one is bigger, 3.12 vs 3.9?"
 PARSERS = ("deepseek_r1", "deepseek_v3")
+TALK = ("prompt", "mode", "sampled", "thought", "answer", "tokens", "ended by")
 
 
 def ask(text: str) -> list[Message]:
@@ -41,23 +42,11 @@ def talk(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int)
             answer, sampled = engine.chat(ask(prompt), mode, advice.sampling), in_words(advice.sampling)
             firmer = against_repetition(advice)
             if answer.finish_reason == "length" and goes_round(answer.raw) and firmer != advice:
-                answer = engine.chat(ask(prompt), mode, firmer.sampling)
-                sampled = say(
-                    "{sampling}, second try: the first went round in circles",
-                    sampling=in_words(firmer.sampling),
-                )
-            rows.append(
-                {
-                    "prompt": prompt,
-                    "mode": mode,
-                    "sampled": sampled,
-                    "thought": answer.thought,
-                    "answer": answer.text,
-                    "tokens": answer.output_tokens,
-                    "ended by": answer.finish_reason,
-                }
-            )
-    return Table(columns(rows[0] if rows else ()), rows)
+                answer, again = engine.chat(ask(prompt), mode, firmer.sampling), in_words(firmer.sampling)
+                sampled = say("{sampling}, second try: the first went round in circles", sampling=again)
+            written = (answer.thought, answer.text, answer.output_tokens, answer.finish_reason)
+            rows.append(dict(zip(TALK, (prompt, mode, sampled, *written), strict=True)))
+    return Table(columns(TALK), rows)
 
 
 def advice_table(models: Iterable[str]) -> Table:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from exaone_nb.errors import UsageError
+
+INTERVAL_KIND = (
+    "95 % t interval of the mean over repeats (over rounds, where there were several), on a log scale"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +42,21 @@ class Estimate:
         bounds = [None if bound is None else bound * factor for bound in (self.low, self.high)]
         low, high = bounds if factor >= 0 else reversed(bounds)
         return Estimate(self.value * factor, low, high, self.n)
+
+
+def over_repeats(values: Sequence[float]) -> Estimate:
+    """The mean of `values`, repeats of a time or a rate (above 0), with a 95 % interval; none for a single one.
+
+    A t interval of the mean's logarithm, whose standard error is that of the mean over the mean (delta method): a time
+    is above zero, and so is this interval, however few the repeats. Raises UsageError without values.
+    """
+    if not values:
+        raise UsageError("There is nothing to average.", expected="at least one repeat.")
+    mean, n = statistics.fmean(values), len(values)
+    if n < 2:
+        return Estimate(mean, n=n)
+    from scipy.stats import t
+
+    error = statistics.stdev(values) / math.sqrt(n)
+    factor = math.exp(float(t.ppf(0.975, n - 1)) * error / mean)
+    return Estimate(mean, mean / factor, mean * factor, n)

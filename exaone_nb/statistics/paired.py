@@ -3,6 +3,12 @@
 Two models that answered the same questions are compared question by question. Only the items on which they differ
 carry evidence (McNemar 1947); the many on which both are right or both are wrong only add noise to the unpaired
 comparison of two accuracies. The arithmetic is scipy's and statsmodels'; this module says which test fits what.
+
+The interval of a difference of paired proportions is Tango's (1998, Statistics in Medicine 17:891-908): it holds every
+difference that the score test does not reject, so it goes with the McNemar score test, has a width even where nothing
+or everything differs, and never leaves -1 to 1.
+
+    score_interval(lost=4, won=0, n=100)     # -0.04, from -0.098 to -0.002
 """
 
 from __future__ import annotations
@@ -12,7 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exaone_nb.errors import UsageError
 from exaone_nb.statistics.bootstrap import DRAWS
+from exaone_nb.statistics.estimate import Estimate
+
+# At differences of -1 and 1 themselves the score statistic has no variance.
+EDGE = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,22 +47,15 @@ class Discordant:
 
 def discordant(base: np.ndarray, candidate: np.ndarray) -> Discordant:
     """Count the four outcomes of two right-or-wrong vectors [items]."""
-    right_base, right_candidate = base == 1, candidate == 1
-    return Discordant(
-        both_right=int((right_base & right_candidate).sum()),
-        only_base=int((right_base & ~right_candidate).sum()),
-        only_candidate=int((~right_base & right_candidate).sum()),
-        both_wrong=int((~right_base & ~right_candidate).sum()),
-    )
+    outcomes = np.bincount(2 * (base == 1) + (candidate == 1), minlength=4)
+    return Discordant(*reversed(outcomes.tolist()))
 
 
 def mcnemar_exact(only_base: int, only_candidate: int) -> float:
     """Two-sided exact McNemar p-value: a fair coin on the items where the models differ; 1 when they never do."""
     from statsmodels.stats.contingency_tables import mcnemar
 
-    if only_base + only_candidate == 0:
-        return 1.0
-    return min(1.0, float(mcnemar([[0, only_base], [only_candidate, 0]], exact=True).pvalue))
+    return float(mcnemar([[0, only_base], [only_candidate, 0]], exact=True).pvalue)
 
 
 def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, float]:
@@ -59,10 +63,8 @@ def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, f
 
     z = (a1 - a2) / sqrt(se1^2 + se2^2) with se = sqrt(a (1 - a) / (n - 1)), lm-eval's standard error of a mean.
     """
-    first, second = (
-        np.repeat([1.0, 0.0], [right, n - right]) for right, n in ((right_1, n_1), (right_2, n_2))
-    )
-    return unpaired_z_of_values(first, second)
+    counts = ((right_1, n_1), (right_2, n_2))
+    return unpaired_z_of_values(*(np.repeat([1.0, 0.0], [right, n - right]) for right, n in counts))
 
 
 def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float, float]:
@@ -100,3 +102,50 @@ def holm(p_values: list[float], alpha: float = 0.05) -> list[float]:
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(p_values, alpha=alpha, method="holm")[1]] if p_values else []
+
+
+def score_statistic(lost: int, won: int, n: int, difference: float) -> float:
+    """Standard normal deviate of the hypothesis that the true difference, second minus first, is `difference`.
+
+    The variance is the one under that hypothesis, where the likeliest share of lost items is the larger root of
+    2n q² + b q + c = 0 with the b and c below (Tango's formula for q21). At 0 this is McNemar's z.
+    """
+    b = -(lost + won) + (2 * n - won + lost) * difference
+    c = -lost * difference * (1 - difference)
+    share_lost = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    variance = n * (2 * share_lost + difference - difference**2)
+    distance = won - lost - n * difference
+    if variance <= 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)
+
+
+def score_interval(lost: int, won: int, n: int, level: float = 0.95) -> Estimate:
+    """The difference of the two shares of right answers, second minus first, with its interval at `level`.
+
+    Raises UsageError for counts that are negative or add up to more than `n`.
+    """
+    if lost < 0 or won < 0 or n < 1 or lost + won > n:
+        raise UsageError(
+            f"{lost} lost and {won} won of {n} items.", expected="counts from 0 that add up to at most n."
+        )
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + level / 2))
+    value = (won - lost) / n
+
+    def bound(sign: int) -> float:
+        """Where the statistic crosses `sign * z`: it falls as the hypothesis rises from -1 to 1."""
+        low, high = (-EDGE, min(value, EDGE)) if sign > 0 else (max(value, -EDGE), EDGE)
+
+        def above(difference: float) -> float:
+            return score_statistic(lost, won, n, difference) - sign * z
+
+        if sign > 0 and above(low) < 0:
+            return -1.0
+        if sign < 0 and above(high) > 0:
+            return 1.0
+        return float(brentq(above, low, high, xtol=1e-10))
+
+    return Estimate(value, bound(+1), bound(-1), n)

@@ -17,7 +17,7 @@ from exaone_nb.conversation.answers import Sampling
 from exaone_nb.conversation.tools import CALCULATOR, run_tools
 from exaone_nb.engines import server as server_module
 from exaone_nb.engines.endpoint import EndpointEngine
-from exaone_nb.engines.server import Server, free_port, require_free
+from exaone_nb.engines.server import Server, free_port
 from exaone_nb.errors import UsageError, WorkbookError
 
 ASK = [{"role": "user", "content": "hello"}]
@@ -237,7 +237,7 @@ def test_nobody_listens():
 def test_a_port_that_is_taken(misbehaving, tmp_path):
     port = int(misbehaving[0].split(":")[2].split("/")[0])
     with pytest.raises(WorkbookError, match=f"Port {port} is taken"):
-        require_free(port)
+        free_port(port)
     with pytest.raises(WorkbookError, match="taken"):
         Server(tmp_path, port=port)
 
@@ -293,7 +293,7 @@ def test_stop_ends_the_server_and_its_workers(fake):
         worker, port = worker_of(server.log()), server.port
         assert alive(worker) and server.ready_seconds < 60
     assert gone(worker)
-    require_free(port)
+    free_port(port)
     server.stop()  # twice is fine
     with pytest.raises(UsageError, match="not running"):
         server.engine()

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from exaone_nb.engines import server, vllm_adapter, vllm_engine
-from exaone_nb.engines.parallel import copies_note
+from exaone_nb.engines.options import Sizes, copies_note
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score import backends
 from exaone_nb.score.settings import Settings
 from exaone_nb.serve.bandwidth import Roof
-from exaone_nb.serve.defaults import Sizes
 from exaone_nb.workbook.chapters import discover, has_tag
 
 

@@ -10,14 +10,21 @@ from exaone_nb.conversation.answers import (
     ToolCall,
     check_mode,
     split_thought,
-    with_soft_switch,
 )
 from exaone_nb.conversation.modes import against_repetition, recommended
-from exaone_nb.conversation.tool_text import read_tool_calls
-from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, Tool, calculator, run_call, run_tools
+from exaone_nb.conversation.template import with_soft_switch
+from exaone_nb.conversation.tools import (
+    CALCULATOR,
+    ROLL_DICE,
+    Tool,
+    calculator,
+    read_tool_calls,
+    run_call,
+    run_tools,
+)
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.difference import first_difference
-from exaone_nb.serve.lengths import lengths
+from exaone_nb.serve.speed import lengths
+from exaone_nb.serve.tables import first_difference
 
 
 @pytest.mark.parametrize(
@@ -73,14 +80,15 @@ def test_recommended_sampling_follows_the_catalog():
     assert recommended("LGAI-EXAONE/some-other").sampling.temperature == 0
 
 
-def test_tool_calls_are_read_from_text_and_bad_ones_keep_their_problem():
-    text, calls = read_tool_calls('Sure.<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>')
-    assert (
-        text == "Sure." and calls[0].name == "f" and calls[0].arguments == '{"a": 1}' and not calls[0].problem
-    )
-    assert "not JSON" in read_tool_calls('<tool_call>{"name": "f"')[1][0].problem
-    assert read_tool_calls("<tool_call>[1]</tool_call>")[1][0].problem == "no tool name"
-    assert read_tool_calls('<tool_call>{"name": "f", "arguments": "x"}</tool_call>')[1][0].problem
+def test_tool_calls_are_read_from_text_and_the_model_is_told_of_bad_ones():
+    text, (call,) = read_tool_calls('Sure.<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>')
+    assert text == "Sure." and (call.name, call.arguments) == ("f", '{"a": 1}')
+    for bad in ('{"name": "f"', "[1]</tool_call>", '{"name": 1}</tool_call>'):
+        (call,) = read_tool_calls(f"<tool_call>{bad}")[1]
+        step = run_call(call, [ROLL_DICE, CALCULATOR])
+        assert step.failed and "a call is JSON" in step.result and call.arguments == bad.split("</")[0]
+    (call,) = read_tool_calls('<tool_call>{"name": "calculator", "arguments": "x"}</tool_call>')[1]
+    assert "not an object" in run_call(call, [CALCULATOR]).result
     assert read_tool_calls("plain") == ("plain", [])
 
 
@@ -176,10 +184,15 @@ def spoken(text: str, **tops: dict) -> Answer:
 def test_first_difference_and_its_gap():
     base, other = spoken("abc", t2={"c": -0.2, "d": -0.5}), spoken("abd", t2={"d": -0.1})
     found = first_difference(base, other, Letters())
-    assert (found.position, found.common, found.base_token, found.other_token) == (2, "ab", "c", "d")
-    assert found.base_gap == pytest.approx(0.3) and found.other_gap is None
+    assert (found["position"], found["common"], found["base_token"], found["other_token"]) == (
+        2,
+        "ab",
+        "c",
+        "d",
+    )
+    assert found["base_gap"] == pytest.approx(0.3) and found["other_gap"] is None
     assert first_difference(base, base, Letters()) is None
-    assert first_difference(spoken("ab"), spoken("abc"), Letters()).base_token == "(end)"
+    assert first_difference(spoken("ab"), spoken("abc"), Letters())["base_token"] == "(end)"
     with pytest.raises(UsageError):
         first_difference(Answer("a", token_ids=[1]), base, Letters())
 
@@ -188,5 +201,5 @@ def test_the_gap_is_that_of_the_token_and_not_of_another_with_the_same_text():
     base = Answer("", token_ids=[1001], top_logprobs=({1001: -0.2, 1002: -0.5, 1003: -4.0},))
     other = Answer("", token_ids=[1002], top_logprobs=({1002: -0.3, 1001: -0.4, 1004: -5.0},))
     found = first_difference(base, other, Letters())
-    assert found.base_gap == pytest.approx(0.3) and found.other_gap == pytest.approx(0.1)
-    assert "1001" in found.base_token and "1002" in found.other_token
+    assert found["base_gap"] == pytest.approx(0.3) and found["other_gap"] == pytest.approx(0.1)
+    assert "1001" in found["base_token"] and "1002" in found["other_token"]

@@ -11,10 +11,10 @@ from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Sampling
 from exaone_nb.conversation.modes import goes_round, in_words, is_korean
 from exaone_nb.conversation.preview import Preview
+from exaone_nb.engines import options
 from exaone_nb.errors import UsageError
-from exaone_nb.serve import defaults, tables, talk
-from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.speed import PerToken
+from exaone_nb.serve import tables, talk
+from exaone_nb.serve.speed import PerToken, lengths
 from exaone_nb.workbook.chapters import discover, has_tag
 
 (CHAPTER,) = [one for one in discover() if one.number == "06"]
@@ -83,25 +83,25 @@ def test_preview_shows_every_token():
 
 def test_sizes_follow_the_model_and_the_machine(monkeypatch):
     nano, real = (catalog.resolve(name).config() for name in ("nano", "EXAONE-4.0-1.2B"))
-    monkeypatch.setattr(defaults, "core_count", lambda: 16)
-    assert [defaults.threads_for(c) for c in (nano, real)] == [1, 16] and defaults.threads_for(nano, 3) == 3
-    assert not defaults.is_tiny({"model_type": "nobody knows it"})
-    monkeypatch.setattr(defaults.catalog, "weights_folder", lambda model: catalog.Path(model))
+    monkeypatch.setattr(options, "core_count", lambda: 16)
+    assert [options.threads_for(c) for c in (nano, real)] == [1, 16] and options.threads_for(nano, 3) == 3
+    assert not options.is_tiny({"model_type": "nobody knows it"})
+    monkeypatch.setattr(options.catalog, "weights_folder", lambda model: catalog.Path(model))
     monkeypatch.setattr(
-        defaults.catalog, "read_config", lambda path: nano if path.parent.name == "nano" else real
+        options.catalog, "read_config", lambda path: nano if path.parent.name == "nano" else real
     )
     for gpu, longest in ((True, 4096), (False, 512)):
-        monkeypatch.setattr(defaults, "has_gpu", lambda gpu=gpu: gpu)
-        assert defaults.sizes_for("nano").answer_tokens == 160
-        found = defaults.sizes_for("real")
+        monkeypatch.setattr(options, "has_gpu", lambda gpu=gpu: gpu)
+        assert options.sizes_for("nano").answer_tokens == 160
+        found = options.sizes_for("real")
         assert found.answer_tokens == longest and found.max_model_len >= longest + 1024
-    assert defaults.sizes_for("real", answer_tokens=8000).max_model_len == 9024
-    short = defaults.sizes_for("real", answer_tokens=8000, max_model_len=2048)
+    assert options.sizes_for("real", answer_tokens=8000).max_model_len == 9024
+    short = options.sizes_for("real", answer_tokens=8000, max_model_len=2048)
     assert (short.max_model_len, short.answer_tokens) == (2048, 1024)  # the server refuses a longer wish
     with pytest.raises(UsageError, match="max_model_len is 200,000"):
-        defaults.sizes_for("real", max_model_len=200_000)
+        options.sizes_for("real", max_model_len=200_000)
     with pytest.raises(UsageError, match="answer_tokens"):
-        defaults.sizes_for("real", answer_tokens=-1)
+        options.sizes_for("real", answer_tokens=-1)
 
 
 def timed(*seconds):
@@ -156,7 +156,7 @@ def test_on_a_gpu_the_server_waits_until_the_other_engine_is_closed():
             "DATA_PARALLEL_SIZE": 1,
             "GPU_MEMORY_UTILIZATION": 0.5,
         },
-        **{"with_server": True, "sizes": defaults.Sizes(1, 160, 2048), "has_gpu": lambda: True},
+        **{"with_server": True, "sizes": options.Sizes(1, 160, 2048), "has_gpu": lambda: True},
     }
     exec(sources[place], names)
     assert names["server"] is None and started == []

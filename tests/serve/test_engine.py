@@ -16,8 +16,8 @@ from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_tools
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bench import BenchOptions, bench
-from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.record import record
+from exaone_nb.serve.checkpoints import record
+from exaone_nb.serve.speed import lengths
 from exaone_nb.serve.talk import parser_table
 
 NANO = catalog.resolve("nano").path
@@ -247,7 +247,7 @@ def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, opt
 
 
 def test_the_server_end_to_end():
-    from exaone_nb.engines.server import Server, require_free
+    from exaone_nb.engines.server import Server, free_port
 
     with Server(NANO, threads=1, eager=True).wait(540) as server:
         client = server.engine()
@@ -268,4 +268,4 @@ def test_the_server_end_to_end():
 
             EndpointEngine(server.address, "wrong", model="model").chat(QUESTION)
         port = server.port
-    require_free(port)
+    free_port(port)

@@ -22,10 +22,9 @@ from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
-from exaone_nb.serve.lengths import lengths
-from exaone_nb.serve.record import record
-from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
-from exaone_nb.statistics.repeats import over_repeats
+from exaone_nb.serve.checkpoints import record
+from exaone_nb.serve.speed import Decode, PerToken, lengths, measure_decode, measure_per_token
+from exaone_nb.statistics.estimate import over_repeats
 
 # The module, which the function of the same name hides in its package.
 benches = sys.modules[bench.__module__]

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from statsmodels.stats.contingency_tables import mcnemar
 
 from exaone_nb.errors import UsageError
-from exaone_nb.statistics.tango import score_interval, score_statistic
+from exaone_nb.statistics.paired import score_interval, score_statistic
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,9 @@ def test_worked_examples_in_points(lost, won, n, low, high):
     assert (round(mirrored.low, 1), round(mirrored.high, 1)) == (-high, -low)
 
 
-@pytest.mark.parametrize(("lost", "won", "n", "difference"), [(7, 3, 50, 0.1), (2, 9, 40, -0.3), (0, 5, 60, 0.02)])
+@pytest.mark.parametrize(
+    ("lost", "won", "n", "difference"), [(7, 3, 50, 0.1), (2, 9, 40, -0.3), (0, 5, 60, 0.02)]
+)
 def test_the_variance_is_that_of_the_likeliest_share_under_the_hypothesis(lost, won, n, difference):
     def loss(share):
         parts = ((lost, share), (won, share + difference), (n - lost - won, 1 - 2 * share - difference))
