@@ -19,8 +19,8 @@ from exaone_nb.engines.options import choose_dtype
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import this_cpu, this_machine
+from exaone_nb.quantization.config import MIXED
 from exaone_nb.quantization.kernels import Support, support
-from exaone_nb.quantization.nearest import MIXED
 
 ARRAY_BYTES = 256 * 2**20
 REPEATS = 15
