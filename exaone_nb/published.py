@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_csv
 
@@ -26,7 +27,11 @@ def read_scores(path: Path = FILE) -> tuple[dict[str, Any], ...]:
     rows: list[dict[str, Any]] = read_csv(path)
     if not rows or tuple(rows[0]) != COLUMNS:
         raise WorkbookError(
-            f"{path.name} has the columns {', '.join(rows[0]) if rows else 'of an empty file'}.",
+            say(
+                "{name} has the columns {which}.",
+                name=path.name,
+                which=", ".join(rows[0]) if rows else "of an empty file",
+            ),
             expected=", ".join(COLUMNS),
             remedy="Restore the file from the repository.",
         )
@@ -35,7 +40,12 @@ def read_scores(path: Path = FILE) -> tuple[dict[str, Any], ...]:
             row["value"] = float(row["value"]) if row["value"] else None
         except ValueError:
             raise WorkbookError(
-                f"{path.name} line {line}: {row['value']!r} is not a number.",
+                say(
+                    "{name} line {line}: {value!r} is not a number.",
+                    name=path.name,
+                    line=line,
+                    value=row["value"],
+                ),
                 expected="a score, or nothing where the source says N/A.",
             ) from None
     return tuple(rows)

@@ -1,10 +1,10 @@
 """The run folder: the only place where chapters and wings meet.
 
-    runs/NAME/
-      run.json             written by the runner
-      notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
-      checkpoints/RECIPE/  the quantization chapter writes; inference and scoring read; `baseline` stands beside them
-      results/*.json       one file per measurement (see `write_result`)
+runs/NAME/
+  run.json             written by the runner
+  notebooks/*.ipynb    executed copies          html/*.html, index.html    the report
+  checkpoints/RECIPE/  the quantization chapter writes; inference and scoring read; `baseline` stands beside them
+  results/*.json       one file per measurement (see `write_result`)
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
+from exaone_nb.messages import say
 from exaone_nb.paths import RUNS
 
 BASELINE = "baseline"
@@ -108,12 +109,15 @@ class RunFolder:
             try:
                 document = json.loads(path.read_text(encoding="utf-8"))
                 lost = [name for name in NEEDED if name not in document]
-                problem = f"lacks {', '.join(lost)}" if lost else ""
+                problem = lost and say(
+                    "The result file {name} lacks {parts}.", name=path.name, parts=", ".join(lost)
+                )
             except (ValueError, TypeError) as error:
-                problem = f"is not a JSON object: {error}"
+                problem = say(
+                    "The result file {name} is not a JSON object: {error}.", name=path.name, error=error
+                )
             if problem:
-                remedy = "Delete it and run its chapter again."
-                raise WorkbookError(f"The result file {path.name} {problem}.", remedy=remedy)
+                raise WorkbookError(problem, remedy=say("Delete it and run its chapter again."))
             if not kind or document["kind"] == kind:
                 found.append(document)
         return found

@@ -25,6 +25,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -51,7 +52,7 @@ class Kind:
     def __call__(self, value: Any, type_: Any = None) -> Any:
         """The value as it is kept. Raises Mistake."""
         if not self.accepts(value):
-            raise Mistake(f"is {value!r}.", expected=self.expected)
+            raise Mistake(say("is {value!r}.", value=value), expected=self.expected)
         return self.convert(value)
 
 
@@ -129,11 +130,11 @@ def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | No
     """Raise Mistake when `document` is no mapping, or has a key that is not allowed. `meant` maps a common wrong name."""
     expected = f"a mapping with keys among {', '.join(allowed)}."
     if not isinstance(document, dict):
-        raise Mistake(f"is {document!r}.", expected=expected)
+        raise Mistake(say("is {document!r}.", document=document), expected=expected)
     for key in document:
         if key not in allowed:
             near = did_you_mean((meant or {}).get(key, key), allowed)
-            raise Mistake(f"has an unknown key {key!r}.", expected=expected, remedy=near)
+            raise Mistake(say("has an unknown key {key!r}.", key=key), expected=expected, remedy=near)
 
 
 def did_you_mean(value: Any, allowed: Iterable[Any]) -> str:
@@ -146,7 +147,11 @@ def one_of(value: Any, allowed: Iterable[Any]) -> Any:
     """`value`, or Mistake with the nearest of the allowed ones. 0 is not False here."""
     if not any(value is a or (type(value) is type(a) and value == a) for a in allowed):
         words = ", ".join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)
-        raise Mistake(f"is {value!r}.", expected=f"one of {words}.", remedy=did_you_mean(value, allowed))
+        raise Mistake(
+            say("is {value!r}.", value=value),
+            expected=say("one of {words}.", words=words),
+            remedy=did_you_mean(value, allowed),
+        )
     return value
 
 
@@ -208,7 +213,10 @@ def _mistakes(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tup
     if isinstance(error, Mistake):
         yield (*path, *map(str, error.path)), error
     elif isinstance(error, KeyError):  # a required key; its name is the last step of the path
-        yield path[:-1], Mistake(f"has no {path[-1]}.", expected=f"{{{path[-1]}: …}}.")
+        yield (
+            path[:-1],
+            Mistake(say("has no {first}.", first=path[-1]), expected=say("{{{first}: …}}.", first=path[-1])),
+        )
     else:
         for inner in getattr(error, "exceptions", ()):
             yield from _mistakes(inner, path)

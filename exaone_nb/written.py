@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -27,7 +28,9 @@ def read_text(path: str | Path, expected: str = "a text file in UTF-8.") -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise UsageError(f"There is no file {path}.", expected=expected, remedy="Check the path.") from error
+        raise UsageError(
+            say("There is no file {path}.", path=path), expected=expected, remedy="Check the path."
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}).", expected=expected, remedy="Check the path."
@@ -42,11 +45,24 @@ def decode(content: bytes, name: str, expected: str = "a text file in UTF-8.") -
     except UnicodeDecodeError as error:
         encoding = encoding_of(content)
         number = content.count(b"\n", 0, error.start) + 1
-        line = "" if encoding.startswith("UTF-") else f", line {number}"
+        if encoding.startswith("UTF-"):
+            got = say("{name} is not UTF-8; it looks like {encoding}.", name=name, encoding=encoding)
+        elif encoding:
+            got = say(
+                "{name}, line {number} is not UTF-8; it looks like {encoding}.",
+                name=name,
+                number=number,
+                encoding=encoding,
+            )
+        else:
+            got = say("{name}, line {number} is not UTF-8.", name=name, number=number)
         raise UsageError(
-            f"{name}{line} is not UTF-8" + (f"; it looks like {encoding}." if encoding else "."),
+            got,
             expected=expected,
-            remedy=f"Save it as UTF-8: iconv -f {encoding or 'OLD_ENCODING'} -t UTF-8 OLD > NEW.",
+            remedy=say(
+                "Save it as UTF-8: iconv -f {encoding} -t UTF-8 OLD > NEW.",
+                encoding=encoding or "OLD_ENCODING",
+            ),
         ) from error
 
 
@@ -88,9 +104,10 @@ def read_yaml(source: Path | str, *, as_text: bool = False, expected: str = "a Y
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error)
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark and isinstance(source, Path) else ""
+        if mark and isinstance(source, Path):
+            name = say("{name}, line {number}", name=name, number=mark.line + 1)
         raise UsageError(
-            f"{name}{place} cannot be read as YAML: {problem}.",
+            say("{name} cannot be read as YAML: {problem}.", name=name, problem=problem),
             expected=expected,
             remedy="Write each key once, `KEY: value` with a space after the colon, and close every bracket and quote.",
         ) from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.tensors import DTYPE_BITS
 
 # The format's own limit (safetensors/src/tensor.rs): a longer header is an attack or not a safetensors file.
@@ -89,16 +90,21 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
             expected=f"at most {LONGEST_HEADER:,}; this does not look like a safetensors file.",
             remedy="Check that the name ends in .safetensors and that the download was not an error page.",
         )
-    what = ""
+    got = ""
     if len(first_bytes) < 8:
-        what = f"has {len(first_bytes)} bytes"
+        got = say("{name} has {count} bytes.", name=name, count=len(first_bytes))
     elif length + 8 > file_bytes:
-        what = f"claims a header of {length:,} bytes but the whole file has {file_bytes:,}"
+        got = say(
+            "{name} claims a header of {length:,} bytes but the whole file has {total:,}.",
+            name=name,
+            length=length,
+            total=file_bytes,
+        )
     elif length < 2:
-        what = f"has a header of {length} bytes"
-    if what:
+        got = say("{name} has a header of {length} bytes.", name=name, length=length)
+    if got:
         raise WorkbookError(
-            f"{name} {what}.",
+            got,
             expected="8 bytes of header length, and a header of at least 2 bytes that fits into the file.",
             remedy=DOWNLOAD_AGAIN,
         )
@@ -107,7 +113,9 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
 
 def not_weights(name: str, what: str) -> WorkbookError:
     """The error for a file that is something else: one of the keys of `REMEDIES`."""
-    return WorkbookError(f"{name} is {what}.", expected="a safetensors file.", remedy=REMEDIES[what])
+    return WorkbookError(
+        say("{name} is {what}.", name=name, what=what), expected="a safetensors file.", remedy=REMEDIES[what]
+    )
 
 
 def parse_header(
@@ -196,7 +204,13 @@ def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None
     if missing := position - data_bytes:
         less = "fewer" if missing > 0 else "more"
         raise WorkbookError(
-            f"{name} has {data_bytes:,} bytes of data, {abs(missing):,} {less} than its header describes.",
+            say(
+                "{name} has {data_bytes:,} bytes of data, {number:,} {less} than its header describes.",
+                name=name,
+                data_bytes=data_bytes,
+                number=abs(missing),
+                less=less,
+            ),
             expected=f"{position:,} bytes of data.",
             remedy="The download stopped early: download the file again." if missing > 0 else DOWNLOAD_AGAIN,
         )

@@ -19,6 +19,7 @@ import httpx
 
 from exaone_nb.anatomy.header import WEB_PAGE, not_weights
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
@@ -128,7 +129,9 @@ def _check_status(answer: httpx.Response, name: str) -> None:
             remedy="A gated or private model: accept its licence on its page, then `hf auth login`.",
         )
     if code == 416:
-        raise WorkbookError(f"{name} is empty or shorter than its header says.", remedy="Check the address.")
+        raise WorkbookError(
+            say("{name} is empty or shorter than its header says.", name=name), remedy="Check the address."
+        )
     if code >= 300:
         raise WorkbookError(
             f"The server has no {name} ({code}).",

@@ -16,6 +16,7 @@ import typer
 
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
 WINGS = {
@@ -99,7 +100,9 @@ def _require_text(words: list[str]) -> None:
             word.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UsageError(
-                f"Argument {number} is not UTF-8: {os.fsencode(word)!r}.",
+                say(
+                    "Argument {number} is not UTF-8: {fsencode!r}.", number=number, fsencode=os.fsencode(word)
+                ),
                 expected="text in UTF-8.",
                 remedy="Set the terminal to UTF-8, or rename the file.",
             ) from error

@@ -90,11 +90,12 @@ def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> 
         raise UsageError(f"--jobs {jobs}", expected="1 or more runs at once.", remedy="Leave it out for one.")
     ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
-        instead = "; cpus_per_run in the grid decides." if on is RunsOn.ray else ", or add --on ray."
+        decides = say("Leave {option} out; cpus_per_run in the grid decides.", option=option)
+        instead = say("Leave {option} out, or add --on ray.", option=option)
         raise UsageError(
-            f"{option} has no effect with --on {on.value}.",
+            say("{option} has no effect with --on {on.value}.", option=option, on=on),
             expected="--jobs with --on local; --address and --store with --on ray.",
-            remedy=f"Leave {option} out{instead}",
+            remedy=decides if on is RunsOn.ray else instead,
         )
 
 

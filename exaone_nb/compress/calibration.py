@@ -126,10 +126,15 @@ def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, st
     read = _hub_rows(source, at_least) if source.path is None else _file_rows(source)
     found = [_content(row, source, number) for number, row in read]
     if len(found) < at_least:
-        most = f", or ask for at most {len(found)} (calibration: samples)" if found else ""
+        most = say("Name a longer file, or ask for at most {count} (calibration: samples).", count=len(found))
         raise WorkbookError(
-            f"{source.name} has {len(found) or 'no'} samples, but {at_least} are asked of it.",
-            remedy=f"Name a longer file{most}.",
+            say(
+                "{name} has {count} samples, but {asked} are asked of it.",
+                name=source.name,
+                count=len(found) or say("no"),
+                asked=at_least,
+            ),
+            remedy=most if found else say("Name a longer file."),
         )
     return found
 
@@ -143,12 +148,21 @@ def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
             continue
         try:
             row = json.loads(line)
-            wrong = "is a list." if isinstance(row, list) else ""
+            wrong = (
+                say("{name}, line {number} is a list.", name=source.path.name, number=number)
+                if isinstance(row, list)
+                else ""
+            )
         except ValueError as error:
-            wrong = f"is not JSON: {error}"
+            wrong = say(
+                "{name}, line {number} is not JSON: {error}",
+                name=source.path.name,
+                number=number,
+                error=error,
+            )
         if wrong:
             raise WorkbookError(
-                f"{source.path.name}, line {number} {wrong}",
+                wrong,
                 expected='JSONL, one object per line, such as {"messages": [{"role": "user", "content": "…"}]}.',
                 remedy="A .json file with one big list must be written line by line.",
             )
@@ -176,7 +190,12 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
             return value
         what = "null" if wrong[0] is None else f"a {type(wrong[0]).__name__}"
         raise WorkbookError(
-            f"{source.name}, line {number}: a message's content is {what}.",
+            say(
+                "{name}, line {number}: a message's content is {what}.",
+                name=source.name,
+                number=number,
+                what=what,
+            ),
             expected='text, such as {"role": "user", "content": "…"}.',
             remedy="Write the message's text as one string, or leave the line out.",
         )

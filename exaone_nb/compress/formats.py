@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,7 @@ def grid(name: str) -> np.ndarray:
     if name == "fp8_e4m3":
         # The "fn" variant: no infinities, and only the topmost code is NaN, so 448 is the largest value.
         return _float_grid(exponent_bits=4, mantissa_bits=3, bias=7, largest=448)
-    raise UsageError(f"No number format {name!r}.", expected=f"one of {', '.join(TOPS)}.")
+    raise UsageError(f"No number format {name!r}.", expected=say("one of {names}.", names=", ".join(TOPS)))
 
 
 def _float_grid(exponent_bits: int, mantissa_bits: int, bias: int, largest: float = np.inf) -> np.ndarray:

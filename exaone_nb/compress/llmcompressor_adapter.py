@@ -27,6 +27,7 @@ from exaone_nb.compress.calibration import tokenize
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +192,9 @@ def _explained(
         if is_out_of_memory(error):
             raise
         raise WorkbookError(
-            f"{got} ({type(error).__name__}: {error}).", expected=expected, remedy=remedy
+            say("{got} ({kind}: {error}).", got=got, kind=type(error).__name__, error=error),
+            expected=expected,
+            remedy=remedy,
         ) from error
 
 

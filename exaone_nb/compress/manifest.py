@@ -34,7 +34,7 @@ def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
     """
     if objection := _objection(out, source, baseline):
         raise UsageError(
-            f"The output folder {out} {objection}.",
+            objection,
             expected="a new or empty folder apart from the model, or a checkpoint made here; it is replaced whole.",
             remedy="Name another folder with --out.",
         )
@@ -43,29 +43,38 @@ def check_out(out: Path, source: Path, *, baseline: bool = False) -> None:
 def _objection(out: Path, source: Path, baseline: bool) -> str:
     place, origin = out.resolve(), source.resolve()
     if place == origin:
-        return f"is the source model {source}"
+        return say("The output folder {out} is the source model {source}.", out=out, source=source)
     if place in origin.parents:
-        return f"contains the source model {source}"
+        return say("The output folder {out} contains the source model {source}.", out=out, source=source)
     if origin in place.parents:
-        return f"lies inside the source model {source}"
+        return say("The output folder {out} lies inside the source model {source}.", out=out, source=source)
     if Path.cwd().is_relative_to(place):
-        return "is the current folder, or contains it"
+        return say("The output folder {out} is the current folder, or contains it.", out=out)
     near = next(folder for folder in place.parents if folder.exists())
     if not near.is_dir() or not os.access(near, os.W_OK | os.X_OK):
-        return f"cannot be made: {near} is {'not writable' if near.is_dir() else 'a file'}"
+        if near.is_dir():
+            return say("The output folder {out} cannot be made: {near} is not writable.", out=out, near=near)
+        return say("The output folder {out} cannot be made: {near} is a file.", out=out, near=near)
     if not out.exists():
         return ""
     if not out.is_dir():
-        return "is a file"
+        return say("The output folder {out} is a file.", out=out)
     there, found = {path.name for path in out.iterdir()}, read(out)
     if found is None:
         # Older baselines have no manifest.
         copied = baseline and all(_same(path, source / path.name) for path in out.iterdir())
-        return "" if copied or not there else f"exists and holds {some(sorted(there), 3)}"
+        if copied or not there:
+            return ""
+        return say("The output folder {out} exists and holds {names}.", out=out, names=some(sorted(there), 3))
     if bool(found.get("baseline")) != baseline:
-        return f"holds {'a quantized checkpoint' if baseline else 'the unquantized baseline of a run'}"
+        if baseline:
+            return say("The output folder {out} holds a quantized checkpoint.", out=out)
+        return say("The output folder {out} holds the unquantized baseline of a run.", out=out)
     foreign = there - {NAME, *found["files"], *found["beside"]} if "beside" in found else set()
-    return f"holds {some(sorted(foreign), 3)} beside its checkpoint" if foreign else ""
+    if not foreign:
+        return ""
+    names = some(sorted(foreign), 3)
+    return say("The output folder {out} holds {names} beside its checkpoint.", out=out, names=names)
 
 
 def _same(one: Path, other: Path) -> bool:

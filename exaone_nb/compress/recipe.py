@@ -24,6 +24,7 @@ import yaml
 from exaone_nb import schema
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
 from exaone_nb.quantization.schemes import SCHEMES, find_scheme
@@ -199,11 +200,17 @@ def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     given = {k: v for k, v in document.items() if k != "name" and v is not None}
     if ("scheme" in given) == ("groups" in given):
         raise UsageError(
-            f"{what} has {'both' if 'scheme' in given else 'neither'} scheme and groups.",
+            say(
+                "{what} has {which} scheme and groups.",
+                what=what,
+                which="both" if "scheme" in given else "neither",
+            ),
             expected="`scheme` with `targets`, or `groups`, a list of {scheme, targets}.",
         )
     if "groups" in given and "targets" in given:
-        raise UsageError(f"{what}: targets stand beside groups.", expected="targets inside each group.")
+        raise UsageError(
+            say("{what}: targets stand beside groups.", what=what), expected="targets inside each group."
+        )
     if "scheme" in given:
         one = {key: given.pop(key) for key in ("scheme", "targets") if key in given}
         given["groups"] = [schema.read(one, SchemeGroup, what)]

@@ -27,6 +27,7 @@ from exaone_nb.conversation.answers import (
 )
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 # Prompts of one `generate` that are under way together; a server holds about as many in a batch.
 AT_ONCE = 32
@@ -192,14 +193,22 @@ class EndpointEngine(Engine):
             raise self._status(error) from error
         except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
             kind = type(error).__name__
-            what = f"answered with something that is not JSON of the OpenAI kind ({kind})"
+            got = say(
+                "{address} answered with something that is not JSON of the OpenAI kind ({kind}).",
+                address=self.address,
+                kind=kind,
+            )
             remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
             if isinstance(error, openai.APITimeoutError):
-                what, remedy = "did not answer in time", "Give it a longer timeout, or ask for fewer tokens."
+                got = say("{address} did not answer in time.", address=self.address)
+                remedy = "Give it a longer timeout, or ask for fewer tokens."
             elif isinstance(error, openai.APIConnectionError):
-                what = "cannot be reached, or the server ended while it was answering"
+                got = say(
+                    "{address} cannot be reached, or the server ended while it was answering.",
+                    address=self.address,
+                )
                 remedy = "Start it, check the port, and look at its log."
-            raise WorkbookError(f"{self.address} {what}.", remedy=remedy) from error
+            raise WorkbookError(got, remedy=remedy) from error
 
     def _status(self, error: Any) -> WorkbookError:
         code = error.status_code

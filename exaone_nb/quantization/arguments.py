@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs
 from exaone_nb.schema import Count, Mistake, Name, Patterns, kind
 
@@ -56,7 +57,9 @@ def read_arguments(document: Any, role: str) -> QuantArgs:
     try:
         args = QuantArgs.read(document)
     except WorkbookError as error:
-        raise Mistake(f"is wrong: {error.got}", expected=error.expected, remedy=error.remedy) from error
+        raise Mistake(
+            say("is wrong: {got}", got=error.got), expected=error.expected, remedy=error.remedy
+        ) from error
     _check_together(args, document, role)
     return args
 
@@ -117,7 +120,7 @@ def _kv_cache(value: Any) -> dict[str, Any] | None:
     args = read_arguments(value, "kv_cache")
     if (args.type, args.num_bits, args.symmetric) != ("float", 8, True):
         expected = "num_bits: 8, type: float, symmetric: the only cache vLLM can use."
-        raise Mistake(f"is {args.sentence()}.", expected=expected)
+        raise Mistake(say("is {sentence}.", sentence=args.sentence()), expected=expected)
     return dict(value)
 
 

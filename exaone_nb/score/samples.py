@@ -174,7 +174,13 @@ def items_of(
             value = weight = math.nan
         if not (math.isfinite(value) and weight > 0):
             raise WorkbookError(
-                f"Item {row.get('doc_id')} of {source or task} has {name.metric} = {logged!r}.",
+                say(
+                    "Item {get} of {source} has {metric} = {logged!r}.",
+                    get=row.get("doc_id"),
+                    source=source or task,
+                    metric=name.metric,
+                    logged=logged,
+                ),
                 expected="a finite number for every item.",
                 remedy="Look at that item's answer; a NaN usually means that the model's logits overflowed.",
             )
@@ -197,7 +203,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 row = None
             if not isinstance(row, dict):
                 raise WorkbookError(
-                    f"Line {number} of {path.name} is no JSON object: the file is cut short or damaged.",
+                    say(
+                        "Line {number} of {name} is no JSON object: the file is cut short or damaged.",
+                        number=number,
+                        name=path.name,
+                    ),
                     remedy="Copy it again, or score again.",
                 )
             rows.append(row)

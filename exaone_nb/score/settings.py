@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from exaone_nb.engines.options import check_sizes
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -55,34 +56,36 @@ class Settings:
     def __post_init__(self) -> None:
         backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
         if backend not in BACKENDS:
-            raise UsageError(f"No backend {backend!r}.", expected=f"one of {', '.join(BACKENDS)}.")
+            raise UsageError(
+                say("No backend {backend!r}.", backend=backend), expected=f"one of {', '.join(BACKENDS)}."
+            )
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
         check_sizes(*sizes)
         for wrong, got, remedy in (
             (
                 backend != "vllm" and max(sizes) > 1,
-                "does not divide a model between GPUs.",
+                say("Backend {backend!r} does not divide a model between GPUs.", backend=backend),
                 "Use --backend vllm; a server is given its sizes when it is started.",
             ),
             (
                 backend.startswith("server") and not self.base_url,
-                "needs the server's address.",
+                say("Backend {backend!r} needs the server's address.", backend=backend),
                 "Give --base-url, for instance http://127.0.0.1:8000/v1",
             ),
             (
                 backend == "server" and not self.tokenizer,
-                "sends token ids and needs the model's tokenizer.",
+                say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend),
                 "Give --tokenizer FOLDER, or use --backend server-chat.",
             ),
             (
                 backend == "server-chat" and not self.chat_template,
-                "applies its own chat template.",
+                say("Backend {backend!r} applies its own chat template.", backend=backend),
                 "Leave the template on, or use --backend server.",
             ),
         ):
             if wrong:
-                raise UsageError(f"Backend {backend!r} {got}", remedy=remedy)
+                raise UsageError(got, remedy=remedy)
         if self.thinking and not self.think_end_token:
             # lm-eval refuses thinking without it: the thought would be scored as the answer.
             object.__setattr__(self, "think_end_token", "</think>")

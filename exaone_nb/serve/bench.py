@@ -69,10 +69,11 @@ class BenchOptions:
                 whole(name, value, least=least)
         if not 0 < self.kv_cache_gib < 1 << 20:
             raise UsageError(
-                f"kv_cache_gib is {self.kv_cache_gib!r}.", expected="GiB above 0, for instance 1."
+                say("kv_cache_gib is {kv_cache_gib!r}.", kv_cache_gib=self.kv_cache_gib),
+                expected="GiB above 0, for instance 1.",
             )
         if self.weights not in ("real", "dummy"):
-            raise UsageError(f"weights is {self.weights!r}.", expected="real or dummy.")
+            raise UsageError(say("weights is {weights!r}.", weights=self.weights), expected="real or dummy.")
         if self.weights == "real" and (self.scheme or self.layers):
             raise UsageError(
                 "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"

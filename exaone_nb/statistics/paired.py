@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 from exaone_nb.statistics.bootstrap import DRAWS
 from exaone_nb.statistics.estimate import Estimate
 
@@ -127,7 +128,8 @@ def score_interval(lost: int, won: int, n: int, level: float = 0.95) -> Estimate
     """
     if lost < 0 or won < 0 or n < 1 or lost + won > n:
         raise UsageError(
-            f"{lost} lost and {won} won of {n} items.", expected="counts from 0 that add up to at most n."
+            say("{lost} lost and {won} won of {n} items.", lost=lost, won=won, n=n),
+            expected="counts from 0 that add up to at most n.",
         )
     from scipy.optimize import brentq
     from scipy.stats import norm

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
+from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 
@@ -104,8 +105,18 @@ def _schema(cells: Sequence[dict[str, Any]], name: str) -> tuple[Parameter, ...]
     for at, (number, tag, cell) in enumerate(meant):
         if at or tag != PARAMETERS_TAG or cell["cell_type"] != "code":
             raise WorkbookError(
-                f"{name}: cell {number}, a {cell['cell_type']} cell, is tagged {tag!r}{' as the second one' if at else ''}.",
-                expected=f"one code cell with the tag {PARAMETERS_TAG!r}, in small letters.",
+                say(
+                    "{name}: cell {number}, a {cell_type} cell, is tagged {tag!r}{which}.",
+                    name=name,
+                    number=number,
+                    cell_type=cell["cell_type"],
+                    tag=tag,
+                    which=" as the second one" if at else "",
+                ),
+                expected=say(
+                    "one code cell with the tag {wanted!r}, in small letters.",
+                    wanted=PARAMETERS_TAG,
+                ),
                 remedy="Correct the cell's tags, in JupyterLab under Property Inspector, Common Tools.",
             )
     return parse(meant[0][2]["source"], name) if meant else ()

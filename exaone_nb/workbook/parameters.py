@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
+from exaone_nb.messages import say
 from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")
@@ -118,7 +119,11 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         return WorkbookError(
             f"{where}, line {statement.lineno}: {what}.",
             expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among "
-            + f"{', '.join(TYPES + LIST_TYPES)} and a kind among {', '.join(f'[{kind}]' for kind in KINDS)}.",
+            + say(
+                "{types} and a kind among {kinds}.",
+                types=", ".join(TYPES + LIST_TYPES),
+                kinds=", ".join(f"[{kind}]" for kind in KINDS),
+            ),
         )
 
     if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):

@@ -21,6 +21,7 @@ from typing import Any
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, did_you_mean
 from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.workbook.chapters import Chapter, discover, select
@@ -77,7 +78,9 @@ def flat(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _twice(name: str, where: str) -> UsageError:
     return UsageError(
-        f"{name} is set twice ({where}).", expected="every parameter once.", remedy="Remove one of the two."
+        say("{name} is set twice ({where}).", name=name, where=where),
+        expected="every parameter once.",
+        remedy="Remove one of the two.",
     )
 
 
@@ -97,7 +100,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
         targets = [c for c in chapters if not number or number in c.names]
         if not targets:
             raise UsageError(
-                f"{key} names no selected chapter.",
+                say("{key} names no selected chapter.", key=key),
                 expected=", ".join(values),
                 remedy="Select that chapter too, or leave its parameter out.",
             )

@@ -29,6 +29,7 @@ from typing import Any
 
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, did_you_mean
+from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.parameters import Parameter, coerce, parse
@@ -155,7 +156,11 @@ def _notebooks(given: str) -> Path:
     folder = Path(given).expanduser()
     if not given or not folder.is_dir() or not any(folder.glob("[0-9]*_*.ipynb")):
         raise UsageError(
-            f"notebooks: {given!r}, and {'no chapter is in it' if folder.is_dir() else 'there is no such folder'}.",
+            say(
+                "notebooks: {given!r}, and {which}.",
+                given=given,
+                which="no chapter is in it" if folder.is_dir() else "there is no such folder",
+            ),
             expected=SETTINGS["notebooks"].help,
             remedy="Check the path, or leave the key out for the workbook's own.",
         )
@@ -184,9 +189,9 @@ def _axes_and_fixed(
     for name, key, _ in axes + fixed:
         if (other := set_by.setdefault(name.rpartition(".")[2], key)) != key:
             raise UsageError(
-                f"{name} is set by `{other}` and by `{key}`.",
+                say("{name} is set by `{other}` and by `{key}`.", name=name, other=other, key=key),
                 expected="one place that says what a run gets.",
-                remedy=f"Remove it from one of them: `{other}` or `{key}`.",
+                remedy=say("Remove it from one of them: `{other}` or `{key}`.", other=other, key=key),
             )
 
     def typed(name: str, value: Any) -> Any:
@@ -211,15 +216,24 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
     numbers = ", ".join(chapter.number for chapter in chapters)
     if not names:
         raise UsageError(
-            f"{key} is given, and no chapter of this sweep has a parameter marked [{kind}].",
-            expected=f"a chapter that has one; these are {numbers}.",
+            say(
+                "{key} is given, and no chapter of this sweep has a parameter marked [{kind}].",
+                key=key,
+                kind=kind,
+            ),
+            expected=say("a chapter that has one; these are {numbers}.", numbers=numbers),
             remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
         )
     if len(names) > 1:
         raise UsageError(
-            f"{key} could mean {' or '.join(names)}: the chapters {numbers} call it differently.",
+            say(
+                "{key} could mean {names}: the chapters {numbers} call it differently.",
+                key=key,
+                names=" or ".join(names),
+                numbers=numbers,
+            ),
             expected="one name for what is varied.",
-            remedy=f"Write `matrix: {{{names[0]}: …}}` instead of {key}.",
+            remedy=say("Write `matrix: {{{first}: …}}` instead of {key}.", first=names[0], key=key),
         )
     return names[0]
 
@@ -229,8 +243,14 @@ def _parameter_in_small_letters(key: str, chapters: Sequence[Chapter]) -> str:
     if key.islower() and _declared(chapters, key.upper()):
         return key.upper()
     raise UsageError(
-        f"The grid has an unknown key {key!r}, and no chapter of this sweep has {key.upper()}.",
-        expected=f"{', '.join(sorted(KEYS))}, or a parameter of the chapters in small letters.",
+        say(
+            "The grid has an unknown key {key!r}, and no chapter of this sweep has {upper}.",
+            key=key,
+            upper=key.upper(),
+        ),
+        expected=say(
+            "{names}, or a parameter of the chapters in small letters.", names=", ".join(sorted(KEYS))
+        ),
         remedy=did_you_mean(key, KEYS, "Other parameters go under `matrix` or `parameters`."),
     )
 
@@ -253,7 +273,7 @@ def _several(document: Mapping[str, Any], key: str) -> list[Any]:
         raise UsageError(
             f"{key}: {values!r}",
             expected="a list with at least one value.",
-            remedy=f"Write {key}: [{values or '…'}], or leave the key out.",
+            remedy=say("Write {key}: [{values}], or leave the key out.", key=key, values=values or "…"),
         )
     return values
 
