@@ -17,7 +17,7 @@ from typing import Any, Literal
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import hub_errors
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, NANO, cache_folder
 from exaone_nb.written import read_csv
 
@@ -142,15 +142,10 @@ def resolve(model: str | Path) -> Place:
                 download_mb=fetchable()[text]["download_mb"],
             ),
         )
-    import difflib
-
-    near = difflib.get_close_matches(text, names(), n=3)
     raise UsageError(
         f"No model {text!r}: not a catalog name, and no such folder or file.",
         expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
-        remedy=f"Did you mean {', '.join(near)}?"
-        if near
-        else "See the names in data/configs/, or check the path.",
+        remedy=did_you_mean(text, names(), "See the names in data/configs/, or check the path.", most=3),
     )
 
 

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", cutoff: float = 0.6) -> str:
-    """The remedy for a name that nobody knows: the known one that is most like it, else `otherwise`."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"Did you mean {near[0]}?" if near else otherwise
-
 
 class WorkbookError(Exception):
     """Base of every error this package raises on purpose. The thing that was checked is bad (exit code 1).

@@ -10,7 +10,9 @@ be found by it. What is filled in comes from files, models and servers too: cont
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 from string import Formatter
 from typing import Any
 
@@ -39,6 +41,14 @@ def say(template: str, /, **fields: Any) -> str:
     if unused := [name for name in fields if "{" + name not in template]:
         raise ValueError(f"{template!r} has no place for {', '.join(unused)}")
     return text
+
+
+def did_you_mean(
+    name: Any, known: Iterable[Any], otherwise: str = "", *, most: int = 1, cutoff: float = 0.6
+) -> str:
+    """The remedy for a name that nobody knows: the known ones most like it, `most` at most, else `otherwise`."""
+    near = difflib.get_close_matches(str(name), list(map(str, known)), n=most, cutoff=cutoff)
+    return say("Did you mean {names}?", names=", ".join(near)) if near else otherwise
 
 
 def visible(value: Any) -> Any:

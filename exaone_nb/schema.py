@@ -17,7 +17,6 @@ It is imported at the first reading (50 ms).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from exaone_nb.errors import UsageError
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -135,12 +134,6 @@ def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | No
         if key not in allowed:
             near = did_you_mean((meant or {}).get(key, key), allowed)
             raise Mistake(say("has an unknown key {key!r}.", key=key), expected=expected, remedy=near)
-
-
-def did_you_mean(value: Any, allowed: Iterable[Any]) -> str:
-    """The allowed value that is written most alike, as a remedy; "" when none is."""
-    near = difflib.get_close_matches(str(value), list(map(str, allowed)), n=1)
-    return f"Did you mean {near[0]}?" if near else ""
 
 
 def one_of(value: Any, allowed: Iterable[Any]) -> Any:

@@ -24,7 +24,7 @@ import yaml
 from exaone_nb import schema
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
 from exaone_nb.quantization.schemes import SCHEMES, find_scheme
@@ -182,7 +182,7 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
         if str(recipe) not in names():
             expected, near = (
                 f"a YAML file, or one of {', '.join(names())}.",
-                schema.did_you_mean(recipe, names()),
+                did_you_mean(recipe, names()),
             )
             raise UsageError(f"No recipe {str(recipe)!r}.", expected=expected, remedy=near)
         path = FOLDER / f"{recipe}.yaml"

@@ -6,13 +6,12 @@ test holds this table against the installed library.
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 
 Strategy = Literal["tensor", "channel", "group", "block", "tensor_group", "token", "attn_head"]
 # Names of the same order: compressed-tensors up to 0.18 took all of them.
@@ -238,10 +237,10 @@ def find_scheme(scheme: str | dict[str, Any] | Scheme | None) -> Scheme:
     if name in UNQUANTIZED_NAMES:
         return SCHEMES["UNQUANTIZED"]
     if name not in SCHEMES:
-        near = difflib.get_close_matches(name, SCHEMES, n=3)
-        remedy = f"Did you mean {', '.join(near)}?" if near else ""
         raise UsageError(
-            f"No scheme {scheme!r}.", expected=f"BF16 or one of {', '.join(SCHEMES)}.", remedy=remedy
+            f"No scheme {scheme!r}.",
+            expected=f"BF16 or one of {', '.join(SCHEMES)}.",
+            remedy=did_you_mean(name, SCHEMES, most=3),
         )
     return SCHEMES[name]
 

@@ -154,7 +154,7 @@ def compare_all(
             say("{base} and {others} have no task in common.", base=base_name, others=", ".join(candidates)),
             remedy=say("Score both on the same tasks: exaone-nb score MODEL --tasks ..."),
         )
-    corrected = paired.holm([c.p_value for c in found], alpha)
+    corrected = paired.holm([c.p_value for c in found])
     return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
 
 

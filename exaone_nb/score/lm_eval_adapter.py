@@ -8,7 +8,6 @@ lm-eval, so that an upgrade fails there first. Where lm-eval lacks one at run ti
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata as metadata
 import logging
@@ -22,7 +21,7 @@ from typing import Any
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
 from exaone_nb.score.outcomes import EndedText
 from exaone_nb.score.settings import Settings
@@ -253,11 +252,10 @@ def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
         manager = TaskManager(include_path=folders, include_defaults=defaults)
         if not (unknown := sorted(set(names) - set(manager.all_tasks))):
             return manager
-    near = ", ".join(difflib.get_close_matches(unknown[0], manager.all_tasks, n=3))
     raise UsageError(
         say("No task {name!r}.", name=unknown[0]),
         expected=say("an offline task ({names}) or one of `lm-eval ls tasks`.", names=_offline()),
-        remedy=near and say("Did you mean {near}?", near=near),
+        remedy=did_you_mean(unknown[0], manager.all_tasks, most=3),
     )
 
 

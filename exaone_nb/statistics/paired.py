@@ -98,11 +98,11 @@ def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = DRAW
     return float(result.pvalue)
 
 
-def holm(p_values: list[float], alpha: float = 0.05) -> list[float]:
-    """Holm's adjusted p-values, in the order given: compare each with alpha."""
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: compare each with the level of the test."""
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(p_values, alpha=alpha, method="holm")[1]] if p_values else []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
 
 
 def score_statistic(lost: int, won: int, n: int, difference: float) -> float:

@@ -17,8 +17,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
-from exaone_nb.messages import say
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 

@@ -25,8 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.errors import UsageError, WorkbookError, did_you_mean
-from exaone_nb.messages import say
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")

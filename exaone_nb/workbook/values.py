@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.catalog import resolve
-from exaone_nb.errors import UsageError, did_you_mean
+from exaone_nb.errors import UsageError
 from exaone_nb.gpus import GPUS, find_gpu
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.workbook.chapters import Chapter, discover, select
@@ -217,7 +217,7 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
         raise UsageError(
             f"There is no {what} file {name}.",
             expected="a file on this disk.",
-            remedy=did_you_mean(Path(name).stem, own, "Check the path.", ALIKE),
+            remedy=did_you_mean(Path(name).stem, own, "Check the path.", cutoff=ALIKE),
         )
 
 

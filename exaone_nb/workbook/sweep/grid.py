@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.catalog import resolve
-from exaone_nb.errors import UsageError, did_you_mean
-from exaone_nb.messages import say
+from exaone_nb.errors import UsageError
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.parameters import Parameter, coerce, parse
