@@ -13,6 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
+from exaone_nb import processes
 from exaone_nb.engines.environment import environment_of_child, prepare_process
 from exaone_nb.engines.failures import last_error
 from exaone_nb.errors import WorkbookError
@@ -29,26 +30,29 @@ def run_apart(
     Raises WorkbookError with the reason in one line when the process fails or takes longer.
     """
     command = [sys.executable, "-m", "exaone_nb.engines.apart", function, json.dumps(request)]
+    child = processes.start(
+        command,
+        env=environment_of_child(offline=offline),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
     try:
-        done = subprocess.run(
-            command,
-            env=environment_of_child(offline=offline),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-        )
+        out, errors = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise WorkbookError(
             say("not ready after {minutes:g} minutes", minutes=timeout / 60),
             remedy=say("Run it while the machine is idle, or raise the limit."),
         ) from error
-    for line in done.stdout.splitlines():
+    finally:
+        processes.end(child)
+    for line in out.splitlines():
         if line.startswith(MARK):
             return json.loads(line.removeprefix(MARK))
-    kind, reason = last_error(done.stderr)
+    kind, reason = last_error(errors)
     reason = f"{kind}: {reason}" if kind else reason
-    raise WorkbookError(reason or say("the process ended with code {code}", code=done.returncode))
+    raise WorkbookError(reason or say("the process ended with code {code}", code=child.returncode))
 
 
 def main(function: str, request: str) -> None:

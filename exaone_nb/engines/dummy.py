@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError
 from exaone_nb.files import write_json
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, find_scheme
@@ -41,15 +42,17 @@ def quantization_config(scheme: str) -> dict[str, Any] | None:
 
 def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 0) -> dict[str, Any]:
     """`config` in `scheme`, cut to its first `layers` layers (0: all). A quantization it already has is replaced."""
-    held = config.get("num_hidden_layers")
+    changed = {name: value for name, value in config.items() if name != "quantization_config"}
+    text = dict(text_config(changed))
+    held = text.get("num_hidden_layers")
     if layers < 0 or (layers and isinstance(held, int) and layers > held):
         raise UsageError(f"layers is {layers}.", expected=f"0 (all) to {held}.")
-    changed = {name: value for name, value in config.items() if name != "quantization_config"}
     if layers:
-        changed["num_hidden_layers"] = layers
-        for name, value in changed.items():
+        text["num_hidden_layers"] = layers
+        for name, value in text.items():
             if name.endswith("layer_types") and isinstance(value, list):
-                changed[name] = value[:layers]
+                text[name] = value[:layers]
+    changed |= {"text_config": text} if "text_config" in changed else text
     quantization = quantization_config(scheme)
     if quantization is not None:
         changed["quantization_config"] = quantization

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exaone_nb import catalog
-from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb import catalog, fields
+from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.engines.environment import core_count, has_gpu
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import named_dtype, whole
@@ -75,8 +75,7 @@ def require_name(dtype: str) -> None:
 
 def context_limit(config: Mapping[str, Any], asked: int = 0) -> int:
     """The longest context of a model, in tokens. Raises UsageError when more is asked for, which vLLM refuses too."""
-    text = config.get("text_config")
-    held = int((text if isinstance(text, Mapping) else config).get("max_position_embeddings") or 2048)
+    held = int(fields.get(text_config(config), "max_position_embeddings") or 2048)
     if asked > held:
         raise UsageError(
             say("max_model_len is {asked:,}.", asked=asked),

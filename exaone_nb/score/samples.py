@@ -245,7 +245,7 @@ def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
         raise UsageError(
             say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
             expected=say("one of {known}.", known=known) if known else "",
-            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path.name),
+            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path),
         )
     return found
 

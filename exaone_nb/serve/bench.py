@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
@@ -217,7 +218,7 @@ class _Subject:
 
     @property
     def text(self) -> dict[str, Any]:
-        return self.config.get("text_config", self.config)
+        return text_config(self.config)
 
 
 @contextmanager
@@ -267,7 +268,7 @@ def bench(
             timed = measure_per_token(engine, subject.asked, **limits) if subject.asked else None
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
-    layers = int(subject.config.get("num_hidden_layers") or 0)
+    layers = int(subject.text.get("num_hidden_layers") or 0)
     parameters = {
         **{name: getattr(options, name) for name in ("mode", "max_gen_toks", "repeats")},
         "questions": len(subject.asked),

@@ -64,6 +64,13 @@ def test_fewer_layers_cut_the_list_of_layer_types_too():
         shape_config(catalog.resolve("EXAONE-4.0-32B").config(), layers=65)
 
 
+@pytest.mark.parametrize("model", ["EXAONE-4.5-33B", "Mistral-Small-3.2-24B-Instruct-2506"])
+def test_the_text_part_of_an_image_model_is_what_is_cut(model):
+    config = shape_config(catalog.resolve(model).config(), layers=2)
+    assert config["text_config"]["num_hidden_layers"] == 2 and "num_hidden_layers" not in config
+    assert len(config["text_config"].get("layer_types", [0, 0])) == 2
+
+
 def test_the_shape_folder_holds_a_config_only_and_goes_away():
     with shape_folder(catalog.resolve("nano").config(), "W8A8") as folder:
         assert [path.name for path in folder.iterdir()] == ["config.json"]
