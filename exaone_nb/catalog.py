@@ -19,7 +19,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import hub_errors
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, NANO, cache_folder
-from exaone_nb.written import read_csv
+from exaone_nb.written import read_csv, read_yaml
 
 Kind = Literal["catalog", "folder", "file", "url", "hub"]
 # A name that ends so is a file that is missing, not a hub id (whose names are full of dots: EXAONE-4.0-1.2B).
@@ -175,9 +175,7 @@ class Record:
 
 @cache
 def _catalog_file() -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load((DATA / "models.yaml").read_text(encoding="utf-8"))
+    return read_yaml(DATA / "models.yaml")
 
 
 def launchers() -> dict[str, dict[str, Any]]:

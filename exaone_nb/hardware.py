@@ -1,6 +1,6 @@
 """The machine by what decides which kernels run: an NVIDIA card by its compute capability, a CPU by its flags.
 
-Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer. What must be known after torch is loaded
+Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer, and the container's own limits. What must be known after torch is loaded
 (which card this process got) is the engines' matter.
 """
 
@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+from exaone_nb.processes import total_bytes
 
 CPUINFO = Path("/proc/cpuinfo")
 # The flags that decide between kernels, or how fast they are.
@@ -71,14 +73,12 @@ def this_gpu() -> Machine | None:
 
 def this_cpu() -> Machine:
     """This machine's CPU."""
-    import psutil
-
     text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     facts = dict(re.findall(r"^(flags|Features|model name)\s*:\s*(.*)$", text, re.MULTILINE))
     return Machine(
         "CPU",
         flags=frozenset(facts.get("flags", facts.get("Features", "")).split()),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=total_bytes(),
         processor=facts.get("model name", "") or platform.processor(),
         environment={name: os.environ[name] for name in ("VLLM_CPU_INT4_W4A8",) if name in os.environ},
     )

@@ -27,6 +27,10 @@ class _Words(Formatter):
         value, first = super().get_field(field_name, args, kwargs)
         return visible(value), first
 
+    def check_unused_args(self, used_args: Any, args: Any, kwargs: Any) -> None:
+        if unused := kwargs.keys() - used_args:
+            raise ValueError(f"The template has no place for {', '.join(sorted(unused))}.")
+
 
 _WORDS = _Words()
 
@@ -37,10 +41,7 @@ def say(template: str, /, **fields: Any) -> str:
     Raises KeyError for a field that is not given, and ValueError for one that the template does not name: both are
     mistakes of the caller, and a translation could hide them.
     """
-    text = _WORDS.vformat(template, (), fields)
-    if unused := [name for name in fields if "{" + name not in template]:
-        raise ValueError(f"{template!r} has no place for {', '.join(unused)}")
-    return text
+    return _WORDS.vformat(template, (), fields)
 
 
 def did_you_mean(

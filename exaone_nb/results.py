@@ -81,7 +81,7 @@ class RunFolder:
         `interval` is (low, high) and `interval_kind` says what it is, for instance "95 % normal".
         A later measurement of the same kind, recipe and label replaces the earlier one.
         """
-        name = "__".join(re.sub(r"[^A-Za-z0-9.-]+", "_", part) for part in (kind, recipe, label) if part)
+        name = "__".join(re.sub(r"[^\w.-]+", "_", part) for part in (kind, recipe, label) if part)
         return write_json(
             self.results / f"{name}.json",
             {

@@ -15,7 +15,7 @@ def test_fields_are_filled_in_with_their_format():
     assert say("{count:,} of {name}", count=1234567, name="W4A16") == "1,234,567 of W4A16"
 
 
-@pytest.mark.parametrize("fields", [{}, {"name": "a", "other": "b"}])
+@pytest.mark.parametrize("fields", [{}, {"name": "a", "other": "b"}, {"name": "a", "nam": "b"}])
 def test_a_field_too_few_or_too_many_is_a_mistake(fields):
     with pytest.raises((KeyError, ValueError)):
         say("{name} is not there", **fields)
@@ -54,8 +54,14 @@ def calls_of_say():
 def test_every_sentence_is_one_literal_with_the_fields_it_names():
     for where, call in calls_of_say():
         template = call.args[0]
-        assert isinstance(template, ast.Constant) and isinstance(template.value, str), f"{where}: not a literal"
+        assert isinstance(template, ast.Constant) and isinstance(template.value, str), (
+            f"{where}: not a literal"
+        )
         assert len(call.args) == 1, where
-        named = {field.split(".")[0].split("[")[0] for _, field, _, _ in string.Formatter().parse(template.value) if field}
+        named = {
+            field.split(".")[0].split("[")[0]
+            for _, field, _, _ in string.Formatter().parse(template.value)
+            if field
+        }
         given = {keyword.arg for keyword in call.keywords}
         assert named == given or None in given, f"{where}: {named} against {given}"

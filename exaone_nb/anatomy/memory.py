@@ -231,7 +231,7 @@ def plan_memory(
         "tensor_parallel": tensor_parallel,
     }
     cache = kv_cache(config, max_model_len=context, **options)
-    sequences = 1024 if card.memory_bytes >= 70 * 2**30 and "A100" not in card.name else 256
+    sequences = 1024 if card.is_large else 256
     share = utilization
     if engine == "transformers":
         tokens_at_once, sequences, share = min(cache.max_model_len, tokens), concurrency, 1.0

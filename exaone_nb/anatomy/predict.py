@@ -16,6 +16,7 @@ from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.quantization.arguments import FP8_CACHE
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
 from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
@@ -156,9 +157,6 @@ def _settle_head(specs: list[TensorSpec], plan: _Storage, untied_head: bool) -> 
     return False, [*specs, head]
 
 
-FP8_CACHE = QuantArgs(8, "float", "tensor")
-
-
 def cache_scales(
     config: dict[str, Any], specs: list[TensorSpec], kv_cache: dict[str, Any] | str | None, dtype: str
 ) -> list[StoredTensor]:
@@ -168,9 +166,8 @@ def cache_scales(
     if isinstance(kv_cache, str):
         if kv_cache.lower() not in ("fp8", "auto"):
             raise UsageError(f"No KV-cache scheme {kv_cache!r}.", expected="fp8, or explicit arguments.")
-        args = FP8_CACHE
-    else:
-        args = QuantArgs.read(kv_cache)
+        kv_cache = FP8_CACHE
+    args = QuantArgs.read(kv_cache)
     if args.dynamic:
         return []
     _, key_value, _ = fields.heads(text_config(config))

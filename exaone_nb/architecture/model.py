@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exaone_nb.anatomy.arrangements import PRE_LN, QK_REORDER_LN, Arrangement
+from exaone_nb.anatomy.arrangements import QK_REORDER_LN, Arrangement, arrangement_of
 from exaone_nb.architecture import masks
 from exaone_nb.architecture.layers import DecoderLayer, LayerCache, RMSNorm
 from exaone_nb.architecture.shape import Shape
@@ -91,6 +91,6 @@ def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
         raise WorkbookError(
             f"No safetensors file in {Path(folder).name}.", expected="a model folder with weights."
         )
-    arrangement = QK_REORDER_LN if config.get("model_type") == "exaone4" else PRE_LN
+    shape = Shape.from_config(config)  # it refuses what this model cannot be
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
-    return Decoder(Shape.from_config(config), arrangement).load(tensors).eval()
+    return Decoder(shape, arrangement_of(config)).load(tensors).eval()

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import catalog
-from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb import catalog, fields
+from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.processes import Watch, available_bytes
@@ -39,7 +39,7 @@ def estimate_memory(config: dict[str, Any], weight_bytes: int, compressed_bytes:
         peak += sum(4 * width**2 for width in inputs) + 3 * 4 * max(inputs) ** 2
     if recipe.needs_data:
         tokens = recipe.calibration.samples * recipe.calibration.length
-        peak += 2 * 2 * tokens * config.get("hidden_size", 0)
+        peak += 2 * 2 * tokens * fields.size(text_config(config), "hidden_size")
     return peak
 
 

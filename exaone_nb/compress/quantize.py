@@ -65,9 +65,11 @@ def quantize(
     # All inputs are looked at before anything heavy is loaded.
     for error in recipe.calibration.errors() if recipe.needs_data else ():
         raise error
-    inputs, plan = _inputs(source), make_plan(model, recipe)
+    _weights(source)
+    plan = make_plan(model, recipe)
     analysis = analyse(plan)
     analysis.raise_if_errors(unservable=unservable)
+    inputs = _inputs(source)  # every shard is read: only once the plan is sound
     calibration = recipe.calibration.fingerprint() if recipe.needs_data else ""
     mark = _fingerprint(inputs, recipe, calibration)
     found = manifest.read(out) if reuse else None

@@ -180,11 +180,11 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
     path = Path(recipe)
     if path.suffix not in (".yaml", ".yml"):
         if str(recipe) not in names():
-            expected, near = (
-                f"a YAML file, or one of {', '.join(names())}.",
-                did_you_mean(recipe, names()),
+            raise UsageError(
+                f"No recipe {str(recipe)!r}.",
+                expected=f"a YAML file, or one of {', '.join(names())}.",
+                remedy=did_you_mean(recipe, names()),
             )
-            raise UsageError(f"No recipe {str(recipe)!r}.", expected=expected, remedy=near)
         path = FOLDER / f"{recipe}.yaml"
     document = read_yaml(path, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):
@@ -200,11 +200,9 @@ def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     given = {k: v for k, v in document.items() if k != "name" and v is not None}
     if ("scheme" in given) == ("groups" in given):
         raise UsageError(
-            say(
-                "{what} has {which} scheme and groups.",
-                what=what,
-                which="both" if "scheme" in given else "neither",
-            ),
+            say("{what} has both scheme and groups.", what=what)
+            if "scheme" in given
+            else say("{what} has neither scheme nor groups.", what=what),
             expected="`scheme` with `targets`, or `groups`, a list of {scheme, targets}.",
         )
     if "groups" in given and "targets" in given:

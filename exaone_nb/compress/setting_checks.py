@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
+from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.recipe import GPTQ_SETTINGS
@@ -106,7 +107,7 @@ def smoothing_steps(plan: Plan) -> Iterator[Finding]:
     kind, given = transform["type"], transform.get("mappings") or []
     if kind == "smoothquant" and not given and not arrangement(plan.config).feeding_norms:
         text = say(
-            "SmoothQuant needs a norm that feeds q, k, v or gate, up. EXAONE 4.0's norms come after the sublayer, so "
+            "SmoothQuant needs a norm that feeds q, k, v or gate, up. The norms of this model come after the sublayer, so "
             "there is none; llm-compressor stops with `Error resolving mappings`."
         )
         remedy = say("Leave it out, or use GPTQ, whose error correction needs no norm.")
@@ -172,11 +173,12 @@ def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
     """(module whose output is scaled, modules that undo it) for each place in a layer where this is exact."""
     pairs: list[tuple[str, tuple[str, ...]]] = []
     blocks = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-    pairs += zip(arrangement(config).feeding_norms, blocks, strict=False)
-    heads = config.get("num_attention_heads")
-    if (
-        config.get("num_key_value_heads", heads) == heads
-    ):  # then v_proj's outputs are o_proj's inputs one to one
+    norms, text = arrangement(config), text_config(config)
+    if norms.parallel:  # one norm feeds both blocks
+        blocks = (blocks[0] + blocks[1],)
+    pairs += zip(norms.feeding_norms, blocks, strict=False)
+    heads = text.get("num_attention_heads")
+    if text.get("num_key_value_heads", heads) == heads:  # v_proj's outputs are o_proj's inputs one to one
         pairs.append(("v_proj", ("o_proj",)))
     pairs.append(("up_proj", ("down_proj",)))
     return pairs
@@ -184,15 +186,18 @@ def mappings(config: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
 
 def arrangement(config: dict[str, Any]) -> Arrangement:
     """Where the norms of a config's layers sit; Llama's order for a family that is not known."""
-    return FAMILIES.get(str(config.get("model_type")), PRE_LN)
+    return FAMILIES.get(str(text_config(config).get("model_type")), PRE_LN)
 
 
 def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     """Why scaling the output of `smooth` is not undone by scaling the inputs of `balance`; "" when it is exact."""
     first, *wanted = (n.removeprefix("re:").strip(".*$").rpartition(".")[2] for n in (smooth, *balance))
-    if set(wanted) <= set(dict(mappings(config)).get(first, ())):
+    readers, feeds = set(dict(mappings(config)).get(first, ())), ", ".join(sorted(set(wanted)))
+    if set(wanted) == readers:
         return ""
-    feeds = ", ".join(sorted(set(wanted)))
+    if set(wanted) < readers:
+        others = ", ".join(sorted(readers - set(wanted)))
+        return say("{first} also feeds {others}, which would not be scaled back", first=first, others=others)
     if "norm" in first and not arrangement(config).feeding_norms:
         where = say("does not exist in this architecture or feeds no Linear alone")
         after = {"post_attention_layernorm": say("attention"), "post_feedforward_layernorm": say("the MLP")}

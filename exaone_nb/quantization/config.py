@@ -16,17 +16,14 @@ from typing import Any
 from exaone_nb import fields
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.quantization.arguments import Arguments
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of, nearest_preset
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 from exaone_nb.tensors import TensorSpec
 
-# Fields of QuantizationScheme and QuantizationArgs in compressed-tensors 0.13 and 0.19, which refuse all others.
+# Fields of QuantizationScheme in compressed-tensors 0.13 and 0.19, which refuse all others.
 GROUP_FIELDS = ("targets", "weights", "input_activations", "output_activations", "format")
-FIELDS = (
-    "num_bits", "type", "symmetric", "group_size", "strategy", "block_structure", "dynamic", "actorder", "scale_dtype",
-    "zp_dtype", "observer", "observer_kwargs",
-)  # fmt: skip
 MIXED = "mixed"
 UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
 
@@ -147,7 +144,8 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
             if part is not None and not isinstance(part, dict):
                 raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
             parts[key] = QuantArgs.read(part) if part else None
-            unknown += [f"config_groups.{name}.{key}.{field}" for field in part or () if field not in FIELDS]
+            strange = [field for field in part or () if field not in Arguments.__annotations__]
+            unknown += [f"config_groups.{name}.{key}.{field}" for field in strange]
         targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
         groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
     return Quantization(

@@ -14,6 +14,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import Quantization
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.schemes import QuantArgs
+from exaone_nb.written import read_yaml
 
 # The version that quantizes here; a test holds it against requirements/.
 OUR_LLMCOMPRESSOR = "0.14.0.1"
@@ -29,9 +30,7 @@ class Effect:
 
 @cache
 def _facts() -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load((DATA / "setting_effects.yaml").read_text(encoding="utf-8"))
+    return read_yaml(DATA / "setting_effects.yaml")
 
 
 def actorder(value: str, strategy: str, *, llmcompressor: str = "", compressed_tensors: str = "") -> Effect:

@@ -19,6 +19,7 @@ from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme, nearest_preset
+from exaone_nb.written import read_yaml
 
 TODAY, JUDGE = "0.32", "0.14.1"
 
@@ -48,9 +49,7 @@ class Support:
 @cache
 def rules(engine: str = TODAY) -> dict[str, Any]:
     """What data/kernel_support.yaml says of a version of vLLM. Raises UsageError for a version it does not know."""
-    import yaml
-
-    known = yaml.safe_load((DATA / "kernel_support.yaml").read_text(encoding="utf-8"))["vllm"]
+    known = read_yaml(DATA / "kernel_support.yaml")["vllm"]
     if engine not in known:
         text = say("data/kernel_support.yaml says nothing about vLLM {engine}.", engine=engine)
         raise UsageError(text, expected=", ".join(known))

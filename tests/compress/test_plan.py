@@ -10,6 +10,7 @@ from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.differences import compare
 from exaone_nb.compress.plan import Plan, make_plan
+from exaone_nb.compress.setting_checks import mappings, why_not
 from exaone_nb.errors import WorkbookError
 
 
@@ -172,6 +173,25 @@ def test_layers_that_the_model_does_not_have(plan_of):
 def test_smoothquant_has_no_norm_to_work_with(plan_of):
     plan = plan_of(scheme="W8A8", transform="smoothquant")
     assert "smoothquant" in codes(plan, "error")
+
+
+def test_the_norms_of_an_image_model_are_those_of_its_text_part(plan_of):
+    """EXAONE 4.5: QK-Reorder-LN and 40 query heads on 8, both written inside text_config."""
+    from exaone_nb import catalog
+
+    config = catalog.resolve("EXAONE-4.5-33B").config()
+    plan = plan_of(on=config, scheme="W8A8", transform="smoothquant")
+    assert "smoothquant" in codes(plan, "error")
+    assert "v_proj" not in dict(mappings(config))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "readers", "left_out"),
+    [("qwen3", ["q_proj", "k_proj"], "v_proj"), ("cohere2", ["gate_proj", "up_proj"], "q_proj")],
+)
+def test_whoever_reads_a_scaled_norm_must_be_scaled_back(model_type, readers, left_out):
+    config = {"model_type": model_type, "num_attention_heads": 8}
+    assert left_out in why_not(config, "re:.*input_layernorm", [f"re:.*{name}$" for name in readers])
 
 
 @pytest.mark.parametrize("smooth", ["post_attention_layernorm", "post_feedforward_layernorm"])
