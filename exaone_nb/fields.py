@@ -167,3 +167,8 @@ def named_dtype(config: Mapping[str, Any]) -> str:
             if name in TORCH_DTYPES:
                 return name
     return ""
+
+
+def unquantized(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as it would be without its quantization."""
+    return {name: value for name, value in config.items() if name != "quantization_config"}

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, writable
@@ -17,6 +16,8 @@ from exaone_nb.messages import say
 from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from exaone_nb.serve.bench import Bench
 
 

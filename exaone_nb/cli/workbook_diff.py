@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, writable
@@ -15,6 +14,8 @@ from exaone_nb.show.table import Column, Table
 from exaone_nb.show.terminal import drawn
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from exaone_nb.workbook.diff import RunDiff
 
 

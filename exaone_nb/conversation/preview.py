@@ -110,10 +110,11 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     if not any(thoughts):
         return []
     passed_on = any(thought and thought in text for thought in thoughts)
-    what = say("this template drops them, others do not")
     if passed_on:
-        what = say("and the template passes them on")
-    return [_wrong(say("An earlier answer still carries its thoughts; {what}.", what=what))]
+        return [_wrong(say("An earlier answer still carries its thoughts; and the template passes them on."))]
+    return [
+        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others do not."))
+    ]
 
 
 def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> list[PromptCheck]:
@@ -127,13 +128,15 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
             _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
         )
     fits = longest + answer <= context
+    counts = {"longest": longest, "answer": answer, "context": context}
     room = say(
-        "Longest prompt {longest} + answer {answer} tokens {fit} into max_model_len {context}.",
-        longest=longest,
-        answer=answer,
-        fit=say("fit") if fits else say("do not fit"),
-        context=context,
+        "Longest prompt {longest} + answer {answer} tokens fit into max_model_len {context}.", **counts
     )
+    if not fits:
+        room = say(
+            "Longest prompt {longest} + answer {answer} tokens do not fit into max_model_len {context}.",
+            **counts,
+        )
     return [*checks, PromptCheck(fits, room)]
 
 

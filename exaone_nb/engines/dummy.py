@@ -15,6 +15,7 @@ from typing import Any
 
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError
+from exaone_nb.fields import unquantized
 from exaone_nb.files import write_json
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, find_scheme
 
@@ -42,7 +43,7 @@ def quantization_config(scheme: str) -> dict[str, Any] | None:
 
 def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 0) -> dict[str, Any]:
     """`config` in `scheme`, cut to its first `layers` layers (0: all). A quantization it already has is replaced."""
-    changed = {name: value for name, value in config.items() if name != "quantization_config"}
+    changed = unquantized(config)
     text = dict(text_config(changed))
     held = text.get("num_hidden_layers")
     if layers < 0 or (layers and isinstance(held, int) and layers > held):

@@ -212,17 +212,30 @@ class EndpointEngine(Engine):
 
     def _status(self, error: Any) -> WorkbookError:
         code = error.status_code
-        what, remedy = {
-            401: ("refused the key", "Pass the server's key; ours is server.key."),
-            403: ("refused the key", "Pass a key with the right to this model."),
-            404: ("knows no such path or model", "Check that the address ends in /v1, and the model's name."),
-            429: ("wants fewer requests", "Wait, or raise retries=; the client then waits between tries."),
-        }.get(code, ("failed", "Look at the server's log.") if code >= 500 else ("refused the request", ""))
+        named = {"address": self.address, "code": code}
+        no_key = say("{address} refused the key (HTTP {code}).", **named)
+        failed = say("{address} failed (HTTP {code}).", **named), say("Look at the server's log.")
+        refused = say("{address} refused the request (HTTP {code}).", **named), ""
+        got, remedy = {
+            401: (no_key, say("Pass the server's key; ours is server.key.")),
+            403: (no_key, say("Pass a key with the right to this model.")),
+            404: (
+                say("{address} knows no such path or model (HTTP {code}).", **named),
+                say("Check that the address ends in /v1, and the model's name."),
+            ),
+            429: (
+                say("{address} wants fewer requests (HTTP {code}).", **named),
+                say("Wait, or raise retries=; the client then waits between tries."),
+            ),
+        }.get(code, failed if code >= 500 else refused)
         body = error.body if isinstance(error.body, dict) else {}
         reason = str(body.get("message") or "")[:300]
         page = "<html" in str(getattr(error.response, "text", ""))[:500].lower()
-        detail = f": {reason}" if reason else " and sent a web page" if page else ""
-        return WorkbookError(f"{self.address} {what} (HTTP {code}){detail}.", remedy=remedy)
+        if reason:
+            got = say("{got} It says: {reason}", got=got, reason=reason)
+        elif page:
+            got = say("{got} It sent a web page.", got=got)
+        return WorkbookError(got, remedy=remedy)
 
 
 def _options(sampling: Sampling, **extra: Any) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def copies_note(tensor_parallel_size: int, data_parallel_size: int, server: bool
 
 def is_tiny(config: dict[str, Any]) -> bool:
     """Whether a model is one whose steps wait for Python rather than for memory; False where its layers are unknown."""
-    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    plain = fields.unquantized(config)
     try:
         return sum(spec.elements for spec in expected_tensors(plain)) < TINY_BELOW
     except WorkbookError:

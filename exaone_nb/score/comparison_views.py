@@ -15,6 +15,7 @@ from exaone_nb.score.samples import read_rows
 from exaone_nb.show.figures import BLUE, FAINT, INK, STYLES, VERMILLION, Style, clean
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics import paired, planning
+from exaone_nb.written import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,8 +133,6 @@ def answer_text(row: dict[str, Any]) -> str:
 
 def benchmark_table() -> Table:
     """Benchmarks of lm-eval beside gsm8k and in Korean, with the requests and tokens a whole run takes."""
-    import csv
-
     columns = [
         Column("task", say("task"), code=True),
         Column("language", say("language")),
@@ -144,8 +143,7 @@ def benchmark_table() -> Table:
         Column("source", say("source")),
         Column("date", say("date")),
     ]
-    with open(DATA / "benchmarks.csv", encoding="utf-8", newline="") as handle:
-        rows: list[dict[str, Any]] = list(csv.DictReader(handle))
+    rows: list[dict[str, Any]] = [dict(row) for row in read_csv(DATA / "benchmarks.csv")]
     for row in rows:
         for name in ("items", "choices", "shots", "requests", "answer_tokens"):
             row[name] = int(row[name]) if row[name] else None

@@ -176,6 +176,19 @@ def hf_class() -> type:
     return RecordingHF
 
 
+def rendered(
+    tokenizer: Any, thinking: bool, history: list[dict[str, str]], add_generation_prompt: bool = True
+) -> str:
+    """A conversation as the model is asked it, by our own server and in the preview alike."""
+    return tokenizer.apply_chat_template(
+        history,
+        tokenize=False,
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=not add_generation_prompt,
+        enable_thinking=thinking,
+    )
+
+
 def server_class(chat: bool, key: str, thinking: bool) -> type:
     """lm-eval's client; keeps the endpoint's finish reasons, and refuses an endpoint that returns nothing.
 
@@ -207,13 +220,7 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
         def apply_chat_template(self, chat_history, add_generation_prompt=True):
             if chat:
                 return super().apply_chat_template(chat_history, add_generation_prompt)
-            return self.tokenizer.apply_chat_template(
-                chat_history,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-                enable_thinking=thinking,
-            )
+            return rendered(self.tokenizer, thinking, chat_history, add_generation_prompt)
 
     return RecordingServer
 

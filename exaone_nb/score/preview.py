@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score.lm_eval_adapter import find_tasks, load_tasks, quietly
+from exaone_nb.score.lm_eval_adapter import find_tasks, load_tasks, quietly, rendered
 from exaone_nb.score.settings import Settings
 
 
@@ -78,15 +79,7 @@ def preview_tasks(
 
 
 def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> TaskPreview:
-    def render(history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        return tokenizer.apply_chat_template(
-            history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-            enable_thinking=settings.thinking,
-        )
-
+    render = partial(rendered, tokenizer, settings.thinking)
     if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
         task.set_config(key="num_fewshot", value=settings.num_fewshot)
     task.set_fewshot_seed(seed=settings.seed)

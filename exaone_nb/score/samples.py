@@ -28,9 +28,9 @@ from exaone_nb.score.outcomes import MetricName, main_metric
 PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
 # What must be equal for two results to answer the same question.
 SETTINGS = {
-    "version": "task versions",
-    "num_fewshot": "numbers of few-shot examples",
-    "generation_kwargs": "generation settings",
+    "version": say("task versions"),
+    "num_fewshot": say("numbers of few-shot examples"),
+    "generation_kwargs": say("generation settings"),
 }
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[0-9.-]+)\.jsonl$")
 

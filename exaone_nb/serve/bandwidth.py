@@ -17,6 +17,7 @@ from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.engines.environment import capability
 from exaone_nb.engines.options import choose_dtype
 from exaone_nb.engines.vllm_adapter import UNKNOWN
+from exaone_nb.fields import unquantized
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import this_cpu, this_machine
 from exaone_nb.quantization.config import MIXED
@@ -134,7 +135,7 @@ def roof_of(
     """
     if scheme in (MIXED, UNKNOWN):  # its roof needs the recipe
         return None
-    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    plain = unquantized(config)
     here = Gpu("this machine", "", 0.0, 0, roof.bandwidth, dict(roof.operations), "measured here")
     found = decode(plain, scheme, here, batch=batch, context=context, support=roof.support(scheme))
     return found if found.runs else None

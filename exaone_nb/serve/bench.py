@@ -27,6 +27,7 @@ from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import support
+from exaone_nb.results import BASELINE
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
 from exaone_nb.statistics.estimate import INTERVAL_KIND
@@ -115,7 +116,7 @@ class Bench:
     def label(self) -> str:
         """Name in a run folder: random weights are never taken for a checkpoint."""
         return (
-            "baseline" if self.weights == "real" else f"dummy {self.model} {self.scheme} {self.layers} layers"
+            BASELINE if self.weights == "real" else f"dummy {self.model} {self.scheme} {self.layers} layers"
         )
 
     def fraction(self, row: int) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from exaone_nb.engines.vllm_adapter import reasoning_parser
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.written import read_csv
 
 # The README asks how wonderful the model is, in its three languages, and which of two decimals is bigger.
 README_PROMPTS = {
@@ -84,6 +84,5 @@ def parser_table(tokenizer: Any, written: dict[str, str]) -> Table:
 
 def recorded_answers() -> Table:
     """What EXAONE-4.0-1.2B was seen to answer elsewhere; every row has its source and date."""
-    with open(DATA / "recorded_answers.csv", encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_csv(DATA / "recorded_answers.csv")
     return Table(columns(rows[0]), rows)

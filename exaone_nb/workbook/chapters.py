@@ -104,15 +104,11 @@ def _schema(cells: Sequence[dict[str, Any]], name: str) -> tuple[Parameter, ...]
     ]
     for at, (number, tag, cell) in enumerate(meant):
         if at or tag != PARAMETERS_TAG or cell["cell_type"] != "code":
+            named = {"name": name, "number": number, "kind": cell["cell_type"], "tag": tag}
             raise WorkbookError(
-                say(
-                    "{name}: cell {number}, a {cell_type} cell, is tagged {tag!r}{which}.",
-                    name=name,
-                    number=number,
-                    cell_type=cell["cell_type"],
-                    tag=tag,
-                    which=" as the second one" if at else "",
-                ),
+                say("{name}: cell {number}, a {kind} cell, is tagged {tag!r} as the second one.", **named)
+                if at
+                else say("{name}: cell {number}, a {kind} cell, is tagged {tag!r}.", **named),
                 expected=say(
                     "one code cell with the tag {wanted!r}, in small letters.",
                     wanted=PARAMETERS_TAG,

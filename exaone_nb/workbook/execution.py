@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.explain import explain
+from exaone_nb.workbook.kernel import Kernel
+from exaone_nb.workbook.papermill_engine import Execution, OnCell, execute
 from exaone_nb.workbook.parameters import RUN_DIR
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.record import ChapterRecord, Setting
 from exaone_nb.workbook.scrub import Scrubber
-
-OnCell = Callable[[int, int], None]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Executor:
     given: Mapping[str, Mapping[str, Any]]
     timeout_s: float | None = None
     scrubber: Scrubber = field(default_factory=Scrubber)
-    _kernels: set[Any] = field(default_factory=set)
+    _kernels: set[Kernel] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.Lock)
     _stopped: bool = False
 
@@ -67,9 +67,7 @@ class Executor:
         store.keep(self.run, document, begun, self.scrubber)
         return begun
 
-    def _in_a_kernel(self, chapter: Chapter, values: dict[str, Any], on_cell: OnCell) -> Any:
-        from exaone_nb.workbook.kernel import Kernel  # only where something is executed
-
+    def _in_a_kernel(self, chapter: Chapter, values: dict[str, Any], on_cell: OnCell) -> Execution:
         kernel = Kernel(chapter.timed)
         with self._lock:
             if self._stopped:
@@ -78,9 +76,6 @@ class Executor:
         try:
             # In this folder, so that a relative MODEL means what it meant to the person who typed it.
             kernel.start(Path.cwd())
-            # Only now, because it imports papermill, which takes its second while the kernel starts up.
-            from exaone_nb.workbook.papermill_engine import execute
-
             return execute(chapter, values, kernel, self.timeout_s or chapter.timeout_s, on_cell)
         finally:
             with self._lock:  # from here on nobody else ends it

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from exaone_nb.messages import say
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ WORDS = {
 
 def explain(name: str, message: str, *, cell: int | None = None, source: str = "") -> Failure:
     """Turn an exception's name and message into a Failure. `cell` counts code cells from 1."""
-    message = _ANSI.sub("", message).strip()
+    message = ANSI.sub("", message).strip()
     head = f"{name}: {message}" if message else name
     if name in ("WorkbookError", "UsageError", "DiskFull"):
         why, _, remedy = message.partition("\nWhat to do: ")

@@ -62,10 +62,13 @@ def stored(run: Path, slug: str) -> dict[str, Any]:
     return json.loads(notebook_path(run, slug).read_text(encoding="utf-8"))
 
 
+NOT_YET = say("not run yet")
+
+
 def why_stale(run: Path, chapter: Chapter, before: ChapterRecord | None, parts: Mapping[str, Any]) -> str:
     """Why a chapter must run again, in words; empty when its stored result still holds."""
     if before is None:
-        return say("not run yet")
+        return NOT_YET
     if before.status != "ok":
         return say("was {status}", status=before.status)
     if before.key != cache.digest(parts):

@@ -35,7 +35,8 @@ def check_archive(path: Path) -> list[Finding]:
     size = path.stat().st_size
     found: list[Finding] = []
     if size > limits["zip_bytes"].value:
-        text = say("The zip has {size:,} bytes; the limit is 10 GB.", size=size)
+        most = limits["zip_bytes"].value / 1e9
+        text = say("The zip has {size:,} bytes; the limit is {most:g} GB.", size=size, most=most)
         found.append(fail("size", text, say("Choose a scheme with fewer bits.")))
     try:
         with zipfile.ZipFile(path) as archive:
@@ -48,7 +49,10 @@ def check_archive(path: Path) -> list[Finding]:
         return [*found, fail("zip", text, say("A model has a few files; pack only the model folder."))]
     unpacked = sum(member.file_size for member in members)
     if unpacked > limits["unzipped_bytes"].value:
-        text = say("It unpacks to {unpacked:,} bytes; the limit is 32 GB.", unpacked=unpacked)
+        most = limits["unzipped_bytes"].value / 1e9
+        text = say(
+            "It unpacks to {unpacked:,} bytes; the limit is {most:g} GB.", unpacked=unpacked, most=most
+        )
         remedy = say("Remove what is not the model, or distrust the file: it may be a zip bomb.")
         found.append(fail("size", text, remedy))
     for member in members:
@@ -107,12 +111,14 @@ def _check_names(names: list[str]) -> Iterator[Finding]:
             "Only {model}/ may be there; the server adds its own script and requirements.", model=MODEL
         )
         yield fail("structure", text, remedy)
-    for kind, counts in (
-        (say("twice"), Counter(names)),
-        (say("twice if case is ignored"), Counter(name.lower() for name in set(names))),
+    for ignoring_case, counts in (
+        (False, Counter(names)),
+        (True, Counter(name.lower() for name in set(names))),
     ):
         if twice := [name for name, count in counts.items() if count > 1]:
-            text = say("{name} is there {kind}.", name=twice[0], kind=kind)
+            text = say("{name} is there twice.", name=twice[0])
+            if ignoring_case:
+                text = say("{name} is there twice if case is ignored.", name=twice[0])
             yield fail("names", text, say("Keep one; which one is read is anyone's guess."))
 
 

@@ -28,8 +28,9 @@ def check_files(folder: Path) -> list[Finding]:
     """Presence, leftovers, pickles, links, sizes, secrets and absolute paths of a model folder."""
     found = [*_required(folder), *_unwanted(folder), *_texts(folder)]
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if total > rules()["unzipped_bytes"].value:
-        text = say("The folder has {total:,} bytes; the limit is 32 GB.", total=total)
+    most = rules()["unzipped_bytes"].value
+    if total > most:
+        text = say("The folder has {total:,} bytes; the limit is {most:g} GB.", total=total, most=most / 1e9)
         found.append(fail("size", text, say("Choose fewer bits.")))
     if not any(finding.level == "error" for finding in found):
         text = say("config, tokenizer and safetensors are there; {total:,} bytes", total=total)

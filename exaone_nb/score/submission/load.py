@@ -17,8 +17,9 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, warn
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
+from exaone_nb.quantization.kernels import JUDGE
 
-TIMEOUT_SECONDS = 20 * 60  # the server's own limit
+TIMEOUT_SECONDS = 60 * rules()["minutes_online"].value  # the server's own limit
 MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
 CLOSED_THOUGHT = "</think>\n\n"
 
@@ -77,8 +78,8 @@ def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
     else:
         remedy = say("An empty answer is no proof of life: look at the chat template and the weights.")
         yield warn("boot", say("{where} starts it, but its answer is empty.", where=where), remedy)
-    if outcome["version"].split("+")[0] != "0.14.1":
-        text = say("The judging server has vLLM 0.14.1 on an L4, not {where}.", where=where)
+    if outcome["version"].split("+")[0] != JUDGE:
+        text = say("The judging server has vLLM {judge} on an L4, not {where}.", judge=JUDGE, where=where)
         yield warn("boot", text, say("requirements/hackathon-l4.txt is its package set."))
 
 

@@ -16,6 +16,7 @@ from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, some, warn
+from exaone_nb.judging import rules
 from exaone_nb.messages import say
 from exaone_nb.score.submission.files import read_object
 
@@ -72,8 +73,13 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
         remedy = say("Fine for practice. Removed layers or tokens scored .26 to .48 (public, 2026-02).")
         yield warn("base model", text, remedy)
     limit = config.get("max_position_embeddings")
-    if isinstance(limit, int) and limit < 16_384:
-        text = say("max_position_embeddings is {limit:,}, and answers get up to 16,384 tokens.", limit=limit)
+    longest = int(rules()["max_gen_toks"].value)
+    if isinstance(limit, int) and limit < longest:
+        text = say(
+            "max_position_embeddings is {limit:,}, and answers get up to {longest:,} tokens.",
+            limit=limit,
+            longest=longest,
+        )
         remedy = say("Leave it at 65,536: a smaller one makes nothing faster, memory sizes vLLM's cache.")
         yield warn("context", text, remedy)
 

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from exaone_nb.workbook.chapters import has_tag, source_of
+from exaone_nb.workbook.explain import ANSI
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.markdown import Prose, mathml
 from exaone_nb.workbook.report.sanitize import sanitize
@@ -22,7 +23,6 @@ MOST_LINES = 200
 LARGEST_PICTURE_BYTES = 1_500_000
 WIDEST_PICTURE_PIXELS = 1600
 _PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
 def slow_cells(cells: list[dict[str, Any]], prefix: str = "") -> list[tuple[str, str, float]]:
@@ -87,11 +87,11 @@ def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
     """
     kind = output.get("output_type")
     if kind == "stream":
-        text = _bounded(_ANSI.sub("", _joined(output.get("text", ""))))
+        text = _bounded(ANSI.sub("", _joined(output.get("text", ""))))
         form = "messages" if output.get("name") == "stderr" else "output"
         return (form if text.strip() else "", text, "")
     if kind == "error":
-        text = _ANSI.sub("", "\n".join(output.get("traceback", [])))
+        text = ANSI.sub("", "\n".join(output.get("traceback", [])))
         return "output error", _bounded(text or f"{output.get('ename')}: {output.get('evalue')}"), ""
     if kind in ("display_data", "execute_result"):
         return _richest(

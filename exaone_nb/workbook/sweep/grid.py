@@ -156,11 +156,9 @@ def _notebooks(given: str) -> Path:
     folder = Path(given).expanduser()
     if not given or not folder.is_dir() or not any(folder.glob("[0-9]*_*.ipynb")):
         raise UsageError(
-            say(
-                "notebooks: {given!r}, and {which}.",
-                given=given,
-                which="no chapter is in it" if folder.is_dir() else "there is no such folder",
-            ),
+            say("notebooks: {given!r}, and no chapter is in it.", given=given)
+            if folder.is_dir()
+            else say("notebooks: {given!r}, and there is no such folder.", given=given),
             expected=SETTINGS["notebooks"].help,
             remedy="Check the path, or leave the key out for the workbook's own.",
         )

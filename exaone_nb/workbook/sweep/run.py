@@ -13,7 +13,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.messages import say
 from exaone_nb.workbook.chapters import discover, in_order, select
-from exaone_nb.workbook.store import exclusive
+from exaone_nb.workbook.store import NOT_YET, exclusive
 from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep.grid import Grid
 from exaone_nb.workbook.sweep.task import TaskResult, why_to_run
@@ -118,8 +118,8 @@ def sweep(
             with contextlib.closing(work):  # an exception out here must end the processes, too
                 for result in work:
                     reason = reasons[result.name]
-                    if result.status == "ok" and reason.startswith("chapter "):
-                        result = replace(result, why=f"done again: {reason}")
+                    if result.status == "ok" and reason not in ("", NOT_YET):
+                        result = replace(result, why=say("done again: {reason}", reason=reason))
                     results[result.name] = result
                     page = leaderboard.write(grid, results, reasons)
                     progress(results[result.name], len(results), len(grid.runs))

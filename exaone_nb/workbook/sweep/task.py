@@ -23,12 +23,12 @@ from exaone_nb.messages import say
 from exaone_nb.workbook import record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.execution import Executor
+from exaone_nb.workbook.store import NOT_YET
 from exaone_nb.workbook.sweep.grid import Grid, SweepRun
 from exaone_nb.workbook.values import values_for
 
 POLL_SECONDS = 0.2
 LEFT_BEHIND_SECONDS = 60.0
-NOT_YET = "not run yet"
 
 
 @dataclass(frozen=True)
