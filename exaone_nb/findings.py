@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from exaone_nb.messages import say
+
 Level = Literal["error", "warning", "no-op", "note", "ok"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "no-op", "note", "ok")
 
@@ -46,4 +48,5 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 def some(names: list[str], most: int = 4) -> str:
     """The first names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    first = ", ".join(names[:most])
+    return say("{first} and {n} more", first=first, n=len(names) - most) if len(names) > most else first

@@ -27,11 +27,9 @@ def read_scores(path: Path = FILE) -> tuple[dict[str, Any], ...]:
     rows: list[dict[str, Any]] = read_csv(path)
     if not rows or tuple(rows[0]) != COLUMNS:
         raise WorkbookError(
-            say(
-                "{name} has the columns {which}.",
-                name=path.name,
-                which=", ".join(rows[0]) if rows else "of an empty file",
-            ),
+            say("{name} has the columns {names}.", name=path.name, names=", ".join(rows[0]))
+            if rows
+            else say("{name} has no columns: it is empty.", name=path.name),
             expected=", ".join(COLUMNS),
             remedy="Restore the file from the repository.",
         )

@@ -23,16 +23,7 @@ from exaone_nb.tensors import DTYPE_BITS
 LONGEST_HEADER = 100_000_000
 LARGEST_OFFSET = 1 << 63
 DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
-PICKLE = "a pickle. It can run code when loaded, so it is not opened"
-GGUF = "a GGUF file"
-WEB_PAGE = "a web page, not a file of weights"
-LFS_POINTER = "a git-LFS pointer, not the file itself"
-REMEDIES = {
-    PICKLE: "Use the repository's safetensors files, or convert it in a sandbox you trust.",
-    GGUF: "Name the original model.",
-    WEB_PAGE: "The server sent an error or a login page: open the address in a browser, check the name and access.",
-    LFS_POINTER: "Run `git lfs pull` in that folder, or download from the hub.",
-}
+PICKLE, GGUF, WEB_PAGE, LFS_POINTER = "pickle", "gguf", "web page", "git-lfs pointer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +102,26 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
     return length
 
 
-def not_weights(name: str, what: str) -> WorkbookError:
-    """The error for a file that is something else: one of the keys of `REMEDIES`."""
-    return WorkbookError(
-        say("{name} is {what}.", name=name, what=what), expected="a safetensors file.", remedy=REMEDIES[what]
-    )
+def not_weights(name: str, kind: str) -> WorkbookError:
+    """The error for a file that is something else: PICKLE, GGUF, WEB_PAGE or LFS_POINTER."""
+    got, remedy = {
+        PICKLE: (
+            say("{name} is a pickle. It can run code when loaded, so it is not opened.", name=name),
+            say("Use the repository's safetensors files, or convert it in a sandbox you trust."),
+        ),
+        GGUF: (say("{name} is a GGUF file.", name=name), say("Name the original model.")),
+        WEB_PAGE: (
+            say("{name} is a web page, not a file of weights.", name=name),
+            say(
+                "The server sent an error or a login page: open the address in a browser, check the name and access."
+            ),
+        ),
+        LFS_POINTER: (
+            say("{name} is a git-LFS pointer, not the file itself.", name=name),
+            say("Run `git lfs pull` in that folder, or download from the hub."),
+        ),
+    }[kind]
+    return WorkbookError(got, expected="a safetensors file.", remedy=remedy)
 
 
 def parse_header(
@@ -202,15 +208,11 @@ def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None
             raise _broken(name, f"is wrong about offsets: {entry.name!r} {what} {before}")
         position, before = entry.end, repr(entry.name)
     if missing := position - data_bytes:
-        less = "fewer" if missing > 0 else "more"
+        found = {"name": name, "found": data_bytes, "off": abs(missing)}
         raise WorkbookError(
-            say(
-                "{name} has {data_bytes:,} bytes of data, {number:,} {less} than its header describes.",
-                name=name,
-                data_bytes=data_bytes,
-                number=abs(missing),
-                less=less,
-            ),
+            say("{name} has {found:,} bytes of data, {off:,} fewer than its header describes.", **found)
+            if missing > 0
+            else say("{name} has {found:,} bytes of data, {off:,} more than its header describes.", **found),
             expected=f"{position:,} bytes of data.",
             remedy="The download stopped early: download the file again." if missing > 0 else DOWNLOAD_AGAIN,
         )

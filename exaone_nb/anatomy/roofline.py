@@ -21,6 +21,7 @@ from typing import Any
 from exaone_nb.anatomy.work import Work, work_of
 from exaone_nb.fields import whole
 from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import Support, on_gpu
 
 LARGEST_BATCH = 1 << 16
@@ -144,10 +145,14 @@ def _pass(
     if not support.runs:
         reason = support.reason
     elif rate is None:
-        reason = f"data/gpus.csv has no {support.compute} figure for {card.name}"
+        reason = say("data/gpus.csv has no {s.compute} figure for {card.name}", s=support, card=card)
     if not reason and card.memory_bytes and stored > card.memory_bytes:
-        sizes = f"{stored / 1e9:.1f} GB", f"{card.memory_bytes / 1e9:.1f} GB on {card.name}"
-        reason = "the weights ({}) do not fit ({})".format(*sizes)
+        reason = say(
+            "the weights ({weights:.1f} GB) do not fit ({memory:.1f} GB on {card.name})",
+            weights=stored / 1e9,
+            memory=card.memory_bytes / 1e9,
+            card=card,
+        )
     if reason:
         return Pass(phase, card.name, support, batch, tokens, reason=reason)
     if phase == "decode":

@@ -120,7 +120,11 @@ def tied_head(plan: Plan) -> Iterator[Finding]:
     embedding, head = plan.assigned[table], plan.assigned["lm_head"]
     if embedding == head is None:
         return
-    why = say("this recipe treats them differently")
+    text = say(
+        "{table} and lm_head share one table, but this recipe treats them differently: they are untied and both stored, so "
+        "the file grows.",
+        table=table,
+    )
     remedy = say("Add lm_head to ignore, or give both the same scheme.")
     if embedding == head:
         if not parts_the_table(plan):
@@ -131,13 +135,12 @@ def tied_head(plan: Plan) -> Iterator[Finding]:
             )
             yield Finding("note", "tied-both", text)
             return
-        why = say("the head is rounded by the inputs it sees, which the embedding does not see")
+        text = say(
+            "{table} and lm_head share one table, but the head is rounded by the inputs it sees, which the embedding does "
+            "not see: they are untied and both stored, so the file grows.",
+            table=table,
+        )
         remedy = say("Set method: rtn without observer imatrix_mse, or leave the table out.")
-    text = say(
-        "{table} and lm_head share one table, but {why}: they are untied and both stored, so the file grows.",
-        table=table,
-        why=why,
-    )
     yield Finding("warning", "tied-split", text, remedy)
 
 

@@ -199,21 +199,23 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
         others = ", ".join(sorted(readers - set(wanted)))
         return say("{first} also feeds {others}, which would not be scaled back", first=first, others=others)
     if "norm" in first and not arrangement(config).feeding_norms:
-        where = say("does not exist in this architecture or feeds no Linear alone")
-        after = {"post_attention_layernorm": say("attention"), "post_feedforward_layernorm": say("the MLP")}
-        if first in after:
-            where = say(
-                "acts on what {part} gives back and is followed by the residual addition", part=after[first]
+        names = {"norm": first, "feeds": feeds}
+        if first in ("post_attention_layernorm", "post_feedforward_layernorm"):
+            return say(
+                "{norm} acts on what its sublayer gives back and is followed by the residual addition, so it does not feed "
+                "{feeds} and the scale is never undone",
+                **names,
             )
-        elif first in ("q_norm", "k_norm"):
-            where = say(
-                "acts on {part} after its projection, per head and before the rotation", part=first[0]
+        if first in ("q_norm", "k_norm"):
+            return say(
+                "{norm} acts after its projection, per head and before the rotation, so it does not feed {feeds} and the "
+                "scale is never undone",
+                **names,
             )
         return say(
-            "{norm} {where}, so it does not feed {feeds} and the scale is never undone",
-            norm=first,
-            where=where,
-            feeds=feeds,
+            "{norm} does not exist in this architecture or feeds no Linear alone, so it does not feed {feeds} and the scale "
+            "is never undone",
+            **names,
         )
     if first == "v_proj":
         return say(

@@ -73,8 +73,12 @@ class Quantization:
             )
             lines.append(text)
         elif self.method == "fp8":
-            share = f"{self.block[0]} x {self.block[1]} block" if self.block[0] else "tensor"
-            lines.append(say("Linear: fp8 (E4M3), one float32 scale per {share}.", share=share))
+            high, wide = self.block
+            lines.append(
+                say("Linear: fp8 (E4M3), one float32 scale per {high} x {wide} block.", high=high, wide=wide)
+                if high
+                else say("Linear: fp8 (E4M3), one float32 scale per tensor.")
+            )
         elif self.method in ("awq", "gptq"):
             text = say(
                 "Linear: int{q.bits} with zero points, one fp16 scale per {q.group_size} inputs, {packed} weights per "
@@ -99,7 +103,7 @@ def _in_words(name: str) -> str:
     if not name.startswith("re:"):
         return name
     plain = name[3:].replace(r"\.", ".").replace(".*", "…").removesuffix("$")
-    return f"names like {plain}"
+    return say("names like {plain}", plain=plain)
 
 
 def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
