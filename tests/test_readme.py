@@ -1,10 +1,12 @@
 """What the README tells people to type exists."""
 
+import json
 import re
 import subprocess
 import sys
 
 from exaone_nb.paths import NOTEBOOKS, ROOT
+from exaone_nb.workbook.machine import REFERENCE
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -33,6 +35,10 @@ def test_every_file_it_points_to_exists():
         assert (ROOT / path).exists(), path
 
 
-def test_every_chapter_is_in_the_table():
+def test_every_chapter_is_in_the_table_with_the_minutes_that_were_recorded():
     for path in NOTEBOOKS.glob("*.ipynb"):
-        assert re.search(rf"^\| {path.stem[:2]} ", TEXT, re.MULTILINE), path.stem
+        recorded = json.loads(path.read_text(encoding="utf-8"))["metadata"]["exaone_nb"]["minutes"]
+        line = re.search(rf"^\| {path.stem[:2]} .*\| ([\d.]+) \|$", TEXT, re.MULTILINE)
+        assert line, path.stem
+        assert float(line[1]) == recorded, path.stem
+    assert f"recorded {REFERENCE.date}" in TEXT
