@@ -5,8 +5,6 @@ hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id 
 `record(name)` gives what data/models.yaml says of a catalog model: licence, sampling, deployment, citation.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

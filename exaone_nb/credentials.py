@@ -4,8 +4,6 @@ A shape is a token's published form (prefix, alphabet, length); the lengths are 
 several. Ordinary words, hashes and file names have none of these forms.
 """
 
-from __future__ import annotations
-
 import re
 
 # What it is -> how it looks. Each can be told from any other text by itself.

@@ -1,7 +1,5 @@
 """One family of errors: what was got, what was expected, what to do."""
 
-from __future__ import annotations
-
 
 class WorkbookError(Exception):
     """Base of every error this package raises on purpose. The thing that was checked is bad (exit code 1).

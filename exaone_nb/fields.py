@@ -1,7 +1,5 @@
 """Sizes, out of a config or out of a call: wrong types and impossible values are refused by name, never computed with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Writing files so that a crash, a full disk or Ctrl-C leaves the old state, never half of the new one."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

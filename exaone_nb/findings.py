@@ -1,7 +1,5 @@
 """What a check has to say: one record for the plan of a recipe, the check of a submission, and whoever comes next."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal

@@ -3,8 +3,6 @@
 Peaks are dense (no 2:4 sparsity) with FP32 accumulation, which on GeForce cards is half of what adverts print.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError

@@ -4,8 +4,6 @@ Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer, and the 
 (which card this process got) is the engines' matter.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

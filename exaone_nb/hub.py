@@ -1,7 +1,5 @@
 """Why the hub gave nothing: one sentence per cause, with the remedy that fits this cause."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -11,8 +11,6 @@ bytes into points was not published; SizeNorm is written after the pattern of Sp
     score(performance=0.63, performance_base=0.648, seconds=0.9, seconds_base=1.2)      # 0.611
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

@@ -8,8 +8,6 @@ be found by it. What is filled in comes from files, models and servers too: cont
 (`\\x1b`), so that nothing of it steers a terminal.
 """
 
-from __future__ import annotations
-
 import difflib
 import unicodedata
 from collections.abc import Iterable

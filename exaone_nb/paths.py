@@ -1,7 +1,5 @@
 """Where the workbook's own files are."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

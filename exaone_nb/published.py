@@ -3,8 +3,6 @@
 Recorded numbers, never measured here: each row carries its source and date, and whoever shows one shows both.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One tensor of a model as its layout describes it, and the sizes of the safetensors dtypes."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cache

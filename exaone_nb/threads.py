@@ -1,7 +1,5 @@
 """Threads: how many torch computes with, and calls that need one of their own."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

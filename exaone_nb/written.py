@@ -7,8 +7,6 @@ YAML 1.1 reads `010` as 8, `1:30` as 90 and `0.10` as 0.1, before anybody knows 
 the scalars stay text, and whoever knows the type reads them. A key written twice is always an error.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import re

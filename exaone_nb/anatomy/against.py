@@ -1,7 +1,5 @@
 """Predictions held against real files: the model's own, and published sizes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from exaone_nb import catalog, published

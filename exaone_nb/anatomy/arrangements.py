@@ -14,8 +14,6 @@ the rules for smoothing ask for the norms that feed a block. Sources: Post-LN, V
 transformers 5.17, which a test runs.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 

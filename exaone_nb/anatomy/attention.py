@@ -6,8 +6,6 @@ A layer keeps the keys and values of the tokens it may still look at: all of the
 vector of `kv_lora_rank + qk_rope_head_dim` values.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

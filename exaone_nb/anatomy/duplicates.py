@@ -5,8 +5,6 @@ A tied head is the embedding table. Some writers store it a second time under th
 serving, because loaders tie it again.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Everything that does not add up is refused with what was found and what was expe
 aside for it. Format: https://github.com/huggingface/safetensors#format.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@
 quantization_config say what the published files hold (without the files' headers, so without file sizes).
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable

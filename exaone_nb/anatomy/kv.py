@@ -17,8 +17,6 @@ Formulas follow vLLM 0.32 (`v1/core/kv_cache_utils.py`, `v1/kv_cache_interface.p
 (`cache_utils.py`) and SGLang's memory pools; a test holds the first two against the libraries themselves.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass

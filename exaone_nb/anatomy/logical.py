@@ -4,8 +4,6 @@ A W4A16 file of a 32-billion model holds about 5 billion elements, because eight
 add up shapes report the 5.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass, replace

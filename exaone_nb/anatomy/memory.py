@@ -7,8 +7,6 @@ Weights are exact (the tensors that will be stored), the KV cache follows the en
 overheads are estimates, and each says on what it rests: vLLM measures them when it starts.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any

@@ -6,8 +6,6 @@ the beginning of the name. A parent that matches does not pull its children in; 
 can be quantized. Which of several fitting targets wins is said in `quantization.matching`.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a tensor's name says about it."""
 
-from __future__ import annotations
-
 import re
 
 _COMPONENTS = (

@@ -5,8 +5,6 @@
 follows LLM Compressor 0.14: Linear modules are quantized except the head, a tied embedding is stored once.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Only the asked-for bytes travel. Failed connections, 429 and 5xx are tried again
 what to do. The user's token goes to the hub's endpoint (HF_ENDPOINT) and nowhere else.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 import time

@@ -11,8 +11,6 @@ the roof: kernels, launches and the scheduler take their share, and a measured s
     decode(catalog.resolve("EXAONE-4.0-1.2B").config(), "W4A16", "L4").tokens_per_second      # about 290, at 1,024 tokens of context
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass

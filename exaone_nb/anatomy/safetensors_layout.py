@@ -8,8 +8,6 @@ Format: https://github.com/huggingface/safetensors (README and safetensors/src/t
 serialization/_base.py, which fills shards in the order of the state dict.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

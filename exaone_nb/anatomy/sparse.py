@@ -4,8 +4,6 @@ A file made with `truncate` has its full length but no blocks, so tools that rea
 one. The data reads as zeros. They stand in for models whose weights are not on this disk.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ is only looked up, a row per token. Of a mixture of experts a batch reads the ex
 tokens is routed to, on average `held * (1 - (1 - used / held) ** tokens)`, if the router is even-handed.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

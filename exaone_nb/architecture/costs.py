@@ -4,8 +4,6 @@ A full layer pays for every token of the context, a sliding one for at most `win
 and context C above the window W, a hybrid keeps g + (1 - g) * W / C of what a model of full layers keeps.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from typing import Any
 

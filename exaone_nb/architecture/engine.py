@@ -4,8 +4,6 @@ The engine runs in a process of its own (`engines.apart`), so that a crash or it
 and its memory is free again afterwards.
 """
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One decoder layer in plain torch. Sizes: B batch, Q new tokens, K tokens seen so far, H query heads, D head_dim."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

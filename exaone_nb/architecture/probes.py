@@ -9,8 +9,6 @@ W8A8 gives every token one scale, its largest |value| / 127. One channel far abo
 for all the rest. Kurtosis says how heavy the tails are: 3 for a normal distribution, more with outliers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass

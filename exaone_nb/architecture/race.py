@@ -4,8 +4,6 @@ AdamW with a linear warm-up. The optimizer, the sizes and the number of steps ar
 race shows how these runs behave and nothing about large models.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

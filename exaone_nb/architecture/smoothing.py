@@ -6,8 +6,6 @@ holds is a property of the architecture, not of the names: EXAONE 4.0 has a `pos
 but its output is added to the residual stream and is never what gate_proj and up_proj read.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ or a human view, never a mixture. Errors go to stderr; exit codes: 0 fine, 1 the
 is bad, 2 the call is wrong.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os

@@ -1,7 +1,5 @@
 """The verb `doctor`."""
 
-from __future__ import annotations
-
 import typer
 from rich.console import Console
 from rich.text import Text

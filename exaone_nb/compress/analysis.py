@@ -4,8 +4,6 @@ Here stands what keeps a checkpoint from being made or from being what was meant
 `quantization.patterns`, what an engine stumbles over in `quantization.loading`, settings in `setting_checks`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Which text, how much of it, and whether it is put into the chat template are par
 result. Sources are JSONL files (one {"messages": [...]} or {"text": ...} per line) or data sets of the hub by name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

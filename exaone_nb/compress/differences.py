@@ -4,8 +4,6 @@ Two runs of the hackathon were often compared that were the same run: a regular 
 block size taken for a group size. An empty `compare(a, b)` says so before an hour is spent.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

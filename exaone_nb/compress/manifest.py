@@ -3,8 +3,6 @@
 Making a checkpoint replaces a whole folder, so only a folder that is new, empty or ours may be named for it.
 """
 
-from __future__ import annotations
-
 import filecmp
 import json
 import os

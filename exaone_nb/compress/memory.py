@@ -9,8 +9,6 @@
 The factors are checked against measured peaks in the benchmark (`make bench-quantize`).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

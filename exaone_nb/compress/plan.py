@@ -4,8 +4,6 @@ Only the config is read. `make_plan("EXAONE-4.0-1.2B", "w4a16_gptq").predicted_b
 on this disk. What is wrong with a plan, and where it can be served, says `analysis.analyse(plan)`.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cached_property

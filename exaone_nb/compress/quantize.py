@@ -6,8 +6,6 @@ The new checkpoint is made in a temporary folder beside the old one and moved wh
 model, recipe, calibration text and library versions finds the finished checkpoint by its fingerprint.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -4,8 +4,6 @@ Kernels and loading are `exaone_nb.quantization.loading`'s answer; here the room
 the hackathon's server was seen with.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from exaone_nb import catalog

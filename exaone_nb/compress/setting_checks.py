@@ -7,8 +7,6 @@ on what attention and MLP give back, before it is added to the residual stream, 
 stream itself. No norm feeds a Linear there, so norm-based smoothing is impossible, not just unsupported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The chapter's tables: columns in words, rows of numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

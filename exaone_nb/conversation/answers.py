@@ -1,7 +1,5 @@
 """What goes into an engine and what comes out: sampling, modes and answers, the same for every engine."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The sampling each model's makers recommend for each mode, from data/models.yaml."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from exaone_nb import catalog

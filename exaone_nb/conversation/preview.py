@@ -5,8 +5,6 @@ tokens, a think block that is missing or that nobody asked for, thoughts of earl
 longer than the context. One set of checks serves a conversation, a task of lm-eval and the command line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ model opens the block itself, and `/think` or `/no_think` in a message decides w
 template opens or closes the block either way, so to it such a word is only text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

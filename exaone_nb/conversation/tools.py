@@ -5,8 +5,6 @@ server parses them itself; those of the engines in this process are read here. W
 as the tool's result, so that it can correct itself; nothing it writes is ever evaluated as code.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import operator

@@ -5,8 +5,6 @@
 The named function takes one JSON document and returns one. The process is started with the engines' own environment.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import subprocess

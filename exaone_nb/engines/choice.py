@@ -1,7 +1,5 @@
 """Which engine, and why: the choice always comes with its reason."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

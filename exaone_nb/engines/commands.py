@@ -3,8 +3,6 @@
 Servers rename and drop flags between versions, so a command is worth as much as the version it was held against.
 """
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass
 

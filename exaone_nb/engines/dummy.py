@@ -4,8 +4,6 @@ vLLM's dummy loader fills the tensors with small random numbers, so that a schem
 on a machine that never sees the weights. Speed depends on shapes and kernels, not on values; quality is not measured.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ thought from answer wrongly, or not at all: what came is set right by the mode t
 way (no server, a wrong key, too many requests, a web page instead of JSON) is said in one sentence.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -6,8 +6,6 @@ a second (measured while this was written). Waiting passively costs little when 
 day when it is not; a model of a few million parameters is fastest on one thread.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

@@ -4,8 +4,6 @@ vLLM's reason stands somewhere in its traceback or log. The common ones stand in
 lower and by how much; of the others the last error line is shown.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

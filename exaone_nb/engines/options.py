@@ -7,8 +7,6 @@ The rules are those of vLLM 0.32 (platforms/cuda.py and cpu.py `supported_dtypes
 `_resolve_auto_dtype` and `_FLOAT16_NOT_SUPPORTED_MODELS`); tests/engines/test_contract.py holds them against it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

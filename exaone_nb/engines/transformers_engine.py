@@ -4,8 +4,6 @@ It is for reading answers, not for timing them: `generate` of Transformers pays 
 which says nothing about a server.
 """
 
-from __future__ import annotations
-
 import gc
 import time
 from collections.abc import Callable, Sequence

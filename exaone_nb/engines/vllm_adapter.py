@@ -5,8 +5,6 @@ the installed vLLM, so that an upgrade fails there first. Where vLLM lacks one a
 which version.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import logging

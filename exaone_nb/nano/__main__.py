@@ -1,7 +1,5 @@
 """python -m exaone_nb.nano train | publish | data | evaluate"""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ Skills: word problems (short, with thoughts, as a bare number, over two turns), 
 (roll_dice, calculator) and the use of their results, who it is, a few capitals. All seeded, none from elsewhere.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 python -m exaone_nb.nano data
 """
 
-from __future__ import annotations
-
 import json
 import random
 from itertools import islice

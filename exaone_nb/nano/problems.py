@@ -5,8 +5,6 @@ apart from the numbers. Which split a problem belongs to follows from its number
 arithmetic never stands in two splits, not even once in English and once in Korean.
 """
 
-from __future__ import annotations
-
 import hashlib
 import operator
 import random

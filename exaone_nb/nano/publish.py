@@ -1,7 +1,5 @@
 """From a training folder to data/nano: BF16 weights, tokenizer, checksums; and a quick look at what is there."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from itertools import islice

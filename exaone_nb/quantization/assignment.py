@@ -1,7 +1,5 @@
 """Which module gets which scheme: one record for a recipe that is planned and for a checkpoint that is finished."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -5,8 +5,6 @@ AWQ and GPTQ. Storage rules are those of the loaders in transformers 5.17 (quant
 compressed-tensors 0.19; anything else is named and left unexplained, never guessed.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass

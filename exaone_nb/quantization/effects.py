@@ -1,7 +1,5 @@
 """Which setting has an effect, in which version of the library that reads it. The facts: data/setting_effects.yaml."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Any

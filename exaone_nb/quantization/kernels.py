@@ -6,8 +6,6 @@ that the hackathon judged with. What neither sources nor reports tell is "unknow
 hackathon's lecture stands beside them (data/kernel_support_lecture.csv).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache

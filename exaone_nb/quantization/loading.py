@@ -9,8 +9,6 @@ fitting targets the first in the file wins, not the first of the alphabet, and a
 that a target names.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ expression, an expression beats a class, and among equals the alphabet decides, 
 target in two groups belongs to the later one (quantization/lifecycle/apply.py).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

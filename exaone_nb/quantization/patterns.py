@@ -5,8 +5,6 @@ consequence: a pattern that would have changed the checkpoint had it been writte
 changes nothing either way is a note.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Formats of compressed-tensors 0.19 (compressors/*/base.py, quantization/lifecycl
 [out, in]. A 4-bit scheme with quantized activations (W4A8, W4AFP8) is stored at 8 bits per weight.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

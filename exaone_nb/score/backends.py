@@ -1,7 +1,5 @@
 """Models that lm-eval can ask, opened and closed in one process: in vLLM, in transformers, or behind an endpoint."""
 
-from __future__ import annotations
-
 import gc
 import importlib.util
 import os

@@ -4,8 +4,6 @@ Read from the run folder's results (chapters 05, 06 and 07 write them). What is 
 that makes it; a candidate without one of the three axes is left out, never filled in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Is the difference between two models real? Paired, item by item, with the answer in words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace

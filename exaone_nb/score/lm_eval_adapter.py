@@ -6,8 +6,6 @@ documentation promises is listed in `PRIVATE`; tests/score/test_contract.py look
 lm-eval, so that an upgrade fails there first. Where lm-eval lacks one at run time, `require` says which.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata as metadata
 import logging

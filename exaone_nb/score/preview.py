@@ -4,8 +4,6 @@ Most lost evaluation nights were lost here: a missing chat template, thinking sw
 a few-shot prompt longer than the context.
 """
 
-from __future__ import annotations
-
 import statistics
 from dataclasses import asdict, dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Which candidate to submit, in words, with the reasons and with what the numbers cannot decide."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ Candidates that nobody beats on everything at once form the Pareto front: betwee
 cares about.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """One benchmark from start to record: open the engine, measure, hold it against the roof, write it down."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence

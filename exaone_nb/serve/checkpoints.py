@@ -1,7 +1,5 @@
 """Measuring all checkpoints of a run in turns, asking each the same questions, and writing the results down."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The inference chapter's tables: speed, the hackathon's clock, where answers part, kernels, other engines' commands."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import zip_longest

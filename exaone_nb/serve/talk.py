@@ -1,7 +1,5 @@
 """Talking to a model as its makers recommend, and what two reasoning parsers make of its answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

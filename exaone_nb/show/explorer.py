@@ -1,7 +1,5 @@
 """The live "does it fit" explorer. A report has no kernel behind it, so it shows `memory.fit_table` instead."""
 
-from __future__ import annotations
-
 import os
 from html import escape
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of parameters, bytes and caches, of what fits where, and of how fast it can be where."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Sizes and counts are computed from the config, so every model has them. What oth
 scores, licence) is there for the models of the catalog, each with its source and date.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

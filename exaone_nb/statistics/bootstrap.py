@@ -5,8 +5,6 @@ difference of two models on the same items keeps both answers of an item togethe
 both find hard or easy cancels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ items, so the luck of the draw cancels in a comparison (the paired bootstrap). T
 measured with. A formula is then applied to the draws, and its interval is read off.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -11,8 +11,6 @@ or everything differs, and never leaves -1 to 1.
     score_interval(lost=4, won=0, n=100)     # -0.04, from -0.098 to -0.002
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

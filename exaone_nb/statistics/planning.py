@@ -9,8 +9,6 @@ Biometrics 43:207):
 The exact test is a little more cautious than this normal form; the tests hold the two together by simulation.
 """
 
-from __future__ import annotations
-
 import math
 
 from exaone_nb.errors import UsageError

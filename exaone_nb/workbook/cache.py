@@ -5,8 +5,6 @@ the model's files, the versions of the libraries, and what the chapter reads fro
 and where the run folder lies.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -6,8 +6,6 @@ itself), `timed` (something in it is timed, so its threads wait as its user's pr
 it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere).
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

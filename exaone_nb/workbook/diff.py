@@ -1,7 +1,5 @@
 """What changed between two runs: parameters, versions, machine, chapters, and the measured results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

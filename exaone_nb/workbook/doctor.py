@@ -3,8 +3,6 @@
 exaone-nb doctor
 """
 
-from __future__ import annotations
-
 import contextlib
 import platform
 import shutil

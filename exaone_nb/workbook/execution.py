@@ -1,7 +1,5 @@
 """Executing the chapters of one run: each in a kernel of its own, through papermill; what came of it is kept."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from concurrent.futures import CancelledError

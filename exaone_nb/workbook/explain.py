@@ -4,8 +4,6 @@ Decided by the number that the operating system gave the error, else by the exce
 plain OSError or ValueError for something particular: their words stand in WORDS, each with the file that holds them.
 """
 
-from __future__ import annotations
-
 import errno
 import re
 import signal

@@ -1,7 +1,5 @@
 """Which modules of this package a notebook's code imports, directly or through others, read without executing anything."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re

@@ -3,8 +3,6 @@
 Prefill (reading the prompt) is limited by multiplying, decoding (writing token by token) by reading the weights.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 import timeit

@@ -12,8 +12,6 @@ of `papermill.engines.Engine`, and that nbclient uses a kernel manager it is giv
 tests/workbook/test_papermill_engine.py fails first when one of them changes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -13,8 +13,6 @@ The same record reads `-p`, YAML files, sweeps and values set by hand in a noteb
 from the text that was written: "010" is 10 for an int and "010" for a str. Nothing is evaluated: defaults are literals.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import math

@@ -1,7 +1,5 @@
 """The passport of a notebook: with what, on what and when its numbers were made. Meant for a chapter's second cell."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path

@@ -4,8 +4,6 @@ A record is read and written as a whole, by its types: a file that does not fit 
 A chapter that an earlier call executed keeps its own record, with the machine and the versions of that call.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -6,8 +6,6 @@
 `schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `store` keeps and shows it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math

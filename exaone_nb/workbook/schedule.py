@@ -3,8 +3,6 @@
 A heavy chapter gets the machine for itself: what it measures must not be disturbed by a neighbour.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ Never touched: keys of documents, and words that the workbook itself uses, whoev
 `status`, a machine called `nano`, BUILD_KEY=quantize.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """What a run leaves on disk: executed notebooks, whether they still hold, the report, the lock that keeps two runs apart."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

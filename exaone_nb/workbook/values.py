@@ -8,8 +8,6 @@ A name must be one of something: a model, a recipe, a task, a card, a scheme, a 
 never the network: a hub id ORG/NAME and a file that is there are let pass.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence

@@ -4,8 +4,6 @@
 not in the list: it is the embedding. A family without a layout is asked of transformers (`asked`), never guessed.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -5,8 +5,6 @@ here, and from classes that transformers ships: no weights, no remote code. The 
 version of transformers. `python -m exaone_nb.anatomy.layouts.asked` reads a config from stdin and prints the answer.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

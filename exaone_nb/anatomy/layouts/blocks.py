@@ -1,7 +1,5 @@
 """The blocks that decoder families share: embedding, attention, gated MLP, experts, norm, head."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

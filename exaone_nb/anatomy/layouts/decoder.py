@@ -5,8 +5,6 @@ Names and order are those of the published checkpoints and of the modules in tra
 whether queries and keys have one, is said in `arrangements`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -5,8 +5,6 @@ experts of a layer as one three-dimensional tensor. A block takes (the layer's p
 The draft layers for multi-token prediction (`num_nextn_predict_layers`) are not part of any layout.
 """
 
-from __future__ import annotations
-
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import (
     Config,

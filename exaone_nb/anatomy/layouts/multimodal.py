@@ -1,7 +1,5 @@
 """Text decoders with a vision tower before them: Mistral Small 3.x and EXAONE 4.5. Of Llama 4 the decoder alone."""
 
-from __future__ import annotations
-
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import Config, Tensors, gated_mlp, linear, norm, tensor
 from exaone_nb.anatomy.layouts.decoder import decoder

@@ -4,8 +4,6 @@ A zip can name files outside its folder, hold links, the same name twice, or unp
 and sizes are judged from the directory of the zip, before anything is unpacked.
 """
 
-from __future__ import annotations
-
 import stat
 import zipfile
 from collections import Counter

@@ -4,8 +4,6 @@ From the harmless to the expensive: names and sizes in the zip, then files, conf
 as the server does, then a boot in vLLM. A step that needs an earlier one is left out when that one failed.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The files of a model folder: which must be there, which must not, and what no text file should tell."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Loading a submission as the server does, in a process of its own: offline, with a time limit, from its files alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

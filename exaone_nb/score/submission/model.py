@@ -4,8 +4,6 @@ The server has transformers 4.57.3. Files written by transformers 5 carry new na
 there, others silently ignored. Both were tried with that version (see requirements/hackathon-l4.txt).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Entries are sorted, dated 1980-01-01 and stored (weights do not compress, and de
 so equal folders give equal zips and a hash says whether two submissions are the same. Files above 2 GB are fine.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

@@ -3,8 +3,6 @@
 All facts are `exaone_nb.quantization`'s, the same that a plan is judged by before the checkpoint is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

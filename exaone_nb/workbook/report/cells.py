@@ -1,7 +1,5 @@
 """Cells of an executed notebook as HTML: code folded, text as text, the best picture of each output."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """The style sheet, the one script, the page template, and the policy that lets a browser run nothing else."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Prose cells: Markdown with `$…$` and `$$…$$` turned into MathML, which browsers draw without any script."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The pages of a report: one per chapter, the index, and all of it in one file."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The report on paper, through whichever Chromium is installed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

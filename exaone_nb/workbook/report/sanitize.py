@@ -4,8 +4,6 @@ A model's answer may be part of it. This is the second of three fences: `show_ta
 removes markup that acts, and the page's policy forbids the browser to run or fetch what might still slip through.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

@@ -4,8 +4,6 @@ Both take the unfinished runs and yield results as they come. A run that fails d
 Ray is the cluster engine because vLLM's own multi-node mode uses it; it is an optional extra.
 """
 
-from __future__ import annotations
-
 import shutil
 import socket
 import tempfile

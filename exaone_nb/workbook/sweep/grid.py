@@ -16,8 +16,6 @@ before anything starts.
 added, and with that the last bits of a GPTQ checkpoint.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import re

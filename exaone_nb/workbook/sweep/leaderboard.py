@@ -1,7 +1,5 @@
 """One table over all runs of a sweep: HTML to read, CSV to go on with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """A sweep from beginning to end: what still holds is kept, the rest is run, the leaderboard grows with each result."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Both engines use it, so that a run on a cluster is the run on this machine.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
