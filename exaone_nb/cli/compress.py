@@ -18,32 +18,64 @@ from exaone_nb.show.terminal import drawn
 if TYPE_CHECKING:
     from rich.console import Console
 
-RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
+RECIPE = Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")
+RecipeOption = Annotated[str, RECIPE]
 
 
 def plan(
     model: Annotated[str, Argument(help="Catalog name, local folder, or hub id.")],
-    recipe: RecipeOption,
+    recipe: RecipeOption = "",
+    fit: Annotated[
+        str, Option(help="Instead of --recipe: choose one whose file has at most so many bytes.")
+    ] = "",
+    schemes: Annotated[str, Option(help="With --fit: what may be chosen, part by part.")] = "W4A16,W8A8,BF16",
+    text: Annotated[
+        str, Option(help="With --fit: JSONL or hub data set to measure on; default: the model's own.")
+    ] = "",
+    samples: Annotated[int, Option(min=2, help="With --fit: texts to measure on.")] = 32,
     against: Annotated[str, Option(help="A second recipe; show what differs in effect.")] = "",
-    gpu: Annotated[str, Option(help="GPU to check for serving.")] = "L4",
+    gpu: Annotated[
+        str, Option("--gpu", "--for", help="GPU to check for serving; with --fit also cpu.")
+    ] = "L4",
     picture: Annotated[Path | None, Option(help="Also draw layers x modules into this .svg or .png.")] = None,
     export: Annotated[Path | None, Option(help="Also write llm-compressor's recipe.yaml, anew.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Dry run of a recipe: module to scheme, patterns, settings without effect, predicted bytes. Loads no weights.
 
-    Exit code 1 when the plan, or the one it is compared with, has errors.
+    With --fit (1.2GB, 900MiB, 971261368) the weights are loaded: each part is measured under each scheme that the target
+    serves, and the recipe that loses least is chosen.
+
+    Exit code 1 when the plan, or the one it is compared with, has errors, or when nothing served is so small.
     """
     from exaone_nb.compress.analysis import analyse
     from exaone_nb.compress.differences import compare
     from exaone_nb.compress.plan import make_plan
+    from exaone_nb.compress.serving import JUDGES_CARD
+    from exaone_nb.gpus import find_gpu
+    from exaone_nb.hardware import this_cpu
 
-    plan = make_plan(model, recipe)
-    first = second = analyse(plan, gpu)
-    document = first.to_dict()
+    if bool(recipe) == bool(fit):
+        got = (
+            say("--recipe and --fit are both given.")
+            if recipe
+            else say("Neither --recipe nor --fit is given.")
+        )
+        raise UsageError(got, expected=say("one of them."))
+    on_cpu = bool(fit) and gpu.lower() == "cpu"
+    fitted = None
+    if fit:
+        from exaone_nb.compress.fit import fit as fit_recipe
+
+        machine = this_cpu() if on_cpu else find_gpu(gpu).machine
+        fitted = fit_recipe(model, fit, schemes, machine, text=text, count=samples, progress=tell)
+    plan = make_plan(model, fitted.recipe if fitted else recipe)
+    card = JUDGES_CARD if on_cpu else gpu
+    first = second = analyse(plan, card)
+    document = first.to_dict() | ({"fit": fitted.to_dict()} if fitted else {})
     if against:
         other = make_plan(model, against)
-        second, differences = analyse(other, gpu), compare(plan, other)
+        second, differences = analyse(other, card), compare(plan, other)
         document["against"] = other.recipe.name
         document["differences"] = [vars(d) for d in differences]
         document["identical_in_effect"] = not differences
@@ -52,7 +84,7 @@ def plan(
         _draw(plan, picture)
     if export is not None and not first.has_errors:
         _export(plan, export)
-    emit(as_json, document, lambda console: _show_plan(console, document, plan.by_part()))
+    emit(as_json, document, lambda console: _show_plan(console, document, plan.by_part(), fitted))
     if first.has_errors or second.has_errors:
         raise typer.Exit(1)
 
@@ -122,7 +154,7 @@ def _draw(plan: Any, picture: Path) -> None:
         figure.savefig(staging, format=picture.suffix[1:], bbox_inches="tight")
 
 
-def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]]) -> None:
+def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]], fitted: Any) -> None:
     console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
     columns = [Column("module", code=True), Column("layers"), Column("scheme")]
     rows = [part | {"scheme": say("kept") if part["scheme"] == "-" else part["scheme"]} for part in parts]
@@ -138,6 +170,9 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
         Column("effective", say("with effect")),
     ]  # fmt: skip
     console.print(drawn(Table(columns, document["patterns"], say("Patterns"))))
+    if fitted:
+        console.print(drawn(fitted.beside()))
+        lines(console, fitted.remarks())
     found = _remarks(document["findings"])
     for verdict in document["serving"]:
         source = say(" (reported by participants, 2026-02)") if verdict["recorded"] else ""

@@ -7,7 +7,7 @@ test holds this table against the installed library.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from exaone_nb.errors import UsageError, WorkbookError
@@ -75,6 +75,10 @@ class QuantArgs:
             scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
             actorder=ACTORDER.get(document.get("actorder"), str(document.get("actorder") or "")),
         )
+
+    def document(self) -> dict[str, Any]:
+        """As `read` takes it."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
     def sentence(self) -> str:
         """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
@@ -160,6 +164,17 @@ class Scheme:
         name = f"{kind}{weights.num_bits}A{activations.num_bits if activations else 16}"
         name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
         return name if weights.symmetric else f"{name} asym"
+
+    def with_groups(self, size: int) -> Scheme:
+        """The same, with one scale per `size` inputs."""
+        return replace(self, weights=replace(self.weights, group_size=size))
+
+    def document(self) -> str | dict[str, Any]:
+        """How a recipe writes it: the preset's name where there is one, else explicit arguments."""
+        if self.label in SCHEMES:
+            return self.label
+        parts = {"weights": self.weights, "input_activations": self.activations}
+        return {role: args.document() for role, args in parts.items() if args}
 
     def sentence(self) -> str:
         """In plain words."""

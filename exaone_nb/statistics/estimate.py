@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError
@@ -42,6 +42,11 @@ class Estimate:
         bounds = [None if bound is None else bound * factor for bound in (self.low, self.high)]
         low, high = bounds if factor >= 0 else reversed(bounds)
         return Estimate(self.value * factor, low, high, self.n)
+
+    def map(self, rising: Callable[[float], float]) -> Estimate:
+        """A function that rises everywhere, of the value and its bounds: `loss.map(math.exp)` is the perplexity."""
+        bounds = [None if bound is None else rising(bound) for bound in (self.low, self.high)]
+        return Estimate(rising(self.value), *bounds, self.n)
 
 
 def over_repeats(values: Sequence[float]) -> Estimate:
