@@ -1,8 +1,8 @@
 """Round a model to 8, 6, 5, 4, 3 and 2 bits and write down where it falls: data/measured/cliff_MODEL.json.
 
-    python scripts/record_cliff.py                          # nano, half a minute
-    exaone-nb fetch smollm2-135m
-    python scripts/record_cliff.py --model smollm2-135m     # some minutes on two cores
+python scripts/record_cliff.py                          # nano, half a minute
+exaone-nb fetch smollm2-135m
+python scripts/record_cliff.py --model smollm2-135m     # some minutes on two cores
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from record_fit import NANO, OTHER, estimate
+from record_fit import NANO, OTHER, with_json
 
 from exaone_nb import catalog
 from exaone_nb.compress import cliff, damage, models
@@ -21,7 +21,6 @@ from exaone_nb.compress.search import stored_dtype
 from exaone_nb.engines.environment import machine, machine_sentence, prepare_process
 from exaone_nb.files import write_json
 from exaone_nb.paths import DATA
-from exaone_nb.statistics.estimate import Estimate
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
         "versions": versions(),
         "load": os.getloadavg(),
         "seconds": round(time.monotonic() - begin),
-        "rows": [{k: estimate(v) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows],
+        "rows": with_json(rows),
     }
     out = chosen.out or DATA / "measured" / f"cliff_{chosen.model}.json"
     write_json(out, document)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb import catalog
-from exaone_nb.compress import contest, damage, loss, models
+from exaone_nb.compress import contest, damage, models
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.budget import Offer
 from exaone_nb.compress.calibration import TextSource
@@ -107,22 +107,24 @@ class Recorder:
         exact = [least + share * (most - least) for share in BUDGETS]
         return [int(round(b, 3 - len(str(int(b))))) for b in exact]
 
-    def contest(self, costs: Any, budget: int, texts: Any) -> dict[str, Any]:
-        """One budget: rows of what was lost, and the fitted recipe against the others."""
-        found = contest.hold(self.model, self.offer, costs, budget, texts, self.dtype)
-        rows = [
-            {"recipe": name, "bytes": found.sizes[name]}
-            | {key: estimate(value) for key, value in loss.summary(found.lost[name]).items()}
-            for name in found.lost
-        ]
-        others = {"best_uniform": found.best_uniform, "median_random": found.median_random}
-        pairs = [
-            {"other": role, "recipe": name}
-            | {"kl": estimate(found.against(name)), "loss": estimate(found.against(name, "candidate"))}
-            for role, name in others.items()
-            if name
-        ]
-        return {"rows": rows, "pairs": pairs}
+    def contest(self, costs: Any, budget: int) -> dict[str, Any]:
+        """One budget: rows of what was lost, and the fitted recipe against the others. Measured six recipes at a time."""
+        entered = contest.entrants(self.offer, costs, budget)
+        lost, names = {}, list(entered)
+        for start in range(0, len(names), 6):
+            some = {name: entered[name] for name in names[start : start + 6]}
+            found = self.part(
+                f"contest_{budget}_{start}",
+                lambda some=some: {
+                    name: {key: value.tolist() for key, value in one.items()}
+                    for name, one in contest.hold(
+                        self.model, self.offer, some, self.judge, self.dtype
+                    ).lost.items()
+                },
+            )
+            lost |= {name: {k: np.array(v) for k, v in one.items()} for name, one in found["found"].items()}
+        held = contest.Contest(entered, lost)
+        return {"rows": with_json(held.rows()), "pairs": with_json(held.pairs())}
 
     def checkpoint(self, costs: Any, budget: int) -> dict[str, Any]:
         """The fitted recipe made by llm-compressor: its bytes, and what its file lost."""
@@ -135,6 +137,11 @@ class Recorder:
             "kl": estimate(damage.per_token(found["kl"])),
             "loss": estimate(damage.paired_difference(found["baseline"], found["candidate"])),
         }
+
+
+def with_json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with their estimates as JSON."""
+    return [{k: estimate(v) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows]
 
 
 def as_json(found: Search) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def main() -> None:
     if chosen.only == "search":
         return
     contests = {
-        budget: work.part(f"contest_{budget}", lambda b=budget: work.contest(found.costs, b, work.judge))
+        budget: work.part(f"contest_{budget}", lambda b=budget: work.contest(found.costs, b))
         for budget in work.budgets()
     }
     if chosen.only == "contests":

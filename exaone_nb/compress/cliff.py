@@ -86,7 +86,11 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
                 _curve(axes, [row["bits"] for row in mine], [row[measure_name] for row in mine], *look)
         top, bottom = grid[:, column]
         top.set(title=model, yscale="log")
-        bottom.set(xlabel=say("bits per weight, scales apart"), xlim=(max(BITS) + 0.3, min(BITS) - 0.3), ylim=(0, 1.02))
+        bottom.set(
+            xlabel=say("bits per weight, scales apart"),
+            xlim=(max(BITS) + 0.3, min(BITS) - 0.3),
+            ylim=(0, 1.02),
+        )
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
         bottom.set_xticks(BITS)
     grid[0, 0].set_ylabel(say("KL, nats per token"))

@@ -12,7 +12,11 @@ import numpy as np
 
 from exaone_nb.compress.budget import Costs, Offer
 from exaone_nb.compress.damage import Document, paired_difference, per_token
+from exaone_nb.compress.loss import summary
 from exaone_nb.compress.search import measure
+from exaone_nb.messages import say
+from exaone_nb.show.figures import BAND_ALPHA, clean, styles_of
+from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 
 FITTED = "fitted"
@@ -20,49 +24,123 @@ RANDOM = 20
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Recipes that fit `budget` bytes, by name: file bytes, and what was lost (`loss.compared`, the same texts)."""
+class Entrant:
+    """A recipe that fits a budget: its kind (fitted, uniform, random), its choice (part -> label) and its file's bytes."""
 
-    budget: int
-    sizes: Mapping[str, int]
+    kind: str
+    choice: Mapping[str, str]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Recipes by name, and what was lost by each (`damage.compared`, the same texts)."""
+
+    entrants: Mapping[str, Entrant]
     lost: Mapping[str, Mapping[str, np.ndarray]]
-    uniform: Sequence[str]
-    random: Sequence[str]
+
+    def _ranked(self, kind: str) -> list[str]:
+        """The recipes of a kind, least KL first."""
+        names = [name for name, entrant in self.entrants.items() if entrant.kind == kind]
+        return sorted(names, key=lambda name: per_token(self.lost[name]["kl"]).value)
 
     @property
     def best_uniform(self) -> str:
         """The uniform recipe with the least KL; empty where none fits."""
-        return min(self.uniform, key=self._kl, default="")
+        return next(iter(self._ranked("uniform")), "")
 
     @property
     def median_random(self) -> str:
         """The random recipe in the middle by KL (of an even number the better of the two)."""
-        return sorted(self.random, key=self._kl)[(len(self.random) - 1) // 2]
+        ranked = self._ranked("random")
+        return ranked[(len(ranked) - 1) // 2]
 
-    def _kl(self, name: str) -> float:
-        return per_token(self.lost[name]["kl"]).value
+    def rows(self) -> list[dict[str, Any]]:
+        """`recipe`, `kind`, `bytes`, and the measures of `loss.summary`, for each."""
+        return [
+            {"recipe": name, "kind": entrant.kind, "bytes": entrant.bytes} | summary(self.lost[name])
+            for name, entrant in self.entrants.items()
+        ]
 
-    def against(self, other: str, what: str = "kl") -> Estimate:
-        """The fitted recipe minus another, nats per token, paired by text. `what`: kl, or candidate for the loss."""
-        return paired_difference(self.lost[other][what], self.lost[FITTED][what])
+    def pairs(self) -> list[dict[str, Any]]:
+        """The fitted recipe minus the best uniform and the median random one, nats per token, paired by text: `other`,
+        `recipe`, `kl`, `loss`."""
+        others = {"best uniform": self.best_uniform, "median random": self.median_random}
+        return [
+            {"other": role, "recipe": name}
+            | {
+                what: paired_difference(self.lost[name][key], self.lost[FITTED][key])
+                for what, key in (("kl", "kl"), ("loss", "candidate"))
+            }
+            for role, name in others.items()
+            if name
+        ]
+
+
+def entrants(
+    offer: Offer, costs: Costs, budget: int, count: int = RANDOM, seed: int = 0
+) -> dict[str, Entrant]:
+    """The fitted recipe, the uniform ones that fit the budget, and `count` random ones."""
+    generator = np.random.default_rng(seed)
+    choices = [(FITTED, FITTED, offer.choose(costs, budget))]
+    choices += [(label, "uniform", choice) for label, choice in offer.uniform().items()]
+    choices += [(f"random {i}", "random", offer.draw(budget, generator)) for i in range(1, count + 1)]
+    sized = [(name, Entrant(kind, choice, offer.file_bytes(choice))) for name, kind, choice in choices]
+    return {name: entrant for name, entrant in sized if entrant.bytes <= budget}
 
 
 def hold(
-    model: Any, offer: Offer, costs: Costs, budget: int, texts: Sequence[Document], dtype: Any = None, *,
-    count: int = RANDOM, seed: int = 0,
-) -> Contest:  # fmt: skip
-    """The fitted recipe, the uniform ones that fit, and `count` random ones, rounded in memory and judged on `texts`."""
-    choices = {FITTED: offer.choose(costs, budget)}
-    uniform = {
-        label: choice for label, choice in offer.uniform().items() if offer.file_bytes(choice) <= budget
-    }
-    generator = np.random.default_rng(seed)
-    random = {f"random {i}": offer.draw(budget, generator) for i in range(1, count + 1)}
-    choices |= uniform | random
-    return Contest(
-        budget,
-        {name: offer.file_bytes(choice) for name, choice in choices.items()},
-        measure(model, {name: offer.schemes(choice) for name, choice in choices.items()}, texts, dtype),
-        list(uniform),
-        list(random),
+    model: Any, offer: Offer, entered: Mapping[str, Entrant], texts: Sequence[Document], dtype: Any = None
+) -> Contest:
+    """All rounded in memory and judged on `texts`."""
+    schemes = {name: offer.schemes(entrant.choice) for name, entrant in entered.items()}
+    return Contest(entered, measure(model, schemes, texts, dtype))
+
+
+def table(budgets: Mapping[int, Sequence[Mapping[str, Any]]]) -> Table:
+    """Budget -> `Contest.pairs`, in words."""
+
+    def words(pair: Mapping[str, Any]) -> str:
+        if pair["other"] == "median random":
+            return say("the median of the random ones")
+        return say("the best uniform one, {recipe}", recipe=pair["recipe"])
+
+    rows = [
+        {**pair, "budget": budget, "other": words(pair)}
+        for budget, pairs in budgets.items()
+        for pair in pairs
+    ]
+    return Table(
+        [
+            Column("budget", say("budget, bytes"), ","),
+            Column("other", say("fitted recipe minus")),
+            Column("kl", say("KL, nats per token"), "+.5f"),
+            Column("loss", say("loss, nats per token"), "+.5f"),
+        ],
+        rows,
     )
+
+
+def picture(line: Sequence[tuple[int, Estimate]], rows: Sequence[Mapping[str, Any]], title: str = "") -> Any:
+    """KL against bytes: the foreseen frontier as a line with its interval, and the recipes of `Contest.rows` as points."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.8))
+    line = [(size, one) for size, one in line if one.value > 0]
+    looks = styles_of([say("fitted, measured"), say("uniform"), say("random, same budgets")])
+    (fitted, uniform, random) = looks.items()
+    sizes = [size / 1e6 for size, _ in line]
+    bounds = [[getattr(one, end) for _, one in line] for end in ("value", "low", "high")]
+    axes.plot(sizes, bounds[0], color=fitted[1].colour, linewidth=1, label=say("frontier, foreseen"))
+    axes.fill_between(sizes, *bounds[1:], color=fitted[1].colour, alpha=BAND_ALPHA)
+    for kind, (label, look) in {"random": random, "uniform": uniform, FITTED: fitted}.items():
+        mine = [row for row in rows if row["kind"] == kind and row["kl"].value > 0]
+        values = np.array([(row["kl"].value, row["kl"].low, row["kl"].high) for row in mine]).reshape(-1, 3).T
+        errors = [values[0] - values[1], values[2] - values[0]]
+        some = {"alpha": 0.45, "markersize": 3, "elinewidth": 0.6} if kind == "random" else {"markersize": 7}
+        where = [row["bytes"] / 1e6 for row in mine]
+        axes.errorbar(where, values[0], errors, fmt=look.marker, color=look.colour, label=label, **some)
+    axes.set(yscale="log", xlabel=say("file, MB"), ylabel=say("KL, nats per token"), title=title)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    clean(axes)
+    return figure

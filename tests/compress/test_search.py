@@ -101,16 +101,21 @@ def test_the_model_writes_alike_with_one_seed_and_leaves_others_their_luck(model
 def test_a_contest_judges_what_fits(model, offer):
     costs = search(model, offer, TEXTS).costs
     budget = offer.file_bytes(offer.uniform()["W8A8"]) - 1
-    found = contest.hold(model, offer, costs, budget, TEXTS, count=4)
-    assert found.uniform == ["W4A16"] and len(found.random) == 4
-    assert max(found.sizes.values()) <= budget and found.best_uniform == "W4A16"
-    kl = {name: rows["kl"][:, 0].sum() for name, rows in found.lost.items()}
-    assert sorted(kl[name] for name in found.random)[1] == kl[found.median_random]
-    difference = found.against("W4A16")
-    assert difference.value == pytest.approx(
-        (kl["fitted"] - kl["W4A16"]) / found.lost["fitted"]["kl"][:, 1].sum()
+    entered = contest.entrants(offer, costs, budget, count=4)
+    found = contest.hold(model, offer, entered, TEXTS)
+    kinds = [entrant.kind for entrant in entered.values()]
+    assert (
+        kinds == ["fitted", "uniform", *["random"] * 4] and max(e.bytes for e in entered.values()) <= budget
     )
-    assert difference.value < 0
+    kl = {row["recipe"]: row["kl"].value for row in found.rows()}
+    best, middle = found.pairs()
+    assert (
+        best["recipe"] == "W4A16"
+        and sorted(kl[f"random {i}"] for i in range(1, 5))[1] == kl[middle["recipe"]]
+    )
+    for pair in (best, middle):
+        assert pair["kl"].value == pytest.approx(kl["fitted"] - kl[pair["recipe"]])
+    assert best["kl"].value < 0
 
 
 def test_along_the_frontier_more_bytes_lose_no_more(model, offer):
