@@ -12,8 +12,7 @@ from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,23 +1,18 @@
 """The chapter's figures. Each function returns a matplotlib figure; colours also differ in lightness or in pattern."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from exaone_nb.compress.formats import TOPS, fit, grid
 from exaone_nb.compress.plan import Plan
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.quantization.assignment import KEPT
 from exaone_nb.show.figures import BLUE, FAINT, GRID, STYLES, VERMILLION, Style, clean, patches, styles_of
 from exaone_nb.show.table import Table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Where a legend stands that would cover something.

@@ -4,12 +4,10 @@ Those on one Linear measure the same thing, the relative error of its output on 
 can be compared across tables.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +16,9 @@ from exaone_nb.compress.formats import dequantize, fit, round_to_grid, round_to_
 from exaone_nb.compress.gptq import gptq, hessian, output_error
 from exaone_nb.compress.plan import Plan
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table, columns
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 SETTINGS = (
     ("GPTQ, all defaults", {}),

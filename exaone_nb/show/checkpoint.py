@@ -1,23 +1,19 @@
 """The tables of a checkpoint (what is stored, tensor by tensor and in sums) and its map."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
 from exaone_nb.show.table import Column, Table, columns, in_bytes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MODEL = Column("model", code=True)
 BYTES = Column("bytes", say("bytes of data"), ",")

@@ -1,15 +1,14 @@
 """Bars of bytes by component, the cache against the context, the roofline. Each function returns a matplotlib figure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import find_gpu
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.show.figures import (
     BLUE,
@@ -26,10 +25,6 @@ from exaone_nb.show.figures import (
     patches,
     style,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COMPONENTS = {
     "embedding": Style(ORANGE, hatch="//"),
