@@ -3,7 +3,7 @@
     recipe.py       one YAML file -> a checked Recipe -> llm-compressor's modifiers
     calibration.py  which text GPTQ and static scales see
     plan.py         the dry run: module -> scheme, predicted bytes
-    analysis.py     what is to be said about a plan; settings in setting_checks.py, room and servers in serving.py
+    analysis.py     what is to be said about a plan, and where it can be served; settings in setting_checks.py
     differences.py  two recipes compared in effect
     quantize.py     runs llm-compressor, atomically; llmcompressor_adapter.py alone imports it
     manifest.py     how a checkpoint was made, and which folder may be replaced by one

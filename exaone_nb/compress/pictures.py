@@ -10,7 +10,7 @@ from exaone_nb.compress.formats import TOPS, fit, grid
 from exaone_nb.compress.plan import Plan
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
-from exaone_nb.quantization.assignment import KEPT
+from exaone_nb.quantization.matching import KEPT
 from exaone_nb.show.figures import BLUE, FAINT, GRID, STYLES, VERMILLION, Style, clean, patches, styles_of
 from exaone_nb.show.table import Table
 

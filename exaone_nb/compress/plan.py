@@ -19,8 +19,7 @@ from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
-from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.matching import check_pattern
+from exaone_nb.quantization.matching import Assignment, check_pattern
 from exaone_nb.quantization.patterns import Pattern, patterns_of
 from exaone_nb.quantization.schemes import Scheme, find_scheme
 
