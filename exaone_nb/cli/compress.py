@@ -34,8 +34,7 @@ def plan(
     Exit code 1 when the plan, or the one it is compared with, has errors.
     """
     from exaone_nb.compress.analysis import analyse
-    from exaone_nb.compress.differences import compare
-    from exaone_nb.compress.plan import make_plan
+    from exaone_nb.compress.plan import compare, make_plan
 
     plan = make_plan(model, recipe)
     first = second = analyse(plan, gpu)

@@ -75,7 +75,6 @@ class Analysis:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan with what is said about it, for --json."""
         names = ("level", "code", "text", "remedy")
         findings = [{name: getattr(finding, name) for name in names} for finding in self.findings]
         return self.plan.to_dict() | {"findings": findings, "serving": [vars(v) for v in self.verdicts]}

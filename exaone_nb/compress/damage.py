@@ -101,7 +101,6 @@ def divergence(first: Tensor, second: Tensor) -> tuple[float, int]:
 
 
 def _ids(model: Any, document: Document) -> Tensor:
-    """The document as the model's input [1, tokens], where the model is."""
     import torch
 
     return torch.tensor([document.ids], device=model.device)

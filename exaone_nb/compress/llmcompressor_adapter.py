@@ -106,7 +106,6 @@ def compress(
 
 
 def build(recipe: Recipe) -> list[Any]:
-    """The recipe as llm-compressor's modifier objects."""
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier

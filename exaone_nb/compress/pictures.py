@@ -11,19 +11,23 @@ from exaone_nb.compress.plan import Plan
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.quantization.matching import KEPT
-from exaone_nb.show.figures import BLUE, FAINT, GRID, STYLES, VERMILLION, Style, clean, patches, styles_of
+from exaone_nb.show.figures import (
+    BLUE,
+    FAINT,
+    GRID,
+    STYLES,
+    VERMILLION,
+    Style,
+    canvas,
+    clean,
+    patches,
+    styles_of,
+)
 from exaone_nb.show.table import Table
 
 PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Where a legend stands that would cover something.
 BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches."""
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(width, height))
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -50,7 +54,7 @@ def scheme_map(plan: Plan, title: str = "") -> Figure:
     parts = sorted(found, key=found.get)
     looks = {KEPT: Style(GRID)} | styles_of(plan.labels)
     height = len(parts)
-    figure, axes = _canvas(max(5.0, 1.5 + 0.28 * layers), 0.34 * height + 1.3)
+    figure, axes = canvas(max(5.0, 1.5 + 0.28 * layers), 0.34 * height + 1.3)
     for m in plan.quantizable:
         left, width = (0, layers) if m.layer is None else (m.layer, 1)
         look = looks[plan.label_of(m.name)].area()
@@ -67,7 +71,7 @@ def scheme_map(plan: Plan, title: str = "") -> Figure:
 
 def grids() -> Figure:
     """The values of each format between -1 and 1 when its largest is stretched to 1."""
-    figure, axes = _canvas(7, 2.4)
+    figure, axes = canvas(7, 2.4)
     for y, name in enumerate(TOPS):
         _points(axes, grid(name) / np.abs(grid(name)).max(), y - 0.35, y + 0.35)
     _name_rows(axes, [say("{name} ({count} values)", name=name, count=len(grid(name))) for name in TOPS])
@@ -77,7 +81,7 @@ def grids() -> Figure:
 
 def rounded_group(group: np.ndarray) -> Figure:
     """One group of weights on each grid: a line from every weight down to the value that it becomes."""
-    figure, axes = _canvas(8.5, 5.2)
+    figure, axes = canvas(8.5, 5.2)
     labels = []
     for y, name in enumerate(("int4", "int4 asymmetric", "fp4_e2m1", "int8", "fp8_e4m3")):
         scale, zero = fit(group, name)
@@ -105,7 +109,7 @@ def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128)
     """The first channels' weights, and how far the grid reaches with one scale per tensor, channel or group."""
     rows = np.abs(weights[:channels])
     columns = weights.shape[1]
-    figure, axes = _canvas(8.5, 3.2)
+    figure, axes = canvas(8.5, 3.2)
     axes.plot(rows.ravel(), ".", color=FAINT, markersize=1.5, label=say("weights, magnitude"))
     reach = {
         say("one scale per tensor"): np.full(rows.size, np.abs(weights).max()),
@@ -133,7 +137,7 @@ def error_map(errors: dict[str, float], title: str = "") -> Figure:
             found[PARTS.index(place[2]), int(place[1])] = value
     rows, layers = (sorted(set(numbers)) for numbers in zip(*found, strict=True))
     table = np.array([[found.get((row, layer), np.nan) for layer in layers] for row in rows])
-    figure, axes = _canvas(max(4.5, 1.5 + 0.5 * len(layers)), 0.38 * len(rows) + 1.2)
+    figure, axes = canvas(max(4.5, 1.5 + 0.5 * len(layers)), 0.38 * len(rows) + 1.2)
     image = axes.imshow(table, cmap="cividis", aspect="auto")
     if len(layers) <= 12:
         middle = (np.nanmin(table) + np.nanmax(table)) / 2
@@ -149,7 +153,7 @@ def error_map(errors: dict[str, float], title: str = "") -> Figure:
 
 def lines(series: dict[str, dict[str, float]], ylabel: str) -> Figure:
     """One line per recipe over the decoder layers."""
-    figure, axes = _canvas(6, 3)
+    figure, axes = canvas(6, 3)
     for (name, values), look in zip(series.items(), styles_of(series).values(), strict=True):
         axes.plot(range(len(values)), list(values.values()), label=name, **look.curve())
     axes.set(xlabel=say("after layer"), ylabel=ylabel, ylim=(0, None))
@@ -163,7 +167,7 @@ def intervals(table: Table, reference: float | None = None) -> Figure:
     """The estimates of a table's second column, named by its first; a vertical line where `reference` is."""
     names, values = table.columns[:2]
     rows = [(row[names.name], row[values.name]) for row in table.rows]
-    figure, axes = _canvas(6.5, 0.42 * len(rows) + 1)
+    figure, axes = canvas(6.5, 0.42 * len(rows) + 1)
     for y, (_, estimate) in enumerate(rows):
         axes.plot([estimate.low, estimate.high], [y, y], color=BLUE, linewidth=2)
         axes.plot(estimate.value, y, "o", color=VERMILLION)
@@ -177,7 +181,7 @@ def intervals(table: Table, reference: float | None = None) -> Figure:
 
 def calibration_sweep(rows: Sequence[dict[str, Any]], nearest: float) -> Figure:
     """Held-out error against the number of samples: every seed a point, their mean a line."""
-    figure, axes = _canvas(6.5, 3.2)
+    figure, axes = canvas(6.5, 3.2)
     sizes = sorted({row["samples"] for row in rows})
     for text, look in styles_of(row["text"] for row in rows).items():
         mine = [row for row in rows if row["text"] == text]

@@ -12,6 +12,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
+from exaone_nb.show.figures import canvas
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
 from exaone_nb.show.table import Column, Table, columns, in_bytes
 
@@ -22,7 +23,6 @@ TABLES = Column("tables", say("embedding and head"), ".1%")
 
 
 def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
-    """One line per tensor."""
     heads = [
         Column("name", say("tensor"), code=True),
         Column("dtype", code=True),
@@ -130,9 +130,7 @@ def _tables(parts: Mapping[str, int]) -> float:
 
 def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     """One strip per file, from its first byte of data to its last, coloured by component. Needs read headers."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8.5, 0.8 * len(inspections) + 1.3))
+    figure, axes = canvas(8.5, 0.8 * len(inspections) + 1.3)
     used: set[str] = set()
     for place, (_, inspection) in enumerate(inspections):
         total = inspection.total.bytes

@@ -21,6 +21,7 @@ from exaone_nb.show.figures import (
     VERMILLION,
     YELLOW,
     Style,
+    canvas,
     clean,
     patches,
     style,
@@ -51,9 +52,7 @@ def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
 
 def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
     """One bar per (label, bytes by component), as shares of its own total; the total stands at its end."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.4))
+    figure, axes = canvas(8.5, 0.55 * len(rows) + 1.4)
     used: set[str] = set()
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
     for place, (_, parts) in enumerate(rows):
@@ -80,8 +79,6 @@ def cache_curves(
     config: dict[str, Any], contexts: Sequence[int], *, in_flight: int = 8192, title: str = ""
 ) -> Figure:
     """KV cache of one request in GiB against context: every head kept, shared heads, shared heads with windows."""
-    import matplotlib.pyplot as plt
-
     full = [kv_cache(config, max_model_len=length, hybrid_manager=False) for length in contexts]
     curves = {
         say("multi-head (every query head keeps its own)"): [c.if_multi_head * c.max_model_len for c in full],
@@ -92,7 +89,7 @@ def cache_curves(
     if allocated not in curves.values():
         name = say("grouped-query with windows (vLLM, {tokens:,} tokens in flight)", tokens=in_flight)
         curves[name] = allocated
-    figure, axes = plt.subplots(figsize=(8, 4.2))
+    figure, axes = canvas(8, 4.2)
     for index, (label, sizes) in enumerate(curves.items()):
         gib = [size / 2**30 for size in sizes]
         axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
@@ -130,12 +127,11 @@ def roofline(
     context: int = 1024,
 ) -> Figure:
     """Operations per second against operations per byte: the card's roofs, and where each scheme's passes stand."""
-    import matplotlib.pyplot as plt
     import numpy as np
 
     card = find_gpu(gpu)
     points = roofline_points(config, schemes, gpu, batches, context)
-    figure, axes = plt.subplots(figsize=(8.5, 5))
+    figure, axes = canvas(8.5, 5)
     reach = [p.intensity for passes in points.values() for p in passes] + [card.ridge() * 4]
     span = np.geomspace(min(reach) / 2, max(reach) * 2, 200)
     needed = dict.fromkeys(["16-bit", *(passes[0].support.compute for passes in points.values())])

@@ -52,7 +52,6 @@ class Column:
 
     @property
     def title(self) -> str:
-        """What stands above the column."""
         return self.heading or self.name
 
     def value(self, row: dict[str, Any]) -> Any:
@@ -94,11 +93,9 @@ class Table:
         return len(self.rows)
 
     def headings(self) -> list[str]:
-        """What stands above each column."""
         return [column.title for column in self.columns]
 
     def cells(self) -> list[list[str]]:
-        """Every value in words, row by row."""
         return [[column.text(column.value(row)) for column in self.columns] for row in self.rows]
 
     def is_number(self, column: Column) -> bool:
