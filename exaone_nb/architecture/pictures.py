@@ -178,8 +178,7 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
             say("{kind}: {mib:,.4g} MiB per layer", kind=kind, mib=mib) for kind, mib in sorted(kept.items())
         )
         axes.text(0, y + 1.1, f"{name}   {sizes}", fontsize=8, va="bottom")
-    axes.set_xlim(-0.5, longest + 0.5)
-    axes.set_ylim(-2.6 * (len(configs) - 1) - 0.4, 2.2)
+    axes.set(xlim=(-0.5, longest + 0.5), ylim=(-2.6 * (len(configs) - 1) - 0.4, 2.2))
     axes.axis("off")
     return figure
 

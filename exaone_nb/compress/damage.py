@@ -106,9 +106,9 @@ def _ids(model: Any, document: Document) -> Tensor:
     return torch.tensor([document.ids], device=model.device)
 
 
-def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
+def perplexity(rows: np.ndarray) -> Estimate:
     """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    nats = per_token(rows, seed)
+    nats = per_token(rows)
     return Estimate(math.exp(nats.value), math.exp(nats.low), math.exp(nats.high), nats.n)
 
 

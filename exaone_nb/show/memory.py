@@ -27,7 +27,7 @@ OFFERED = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "NVFP4A16", "MXFP4A1
 GIB = Column("gib", "GiB", ",.2f", 2**-30, of="bytes")
 
 
-def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") -> Table:
+def parameter_table(configs: Mapping[str, dict[str, Any]]) -> Table:
     """One line per model: parameters, without embedding and head, active per token, share by component."""
     rows, parts = [], {}
     for model, config in configs.items():
@@ -43,10 +43,10 @@ def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") ->
         Column("inside", say("without embedding and head"), ","),
         Column("active", say("active per token"), ","),
     ]
-    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows, caption)
+    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows)
 
 
-def files_table(rows: Sequence[dict[str, Any]], caption: str = "", *, measured: bool = True) -> Table:
+def files_table(rows: Sequence[dict[str, Any]], *, measured: bool = True) -> Table:
     """Predicted sizes against real files, in bytes; `measured` is False for recorded ones, which show their source."""
     heads = [
         Column("file"),
@@ -56,16 +56,14 @@ def files_table(rows: Sequence[dict[str, Any]], caption: str = "", *, measured: 
         Column("off", say("off by"), "+,d"),
         Column("origin", say("real size from")),
     ]
-    return Table([h for h in heads if measured or h.name != "predicted"], rows, caption)
+    return Table([h for h in heads if measured or h.name != "predicted"], rows)
 
 
-def cache_table(
-    config: dict[str, Any], caption: str = "", in_flight: Sequence[int] = (2048, 8192, 16384)
-) -> Table:
+def cache_table(config: dict[str, Any]) -> Table:
     """One request of the longest context in every engine; vLLM once per number of tokens in flight."""
     caches = [
         (say("vLLM, {tokens:,} tokens in flight", tokens=n), kv_cache(config, max_num_batched_tokens=n))
-        for n in in_flight
+        for n in (2048, 8192, 16384)
     ]
     caches.append((say("vLLM, hybrid cache manager off"), kv_cache(config, hybrid_manager=False)))
     caches += [(engine, kv_cache(config, engine)) for engine in ENGINES if engine != "vllm"]
@@ -76,7 +74,7 @@ def cache_table(
         Column("how"),
     ]
     rows = [{"engine": name, "bytes": cache.bytes_per_request, "how": cache.how} for name, cache in caches]
-    return Table(heads, rows, caption)
+    return Table(heads, rows)
 
 
 def memory_table(plan: MemoryPlan, caption: str = "") -> Table:
@@ -137,7 +135,6 @@ def card_table(
     schemes: Iterable[str],
     gpus: Iterable[str],
     cell: Callable[[str, Gpu], Any],
-    caption: str = "",
     form: str = "",
 ) -> Table:
     """One line per GPU, one column per scheme; `cell(scheme, card)` gives what stands there."""
@@ -151,34 +148,30 @@ def card_table(
         Column("is", say("architecture"), join=" "),
         Column("memory_bytes", "GiB", ".0f", 2**-30),
     ]
-    return Table([*heads, *columns(chosen, form)], rows, caption)
+    return Table([*heads, *columns(chosen, form)], rows)
 
 
-def fit_table(
-    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
-) -> Table:
+def fit_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """A `verdict` per GPU and scheme. `options` (context, concurrency, …) go to `plan_memory`."""
     predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
 
     def cell(scheme: str, card: Gpu) -> str:
         return verdict(plan_memory(config, scheme, card, prediction=predictions[scheme], **options))
 
-    return card_table(schemes, gpus, cell, caption)
+    return card_table(schemes, gpus, cell)
 
 
-def kernel_table(schemes: Sequence[str], gpus: Sequence[str], caption: str = "") -> Table:
+def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
     """What each scheme is computed in under vLLM 0.32 and by which kernel; "no kernel" where it does not run."""
 
     def cell(scheme: str, card: Gpu) -> Any:
         support = on_gpu(scheme, card)
         return [support.compute, support.kernel] if support.runs else say("no kernel")
 
-    return card_table(schemes, gpus, cell, caption)
+    return card_table(schemes, gpus, cell)
 
 
-def rate_table(
-    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
-) -> Table:
+def rate_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """Decode tokens per second at best per GPU and scheme, or why there is no number; `options` go to `decode`."""
     works = {scheme: work_of(config, scheme) for scheme in schemes}
     bounds: dict[str, dict[str, None]] = {}
@@ -190,9 +183,9 @@ def rate_table(
             return step.tokens_per_second
         return say("does not fit") if step.support.runs else say("no kernel")
 
-    table = card_table(schemes, gpus, cell, caption, ",.0f")
+    table = card_table(schemes, gpus, cell, ",.0f")
     rows = [row | {"bound": [bound for bound in bounds[row["name"]] if bound]} for row in table.rows]
-    return Table([*table.columns, Column("bound", say("bound by"))], rows, caption)
+    return Table([*table.columns, Column("bound", say("bound by"))], rows)
 
 
 def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> Table:

@@ -69,8 +69,7 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
         used.update(+merged)
         size = f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB"
         axes.text(101, place, size, va="center")
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(say("share of the bytes, %"))
+    axes.set(xlim=(0, 100), xlabel=say("share of the bytes, %"))
     label_strips(axes, [label for label, _ in rows], used)
     return figure
 
@@ -95,8 +94,7 @@ def cache_curves(
         axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
         end = (contexts[-1], gib[-1])
         axes.annotate(f"{gib[-1]:,.2f} GiB", end, (6, 0), textcoords="offset points", va="center")
-    axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"))
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"), ylim=(0, None))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     clean(axes)
     axes.legend(frameon=False, loc="upper left")
