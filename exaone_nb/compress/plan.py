@@ -24,7 +24,7 @@ from exaone_nb.findings import some
 from exaone_nb.messages import say
 from exaone_nb.quantization.arguments import MINMAX, read_mapping
 from exaone_nb.quantization.matching import Assignment, check_pattern
-from exaone_nb.quantization.patterns import Pattern, patterns_of
+from exaone_nb.quantization.patterns import patterns_of
 from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_scheme
 
 # Arguments written out by hand that a scheme's sentence does not say.
@@ -44,17 +44,9 @@ class Plan(Assignment):
     def schemes(self) -> list[Scheme]:
         return [scheme for scheme, _ in self.groups]
 
-    @property
-    def labels(self) -> list[str]:
-        return [scheme.label for scheme in self.schemes]
-
     @cached_property
     def rounded(self) -> set[str]:
         return {name for name, index in self.assigned.items() if index is not None}
-
-    @cached_property
-    def patterns(self) -> list[Pattern]:
-        return patterns_of(self)
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -114,7 +106,7 @@ class Plan(Assignment):
             "effective_recipe": self.recipe.effective(),
             **sizes,
             "modules": {name: self.label_of(name) for name in self.assigned},
-            "patterns": [vars(pattern) for pattern in self.patterns],
+            "patterns": [vars(pattern) for pattern in patterns_of(self)],
         }
 
 

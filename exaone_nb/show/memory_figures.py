@@ -10,33 +10,18 @@ from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import find_gpu
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
-from exaone_nb.show.figures import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
-    Style,
-    canvas,
-    clean,
-    patches,
-    style,
-)
+from exaone_nb.show import figures
 
 COMPONENTS = {
-    "embedding": Style(ORANGE, hatch="//"),
-    "head": Style(YELLOW, hatch="\\\\"),
-    "attention": Style(BLUE),
-    "mlp": Style(SKY),
-    "experts": Style(GREEN, hatch=".."),
-    "shared_experts": Style(PURPLE),
-    "router": Style(FAINT),
-    "norm": Style(INK),
-    "other": Style(VERMILLION, hatch="xx"),
+    "embedding": figures.Style(figures.ORANGE, hatch="//"),
+    "head": figures.Style(figures.YELLOW, hatch="\\\\"),
+    "attention": figures.Style(figures.BLUE),
+    "mlp": figures.Style(figures.SKY),
+    "experts": figures.Style(figures.GREEN, hatch=".."),
+    "shared_experts": figures.Style(figures.PURPLE),
+    "router": figures.Style(figures.FAINT),
+    "norm": figures.Style(figures.INK),
+    "other": figures.Style(figures.VERMILLION, hatch="xx"),
 }
 
 
@@ -44,15 +29,15 @@ def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
     """Name the strips from the top down, and the components that they show in a legend above them."""
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    clean(axes, grid="")
+    figures.clean(axes, grid="")
     shown = {name.replace("_", " "): look for name, look in COMPONENTS.items() if name in used}
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(5, len(shown))}
-    axes.legend(handles=patches(shown), frameon=False, **above)
+    axes.legend(handles=figures.patches(shown), frameon=False, **above)
 
 
 def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
     """One bar per (label, bytes by component), as shares of its own total; the total stands at its end."""
-    figure, axes = canvas(8.5, 0.55 * len(rows) + 1.4)
+    figure, axes = figures.canvas(8.5, 0.55 * len(rows) + 1.4)
     used: set[str] = set()
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
     for place, (_, parts) in enumerate(rows):
@@ -88,15 +73,15 @@ def cache_curves(
     if allocated not in curves.values():
         name = say("grouped-query with windows (vLLM, {tokens:,} tokens in flight)", tokens=in_flight)
         curves[name] = allocated
-    figure, axes = canvas(8, 4.2)
+    figure, axes = figures.canvas(8, 4.2)
     for index, (label, sizes) in enumerate(curves.items()):
         gib = [size / 2**30 for size in sizes]
-        axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
+        axes.plot(contexts, gib, **figures.style(index).curve(), markevery=[-1], label=label)
         end = (contexts[-1], gib[-1])
         axes.annotate(f"{gib[-1]:,.2f} GiB", end, (6, 0), textcoords="offset points", va="center")
     axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"), ylim=(0, None))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    clean(axes)
+    figures.clean(axes)
     axes.legend(frameon=False, loc="upper left")
     if title:
         axes.set_title(title, loc="left")
@@ -129,17 +114,28 @@ def roofline(
 
     card = find_gpu(gpu)
     points = roofline_points(config, schemes, gpu, batches, context)
-    figure, axes = canvas(8.5, 5)
+    figure, axes = figures.canvas(8.5, 5)
     reach = [p.intensity for passes in points.values() for p in passes] + [card.ridge() * 4]
     span = np.geomspace(min(reach) / 2, max(reach) * 2, 200)
     needed = dict.fromkeys(["16-bit", *(passes[0].support.compute for passes in points.values())])
     for index, compute in enumerate(needed):
         roof = np.minimum(span * card.bandwidth, card.peak[compute])
         label = say("roof of {compute} arithmetic", compute=compute)
-        axes.plot(span, roof / 1e12, linestyle=style(index).line, color=INK, linewidth=1.2, label=label)
+        axes.plot(
+            span,
+            roof / 1e12,
+            linestyle=figures.style(index).line,
+            color=figures.INK,
+            linewidth=1.2,
+            label=label,
+        )
     decoded = say("decode at batch {batches}", batches=", ".join(map(str, batches)))
     for index, (scheme, passes) in enumerate(points.items()):
-        look = {"color": style(index).colour, "marker": style(index).marker, "linestyle": "none"}
+        look = {
+            "color": figures.style(index).colour,
+            "marker": figures.style(index).marker,
+            "linestyle": "none",
+        }
         for some, more in (
             (passes[:-1], {"label": f"{scheme}, {decoded}"}),
             (passes[-1:], {"fillstyle": "none"}),
@@ -147,10 +143,10 @@ def roofline(
             rates = [p.operations / p.seconds / 1e12 for p in some]
             axes.plot([p.intensity for p in some], rates, **look, **more)
     hollow = say("hollow: prefill of {tokens:,} tokens", tokens=context)
-    axes.plot([], [], "o", color=INK, fillstyle="none", label=hollow)
+    axes.plot([], [], "o", color=figures.INK, fillstyle="none", label=hollow)
     axes.set(xscale="log", xlabel=say("operations per byte moved"))
     axes.set(yscale="log", ylabel=say("tera-operations per second, at best"))
     axes.set_title(f"{card.name}: {card.bandwidth / 1e9:,.0f} GB/s", loc="left")
-    clean(axes)
+    figures.clean(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure

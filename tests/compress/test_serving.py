@@ -171,7 +171,11 @@ def test_marlin_takes_some_group_sizes_only(plan_of, bits, size, on_cpu, on_l4):
 def test_one_scale_per_tensor_is_refused_everywhere_and_the_remedy_named(plan_of):
     plan = plan_of(scheme={"weights": ints(4)})
     (finding,) = findings(plan, "one-scale")
-    assert answers(plan) == ["no"] * 3 and "group_size" in finding.remedy and "per tensor" in plan.labels[0]
+    assert (
+        answers(plan) == ["no"] * 3
+        and "group_size" in finding.remedy
+        and "per tensor" in plan.schemes[0].label
+    )
 
 
 def test_on_hopper_marlin_takes_what_machete_does_not(plan_of):
