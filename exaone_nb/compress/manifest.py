@@ -13,11 +13,9 @@ from typing import Any
 
 from exaone_nb.anatomy.duplicates import equal_tensors
 from exaone_nb.anatomy.reader import read_headers
-from exaone_nb.compress.models import quiet
+from exaone_nb.compress.models import open_model, quiet
 from exaone_nb.compress.plan import Plan
-from exaone_nb.conversation.answers import Sampling
 from exaone_nb.conversation.template import prompt_ids
-from exaone_nb.engines.transformers_engine import TransformersEngine
 from exaone_nb.errors import UsageError
 from exaone_nb.files import sha256_of
 from exaone_nb.findings import Finding, some
@@ -166,11 +164,20 @@ def make(
 
 def generations(folder: Path, *, trust_remote_code: bool = False) -> dict[str, str]:
     """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
-    asked = [{"role": "user", "content": "Who are you?"}]
-    with quiet(), TransformersEngine(folder, trust_remote_code=trust_remote_code) as engine:
-        tokenizer = engine.tokenizer()
+    asked, answers = [{"role": "user", "content": "Who are you?"}], {}
+    with quiet():
+        import torch
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         if not tokenizer.chat_template:
             return {}
-        prompts = [prompt_ids(tokenizer, asked, thinking) for thinking in (False, True)]
-        made = [tokenizer.decode(a.token_ids) for a in engine.generate(prompts, Sampling(max_tokens=40))]
-    return dict(zip(("thinking_off", "thinking_on"), made, strict=True))
+        model = open_model(folder, trust_remote_code=trust_remote_code)
+        for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
+            ids = torch.tensor([prompt_ids(tokenizer, asked, thinking)], device=model.device)
+            with torch.inference_mode():
+                made = model.generate(
+                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False
+                )
+            answers[mode] = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=False)
+    return answers

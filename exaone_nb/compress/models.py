@@ -21,7 +21,9 @@ def best_device() -> device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def open_model(folder: str | Path, *, dtype: str = "auto", **more: Any) -> Any:
+def open_model(
+    folder: str | Path, *, dtype: str = "auto", trust_remote_code: bool = False, **more: Any
+) -> Any:
     """The checkpoint for evaluation on `best_device`. `more` goes to transformers' `from_pretrained`."""
     with quiet():
         import torch
@@ -30,7 +32,9 @@ def open_model(folder: str | Path, *, dtype: str = "auto", **more: Any) -> Any:
         where = best_device()
         if where.type != "cpu":
             more = {"device_map": {"": where}} | more
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **more)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, trust_remote_code=trust_remote_code, **more
+        )
         model.eval()
         with torch.inference_mode():
             # Packed weights are unpacked, with progress bars, on the first pass.

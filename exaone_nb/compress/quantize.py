@@ -117,12 +117,11 @@ def quantize(
             progress("a short answer in both modes")
             try:
                 document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
-            except (WorkbookError, AttributeError, RuntimeError, ValueError, KeyError) as error:
+            except (AttributeError, RuntimeError, ValueError, KeyError) as error:
                 # The files are as planned, but the library of this machine cannot read them: worth knowing, and
                 # no reason to throw the checkpoint away.
                 library = f"transformers {version('transformers')}"
-                why = error.__cause__ or error
-                document["problems"].append(f"{library} cannot load it: {type(why).__name__}: {why}")
+                document["problems"].append(f"{library} cannot load it: {type(error).__name__}: {error}")
         write_json(staging / manifest.NAME, document)
     return document | {"reused": False}
 
