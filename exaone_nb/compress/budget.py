@@ -33,10 +33,9 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.assignment import KEPT, Assignment
 from exaone_nb.quantization.kernels import TODAY
 from exaone_nb.quantization.loading import joined_name, serve
-from exaone_nb.quantization.matching import Module
+from exaone_nb.quantization.matching import KEPT, Assignment, Module
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, Scheme, find_scheme
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 

@@ -7,8 +7,7 @@ Weights alone, to nearest, the head left alone; nothing is written. Fewer weight
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exaone_nb.compress.damage import Document
-from exaone_nb.compress.loss import summary
+from exaone_nb.compress.damage import Document, summary
 from exaone_nb.compress.search import measure
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
@@ -35,7 +34,7 @@ def cliff(
     model: Any, texts: Sequence[Document], dtype: Any = None, bits: Sequence[int] = BITS
 ) -> list[dict[str, Any]]:
     """One row per width and sharing: `bits`, `sharing` ("tensor", "channel" or a group's size), `stored`, the bits per
-    weight with scales, and every measure of `loss.summary`."""
+    weight with scales, and every measure of `damage.summary`."""
     import torch
 
     linear = {

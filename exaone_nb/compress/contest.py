@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.compress.budget import Costs, Offer
-from exaone_nb.compress.damage import Document, paired_difference, per_token
-from exaone_nb.compress.loss import summary
+from exaone_nb.compress.damage import Document, paired_difference, per_token, summary
 from exaone_nb.compress.search import measure
 from exaone_nb.messages import say
 from exaone_nb.show.figures import BAND_ALPHA, clean, styles_of
@@ -56,7 +55,7 @@ class Contest:
         return ranked[(len(ranked) - 1) // 2]
 
     def rows(self) -> list[dict[str, Any]]:
-        """`recipe`, `kind`, `bytes`, and the measures of `loss.summary`, for each."""
+        """`recipe`, `kind`, `bytes`, and the measures of `damage.summary`, for each."""
         return [
             {"recipe": name, "kind": entrant.kind, "bytes": entrant.bytes} | summary(self.lost[name])
             for name, entrant in self.entrants.items()

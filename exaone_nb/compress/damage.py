@@ -4,15 +4,13 @@ All models run in transformers with the numbers of the saved checkpoint, activat
 says so. Intervals come from resampling documents, since tokens of one document are not independent.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +19,11 @@ from exaone_nb.compress.calibration import TextSource, read_source, render
 from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
+from exaone_nb.library_types import Tensor
 from exaone_nb.statistics import bootstrap
 from exaone_nb.statistics.estimate import Estimate
 
-if TYPE_CHECKING:
-    from torch import Tensor
+TAIL = 0.99
 
 
 @dataclass(frozen=True)
@@ -81,22 +79,64 @@ def log_probabilities(model: Any, document: Document) -> Tensor:
 
 
 def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, np.ndarray]:
-    """Both models on the same texts: per document the summed negative log-likelihood in nats of the judged tokens
-    and their number, `baseline` and `candidate` [documents, 2], and `kl` [documents, 2] alike.
+    """Both models on the same texts, see `compared`."""
+    exact = (log_probabilities(baseline, text) for text in texts)
+    return compared(exact, (log_probabilities(candidate, text) for text in texts), texts)
 
-    KL is D(baseline || candidate) in nats, summed over judged tokens: how far the distributions are apart, right or
-    wrong answer aside.
+
+def compared(
+    exact: Iterable[Tensor], other: Iterable[Tensor], texts: Sequence[Document]
+) -> dict[str, np.ndarray]:
+    """Two models by their log-probabilities [tokens, vocabulary] of each text: sums over its judged tokens, and their number.
+
+    [documents, 2] each: `baseline` and `candidate` (negative log-likelihood, nats), `kl` (D(baseline || candidate), nats:
+    how far the distributions are apart, right or wrong answer aside), `same_top` (tokens for which both find the same one
+    most likely), `p_change` and `p_change_squared` (of the token's own probability, candidate minus baseline). `token_kl`
+    [tokens, 2] is each token's KL and the number of its document.
     """
-    import torch
+    rows: dict[str, list[tuple[float, int]]] = {}
+    tokens: list[tuple[float, int]] = []
+    for number, (first, given, text) in enumerate(zip(exact, other, texts, strict=True)):
+        second = given.to(first.device)
+        targets = first.new_tensor(text.ids[text.start :]).long().unsqueeze(1)
+        before, after = first.gather(1, targets), second.gather(1, targets)
+        change = (after.exp() - before.exp()).double()
+        kl = (first.exp() * (first - second)).sum(-1)
+        sums = {
+            "baseline": -before.sum(),
+            "candidate": -after.sum(),
+            "kl": kl.sum(),
+            "same_top": (first.argmax(-1) == second.argmax(-1)).sum(),
+            "p_change": change.sum(),
+            "p_change_squared": change.square().sum(),
+        }
+        for name, value in sums.items():
+            rows.setdefault(name, []).append((float(value), len(targets)))
+        tokens += [(value, number) for value in kl.tolist()]
+    return {name: np.array(pairs) for name, pairs in (rows | {"token_kl": tokens}).items()}
 
-    rows: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
-    for text in texts:
-        first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
-        targets = torch.tensor(text.ids[text.start :], device=second.device).unsqueeze(1)
-        for name, found in (("baseline", first), ("candidate", second)):
-            rows[name].append((-float(found.gather(1, targets).sum()), len(targets)))
-        rows["kl"].append(divergence(first, second))
-    return {name: np.array(pairs) for name, pairs in rows.items()}
+
+def summary(found: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+    """What `compared` found in the terms of llama.cpp's `perplexity --kl-divergence`, with 95 % intervals over documents.
+
+    `perplexity` of the candidate; `ratio`, its change as a share of the baseline's (+0.02 is 2 % more); `loss`, the same in
+    nats per token; `kl`, and `kl_tail`, above which one token in a hundred lies: a mean hides the few that break an answer;
+    `p_change` and `p_rms` of the token's probability (0 to 1); `same_top`, a share.
+    """
+    loss, squares = (
+        paired_difference(found["baseline"], found["candidate"]),
+        per_token(found["p_change_squared"]),
+    )
+    return {
+        "perplexity": perplexity(found["candidate"]),
+        "ratio": loss.map(math.expm1),
+        "loss": loss,
+        "kl": per_token(found["kl"]),
+        "kl_tail": bootstrap.clustered_quantile(*found["token_kl"].T, TAIL),
+        "p_change": per_token(found["p_change"]),
+        "p_rms": squares.map(math.sqrt),
+        "same_top": per_token(found["same_top"]),
+    }
 
 
 def divergence(first: Tensor, second: Tensor) -> tuple[float, int]:
@@ -105,16 +145,14 @@ def divergence(first: Tensor, second: Tensor) -> tuple[float, int]:
 
 
 def _ids(model: Any, document: Document) -> Tensor:
-    """The document as the model's input [1, tokens], where the model is."""
     import torch
 
     return torch.tensor([document.ids], device=model.device)
 
 
-def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
+def perplexity(rows: np.ndarray) -> Estimate:
     """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    nats = per_token(rows, seed)
-    return Estimate(math.exp(nats.value), math.exp(nats.low), math.exp(nats.high), nats.n)
+    return per_token(rows).map(math.exp)
 
 
 def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:

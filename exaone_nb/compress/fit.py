@@ -23,7 +23,7 @@ from exaone_nb.errors import UsageError
 from exaone_nb.fields import whole
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.assignment import KEPT
+from exaone_nb.quantization.matching import KEPT
 from exaone_nb.show.table import Column, Table
 
 TEXTS, LENGTH = 32, 128

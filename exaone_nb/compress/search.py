@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.compress.budget import Costs, Offer
-from exaone_nb.compress.damage import Document, divergence
-from exaone_nb.compress.loss import compared
+from exaone_nb.compress.damage import Document, compared, divergence
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.fields import named_dtype
 from exaone_nb.messages import say
@@ -144,7 +143,7 @@ def _batches(texts: Sequence[Document]) -> list[list[int]]:
 def measure(
     model: Any, choices: Mapping[str, Mapping[str, Scheme]], texts: Sequence[Document], dtype: Any = None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Each choice (module -> scheme) rounded in memory and judged, by name, as `loss.compared` says; longest text first."""
+    """Each choice (module -> scheme) rounded in memory and judged, by name, as `damage.compared` says; longest text first."""
     batches = _batches(texts)
     order = [texts[i] for batch in batches for i in batch]
     exact = [found for batch in batches for found in _pass(model, [texts[i] for i in batch])]

@@ -4,26 +4,20 @@ Those on one Linear measure the same thing, the relative error of its output on 
 can be compared across tables.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from exaone_nb.compress.damage import Document, divergence, log_probabilities
+from exaone_nb.compress.damage import Document
 from exaone_nb.compress.formats import dequantize, fit, round_to_grid, round_to_nearest
 from exaone_nb.compress.gptq import gptq, hessian, output_error
 from exaone_nb.compress.plan import Plan
-from exaone_nb.errors import UsageError
+from exaone_nb.compress.search import measure
+from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table, columns
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 SETTINGS = (
     ("GPTQ, all defaults", {}),
@@ -91,61 +85,25 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
     One row per plan: modules with a scheme, predicted bytes, and KL from the unrounded model in nats, [texts, 2] as in
     `damage`. The model is as before afterwards.
     """
-    exact = [log_probabilities(model, text) for text in texts]
-    rows = []
-    for label, plan in plans.items():
-        row = {"label": label, "modules": len(plan.rounded), "predicted_bytes": plan.predicted_bytes}
-        with rounded(model, plan):
-            after = (log_probabilities(model, text) for text in texts)
-            rows.append(row | {"kl": np.array(list(map(divergence, exact, after)))})
-    return rows
-
-
-@contextmanager
-def rounded(model: Any, plan: Plan) -> Iterator[None]:
-    """The model with each module's weight rounded as the plan's scheme says, activations left alone.
-
-    A tied head gets a table of its own while it is rounded, as it would in the file. Raises UsageError for what
-    `round_to_nearest` does not do: floats, zero points, one scale per tensor or block.
-    """
-    import torch
-
-    for scheme in plan.schemes:
-        args = scheme.weights
-        if args.type != "int" or not args.symmetric or args.strategy not in ("channel", "group"):
-            raise UsageError(
-                say("The weights of {scheme} are {words}.", scheme=scheme.name, words=args.sentence()),
-                expected=say("symmetric integers with a scale per output channel or per group of inputs."),
-                remedy=say("Make the checkpoint (maker.quantize) and judge that instead."),
-            )
-    kept = {}
-    try:
-        for name in plan.rounded:
-            module, args = model.get_submodule(name), plan.schemes[plan.assigned[name]].weights
-            kept[module] = weight = module.weight
-            pair = round_to_nearest(weight.detach(), args.num_bits, args.group_size or weight.shape[1])
-            module.weight = torch.nn.Parameter(dequantize(*pair), requires_grad=False)
-        yield
-    finally:
-        for module, weight in kept.items():
-            module.weight = weight
+    found = measure(model, {label: plan.by_module for label, plan in plans.items()}, texts)
+    return [
+        {"label": label, "modules": len(plan.rounded), "predicted_bytes": plan.predicted_bytes}
+        | {"kl": found[label]["kl"]}
+        for label, plan in plans.items()
+    ]
 
 
 def calibration_study(
-    weight: Tensor,
-    texts: dict[str, Sequence[Tensor]],
-    held_out: Tensor,
-    sizes: Sequence[int] = (2, 16, 64),
-    seeds: Sequence[int] = (0, 1, 2),
+    weight: Tensor, texts: dict[str, Sequence[Tensor]], held_out: Tensor, sizes: Sequence[int] = (2, 16, 64)
 ) -> list[dict[str, Any]]:
-    """GPTQ's held-out output error for several amounts of text, contents and seeds.
+    """GPTQ's held-out output error for several amounts of text and contents, with three seeds each.
 
     `texts` maps a content's name to the layer's inputs, one [tokens, in] per sample; a seed chooses which samples.
     """
     import torch
 
     rows = []
-    for (name, samples), size, seed in product(texts.items(), sizes, seeds):
+    for (name, samples), size, seed in product(texts.items(), sizes, range(3)):
         if size <= len(samples):
             chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
             inputs = torch.cat([samples[i] for i in chosen])

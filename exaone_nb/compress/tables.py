@@ -9,8 +9,7 @@ import numpy as np
 from exaone_nb import catalog
 from exaone_nb.compress import damage
 from exaone_nb.compress.analysis import analyse
-from exaone_nb.compress.differences import compare
-from exaone_nb.compress.plan import Plan, make_plan
+from exaone_nb.compress.plan import Plan, compare, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
@@ -43,8 +42,12 @@ COLUMNS = {
         Column("mode", say("mode")),
         Column("answer", say("answer to “Who are you?”")),
         Column("perplexity", say("perplexity"), ".4f"),
-        Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
+        Column("ratio", say("its change"), "+.2%"),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
+        Column("kl_tail", say("KL, 99th percentile"), ".4f"),
+        Column("p_change", say("change of the token's probability"), "+.3%"),
+        Column("p_rms", say("the same, root mean square"), ".2%"),
+        Column("same_top", say("same most likely token"), ".2%"),
         Column("choice", say("choice")),
         Column("part", say("rounded alone"), code=True),
         Column("error", say("error of its weights"), ".4f"),
@@ -63,7 +66,6 @@ def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Tabl
 
 
 def recipes(chosen: dict[str, Recipe]) -> Table:
-    """What each recipe is."""
     rows = [
         vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
     ]
@@ -90,7 +92,6 @@ def plans(made: Sequence[Plan]) -> Table:
 
 
 def findings(model: str | Path, trials: dict[str, Row]) -> Table:
-    """What the plan of each attempt has to say."""
     rows = [
         vars(finding) | {"trial": label}
         for label, document in trials.items()
@@ -112,7 +113,6 @@ def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table
 
 
 def manifests(made: dict[str, Row]) -> Table:
-    """Predicted against measured."""
     kinds = {True: say("once"), False: say("two tables")}
     rows = [
         m
@@ -129,7 +129,6 @@ def manifests(made: dict[str, Row]) -> Table:
 
 
 def answers(made: dict[str, Row]) -> Table:
-    """The short answers from the saved files."""
     rows = [
         {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
         for name, m in made.items()
@@ -139,19 +138,12 @@ def answers(made: dict[str, Row]) -> Table:
 
 
 def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
-    """Perplexity, paired loss difference and KL of every recipe, with intervals; the baseline first."""
+    """The loss table as llama.cpp's users know it (`damage.summary`): the baseline, then the recipes, least KL first."""
     first = next(iter(judged.values()))
-    rows = [{"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}]
-    rows += [
-        {
-            "recipe": name,
-            "perplexity": damage.perplexity(measured["candidate"]),
-            "loss": damage.paired_difference(measured["baseline"], measured["candidate"]),
-            "kl": damage.per_token(measured["kl"]),
-        }
-        for name, measured in judged.items()
-    ]
-    return _table(rows, "recipe perplexity loss kl")
+    rows = [{"recipe": name} | damage.summary(measured) for name, measured in judged.items()]
+    rows.sort(key=lambda row: row["kl"].value)
+    unrounded = {"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}
+    return _table([unrounded, *rows], "recipe perplexity ratio kl kl_tail p_change p_rms same_top")
 
 
 def selection(rows: Sequence[Row]) -> Table:
@@ -192,7 +184,6 @@ def _verdict(change: Estimate) -> str:
 
 
 def shares(made: Sequence[Plan]) -> Table:
-    """Which share of the predicted file each component takes."""
     components = [plan.prediction.by_component() for plan in made]
     rows = [
         {"recipe": plan.recipe.name, "predicted_bytes": plan.predicted_bytes}
@@ -204,7 +195,6 @@ def shares(made: Sequence[Plan]) -> Table:
 
 
 def published(models: Sequence[str]) -> Table:
-    """How published configs are quantized."""
     rows = [{"model": model} for model in models]
     for row in rows:
         if stored := read_quantization(catalog.resolve(row["model"]).config()):

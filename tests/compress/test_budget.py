@@ -12,7 +12,7 @@ from exaone_nb.compress.plan import plan_for
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine
-from exaone_nb.quantization.assignment import KEPT
+from exaone_nb.quantization.matching import KEPT
 
 L4 = find_gpu("L4").machine
 CPU = Machine("CPU", flags=frozenset({"avx512f"}))

@@ -6,7 +6,6 @@ from exaone_nb.compress import study
 from exaone_nb.compress.formats import dequantize, round_to_nearest
 from exaone_nb.compress.gptq import compare_on_layer, gptq, hessian
 from exaone_nb.compress.llmcompressor_adapter import library_codes
-from exaone_nb.errors import UsageError
 
 torch = pytest.importorskip("torch")
 
@@ -114,23 +113,9 @@ def test_llm_compressors_own_settings_are_measured_no_ops_included(layer):
     assert (library_codes(weight, hessian(seen), 4, 128) == ours).float().mean() > 0.999
 
 
-@pytest.mark.parametrize(
-    ("scheme", "words"),
-    [
-        ("W4A16_ASYM", "with zero points"),
-        ("FP8_DYNAMIC", "fp8"),
-        ("NVFP4A16", "fp4"),
-        ({"weights": {"num_bits": 8}}, "one scale per tensor"),
-    ],
-)
-def test_only_what_is_rounded_rightly_is_rounded_in_memory(plan_of, scheme, words):
-    with pytest.raises(UsageError, match=words), study.rounded(None, plan_of(scheme=scheme)):
-        pass
-
-
 @pytest.mark.heavy
 def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
-    from exaone_nb.compress import damage, models, tables
+    from exaone_nb.compress import damage, models, rounding, tables
     from exaone_nb.compress.calibration import TextSource
     from exaone_nb.compress.plan import make_plan
     from exaone_nb.paths import NANO
@@ -154,7 +139,7 @@ def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     assert cost["all"] == cost["by name"] > 10 * cost["8 bits"] > 0
     assert rows["by pattern"]["modules"] < rows["by name"]["modules"] == rows["all"]["modules"]
     assert rows["head"]["predicted_bytes"] > rows["all"]["predicted_bytes"] and cost["head"] != cost["all"]
-    with study.rounded(model, plans["all"]):
+    with rounding.rounded(model, plans["all"].by_module):
         made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
         assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"])))
     parts = [rows["8 bits"] | {"label": "gate_proj"}, rows["all"] | {"label": "up_proj"}]

@@ -70,7 +70,7 @@ def test_memory_and_file_lose_the_same(tmp_path, name):
     recipe = {"method": "rtn", "scheme": name, "ignore": ["lm_head"]} if name.isupper() else name
     plan = make_plan("nano", recipe)
     maker.quantize("nano", recipe, tmp_path / name, sanity=False)
-    schemes = dict.fromkeys(plan.rounded, plan.schemes[0])
+    schemes = plan.by_module
     model = models.open_model(NANO)
     with rounded(model, schemes):
         weights = damage.linear_weights(model)

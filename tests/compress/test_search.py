@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exaone_nb.compress import contest, damage, loss
+from exaone_nb.compress import contest, damage
 from exaone_nb.compress.budget import Offer, sum_of
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.compress.search import frontier, measure, search, written_by
 from exaone_nb.gpus import find_gpu
-from exaone_nb.quantization.assignment import KEPT
+from exaone_nb.quantization.matching import KEPT
 
 torch = pytest.importorskip("torch")
 SHAPE = {
@@ -82,7 +82,7 @@ def test_what_is_measured_in_memory_is_what_two_models_would_say(model, offer):
     exact = [damage.log_probabilities(model, text) for text in TEXTS]
     with rounded(model, choice):
         other = [damage.log_probabilities(model, text) for text in TEXTS]
-    wanted = loss.compared(exact, other, TEXTS)
+    wanted = damage.compared(exact, other, TEXTS)
     for name in ("kl", "candidate", "same_top"):
         assert sorted(found["all"][name][:, 0]) == pytest.approx(
             sorted(wanted[name][:, 0]), rel=5e-3, abs=1e-6

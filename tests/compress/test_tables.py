@@ -55,20 +55,25 @@ def judged() -> dict[str, dict[str, np.ndarray]]:
     def rows(extra):
         return np.column_stack([hard + extra, counts])
 
-    base = rows(0.0)
-    kl = np.column_stack([np.full(80, 0.5), counts])
-    return {
-        "w4a16_gptq": {"baseline": base, "candidate": rows(0.1), "kl": kl},
-        "w4a16_rtn": {"baseline": base, "candidate": rows(1.0), "kl": kl},
-        "w8a8": {"baseline": base, "candidate": rows(0.0), "kl": kl},
-    }
+    def measured(extra, kl):
+        each = {
+            name: np.column_stack([np.full(80, kl), counts])
+            for name in ("kl", "p_change", "p_change_squared", "same_top")
+        }
+        tokens = np.column_stack([np.full(800, kl / 10), np.arange(800) // 10])
+        return {"baseline": rows(0.0), "candidate": rows(extra), "token_kl": tokens} | each
+
+    return {"w4a16_gptq": measured(0.1, 0.5), "w4a16_rtn": measured(1.0, 0.7), "w8a8": measured(0.0, 0.01)}
 
 
 def test_damage_and_pairs():
-    rows = tables.lost(judged(), "baseline").rows
-    assert [row["recipe"] for row in rows] == ["baseline", "w4a16_gptq", "w4a16_rtn", "w8a8"]
-    assert rows[1]["loss"].value == pytest.approx(0.01) and rows[1]["kl"].value == pytest.approx(0.05)
-    assert tables.lost(judged(), "baseline").cells()[1][2].startswith("+0.01000")
+    table = tables.lost(judged(), "baseline")
+    rows = table.rows
+    assert [row["recipe"] for row in rows] == ["baseline", "w8a8", "w4a16_gptq", "w4a16_rtn"]
+    assert rows[2]["ratio"].value == pytest.approx(np.expm1(0.01)) and rows[2]["kl"].value == pytest.approx(
+        0.05
+    )
+    assert table.cells()[2][2].startswith("+1.01%") and table.cells()[0][2] == ""
     pairs = {row["pair"]: row["verdict"] for row in tables.pairs(judged()).rows}
     assert list(pairs)[-1] == "w4a16_gptq minus w4a16_rtn"
     assert pairs["w4a16_gptq minus w4a16_rtn"] == "better" and pairs["w4a16_rtn"] == "worse"
