@@ -59,6 +59,10 @@ def plan(
             else say("Neither --recipe nor --fit is given.")
         )
         raise UsageError(got, expected=say("one of them."))
+    if export is not None:
+        _check_export(export)
+    if picture is not None:
+        _check_picture(picture)
     on_cpu = bool(fit) and gpu.lower() == "cpu"
     fitted = None
     if fit:
@@ -80,7 +84,8 @@ def plan(
     if picture is not None:
         _draw(plan, picture)
     if export is not None and not first.has_errors:
-        _export(plan, export)
+        with writable(say("recipe"), export):
+            write_text(export, plan.recipe.to_yaml())
     emit(as_json, document, lambda console: _show_plan(console, document, plan.by_part(), fitted))
     if first.has_errors or second.has_errors:
         raise typer.Exit(1)
@@ -128,19 +133,20 @@ def quantize(
         raise typer.Exit(1)
 
 
-def _export(plan: Any, file: Path) -> None:
+def _check_export(file: Path) -> None:
     if file.suffix not in (".yaml", ".yml") or file.exists():
         what = say(", which exists") if file.exists() else ""
         got = say("--export is {file!r}{what}.", file=str(file), what=what)
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
-    with writable(say("recipe"), file):
-        write_text(file, plan.recipe.to_yaml())
 
 
-def _draw(plan: Any, picture: Path) -> None:
+def _check_picture(picture: Path) -> None:
     if picture.suffix not in (".svg", ".png"):
         got = say("--picture is {name!r}.", name=picture.name)
         raise UsageError(got, expected=say("a file name ending in .svg or .png."))
+
+
+def _draw(plan: Any, picture: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")

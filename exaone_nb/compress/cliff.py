@@ -5,12 +5,16 @@ Weights alone, to nearest, the head left alone; nothing is written. Fewer weight
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from exaone_nb.compress.damage import Document, summary
 from exaone_nb.compress.search import measure
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
+from exaone_nb.show import figures
+from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
 BITS = (8, 6, 5, 4, 3, 2)
@@ -65,45 +69,56 @@ def cliff(
     return rows
 
 
-def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+def steps(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """By which factor the KL grows from one width to the next smaller one, a row per sharing."""
+    found: dict[int | str, dict[int, float]] = {}
+    for row in rows:
+        found.setdefault(row["sharing"], {})[row["bits"]] = row["kl"].value
+    made = []
+    for sharing, kl in found.items():
+        widths = sorted(kl, reverse=True)
+        factors = {f"{a} to {b}": kl[b] / kl[a] for a, b in pairwise(widths) if kl[a]}
+        made.append({"sharing": _words(sharing)} | factors)
+    names = dict.fromkeys(name for row in made for name in row if name != "sharing")
+    return Table([Column("sharing", say("scales")), *columns(names, ",.1f")], made)
+
+
+def _words(sharing: int | str) -> str:
+    words = {"tensor": say("one scale per tensor"), "channel": say("one per channel")}
+    return words.get(sharing) or say("one per group of {size}", size=sharing)
+
+
+def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Model -> rows of `cliff`: KL against bits above, share of equal top tokens below, a line per sharing."""
-    import matplotlib.pyplot as plt
     from matplotlib.ticker import PercentFormatter
 
-    from exaone_nb.show.figures import clean, styles_of
-
-    figure, grid = plt.subplots(
-        2, len(rows), figsize=(4.3 * len(rows) + 1, 5.6), sharex=True, sharey="row", squeeze=False
-    )
-    words = {"tensor": say("one scale per tensor"), "channel": say("one per channel")}
+    shape = {"sharex": True, "sharey": "row", "squeeze": False}
+    figure, grid = figures.canvas(4.3 * len(rows) + 1, 5.6, nrows=2, ncols=len(rows), **shape)
     names = dict.fromkeys(row["sharing"] for found in rows.values() for row in found)
-    looks = styles_of(words.get(name) or say("one per group of {size}", size=name) for name in names)
-    for column, (model, found) in enumerate(rows.items()):
-        for name, look in zip(names, looks.items(), strict=True):
+    looks = dict(zip(names, figures.styles_of(map(_words, names)).items(), strict=True))
+    for (top, bottom), (model, found) in zip(grid.T, rows.items(), strict=True):
+        for name in dict.fromkeys(row["sharing"] for row in found):
             mine = sorted((row for row in found if row["sharing"] == name), key=lambda row: row["bits"])
-            for axes, measure_name in zip(grid[:, column], ("kl", "same_top"), strict=True):
-                _curve(axes, [row["bits"] for row in mine], [row[measure_name] for row in mine], *look)
-        top, bottom = grid[:, column]
+            for axes, measured in ((top, "kl"), (bottom, "same_top")):
+                _curve(axes, [row["bits"] for row in mine], [row[measured] for row in mine], *looks[name])
         top.set(title=model, yscale="log")
-        bottom.set(
-            xlabel=say("bits per weight, scales apart"),
-            xlim=(max(BITS) + 0.3, min(BITS) - 0.3),
-            ylim=(0, 1.02),
-        )
+        edges = {"xlim": (max(BITS) + 0.3, min(BITS) - 0.3), "ylim": (0, 1.02)}
+        bottom.set(xlabel=say("bits per weight, scales apart"), **edges)
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
         bottom.set_xticks(BITS)
     grid[0, 0].set_ylabel(say("KL, nats per token"))
     grid[1, 0].set_ylabel(say("same most likely token"))
     for axes in grid.flat:
-        clean(axes)
-    grid[0, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+        figures.clean(axes)
+    curves = {line.get_label(): line for axes in grid[0] for line in axes.get_lines()}
+    labels = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
+    grid[0, -1].legend(curves.values(), curves.keys(), **labels)
     return figure
 
 
-def _curve(axes: Any, bits: Sequence[int], values: Sequence[Estimate], label: str, look: Any) -> None:
-    if not bits:
-        return
+def _curve(
+    axes: Axes, bits: Sequence[int], values: Sequence[Estimate], label: str, look: figures.Style
+) -> None:
     axes.plot(bits, [one.value for one in values], label=label, **look.curve())
-    axes.fill_between(
-        bits, [one.low for one in values], [one.high for one in values], color=look.colour, alpha=0.15
-    )
+    bounds = [one.low for one in values], [one.high for one in values]
+    axes.fill_between(bits, *bounds, color=look.colour, alpha=figures.BAND_ALPHA, linewidth=0)

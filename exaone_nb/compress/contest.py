@@ -13,8 +13,9 @@ import numpy as np
 from exaone_nb.compress.budget import Costs, Offer
 from exaone_nb.compress.damage import Document, paired_difference, per_token, summary
 from exaone_nb.compress.search import measure
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
-from exaone_nb.show.figures import BAND_ALPHA, clean, styles_of
+from exaone_nb.show import figures
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 
@@ -120,18 +121,19 @@ def table(budgets: Mapping[int, Sequence[Mapping[str, Any]]]) -> Table:
     )
 
 
-def picture(line: Sequence[tuple[int, Estimate]], rows: Sequence[Mapping[str, Any]], title: str = "") -> Any:
+def picture(
+    line: Sequence[tuple[int, Estimate]], rows: Sequence[Mapping[str, Any]], title: str = ""
+) -> Figure:
     """KL against bytes: the foreseen frontier as a line with its interval, and the recipes of `Contest.rows` as points."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 3.8))
-    line = [(size, one) for size, one in line if one.value > 0]
-    looks = styles_of([say("fitted, measured"), say("uniform"), say("random, same budgets")])
+    figure, axes = figures.canvas(7, 3.8)
+    most = 1.1 * max(row["bytes"] for row in rows)
+    line = [(size, one) for size, one in line if one.value > 0 and size <= most]
+    looks = figures.styles_of([say("fitted, measured"), say("uniform"), say("random, same budgets")])
     (fitted, uniform, random) = looks.items()
     sizes = [size / 1e6 for size, _ in line]
     bounds = [[getattr(one, end) for _, one in line] for end in ("value", "low", "high")]
     axes.plot(sizes, bounds[0], color=fitted[1].colour, linewidth=1, label=say("frontier, foreseen"))
-    axes.fill_between(sizes, *bounds[1:], color=fitted[1].colour, alpha=BAND_ALPHA)
+    axes.fill_between(sizes, *bounds[1:], color=fitted[1].colour, alpha=figures.BAND_ALPHA)
     for kind, (label, look) in {"random": random, "uniform": uniform, FITTED: fitted}.items():
         mine = [row for row in rows if row["kind"] == kind and row["kl"].value > 0]
         values = np.array([(row["kl"].value, row["kl"].low, row["kl"].high) for row in mine]).reshape(-1, 3).T
@@ -141,5 +143,5 @@ def picture(line: Sequence[tuple[int, Estimate]], rows: Sequence[Mapping[str, An
         axes.errorbar(where, values[0], errors, fmt=look.marker, color=look.colour, label=label, **some)
     axes.set(yscale="log", xlabel=say("file, MB"), ylabel=say("KL, nats per token"), title=title)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    clean(axes)
+    figures.clean(axes)
     return figure

@@ -15,7 +15,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.compress.budget import Offer, read_bytes
 from exaone_nb.compress.calibration import DEFAULT_SOURCE, TextSource
-from exaone_nb.compress.damage import Document, documents
+from exaone_nb.compress.damage import documents
 from exaone_nb.compress.models import open_model
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.compress.search import Search, search, stored_dtype, written_by
@@ -134,15 +134,10 @@ def fit(
             say("The unquantized model has {size:,} bytes and fits already.", size=whole_bytes),
             expected=say("a budget below that."),
         )
-    source = catalog.weights_folder(model)
+    source, name = catalog.weights_folder(model), text or (DEFAULT_SOURCE if place.name == "nano" else "")
+    texts = documents(source, TextSource(name), whole("count", count)) if name else []
     progress(say("loading the model"))
     opened = open_model(source, dtype="float32")
-    texts = _texts(
-        opened, source, text or (DEFAULT_SOURCE if place.name == "nano" else ""), whole("count", count)
-    )
+    texts = texts or written_by(opened, whole("count", count), LENGTH)
     found = search(opened, offer, texts, stored_dtype(offer.config), progress)
     return Fit(most, machine.name, offer, found, offer.choose(found.costs, most))
-
-
-def _texts(model: Any, source: Path, name: str, count: int) -> list[Document]:
-    return documents(source, TextSource(name), count) if name else written_by(model, count, LENGTH)

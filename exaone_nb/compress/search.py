@@ -22,6 +22,7 @@ import numpy as np
 from exaone_nb.compress.budget import Costs, Offer
 from exaone_nb.compress.damage import Document, compared, divergence
 from exaone_nb.compress.rounding import rounded
+from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import named_dtype
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import Scheme
@@ -158,10 +159,16 @@ def measure(
 def written_by(model: Any, count: int, length: int, seed: int = 0) -> list[Document]:
     """`count` texts of `length` tokens that the model draws from its own distribution, from its first token on.
 
-    On such texts the mean of the KL is that of the distributions of whole texts, and nobody has to find any.
+    On such texts the mean of the KL is that of the distributions of whole texts, and nobody has to find any. Raises
+    WorkbookError for a model that has no first token.
     """
     import torch
 
+    if not isinstance(model.config.bos_token_id, int):
+        raise WorkbookError(
+            say("The model has no first token (bos_token_id) to write a text from."),
+            remedy=say("Name a text file with --text."),
+        )
     state = torch.random.get_rng_state()
     try:
         torch.manual_seed(seed)

@@ -84,6 +84,15 @@ def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path)
         (("plan", "nano", "--recipe", "w4a61"), 2, "w4a16"),
         (("plan", "no-such-model", "--recipe", "w8a8"), 2, "no-such-model"),
         (("plan", "nano", "--recipe", "w8a8", "--gpu", "Z9"), 2, "Z9"),
+        (("plan", "nano"), 2, "Neither --recipe nor --fit"),
+        (("plan", "nano", "--recipe", "w8a8", "--fit", "3MB"), 2, "both"),
+        (("plan", "nano", "--fit", "3 apples"), 2, "not a size"),
+        (("plan", "nano", "--fit", "3MB", "--schemes", "W4A16,W9A9"), 2, "W9A9"),
+        (("plan", "nano", "--fit", "3MB", "--for", "Z9"), 2, "Z9"),
+        (("plan", "nano", "--fit", "3MB", "--text", "gone.jsonl"), 1, "cannot be read"),
+        (("plan", "nano", "--fit", "3MB", "--export", "recipe.txt"), 2, "recipe.txt"),
+        (("plan", "nano", "--fit", "1GB"), 2, "6,826,344 bytes and fits already"),
+        (("plan", "EXAONE-4.0-1.2B", "--fit", "0.97GB"), 1, "971,261,368"),
         (("plan", "nano", "--recipe", "w8a8", "--picture", "map.gif"), 2, "map.gif"),
         (("plan", "nano", "--recipe", "w8a8", "--picture", "/dev/null/map.svg"), 2, "cannot be written"),
         (
@@ -139,3 +148,35 @@ def test_quantize_does_not_replace_a_folder_of_the_user(capsys, tmp_path):
     code, out, err = run(capsys, "quantize", "nano", "--recipe", "w4a16_rtn", "--out", str(tmp_path))
     assert code == 2 and out == "" and "holds thesis.txt" in err and "What to do" in err
     assert (tmp_path / "thesis.txt").read_text() == "years"
+
+
+def test_a_recipe_is_fitted_to_a_budget(capsys, tmp_path):
+    """The documented call on nano: a file below the budget, near it, no worse than foreseen for the uniform one that fits."""
+    import yaml
+
+    file = tmp_path / "fitted.yaml"
+    arguments = (
+        "plan",
+        "nano",
+        "--fit",
+        "2.6MB",
+        "--for",
+        "L4",
+        "--samples",
+        "4",
+        "--export",
+        str(file),
+        "--json",
+    )
+    code, out, err = run(capsys, *arguments)
+    document = json.loads(out)
+    found = document["fit"]
+    assert code == 0 and "measured model.layers.3.mlp.down_proj" in err
+    assert 0.98 * 2_600_000 < document["predicted_bytes"] == found["predicted_bytes"] <= 2_600_000
+    kl = {row["recipe"]: row["kl"]["value"] for row in found["beside"]}
+    assert 0 < kl["fitted"] < kl["W4A16"] and kl["W8A8"] < kl["W4A16"] and kl["unquantized"] == 0
+    assert found["smallest_bytes"] == 2_163_328 and found["search"]["texts"] == 4
+    assert {row["part"] for row in found["not_offered"]} == {"table"}
+    stage = yaml.safe_load(file.read_text())["default_stage"]["default_modifiers"]
+    assert set(stage["QuantizationModifier"]["scheme"]) == {"W4A16", "W8A8"}
+    assert {verdict["answer"] for verdict in document["serving"][:2]} == {"yes"}

@@ -9,6 +9,7 @@ from exaone_nb.compress import contest, damage
 from exaone_nb.compress.budget import Offer, sum_of
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.compress.search import frontier, measure, search, written_by
+from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.quantization.matching import KEPT
 
@@ -96,6 +97,13 @@ def test_the_model_writes_alike_with_one_seed_and_leaves_others_their_luck(model
     assert torch.equal(torch.random.get_rng_state(), state)
     assert [len(text.ids) for text in first] == [12, 12, 12] and all(text.ids[0] == 1 for text in first)
     assert first == again != other
+
+
+def test_a_model_without_a_first_token_is_given_a_text(model, monkeypatch):
+    monkeypatch.setattr(model.config, "bos_token_id", None)
+    with pytest.raises(WorkbookError, match="no first token") as refused:
+        written_by(model, 3, 12)
+    assert "--text" in refused.value.remedy
 
 
 def test_a_contest_judges_what_fits(model, offer):
