@@ -95,10 +95,8 @@ class Recorder:
         kl = {
             n: {k: np.array(v) for k, v in one.items()} for f in found for n, one in f["found"]["kl"].items()
         }
-        # Each piece reads the texts once unrounded; one search does so once.
-        passes = sum(f["found"]["passes"] - 1 for f in found) + 1
         tokens = np.array(found[0]["found"]["tokens"])
-        made = Search(kl, tokens, passes, sum(f["found"]["seconds"] for f in found))
+        made = Search(kl, tokens, self.offer.passes, sum(f["found"]["seconds"] for f in found))
         return made, max(f["load"][0] for f in found)
 
     def budgets(self) -> list[int]:

@@ -176,6 +176,14 @@ class Offer:
         """Bytes of the smallest file."""
         return self.file_bytes(self.cheapest)
 
+    @cached_property
+    def passes(self) -> float:
+        """Passes over the texts that measuring every option takes: one, and one per part and scheme from the part's layer
+        on; a pass that begins later counts as the share of the layers that it runs."""
+        layers = 1 + max((part.layer for part in self.parts if part.layer is not None), default=0)
+        first = [part.layer or 0 for part in self.parts for s in self.options[part.name].values() if s]
+        return 1 + sum(1 - layer / layers for layer in first)
+
     def uniform(self) -> dict[str, dict[str, str]]:
         """Label -> the choice that gives it to every part that may have it; the other parts are kept."""
         labels = dict.fromkeys(label for options in self.options.values() for label in options)

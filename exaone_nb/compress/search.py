@@ -36,8 +36,7 @@ TOKENS = 1024  # read in one pass
 class Search:
     """Measured costs. `kl` maps part -> label -> nats summed over the tokens of each text [texts].
 
-    `passes` counts passes over all texts, the first one included; one that begins at a later layer counts as the share of
-    the layers that it runs.
+    `passes` over all texts are counted as `Offer.passes` says.
     """
 
     kl: Mapping[str, Mapping[str, np.ndarray]]
@@ -71,7 +70,6 @@ def search(
     layers = [name for name, _ in model.named_modules() if name.rpartition(".layers.")[2].isdigit()]
     known = [(batch, *_outputs(model, layers, [texts[i] for i in batch])) for batch in _batches(texts)]
     kl: dict[str, dict[str, np.ndarray]] = {}
-    passes = 1.0
     for part in offer.parts:
         kl[part.name] = {}
         for label, scheme in offer.options[part.name].items():
@@ -80,7 +78,6 @@ def search(
                 continue
             # What lies before the part's layer is as before; a part outside the layers needs them all.
             first = part.layer or 0
-            passes += 1 - first / len(layers)
             with rounded(model, {module.name: scheme for module in part.modules}, dtype):
                 for batch, exact, outputs in known:
                     start = {name: outputs[name] for name in layers[:first]}
@@ -88,7 +85,7 @@ def search(
                     found[batch] = [divergence(*pair)[0] for pair in zip(exact, other, strict=True)]
         progress(say("measured {part}", part=part.name))
     tokens = np.array([len(text.ids) - text.start for text in texts])
-    return Search(kl, tokens, passes, time.monotonic() - begin)
+    return Search(kl, tokens, offer.passes, time.monotonic() - begin)
 
 
 def _pass(model: Any, texts: Sequence[Document], start: Mapping[str, Any] | None = None) -> list[Any]:

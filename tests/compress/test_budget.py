@@ -171,6 +171,12 @@ def test_a_recipe_names_the_modules_of_its_choice_and_no_others(config):
             assert plan.predicted_bytes == made.file_bytes(choice) <= budget
 
 
+def test_the_passes_of_the_real_model_can_be_said_beforehand(config):
+    """30 layers of four parts under two schemes; from layer k on a pass runs (30 - k) / 30 of the layers."""
+    assert offer(config).passes == pytest.approx(1 + 4 * 2 * sum((30 - k) / 30 for k in range(30)))
+    assert offer(config).passes == pytest.approx(125)
+
+
 def test_random_recipes_use_the_budget_and_differ(config):
     made = offer(config)
     drawn = [made.draw(1_100_000_000, np.random.default_rng(seed)) for seed in (0, 0, 1, 2)]
