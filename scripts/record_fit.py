@@ -96,7 +96,8 @@ class Recorder:
             n: {k: np.array(v) for k, v in one.items()} for f in found for n, one in f["found"]["kl"].items()
         }
         tokens = np.array(found[0]["found"]["tokens"])
-        made = Search(kl, tokens, self.offer.passes, sum(f["found"]["seconds"] for f in found))
+        read, seconds = sum(len(text.ids) for text in texts), sum(f["found"]["seconds"] for f in found)
+        made = Search(kl, tokens, read, self.offer.passes, seconds)
         return made, max(f["load"][0] for f in found)
 
     def budgets(self) -> list[int]:
@@ -187,6 +188,7 @@ def main() -> None:
             "parts": len(work.offer.parts),
             "texts": len(found.tokens),
             "tokens": int(found.tokens.sum()),
+            "read": found.read,
             "passes": found.passes,
             "seconds": found.seconds,
         },

@@ -176,6 +176,11 @@ class Offer:
         """Bytes of the smallest file."""
         return self.file_bytes(self.cheapest)
 
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model; a tied table, through which every token passes as the head, is counted once."""
+        return self._prediction(self.cheapest).parameters
+
     @cached_property
     def passes(self) -> float:
         """Passes over the texts that measuring every option takes: one, and one per part and scheme from the part's layer

@@ -40,7 +40,8 @@ class Search:
     """
 
     kl: Mapping[str, Mapping[str, np.ndarray]]
-    tokens: np.ndarray  # of each text [texts]
+    tokens: np.ndarray  # judged, of each text [texts]
+    read: int  # tokens of a pass, judged or not
     passes: float
     seconds: float
 
@@ -85,7 +86,8 @@ def search(
                     found[batch] = [divergence(*pair)[0] for pair in zip(exact, other, strict=True)]
         progress(say("measured {part}", part=part.name))
     tokens = np.array([len(text.ids) - text.start for text in texts])
-    return Search(kl, tokens, offer.passes, time.monotonic() - begin)
+    read = sum(len(text.ids) for text in texts)
+    return Search(kl, tokens, read, offer.passes, time.monotonic() - begin)
 
 
 def _pass(model: Any, texts: Sequence[Document], start: Mapping[str, Any] | None = None) -> list[Any]:
@@ -184,6 +186,11 @@ def stored_dtype(config: Mapping[str, Any]) -> Any:
     import torch
 
     return getattr(torch, named_dtype(config) or "bfloat16")
+
+
+def seconds_for(offer: Offer, read: int, flops: float) -> float:
+    """What a search over texts of `read` tokens takes by arithmetic: two operations per parameter, token and pass."""
+    return 2 * offer.parameters * read * offer.passes / flops
 
 
 def frontier(offer: Offer, costs: Costs, points: int = 12) -> Iterator[tuple[int, dict[str, str]]]:

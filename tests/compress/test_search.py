@@ -8,7 +8,7 @@ import pytest
 from exaone_nb.compress import contest, damage
 from exaone_nb.compress.budget import Offer, sum_of
 from exaone_nb.compress.rounding import rounded
-from exaone_nb.compress.search import frontier, measure, search, written_by
+from exaone_nb.compress.search import frontier, measure, search, seconds_for, written_by
 from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.quantization.matching import KEPT
@@ -72,6 +72,8 @@ def test_the_cost_of_a_part_is_the_kl_of_that_part_alone(model, offer):
                 np.array(kl), rel=0.05 if scheme.activations else 2e-3
             )
     assert found.tokens.tolist() == [len(text.ids) - text.start for text in TEXTS]
+    assert found.read == sum(len(text.ids) for text in TEXTS)
+    assert seconds_for(offer, 10, 1e9) == pytest.approx(2 * 10 * found.passes * model.num_parameters() / 1e9)
     # One pass to begin with, then four parts under two schemes from layers 0, 1 and 2 of three on.
     assert found.passes == pytest.approx(1 + 8 * (3 + 2 + 1) / 3)
     assert found.foreseen(dict.fromkeys(offer.options, KEPT)).value == 0
