@@ -1,12 +1,12 @@
-"""Fit recipes to budgets and write down what came of it: data/measured/fit_MODEL.json.
+"""Measure where rounding falls, fit recipes to budgets, and write it down: data/measured/cliff_MODEL.json, fit_MODEL.json.
 
-    python scripts/record_fit.py                                     # nano, minutes
     exaone-nb fetch smollm2-135m
-    python scripts/record_fit.py --model smollm2-135m                # an hour on two cores; finished parts are kept
+    python scripts/record_fit.py             # nano and SmolLM2: half an hour on two cores; finished parts are kept
 
-The search reads text that the model wrote itself (nano: its calibration text); the recipes are judged on other text: nano's
-held-out conversations, our own English prose. Each contest is one budget: the fitted recipe, the uniform ones that fit, and
-20 random ones, all rounded in memory. Then the fitted recipe is made with llm-compressor, and the file is judged.
+The cliff: all Linear modules rounded to 8 bits and fewer, by who shares a scale. Then each budget is a contest: the fitted
+recipe, the uniform ones that fit, and 20 random ones, all rounded in memory; the fitted one is also made with
+llm-compressor, and its file judged. The search reads nano's calibration text, or text that the model wrote itself; what it
+finds is judged on other text: nano's held-out conversations, our own English prose.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from exaone_nb import catalog
-from exaone_nb.compress import contest, damage, models
+from exaone_nb.compress import cliff, contest, damage, models
 from exaone_nb.compress import quantize as maker
-from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.budget import Costs, Offer
 from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.search import Search, frontier, search, stored_dtype, written_by
 from exaone_nb.engines.environment import machine, machine_sentence, prepare_process
@@ -35,106 +35,110 @@ from exaone_nb.statistics.estimate import Estimate
 SCHEMES = ("W4A16", "W8A8", "BF16")
 # Of the distance from the smallest file to that of uniform W8A8, and beyond it.
 BUDGETS = (0.15, 0.5, 1.1)
-NANO = {"search": ("nano_calibration", 128), "judge": "nano_heldout", "documents": 128}
-OTHER = {"texts": 8, "tokens": 64, "judge": str(DATA / "tasks" / "prose_en.jsonl"), "documents": 24}
-
-
-def estimate(found: Estimate) -> dict[str, Any]:
-    """An Estimate as JSON."""
-    return {"value": found.value, "interval": found.interval, "n": found.n}
+MODELS = ("nano", "smollm2-135m")
+# What the search reads (a text and how many of it; or how many texts of how many tokens), and what judges.
+NANO = {"text": "nano_calibration", "count": 64, "judge": "nano_heldout", "documents": 64}
+OTHER = {"count": 8, "tokens": 64, "judge": str(DATA / "tasks" / "prose_en.jsonl"), "documents": 24}
+LAYERS, RECIPES = 5, 6  # of one part of the record
 
 
 class Recorder:
-    """The model, its offer, and the parts of the record that are finished, one file each in `folder`."""
+    """A model, its offer, and the parts of the record that are finished, one file each in `folder`."""
 
-    def __init__(self, model: str, folder: Path) -> None:
-        self.name, self.folder = model, folder
-        self.source = catalog.weights_folder(model)
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder, self.texts = name, folder, NANO if name == "nano" else OTHER
+        folder.mkdir(parents=True, exist_ok=True)
+        self.source = catalog.weights_folder(name)
         self.model = models.open_model(self.source, dtype="float32")
-        self.offer = Offer.of(catalog.resolve(model).config(), SCHEMES, this_cpu())
+        self.offer = Offer.of(catalog.read_config(self.source / "config.json"), SCHEMES, this_cpu())
         self.dtype = stored_dtype(self.offer.config)
-        judge = NANO if model == "nano" else OTHER
-        self.judge = damage.documents(self.source, TextSource(judge["judge"]), judge["documents"])
+        self.judge = damage.documents(self.source, TextSource(self.texts["judge"]), self.texts["documents"])
 
-    def part(self, name: str, work: Callable[[], Any]) -> Any:
-        """A finished part from its file, or made now; with the seconds it took and the load of the machine."""
+    def part(self, name: str, work: Callable[[], Any]) -> dict[str, Any]:
+        """A part as {seconds, load, found}: from its file, or made now."""
         file = self.folder / f"{name}.json"
         if not file.is_file():
             begin = time.monotonic()
             found = work()
             seconds, load = round(time.monotonic() - begin, 1), os.getloadavg()
             write_json(file, {"seconds": seconds, "load": load, "found": found})
-            print(name, seconds, flush=True)
+            print(self.name, name, seconds, flush=True)
         return json.loads(file.read_text(encoding="utf-8"))
 
-    def texts(self) -> list[damage.Document]:
-        """What the search reads."""
-        if self.name == "nano":
-            return damage.documents(self.source, TextSource(NANO["search"][0]), NANO["search"][1])
-        found = self.part(
-            "texts", lambda: [text.ids for text in written_by(self.model, OTHER["texts"], OTHER["tokens"])]
-        )
-        return [damage.Document(tuple(ids), 1) for ids in found["found"]]
+    def cliff(self) -> dict[str, Any]:
+        """Loss by bits and sharing."""
+        return self.part("cliff", lambda: with_json(cliff.cliff(self.model, self.judge, self.dtype)))
 
-    def search(self) -> tuple[Search, float]:
-        """The costs, measured five layers at a time, and how busy the machine was."""
-        texts, layers = (
-            self.texts(),
-            sorted({part.layer for part in self.offer.parts}, key=lambda n: -1 if n is None else n),
-        )
+    def search(self) -> Search:
+        """The costs, measured some layers at a time."""
+        texts = self.search_texts()
+        layers = list(dict.fromkeys(part.layer for part in self.offer.parts if part.layer is not None))
         found = []
-        for start in range(0, len(layers), 5):
-            some = [part for part in self.offer.parts if part.layer in layers[start : start + 5]]
+        for start in range(0, len(layers), LAYERS):
+            some = [p for p in self.offer.parts if p.layer in layers[start : start + LAYERS]]
             offer = replace(self.offer, parts=some)
-            found.append(
-                self.part(
-                    f"search_{start}",
-                    lambda offer=offer: as_json(search(self.model, offer, texts, self.dtype)),
-                )
-            )
-        kl = {
-            n: {k: np.array(v) for k, v in one.items()} for f in found for n, one in f["found"]["kl"].items()
-        }
-        tokens = np.array(found[0]["found"]["tokens"])
-        read, seconds = sum(len(text.ids) for text in texts), sum(f["found"]["seconds"] for f in found)
-        made = Search(kl, tokens, read, self.offer.passes, seconds)
-        return made, max(f["load"][0] for f in found)
+            measure = lambda offer=offer: plain(search(self.model, offer, texts, self.dtype))  # noqa: E731
+            found.append(self.part(f"search_{start}", measure)["found"])
+        outside = {p.name: self.offer.options[p.name] for p in self.offer.parts if p.layer is None}
+        kl = {name: {label: np.zeros(len(texts)) for label in options} for name, options in outside.items()}
+        for one in found:
+            kl |= {name: {k: np.array(v) for k, v in costs.items()} for name, costs in one["kl"].items()}
+        read, seconds = sum(len(text.ids) for text in texts), sum(one["seconds"] for one in found)
+        return Search(kl, np.array(found[0]["tokens"]), read, self.offer.passes, seconds)
+
+    def search_texts(self) -> list[damage.Document]:
+        """What the search reads."""
+        count = self.texts["count"]
+        if "text" in self.texts:
+            return damage.documents(self.source, TextSource(self.texts["text"]), count)
+        write = lambda: [text.ids for text in written_by(self.model, count, self.texts["tokens"])]  # noqa: E731
+        return [damage.Document(tuple(ids), 1) for ids in self.part("texts", write)["found"]]
 
     def budgets(self) -> list[int]:
-        """Three budgets, rounded to three digits."""
+        """The budgets, rounded to three digits."""
         least, most = self.offer.cheapest_bytes, self.offer.file_bytes(self.offer.uniform()["W8A8"])
-        exact = [least + share * (most - least) for share in BUDGETS]
-        return [int(round(b, 3 - len(str(int(b))))) for b in exact]
+        exact = [int(least + share * (most - least)) for share in BUDGETS]
+        return [round(size, 3 - len(str(size))) for size in exact]
 
-    def contest(self, costs: Any, budget: int) -> dict[str, Any]:
-        """One budget: rows of what was lost, and the fitted recipe against the others. Measured six recipes at a time."""
+    def contests(self) -> list[dict[str, Any]]:
+        """All budgets."""
+        costs = self.search().costs
+        return [self.contest(costs, budget) for budget in self.budgets()]
+
+    def contest(self, costs: Costs, budget: int) -> dict[str, Any]:
+        """One budget: what was lost by each recipe, and the fitted one against the others."""
         entered = contest.entrants(self.offer, costs, budget)
-        lost, names = {}, list(entered)
-        for start in range(0, len(names), 6):
-            some = {name: entered[name] for name in names[start : start + 6]}
-            found = self.part(
-                f"contest_{budget}_{start}",
-                lambda some=some: {
-                    name: {key: value.tolist() for key, value in one.items()}
-                    for name, one in contest.hold(
-                        self.model, self.offer, some, self.judge, self.dtype
-                    ).lost.items()
-                },
+        names, lost = list(entered), {}
+        for start in range(0, len(names), RECIPES):
+            some = {name: entered[name] for name in names[start : start + RECIPES]}
+            measure = lambda some=some: plain(  # noqa: E731
+                contest.hold(self.model, self.offer, some, self.judge, self.dtype).lost
             )
-            lost |= {name: {k: np.array(v) for k, v in one.items()} for name, one in found["found"].items()}
+            found = self.part(f"contest_{budget}_{start}", measure)["found"]
+            lost |= {name: {k: np.array(v) for k, v in one.items()} for name, one in found.items()}
         held = contest.Contest(entered, lost)
-        return {"rows": with_json(held.rows()), "pairs": with_json(held.pairs())}
+        return {"budget": budget, "rows": with_json(held.rows()), "pairs": with_json(held.pairs())}
 
-    def checkpoint(self, costs: Any, budget: int) -> dict[str, Any]:
+    def checkpoint(self, costs: Costs, budget: int) -> dict[str, Any]:
         """The fitted recipe made by llm-compressor: its bytes, and what its file lost."""
         recipe = self.offer.recipe(self.offer.choose(costs, budget), f"fit_{budget}")
         out = self.folder / recipe.name
-        made = maker.quantize(self.name, recipe, out, sanity=False)
-        written = models.open_model(out, dtype="float32")
-        found = damage.against_baseline(self.model, written, self.judge)
-        return {name: made[name] for name in ("predicted_bytes", "actual_bytes", "problems", "seconds")} | {
-            "kl": estimate(damage.per_token(found["kl"])),
-            "loss": estimate(damage.paired_difference(found["baseline"], found["candidate"])),
+        made = maker.quantize(self.source, recipe, out, sanity=False)
+        found = damage.against_baseline(self.model, models.open_model(out, dtype="float32"), self.judge)
+        shown = ("predicted_bytes", "actual_bytes", "problems", "seconds")
+        return {name: made[name] for name in shown} | with_json([damage.summary(found)])[0]
+
+    def document(self, what: str) -> dict[str, Any]:
+        """What every record says of itself."""
+        return {
+            "what": f"{what}, {self.name}",
+            "model": self.name,
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": machine(),
+            "machine_in_words": machine_sentence(),
+            "how": f"Rounded to nearest, in transformers with 32-bit arithmetic; judged on {len(self.judge)} texts of "
+            f"{Path(self.texts['judge']).stem}, 95 % intervals over texts.",
+            "versions": maker.versions(),
         }
 
 
@@ -143,47 +147,34 @@ def with_json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: estimate(v) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows]
 
 
-def as_json(found: Search) -> dict[str, Any]:
-    """A search as plain data."""
-    kl = {name: {label: value.tolist() for label, value in one.items()} for name, one in found.kl.items()}
-    return {"kl": kl, "tokens": found.tokens.tolist(), "passes": found.passes, "seconds": found.seconds}
+def estimate(found: Estimate) -> dict[str, Any]:
+    """An Estimate as JSON."""
+    return {"value": found.value, "interval": found.interval, "n": found.n}
 
 
-def main() -> None:
-    """Measure, and write the record."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--model", default="nano")
-    options.add_argument("--work", type=Path, help="what is kept in between (default: runs/fit/MODEL)")
-    options.add_argument("--out", type=Path, help="default: data/measured/fit_MODEL.json")
-    options.add_argument("--only", choices=("search", "contests"), help="stop after this part")
-    chosen = options.parse_args()
-    prepare_process()
-    folder = chosen.work or ROOT / "runs" / "fit" / chosen.model
-    folder.mkdir(parents=True, exist_ok=True)
-    work = Recorder(chosen.model, folder)
-    found, busiest = work.search()
-    if chosen.only == "search":
-        return
-    contests = {
-        budget: work.part(f"contest_{budget}", lambda b=budget: work.contest(found.costs, b))
-        for budget in work.budgets()
-    }
-    if chosen.only == "contests":
-        return
-    made = {
-        budget: work.part(f"made_{budget}", lambda b=budget: work.checkpoint(found.costs, b))
-        for budget in contests
-    }
-    document = {
-        "what": f"recipes fitted to budgets, {chosen.model}",
-        "model": chosen.model,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(),
-        "machine_in_words": machine_sentence(),
-        "how": "KL of each part alone under each scheme, in transformers with 32-bit arithmetic; recipes rounded to nearest, "
-        "in memory, and judged on text that the search did not see; the fitted ones then made with llm-compressor.",
-        "versions": maker.versions(),
-        "load": busiest,
+def plain(found: Any) -> Any:
+    """Searches and arrays as JSON has them."""
+    if isinstance(found, Search):
+        return {"kl": plain(found.kl), "tokens": found.tokens.tolist(), "seconds": found.seconds}
+    if isinstance(found, np.ndarray):
+        return found.tolist()
+    return {name: plain(value) for name, value in found.items()}
+
+
+def record(work: Recorder, out: Path) -> None:
+    """Measure what is not measured yet, and write both records."""
+    fall = work.cliff()
+    more = {"load": fall["load"], "seconds": fall["seconds"], "rows": fall["found"]}
+    write_json(
+        out / f"cliff_{work.name}.json", work.document("loss by bits and by who shares a scale") | more
+    )
+    found = work.search()
+    made = [work.part(f"made_{b}", lambda b=b: work.checkpoint(found.costs, b)) for b in work.budgets()]
+    parts = [json.loads(file.read_text(encoding="utf-8")) for file in work.folder.glob("*.json")]
+    more = {
+        "load": max(part["load"][0] for part in parts),
+        "seconds": sum(part["seconds"] for part in parts),
+        "smallest_bytes": work.offer.cheapest_bytes,
         "search": {
             "parts": len(work.offer.parts),
             "texts": len(found.tokens),
@@ -192,24 +183,33 @@ def main() -> None:
             "passes": found.passes,
             "seconds": found.seconds,
         },
-        "smallest_bytes": work.offer.cheapest_bytes,
-        "costs": [
-            {"part": name, "scheme": label, "kl": value}
-            for name, one in found.costs.items()
-            for label, value in one.items()
-            if value
-        ],
+        "costs": found.costs,
         "frontier": [
-            {"bytes": size, "kl": estimate(found.foreseen(choice))} for size, choice in frontier(work.offer, found.costs)
+            {"bytes": size, "kl": estimate(found.foreseen(choice))}
+            for size, choice in frontier(work.offer, found.costs)
         ],
-        "budgets": [
-            {"budget": budget, "seconds": one["seconds"], "load": one["load"]} | one["found"] | {"made": made[budget]["found"]}
-            for budget, one in contests.items()
-        ],
-    }  # fmt: skip
-    out = chosen.out or DATA / "measured" / f"fit_{chosen.model}.json"
-    write_json(out, document)
-    print(out)
+        "budgets": [one | {"made": file["found"]} for one, file in zip(work.contests(), made, strict=True)],
+    }
+    write_json(out / f"fit_{work.name}.json", work.document("recipes fitted to budgets") | more)
+
+
+def main() -> None:
+    """Measure, and write the records."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--model", nargs="+", default=MODELS)
+    options.add_argument("--work", type=Path, default=ROOT / "runs" / "fit", help="what is kept in between")
+    options.add_argument("--only", choices=("cliff", "contests"), help="stop after this part; write nothing")
+    options.add_argument("--out", type=Path, default=DATA / "measured", help="folder of the records")
+    chosen = options.parse_args()
+    prepare_process()
+    for name in chosen.model:
+        work = Recorder(name, chosen.work / name)
+        work.cliff()
+        if chosen.only == "cliff":
+            continue
+        work.contests()
+        if not chosen.only:
+            record(work, chosen.out)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ COLUMNS = {
         Column("pair", say("pair")),
         Column("change", say("change of loss, nats per token"), "+.5f"),
         Column("verdict", say("so the second is")),
+        Column("passes", say("passes"), ",.0f"),
+        Column("read", say("tokens per pass"), ","),
+        Column("minutes", say("minutes"), ",.1f"),
         Column("format", say("format"), missing=say("not quantized")),
         Column("weights", say("weights")),
         Column("untouched", say("kept unquantized"), code=True),
@@ -181,6 +184,15 @@ def _verdict(change: Estimate) -> str:
     if not change.excludes_zero:
         return say("no difference that these texts can show")
     return say("better") if change.value < 0 else say("worse")
+
+
+def searches(took: dict[str, Sequence[float]]) -> Table:
+    """Model -> passes, tokens that a pass reads, and seconds, of a search for a recipe."""
+    rows = [
+        {"model": model, "passes": passes, "read": read, "minutes": seconds / 60}
+        for model, (passes, read, seconds) in took.items()
+    ]
+    return _table(rows, "model passes read minutes")
 
 
 def shares(made: Sequence[Plan]) -> Table:
