@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from exaone_nb.paths import ROOT
+from exaone_nb import paths
 
 PACKAGE = "exaone_nb"
+ROOT = paths.PACKAGE.parent
 _DOTTED = re.compile(rf"{PACKAGE}(?:\.\w+)+")
 # Lines that are IPython's and not Python's: magics and shell commands.
 _IPYTHON = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)

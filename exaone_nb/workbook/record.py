@@ -19,7 +19,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.hardware import this_cpu, this_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import ROOT
+from exaone_nb.paths import IN_SOURCE_TREE, ROOT
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
 from exaone_nb.workbook.explain import Failure
@@ -224,6 +224,8 @@ def _hardware() -> Hardware:
 
 def _commit() -> str:
     """The git commit of this workbook, with `+` when files differ from it; empty outside git, or where git is slow."""
+    if not IN_SOURCE_TREE:  # a repository around the environment is somebody else's
+        return ""
     try:
         head, changes = (
             subprocess.run(

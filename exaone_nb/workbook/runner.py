@@ -8,6 +8,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import math
 import os
 import re
@@ -33,6 +34,8 @@ from exaone_nb.workbook.schedule import Schedule
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8
+# What executing and rendering cannot do without; the light installation has none of it.
+NEEDED = ("papermill", "nbclient", "ipykernel", "nbconvert")
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,12 @@ def run(
     what chapters running at once declare (default: 80 % of what is available). `timeout_s` overrides every
     chapter's own limit. Everything is checked before anything starts; then a chapter that fails is recorded and
     the ones that do not depend on it still run. Raises UsageError for a bad call, WorkbookError when another run
-    uses the folder, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
+    uses the folder, ModuleNotFoundError before anything is written where
+    papermill or what it needs is not installed, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
     """
+    for package in NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     known = discover(folder)
     chosen = in_order(select(known, chapters))
     if not chosen:
