@@ -39,6 +39,9 @@ lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 
+env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge)
+	$(BIN)/python scripts/environment.py $*
+
 dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
 	rm -rf dist && $(BIN)/python -m hatchling build -d dist && $(BIN)/python -m twine check --strict dist/*
 
