@@ -18,9 +18,9 @@ from exaone_nb.messages import say
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from exaone_nb.workbook.sweep.engines import TaskResult
     from exaone_nb.workbook.sweep.grid import Grid
     from exaone_nb.workbook.sweep.run import SweepReport
-    from exaone_nb.workbook.sweep.task import TaskResult
 
 
 class RunsOn(StrEnum):

@@ -44,7 +44,10 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
     head = f"{name}: {message}" if message else name
     if name in ("WorkbookError", "UsageError", "DiskFull"):
         why, _, remedy = message.partition("\nWhat to do: ")
-        kind, why = "disk full" if name == "DiskFull" else "refused", why.replace("\nExpected: ", " Expected: ")
+        kind, why = (
+            "disk full" if name == "DiskFull" else "refused",
+            why.replace("\nExpected: ", " Expected: "),
+        )
         return Failure(kind, head, why, remedy or say("See the message."), cell, source)
     kind, why = _kind_of(name.rpartition(".")[2], message), ""
     if kind == "missing package" and (module := re.search(r"No module named '([\w.]+)'", message)):
@@ -63,7 +66,11 @@ def _failure(kind: str, error: str, cell: int | None, source: str, why: str = ""
 def _kind_of(name: str, message: str) -> str:
     found = _NUMBER.search(message)
     number = errno.errorcode.get(int(found[found.lastindex]), "") if found else ""
-    for field, fits in (("numbers", number.__eq__), ("words", message.__contains__), ("classes", name.__eq__)):
+    for field, fits in (
+        ("numbers", number.__eq__),
+        ("words", message.__contains__),
+        ("classes", name.__eq__),
+    ):
         for kind, known in kinds().items():
             if any(map(fits, known.get(field, ()))):
                 return kind

@@ -3,7 +3,7 @@
     report = run(["05"], {"MODEL": "nano"}, out="nano")
     report.exit_code, report.index
 
-`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `store` keeps and shows it.
+`execution` decides what starts when and executes it, `record` is what is known of it, `store` keeps and shows it.
 """
 
 import contextlib
@@ -25,11 +25,10 @@ from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
-from exaone_nb.workbook.execution import Executor
+from exaone_nb.workbook.execution import Executor, Schedule
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
 from exaone_nb.workbook.report.pdf import require_browser
-from exaone_nb.workbook.schedule import Schedule
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8

@@ -13,7 +13,7 @@ import yaml
 from exaone_nb import catalog, published
 from exaone_nb.anatomy.against import published_files
 from exaone_nb.anatomy.layouts import count_parameters
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.paths import DATA
 
 CSV_FILES = {
@@ -59,7 +59,7 @@ CSV_FILES = {
         "x86_cpu",
         "google_tpu",
     ],
-    "published_scores.csv": "model mode benchmark category value note source date".split(),
+    "published_scores.csv": ["model", "mode", "benchmark", "category", "value", "note", "source", "date"],
     "published_sizes.csv": [
         "model",
         "kind",

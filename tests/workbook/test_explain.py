@@ -83,7 +83,8 @@ def write_all(path):
 
 
 @pytest.mark.parametrize(
-    ("words", "file"), [item for known in kinds().values() for item in known.get("words", {}).items() if item[1]]
+    ("words", "file"),
+    [item for known in kinds().values() for item in known.get("words", {}).items() if item[1]],
 )
 def test_the_words_are_still_the_librarys(words, file):
     """A contract: an upgrade that words the message differently fails here first."""

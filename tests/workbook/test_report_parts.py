@@ -9,8 +9,7 @@ import re
 import pytest
 
 from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html
-from exaone_nb.workbook.report.markdown import Prose
-from exaone_nb.workbook.report.sanitize import sanitize
+from exaone_nb.workbook.report.markdown import Prose, sanitize
 
 
 def output_to_html(output):

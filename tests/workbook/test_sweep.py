@@ -22,8 +22,8 @@ from exaone_nb.results import RunFolder
 from exaone_nb.workbook.chapters import discover, select
 from exaone_nb.workbook.sweep import engines, leaderboard
 from exaone_nb.workbook.sweep import grid as grids
+from exaone_nb.workbook.sweep.engines import TaskResult, finished, reason
 from exaone_nb.workbook.sweep.run import pin, survey, sweep
-from exaone_nb.workbook.sweep.task import TaskResult, finished, reason
 from exaone_nb.workbook.values import values_for
 
 PARAMETERS = """\
@@ -629,7 +629,7 @@ def test_what_an_earlier_version_left_is_not_among_what_is_fetched(tmp_path, mon
         (grid.folder / run.name / "results" / "new.json").write_text("{}")
         return TaskResult(run.name, "ok")
 
-    monkeypatch.setattr("exaone_nb.workbook.sweep.task.execute", fake)
+    monkeypatch.setattr("exaone_nb.workbook.sweep.engines.execute", fake)
     run = grids.SweepRun("a", {}, {})
     grid = grids.Grid("toy", here.parent, ("01",), tmp_path, (run,), minutes=1)
     engines._execute_on_worker(grid, run, False, f"file://{store}")

@@ -11,8 +11,7 @@ from markupsafe import Markup
 from exaone_nb.workbook.chapters import has_tag, source_of
 from exaone_nb.workbook.explain import ANSI
 from exaone_nb.workbook.report import look
-from exaone_nb.workbook.report.markdown import Prose, mathml
-from exaone_nb.workbook.report.sanitize import sanitize
+from exaone_nb.workbook.report.markdown import Prose, mathml, sanitize
 
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.1

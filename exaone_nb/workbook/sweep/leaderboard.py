@@ -12,8 +12,8 @@ from exaone_nb.results import RunFolder
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook.store import NOT_YET
+from exaone_nb.workbook.sweep.engines import TaskResult
 from exaone_nb.workbook.sweep.grid import Grid
-from exaone_nb.workbook.sweep.task import TaskResult
 
 DONE = ("ok", "kept")
 

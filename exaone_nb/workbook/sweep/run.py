@@ -13,8 +13,8 @@ from exaone_nb.messages import say
 from exaone_nb.workbook.chapters import discover, in_order, select
 from exaone_nb.workbook.store import NOT_YET, exclusive
 from exaone_nb.workbook.sweep import engines, leaderboard
+from exaone_nb.workbook.sweep.engines import TaskResult, why_to_run
 from exaone_nb.workbook.sweep.grid import Grid
-from exaone_nb.workbook.sweep.task import TaskResult, why_to_run
 
 
 @dataclass(frozen=True)
