@@ -18,16 +18,13 @@ from exaone_nb.messages import say
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
 WINGS = {
-    "doctor": ("doctor",),
-    "fetch": ("fetch",),
+    "setup": ("doctor", "fetch"),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
-    "score": ("score", "compare"),
-    "submission": ("pack", "check"),
+    "score": ("score", "compare", "pack", "check"),
     "workbook_run": ("run",),
-    "workbook_diff": ("diff",),
-    "workbook_sweep": ("sweep",),
+    "workbook_runs": ("diff", "sweep"),
 }
 
 

@@ -80,6 +80,15 @@ def lines(console: Console, sentences: Iterable[str]) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
+def show_check(console: Console, mark: str, style: str, text: str, remedy: str) -> None:
+    """Print what was looked at behind its coloured mark, and the remedy where there is one."""
+    from rich.text import Text
+
+    console.print(Text(mark, style=style) + Text(text))
+    if remedy:
+        console.print(Text(f"       {remedy}", style="dim"))
+
+
 @contextmanager
 def writable(what: str, file: Path) -> Iterator[None]:
     """Raise UsageError instead of OSError when `file` cannot be written."""

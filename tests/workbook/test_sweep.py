@@ -15,7 +15,7 @@ import pytest
 # A busy machine starts a node slowly; Ray reads this when it is imported.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
 
-from exaone_nb.cli import main, workbook_sweep
+from exaone_nb.cli import main, workbook_runs
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import RUNS
 from exaone_nb.results import RunFolder
@@ -430,7 +430,7 @@ def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
 def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
     def said(seeds, kept=0, minutes=0.1):
         grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
-        return workbook_sweep._estimate(
+        return workbook_runs._estimate(
             grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
         )
 
