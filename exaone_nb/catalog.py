@@ -289,7 +289,7 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
     return temperature, "; ".join(remarks)
 
 
-def weights_folder(model: str | Path, revision: str | None = None) -> Path:
+def weights_folder(model: str | Path) -> Path:
     """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
 
     Raises WorkbookError when the model is not on this disk and the hub cannot give it.
@@ -304,6 +304,4 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     with hub_errors(place.hub_id):
-        return Path(
-            snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"])
-        )
+        return Path(snapshot_download(place.hub_id, ignore_patterns=["*.bin", "*.pt", "*.pth"]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, causes
 from exaone_nb.files import is_disk_full
 from exaone_nb.messages import say, visible
 from exaone_nb.paths import DATA
@@ -15,7 +15,7 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
 
     A name that no hub has is a UsageError: the call is wrong. What no entry fits is reported in its own words.
     """
-    chain = list(_chain(error))
+    chain = list(causes(error))  # a refused connection comes wrapped in "not in the local cache"
     classes = {kind.__name__ for each in chain for kind in type(each).__mro__}
     if any(map(is_disk_full, chain)):
         classes.add("full disk")
@@ -40,13 +40,3 @@ def hub_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise explain_hub_error(error, what) from error
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it. The hub's client wraps a refused connection in "not in the local cache"."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)

@@ -7,7 +7,7 @@ lower and by how much; of the others the last error line is shown.
 import re
 from functools import cache
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import WorkbookError, causes
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -70,10 +70,4 @@ def _short(text: str, limit: int = 300) -> str:
 
 def messages_of(error: BaseException) -> str:
     """The messages of an exception and of those behind it, the root last."""
-    lines, seen = [], set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        lines.append(f"{type(current).__name__}: {current}")
-        current = current.__cause__ or current.__context__
-    return "\n".join(lines)
+    return "\n".join(f"{type(each).__name__}: {each}" for each in causes(error))

@@ -2,13 +2,10 @@
 
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
-from typing import Any
 
-from exaone_nb.catalog import read_config, resolve
+from exaone_nb.catalog import recognised, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.paths import NANO
 from exaone_nb.workbook import record
 
 MODES = {
@@ -17,9 +14,6 @@ MODES = {
     "recorded": "numbers published or measured elsewhere, each with its source and date",
 }
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
-SHAPE = (
-    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
-)  # fmt: skip
 
 
 def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
@@ -47,29 +41,11 @@ def mode_of(model: str) -> str:
         return "live"
     if place.path is None:
         # Of a catalog model the chapters read the stored config, unless its weights were downloaded.
-        return "live" if place.kind != "catalog" or _in_hub_cache(place.hub_id) else "recorded"
-    folder = place.path if place.path.is_dir() else place.path.parent
-    if _shape(folder) == _shape(NANO):
+        return "live" if place.kind != "catalog" or place.local_weights() else "recorded"
+    if recognised(place.path) == "nano":
         return "nano"
-    files = folder.iterdir() if place.path.is_dir() else [place.path]
+    files = place.path.iterdir() if place.path.is_dir() else [place.path]
     return "live" if any(file.suffix in WEIGHTS for file in files) else "recorded"
-
-
-def _shape(folder: Path) -> dict[str, Any]:
-    """What the copies and the quantized forms of a model have in common. Nobody else's model is as small as nano."""
-    try:
-        config = read_config(folder / "config.json")
-    except WorkbookError:
-        return {}
-    return {name: config.get(name) for name in SHAPE}
-
-
-def _in_hub_cache(hub_id: str) -> bool:
-    """Whether the weights of a hub model were downloaded to this disk."""
-    from huggingface_hub import try_to_load_from_cache
-
-    names = ("model.safetensors", "model.safetensors.index.json")
-    return any(isinstance(try_to_load_from_cache(hub_id, name), str) for name in names)
 
 
 def passport(model: str = "nano", mode: str = "") -> None:

@@ -224,16 +224,9 @@ def _hardware() -> Hardware:
 
 def _commit() -> str:
     """The git commit of this workbook, with `+` when files differ from it; empty outside git, or where git is slow."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        head, changes = (
-            subprocess.run(
-                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for words in (
-                ["rev-parse", "--short=12", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return f"{head}+" if changes else head
+    return done.stdout.strip()
