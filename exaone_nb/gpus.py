@@ -29,7 +29,6 @@ class Gpu:
 
     @property
     def machine(self) -> Machine:
-        """The card as `quantization.kernels` asks for it."""
         return Machine(self.name, self.compute_capability, memory_bytes=self.memory_bytes)
 
     def ridge(self) -> float:

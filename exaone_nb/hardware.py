@@ -44,7 +44,6 @@ class Machine:
 
     @property
     def vector_flags(self) -> list[str]:
-        """The flags of VECTOR_FLAGS that this CPU has."""
         return [name for name in VECTOR_FLAGS if name in self.flags]
 
 
@@ -70,7 +69,6 @@ def this_gpu() -> Machine | None:
 
 
 def this_cpu() -> Machine:
-    """This machine's CPU."""
     text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     facts = dict(re.findall(r"^(flags|Features|model name)\s*:\s*(.*)$", text, re.MULTILINE))
     return Machine(

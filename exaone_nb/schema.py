@@ -71,17 +71,14 @@ def is_whole(value: Any) -> bool:
 
 
 def is_name(value: Any) -> bool:
-    """True for text that is not empty."""
     return isinstance(value, str) and bool(value)
 
 
 def are_names(value: Any) -> bool:
-    """True for a name, and for a list of names."""
     return is_name(value) or (isinstance(value, list | tuple) and all(map(is_name, value)))
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """A list as a tuple, and anything else as a tuple of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 

@@ -25,7 +25,6 @@ CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by 
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
-    """Totals, what does not fit, and every tensor when `tensors` is set."""
     lines(console, [inspection.name, *_sums(inspection)])
     console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
     console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
@@ -82,7 +81,6 @@ def show_sizes(
 
 
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
-    """Where one GPU's memory goes, and what that means."""
     what = say("{model} in {scheme}", model=model, scheme=scheme)
     caption = say(
         "{what} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU", what=what, p=plan

@@ -128,7 +128,6 @@ class _Progress:
             self._status.start()
 
     def show(self, event: Event) -> None:
-        """React to one event of the runner."""
         if self._silent:
             return
         name = event.chapter.slug
@@ -147,7 +146,6 @@ class _Progress:
             self._status.update("  ".join(self._running.values()) or "…")
 
     def close(self) -> None:
-        """Take the moving line away."""
         if self._status is not None:
             self._status.stop()
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 
 class RunsOn(StrEnum):
-    """Where the runs are executed."""
-
     local = "local"
     ray = "ray"
 

@@ -147,7 +147,6 @@ def conversation_rows(split: Split, count: int, seed: int) -> list[dict[str, Any
 
 
 def write_all(data: Path = DATA) -> list[Path]:
-    """Write every file and return the paths."""
     files = {
         "tasks/nano_gsm": generative_rows("en"),
         "tasks/nano_gsm_ko": generative_rows("ko"),

@@ -78,7 +78,6 @@ def _texts(seed: int):
 
 
 def prompt_of(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> str:
-    """The conversation up to where the assistant begins, by the chat template."""
     return tokenizer.apply_chat_template(
         item.messages,
         tools=item.tools or None,

@@ -46,7 +46,6 @@ def digest(document: Any) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries whose change makes results stale."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -56,7 +55,6 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def data_fingerprint() -> str:
-    """The package's small data files."""
     suffixes = (".csv", ".json", ".jsonl", ".yaml", ".py")
     return _files(DATA, lambda path: path.suffix in suffixes)
 
@@ -74,7 +72,6 @@ def _file(path: Path) -> list[Any]:
 
 
 def fingerprint_path(path: Path) -> str:
-    """Fingerprint of a file, or of all files in a folder."""
     if path.is_file():
         return digest(_file(path))
     return _files(path, lambda inner: not any(part.startswith(".") for part in inner.parts))
@@ -114,7 +111,6 @@ def _code_it_imports(code: list[str]) -> dict[str, str]:
 
 
 def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
-    """The models that the chapter's parameters name."""
     named = [as_list(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
     return [name for names in named for name in names if name]
 

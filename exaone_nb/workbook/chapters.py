@@ -72,7 +72,6 @@ def tags_of(cell: dict[str, Any]) -> list[str]:
 
 
 def has_tag(cell: dict[str, Any], tag: str) -> bool:
-    """Whether a cell carries a tag."""
     return tag in tags_of(cell)
 
 

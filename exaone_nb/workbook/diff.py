@@ -24,19 +24,15 @@ class Change:
 
 @dataclass(frozen=True)
 class RunDiff:
-    """All differences between run A and run B, and how many results were equal."""
-
     before: str
     after: str
     changes: tuple[Change, ...]
     equal_results: int
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON document."""
         return asdict(self)
 
     def html(self) -> str:
-        """One self-contained page."""
         from exaone_nb.workbook.report import look
 
         sections: dict[str, list[Change]] = {}

@@ -35,7 +35,6 @@ class Executor:
     _stopped: bool = False
 
     def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:
-        """The record of a chapter that is about to run, or that will not."""
         given, own = self.given[chapter.number], [p for p in chapter.parameters if p.name != RUN_DIR]
         settings = tuple(
             Setting(p.name, p.type, given.get(p.name, p.default), p.default, p.help) for p in own

@@ -105,5 +105,4 @@ def explain_dead_kernel(
 
 
 def explain_timeout(limit_s: float, *, cell: int | None, source: str) -> Failure:
-    """The chapter ran longer than its limit."""
     return _failure("timeout", say("The chapter did not finish within {s:.0f} s.", s=limit_s), cell, source)

@@ -192,7 +192,6 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is, and anything else as a list of one."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

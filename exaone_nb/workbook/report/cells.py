@@ -34,7 +34,6 @@ def slow_cells(cells: list[dict[str, Any]], prefix: str = "") -> list[tuple[str,
 
 
 def seconds_of(cell: dict[str, Any]) -> float:
-    """How long papermill saw a cell run; 0 when it did not."""
     return cell.get("metadata", {}).get("papermill", {}).get("duration") or 0.0
 
 
@@ -69,7 +68,6 @@ def title_of(cell: dict[str, Any]) -> str:
 
 
 def highlighted(source: str) -> Markup:
-    """Python source with classes for its tokens."""
     from pygments import highlight
     from pygments.formatters.html import HtmlFormatter
     from pygments.lexers.python import PythonLexer
@@ -98,7 +96,6 @@ def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _richest(data: dict[str, str], output: dict[str, Any]) -> tuple[str, str, str]:
-    """The richest form that can be shown safely."""
     text = data.get("text/plain", "")
     if "application/vnd.jupyter.widget-view+json" in data:
         # A library's progress bar is over when the report is read.

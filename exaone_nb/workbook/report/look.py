@@ -67,7 +67,6 @@ def duration(seconds: float | None) -> str:
 
 
 def gigabytes(count: float | None) -> str:
-    """Bytes as GB (10^9)."""
     return f"{count / 1e9:.2f} GB" if count else ""
 
 
@@ -91,7 +90,6 @@ def span(began: str, ended: str) -> str:
 
 
 def clock(time: str) -> str:
-    """A time in UTC, to the minute."""
     return moment(time).strftime("%Y-%m-%d %H:%M UTC")
 
 

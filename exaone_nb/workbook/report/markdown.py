@@ -29,8 +29,6 @@ _PICTURE_HERE = re.compile(r"embedded-picture-(\d+)")
 
 @dataclass(frozen=True)
 class Heading:
-    """One entry of a table of contents."""
-
     level: int
     anchor: str
     text: str

@@ -20,7 +20,6 @@ _NOTEBOOK_LINK = re.compile(r"^(?:\./)?([\w.-]+)\.ipynb(#.*)?$")
 
 
 def chapter(document: Mapping[str, Any], made: ChapterRecord) -> str:
-    """The page of one executed chapter."""
     section = _section(document, made, link=lambda address: _NOTEBOOK_LINK.sub(r"\1.html\2", address))
     return look.fill("chapter.html", **section, home="../index.html")
 

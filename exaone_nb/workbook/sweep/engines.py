@@ -49,7 +49,6 @@ class TaskResult:
 
 
 def finished(folder: Path) -> bool:
-    """Whether a run's folder holds a run that ended well."""
     with contextlib.suppress(WorkbookError):
         return record.read(folder).status == "ok"
     return False

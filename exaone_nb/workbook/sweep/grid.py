@@ -80,12 +80,10 @@ class Grid:
 
     @property
     def threads(self) -> int:
-        """Threads of one run."""
         return max(1, int(self.cpus_per_run))
 
     @property
     def axes(self) -> list[str]:
-        """Names of the parameters that differ between runs."""
         return list(self.runs[0].varied) if self.runs else []
 
 
