@@ -238,7 +238,7 @@ def korean_font() -> str:
 
 
 def _browser() -> Requirement:
-    from exaone_nb.workbook.report.pdf import require_browser
+    from exaone_nb.workbook.store import require_browser
 
     try:
         return Requirement("browser", "OK", Path(require_browser()).name)

@@ -175,9 +175,7 @@ def read(run: str | Path) -> RunRecord:
         return schema.read(document, RunRecord, say("{file} of {run}", file=FILE, run=name))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WorkbookError(
-            say("{run} is a file, not a run.", run=name)
-            if Path(run).is_file()
-            else say("{run} is not a run: there is no {file} in it.", run=name, file=FILE),
+            say("{run} is not a run: there is no {file} in it.", run=name, file=FILE),
             remedy=say("Name a folder that `exaone-nb run --out NAME` made."),
         ) from error
     except UsageError as error:  # which would say that the call was wrong, and this is the file

@@ -28,7 +28,6 @@ from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.execution import Executor, Schedule
 from exaone_nb.workbook.passport import mode_of
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
-from exaone_nb.workbook.report.pdf import require_browser
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8
@@ -112,7 +111,7 @@ def run(
     values = values_for(chosen, given)
     _require_limits(jobs, timeout_s, memory_gb)
     if pdf:
-        require_browser()
+        store.require_browser()
     model = _model_of(chosen, values)
     path = folder_for(out, model)
     if path.exists() and not path.is_dir():

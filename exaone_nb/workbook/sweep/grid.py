@@ -207,27 +207,17 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
     """The parameter that an axis such as `models` varies: the first of its kind in every chapter that has one."""
     first = [next((p.name for p in chapter.parameters if p.kind == kind), "") for chapter in chapters]
     names = list(dict.fromkeys(filter(None, first)))
-    numbers = ", ".join(chapter.number for chapter in chapters)
-    if not names:
+    if len(names) != 1:
+        numbers = ", ".join(chapter.number for chapter in chapters)
+        meant = say("could mean {names}", names=" or ".join(names)) if names else say("means no parameter")
         raise UsageError(
-            say(
-                "{key} is given, and no chapter of this sweep has a parameter marked [{kind}].",
+            say("{key} {meant} in the chapters {numbers}.", key=key, meant=meant, numbers=numbers),
+            expected=say("one name for the first parameter marked [{kind}] of these chapters.", kind=kind),
+            remedy=say(
+                "Write `matrix: {{NAME: …}}` instead of {key}, or choose other chapters: exaone-nb run --help-notebook "
+                "lists their parameters.",
                 key=key,
-                kind=kind,
             ),
-            expected=say("a chapter that has one; these are {numbers}.", numbers=numbers),
-            remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
-        )
-    if len(names) > 1:
-        raise UsageError(
-            say(
-                "{key} could mean {names}: the chapters {numbers} call it differently.",
-                key=key,
-                names=" or ".join(names),
-                numbers=numbers,
-            ),
-            expected="one name for what is varied.",
-            remedy=say("Write `matrix: {{{first}: …}}` instead of {key}.", first=names[0], key=key),
         )
     return names[0]
 
