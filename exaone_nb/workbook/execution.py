@@ -17,8 +17,7 @@ from exaone_nb.workbook.explain import explain
 from exaone_nb.workbook.kernel import Kernel
 from exaone_nb.workbook.papermill_engine import Execution, OnCell, execute
 from exaone_nb.workbook.parameters import RUN_DIR
-from exaone_nb.workbook.passport import mode_of
-from exaone_nb.workbook.record import ChapterRecord, Setting
+from exaone_nb.workbook.record import ChapterRecord, Setting, mode_of
 from exaone_nb.workbook.scrub import Scrubber
 
 

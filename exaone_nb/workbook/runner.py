@@ -26,8 +26,7 @@ from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.execution import Executor, Schedule
-from exaone_nb.workbook.passport import mode_of
-from exaone_nb.workbook.record import ChapterRecord, RunRecord
+from exaone_nb.workbook.record import ChapterRecord, RunRecord, mode_of
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8

@@ -18,7 +18,7 @@ from typing import Any
 
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError
-from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
@@ -145,14 +145,6 @@ def check_names(parameter: Parameter, value: Any) -> None:
             check(name)
 
 
-def _gpu(name: str) -> None:
-    try:
-        find_gpu(name)
-    except UsageError as error:
-        near = did_you_mean(name.upper(), GPUS, error.remedy)
-        raise UsageError(error.got, expected=error.expected, remedy=near) from error
-
-
 def _recipe(name: str) -> None:
     _file_or_own(name, "recipe", "recipes", (".yaml", ".yml"), "a YAML file, or one of ")
 
@@ -174,7 +166,7 @@ def _text(name: str) -> None:
 
 # The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], Any]] = {
-    "model": resolve, "recipe": _recipe, "task": _task, "gpu": _gpu, "scheme": find_scheme, "text": _text,
+    "model": resolve, "recipe": _recipe, "task": _task, "gpu": find_gpu, "scheme": find_scheme, "text": _text,
 }  # fmt: skip
 
 

@@ -8,8 +8,7 @@ from markupsafe import Markup
 
 from exaone_nb.messages import say
 from exaone_nb.workbook.explain import Failure
-from exaone_nb.workbook.passport import MODES
-from exaone_nb.workbook.record import ChapterRecord, Origin, RunRecord
+from exaone_nb.workbook.record import MODES, ChapterRecord, Origin, RunRecord
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.cells import cells_to_html, slow_cells
 from exaone_nb.workbook.report.look import clock, moment, span
