@@ -196,12 +196,6 @@ def reasoning_parsers() -> dict[str, dict[str, Any]]:
     return _catalog_file()["reasoning_parsers"]
 
 
-@cache
-def config_sources() -> dict[str, dict[str, str]]:
-    """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""
-    return {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
-
-
 def record(model: str) -> Record:
     """The Record of a catalog model (by name or hub id). Raises UsageError when the catalog does not have it."""
     known = _catalog_file()
@@ -217,7 +211,8 @@ def record(model: str) -> Record:
     merged |= {"name": place.name, "hub_id": place.hub_id, "released": str(merged["released"])}
     merged["citation"] = merged["citation"].strip()
     merged["date"] = str(known["date"])
-    merged["config_source"] = config_sources().get(place.config_path.name, {})
+    sources = {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
+    merged["config_source"] = sources.get(place.config_path.name, {})
     return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
 

@@ -34,19 +34,15 @@ class PairsOfWords(TyperCommand):
     """Accepts papermill's `-p NAME VALUE` beside `-p NAME=VALUE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            if word == "--":
-                joined += [word, *rest]
-                break
+        joined, rest = [], iter(args)
+        for word in rest:
             joined.append(word)
-            if word in ("-p", "--parameter") and rest:
-                name = rest.pop(0)
-                if "=" not in name and not rest:
+            if word == "--":
+                joined += rest
+            elif word in ("-p", "--parameter") and (name := next(rest, None)) is not None:
+                if "=" not in name and (value := next(rest, None)) is None:
                     raise UsageError(f"-p {name} has no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
-                joined.append(name if "=" in name else f"{name}={rest.pop(0)}")
+                joined.append(name if "=" in name else f"{name}={value}")
         return super().parse_args(ctx, joined)
 
 

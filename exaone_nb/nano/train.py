@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
 from exaone_nb.nano import problems
-from exaone_nb.nano.conversations import MIXTURE, POLISH, Conversation, conversations
+from exaone_nb.nano.conversations import Conversation, conversations
 from exaone_nb.paths import NANO, ROOT
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings, firs
     total = settings.steps + settings.polish_steps
     for group in range(first_step // GROUP, math.ceil(total / GROUP)):
         rng = random.Random(f"{settings.seed}-{group}")
-        mixture = MIXTURE if group * GROUP < settings.steps else POLISH
+        mixture = "usual" if group * GROUP < settings.steps else "polish"
         stream = conversations("train", settings.seed * 1_000_003 + group, mixture)
         share = drill_share(group * GROUP, settings)
         items = [
