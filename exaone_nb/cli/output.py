@@ -109,12 +109,11 @@ def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None
 
 def _json(document: Any) -> str:
     """Readable JSON; pure ASCII when it holds control characters, or what stdout cannot encode."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        pass
-    else:
-        if all(map(str.isprintable, text.split("\n"))) or visible(text) == text:
-            return text
+    text, encoding = (
+        json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False),
+        sys.stdout.encoding or "utf-8",
+    )
+    harmless = all(map(str.isprintable, text.split("\n"))) or visible(text) == text
+    if harmless and text.encode(encoding, "replace").decode(encoding) == text:
+        return text
     return json.dumps(document, indent=2, allow_nan=False)

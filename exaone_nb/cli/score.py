@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, console, emit, show_check
+from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
@@ -206,14 +206,11 @@ def _plan(drop: float, differing: float, items: int, alpha: float, as_json: bool
             "{d[items_needed]:,} items (power {d[power]:g}, level {d[alpha]:g}).",
             points=100 * drop, d=document,
         )  # fmt: skip
-        console.print(text)
-        if document["smallest_drop"] is None:
-            console.print(say("{items:,} items show no drop.", items=items))
-        else:
+        smallest = say("{items:,} items show no drop.", items=items)
+        if document["smallest_drop"] is not None:
             points = 100 * document["smallest_drop"]
-            console.print(
-                say("{n:,} items show drops of {points:.2f} points and more.", n=items, points=points)
-            )
+            smallest = say("{n:,} items show drops of {points:.2f} points and more.", n=items, points=points)
+        lines(console, [text, smallest])
 
     emit(as_json, document, human)
 
@@ -253,10 +250,10 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
 
 
 def _show_packed(console: Console, packed: Packed) -> None:
-    lines = [f"{packed.path}: {packed.bytes:,} bytes, {len(packed.files)} files", f"sha256 {packed.sha256}"]
-    lines += [f"changed   {line}" for line in packed.changed]
-    lines += [f"left out  {name}" for name in packed.left_out]
-    console.print(Text("\n".join(lines)))
+    said = [f"{packed.path}: {packed.bytes:,} bytes, {len(packed.files)} files", f"sha256 {packed.sha256}"]
+    said += [f"changed   {line}" for line in packed.changed]
+    said += [f"left out  {name}" for name in packed.left_out]
+    console.print(Text("\n".join(said)))
     for finding in packed.warnings:
         console.print(Text(f"warn      {finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"]))
 

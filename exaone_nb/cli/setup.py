@@ -1,18 +1,14 @@
 """Verbs that set the workbook up: doctor, and fetch for places without a hub."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, show_check
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 

@@ -116,16 +116,14 @@ class _Progress:
 
     def __init__(self, silent: bool) -> None:
         self._console = console(stderr=True)
-        self._silent = silent
+        self._console.quiet = silent
         self._running: dict[str, str] = {}
         self._status = None
-        if not silent and self._console.is_terminal:
+        if self._console.is_terminal and not silent:
             self._status = self._console.status("starting")
             self._status.start()
 
     def show(self, event: Event) -> None:
-        if self._silent:
-            return
         name = event.chapter.slug
         if event.kind == "start":
             self._running[name] = name

@@ -83,6 +83,8 @@ def execute(
     The process ends when its parent does (a lost worker must not leave a run behind that holds the folder), when the
     time is up, and soon after `should_stop()` turns true.
     """
+    from filelock import FileLock, Timeout
+
     name, target = run.name, grid.folder / run.name
     if should_stop():
         return TaskResult(name, "stopped", why="the sweep was stopped before it began")
@@ -98,7 +100,13 @@ def execute(
         except (OSError, WorkbookError) as error:
             return TaskResult(name, "failed", why=f"{target} cannot be written: {error}")
         since = log.tell()
-        wait_for_lock(target, should_stop)
+        # The run that a killed sweep or a lost worker left behind ends within seconds; if not, this one says who holds it.
+        lock = FileLock(target / store.LOCK)
+        with (
+            contextlib.suppress(Timeout),
+            lock.acquire(LEFT_BEHIND_SECONDS, POLL_SECONDS, cancel_check=should_stop),
+        ):
+            pass
         # Ray sets its own otherwise, a shell none
         environment = os.environ | {"OMP_NUM_THREADS": str(grid.threads)}
         process = processes.start(command, stdout=log, stderr=log, env=environment)
@@ -118,21 +126,6 @@ def execute(
     if process.returncode == 0 and finished(target):
         return TaskResult(name, "ok", seconds)
     return TaskResult(name, "failed", seconds, reason(target, since, process.returncode))
-
-
-def wait_for_lock(folder: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Wait until the run that a killed sweep or a lost worker left behind has ended, which takes it some seconds.
-
-    After LEFT_BEHIND_SECONDS go on anyway: the run then says who holds the folder.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / store.LOCK)
-    with (
-        contextlib.suppress(Timeout),
-        lock.acquire(LEFT_BEHIND_SECONDS, POLL_SECONDS, cancel_check=should_stop),
-    ):
-        return
 
 
 def reason(folder: Path, since: int = 0, code: int = 1) -> str:
