@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html
 from exaone_nb.workbook.report.markdown import Prose, sanitize
+from exaone_nb.workbook.report.page import LARGEST_PICTURE_BYTES, cells_to_html
 
 
 def output_to_html(output):
