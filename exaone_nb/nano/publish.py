@@ -11,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.conversation.template import prompt_text
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of, staged_directory, write_json, write_text
 from exaone_nb.nano import problems
 from exaone_nb.nano.conversations import DIRECT, assistant, conversations
 from exaone_nb.nano.problems import Language, Problem, Split
-from exaone_nb.nano.train import TEMPLATE, WORK, new_model, prompt_of
+from exaone_nb.nano.train import TEMPLATE, WORK, new_model
 from exaone_nb.paths import DATA, NANO
 
 CHECKSUMS, CARD = "SHA256SUMS", "README.md"
@@ -82,7 +83,7 @@ def accuracy_by_skill(items: int = 150, folder: Path = NANO, batch: int = 50) ->
     chosen = list(islice(conversations("validation", 7), items))
     for first in range(0, len(chosen), batch):
         group = chosen[first : first + batch]
-        prompts = [prompt_of(tokenizer, item) for item in group]
+        prompts = [prompt_text(tokenizer, i.messages, i.thought is not None, i.tools) for i in group]
         inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         inputs.pop("token_type_ids", None)
         with torch.inference_mode():

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exaone_nb.conversation.template import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
 from exaone_nb.nano import problems
@@ -77,19 +78,9 @@ def _texts(seed: int):
         yield str(item.tools).replace("'", '"')
 
 
-def prompt_of(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> str:
-    return tokenizer.apply_chat_template(
-        item.messages,
-        tools=item.tools or None,
-        add_generation_prompt=True,
-        enable_thinking=item.thought is not None,
-        tokenize=False,
-    )
-
-
 def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], list[bool]]:
     """Token ids of prompt, target and end of turn; and which of them are learned (the target's)."""
-    head = tokenizer(prompt_of(tokenizer, item), add_special_tokens=False)["input_ids"]
+    head = prompt_ids(tokenizer, item.messages, item.thought is not None, item.tools)
     tail = tokenizer(item.target() + END, add_special_tokens=False)["input_ids"]
     return head + tail, [False] * len(head) + [True] * len(tail)
 

@@ -20,8 +20,9 @@ from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
+from exaone_nb.schema import as_tuple
 from exaone_nb.workbook.chapters import Chapter
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (
@@ -111,13 +112,13 @@ def _code_it_imports(code: list[str]) -> dict[str, str]:
 
 
 def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
-    named = [as_list(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
+    named = [as_tuple(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
     return [name for names in named for name in names if name]
 
 
 def _named_by(parameter: Parameter, value: Any) -> list[str]:
     """Fingerprints of the models and files that the value of a parameter names."""
-    texts = [text for text in as_list(value) if isinstance(text, str) and text]
+    texts = [text for text in as_tuple(value) if isinstance(text, str) and text]
     if parameter.kind == "model":
         return [fingerprint_model(text) for text in texts]
     files = [Path(text) for text in texts if "/" in text or "." in text]

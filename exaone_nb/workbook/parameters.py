@@ -182,10 +182,6 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
     return value
 
 
-def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 def _scalar(parameter: Parameter, value: Any) -> Any:
     """One str, int, float or bool, read from text, or from a Python value as Python writes it."""
     short = isinstance(value, int) and value.bit_length() < 10_000  # longer ones Python does not write

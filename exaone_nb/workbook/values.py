@@ -22,8 +22,9 @@ from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
+from exaone_nb.schema import as_tuple
 from exaone_nb.workbook.chapters import Chapter, discover, select
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list, coerce
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
@@ -140,7 +141,7 @@ def check_names(parameter: Parameter, value: Any) -> None:
     Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
     check = CHECKS.get(parameter.kind, lambda name: None)
-    for name in as_list(value):
+    for name in as_tuple(value):
         if name:  # empty means the default
             check(name)
 

@@ -133,10 +133,9 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
         wanted = "a folder for the sweep."
         raise UsageError(f"{in_the_way} is a file.", expected=wanted, remedy="Choose another --out.")
     numbers, minutes = tuple(chapter.number for chapter in chosen), sum(chapter.minutes for chapter in chosen)
-    given = {key: settings[key] for key in ("gpus_per_run", "cpus_per_run") if key in settings}
-    if "timeout_minutes" in settings:
-        given["timeout_s"] = 60 * settings["timeout_minutes"]
-    return Grid(name, folder, numbers, notebooks.absolute(), runs, minutes, **given)
+    needs = settings.get("gpus_per_run", 0), settings.get("cpus_per_run", 1)
+    limit = 60 * settings["timeout_minutes"] if "timeout_minutes" in settings else None
+    return Grid(name, folder, numbers, notebooks.absolute(), runs, minutes, *needs, limit)
 
 
 def _run(chapters: Sequence[Chapter], varied: dict[str, Any], fixed: Mapping[str, Any]) -> SweepRun:
