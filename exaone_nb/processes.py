@@ -119,21 +119,16 @@ class Watch:
         import psutil
 
         self.stop()
-        alive = [process for process in self._seen.values() if _alive(process)]
+        alive: list[psutil.Process] = []
+        for process in self._seen.values():
+            with contextlib.suppress(psutil.Error):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(process)
         for how in ("terminate", "kill"):
             for process in alive:
                 with contextlib.suppress(psutil.Error):
                     getattr(process, how)()
             _, alive = psutil.wait_procs(alive, timeout=patience_seconds)
-
-
-def _alive(process: Any) -> bool:
-    import psutil
-
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def total_bytes() -> int:

@@ -45,7 +45,7 @@ def command_line(verb: str = "") -> typer.Typer:
     for name in [name for name, verbs in WINGS.items() if verb in verbs] or WINGS:
         module = importlib.import_module(f"exaone_nb.cli.{name}")
         for each in WINGS[name]:
-            app.command(each, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, each))
+            app.command(each, cls=getattr(module, "PairsOfWords", None))(getattr(module, each))
     return app
 
 

@@ -46,9 +46,6 @@ class PairsOfWords(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
-COMMAND_CLASS = PairsOfWords
-
-
 def run(
     chapters: Annotated[list[str] | None, Argument(help="05, 05_quantization, 00-04. Default: all.")] = None,
     out: Annotated[str, Option("--out", "-o", help="Under runs/, or a path. Default: model's name.")] = "",

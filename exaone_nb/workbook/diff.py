@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,8 @@ class RunDiff:
     def html(self) -> str:
         from exaone_nb.workbook.report import look
 
-        sections: dict[str, list[Change]] = {}
-        for change in self.changes:
-            sections.setdefault(change.section, []).append(change)
-        return look.fill("diff.html", diff=self, sections=sections.items())
+        sections = [(name, list(rows)) for name, rows in groupby(self.changes, attrgetter("section"))]
+        return look.fill("diff.html", diff=self, sections=sections)
 
 
 def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
