@@ -10,12 +10,6 @@ from exaone_nb.paths import DATA
 from exaone_nb.written import read_csv
 
 
-@cache
-def _rows() -> tuple[dict[str, Any], ...]:
-    rows = read_csv(DATA / "published_scores.csv")
-    return tuple(row | {"value": float(row["value"]) if row["value"] else None} for row in rows)
-
-
 def scores(*, model: str = "", mode: str = "", source: str = "") -> list[dict[str, Any]]:
     """The stored rows, narrowed by exact `model` and `mode` and by a part of `source`. `value` is None where it says N/A.
 
@@ -24,8 +18,8 @@ def scores(*, model: str = "", mode: str = "", source: str = "") -> list[dict[st
     """
     wanted = {"model": model, "mode": mode}
     return [
-        dict(row)
-        for row in _rows()
+        row | {"value": float(row["value"]) if row["value"] else None}
+        for row in read_csv(DATA / "published_scores.csv")
         if all(not value or row[key] == value for key, value in wanted.items()) and source in row["source"]
     ]
 

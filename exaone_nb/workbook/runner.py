@@ -1,7 +1,7 @@
 """Running chapters into one run folder: in order, side by side, continuing after failures, repeating nothing.
 
     report = run(["05"], {"MODEL": "nano"}, out="nano")
-    report.exit_code, report.index
+    report.exit_code, report.pages
 
 `execution` decides what starts when and executes it, `record` is what is known of it, `store` keeps and shows it.
 """
@@ -51,10 +51,6 @@ class RunReport:
     record: RunRecord
     outcomes: tuple[ChapterRecord, ...]
     pages: tuple[Path, ...]
-
-    @property
-    def index(self) -> Path:
-        return self.pages[0]
 
     @property
     def exit_code(self) -> int:

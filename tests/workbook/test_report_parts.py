@@ -79,7 +79,7 @@ def test_headings_get_unique_anchors_and_links_are_rewritten():
     html = prose.render(
         "# One\n\n## 같은 제목\n\n## 같은 제목\n\n[next](06_x.ipynb)", lambda a: a.replace(".ipynb", ".html")
     )
-    assert [(h.level, h.anchor) for h in prose.headings] == [
+    assert [(h["level"], h["anchor"]) for h in prose.headings] == [
         (2, "05-one"),
         (3, "05-같은-제목"),
         (3, "05-같은-제목-2"),

@@ -27,20 +27,13 @@ _NO_SOURCE = re.compile(r"<img(?![^>]*\ssrc=)[^>]*>")
 _PICTURE_HERE = re.compile(r"embedded-picture-(\d+)")
 
 
-@dataclass(frozen=True)
-class Heading:
-    level: int
-    anchor: str
-    text: str
-
-
 @dataclass
 class Prose:
     """Renders the Markdown of one page and collects its headings. `prefix` keeps anchors apart in a joined page."""
 
     prefix: str = ""
     deeper: int = 0
-    headings: list[Heading] = field(default_factory=list)
+    headings: list[dict[str, Any]] = field(default_factory=list)
 
     def render(self, text: str, link: Callable[[str], str] = lambda address: address) -> str:
         """HTML of one cell: sanitized, math as MathML, headings with anchors; `link` rewrites addresses."""
@@ -63,12 +56,12 @@ class Prose:
         base = self.prefix + (
             re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFKC", plain).lower()).strip("-") or "part"
         )
-        taken = {heading.anchor for heading in self.headings}
+        taken = {heading["anchor"] for heading in self.headings}
         anchor, count = base, 2
         while anchor in taken:
             anchor, count = f"{base}-{count}", count + 1
         level = min(level + self.deeper, 6)
-        self.headings.append(Heading(level, anchor, plain))
+        self.headings.append({"level": level, "anchor": anchor, "text": plain})
         return f'<h{level} id="{escape(anchor, quote=True)}">{html}</h{level}>'
 
 

@@ -67,7 +67,7 @@ def _section(
     prose = Prose(prefix=prefix, deeper=deeper)
     html = cells_to_html(document["cells"], prose, link, prefix)
     top = 1 + deeper
-    if not any(heading.level == top for heading in prose.headings):
+    if not any(heading["level"] == top for heading in prose.headings):
         html = f"<h{top}>{Markup.escape(made.title)}</h{top}>\n{html}"
     slow = slow_cells(document["cells"], prefix)
     return {"entry": _row(made), "body": Markup(html), "headings": prose.headings, "slow": slow}
