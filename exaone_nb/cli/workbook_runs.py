@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -26,14 +25,12 @@ if TYPE_CHECKING:
     from exaone_nb.workbook.sweep.run import SweepReport
 
 
-class RunsOn(StrEnum):
-    local = "local"
-    ray = "ray"
+RunsOn = Literal["local", "ray"]
 
 
 def sweep(
     grid_file: Annotated[Path, Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
-    on: Annotated[RunsOn, Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
+    on: Annotated[RunsOn, Option("--on", help="Processes here, or a Ray cluster.")] = "local",
     jobs: Annotated[int | None, Option("--jobs", "-j", help="Runs at once here. Default: 1.")] = None,
     address: Annotated[str, Option(help="Ray cluster, HOST:PORT. Default: this machine's.")] = "",
     store: Annotated[str, Option(help="With Ray, no shared disk: fsspec address for results.")] = "",
@@ -71,7 +68,7 @@ def sweep(
         with sigterm_is_an_interrupt():
             report = run_sweep(
                 grid,
-                on.value,
+                on,
                 jobs=jobs or 1,
                 address=address or "auto",
                 store=store,
@@ -89,14 +86,15 @@ def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> 
     """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}", expected="1 or more runs at once.", remedy="Leave it out for one.")
-    ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
+    ignored = {"--jobs": jobs is not None} if on == "ray" else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
-        decides = say("Leave {option} out; cpus_per_run in the grid decides.", option=option)
-        instead = say("Leave {option} out, or add --on ray.", option=option)
         raise UsageError(
-            say("{option} has no effect with --on {on.value}.", option=option, on=on),
+            say("{option} has no effect with --on {on}.", option=option, on=on),
             expected="--jobs with --on local; --address and --store with --on ray.",
-            remedy=decides if on is RunsOn.ray else instead,
+            remedy=say(
+                "Leave {option} out, or change --on. On Ray cpus_per_run in the grid decides.",
+                option=option,
+            ),
         )
 
 
