@@ -15,7 +15,7 @@ COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
 def doctor(as_json: JsonFlag = False) -> None:
     """What this machine can do: requirements, engines, schemes that can be made and served here."""
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import drawn
     from exaone_nb.workbook.doctor import diagnose
 
     found = diagnose()

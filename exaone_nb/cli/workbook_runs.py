@@ -13,8 +13,7 @@ from typer import Argument, Option
 from exaone_nb.cli.output import JsonFlag, console, emit, tell, writable
 from exaone_nb.errors import Terminated, UsageError
 from exaone_nb.messages import say
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
     from rich.console import Console
