@@ -12,7 +12,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Engine, Message, Sampling, split_thought
-from exaone_nb.conversation.template import opens_thought, prompt_ids
+from exaone_nb.conversation.prompt import opens_thought, prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines.environment import capability, has_gpu
 from exaone_nb.engines.options import choose_dtype

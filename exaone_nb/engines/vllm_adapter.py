@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.conversation.answers import Answer, Sampling, split_thought
-from exaone_nb.conversation.template import opens_thought
+from exaone_nb.conversation.prompt import opens_thought
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode, Sampling, check_mode
-from exaone_nb.conversation.template import prompt_ids
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, prepare_process, require_vllm

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.conversation.preview import PromptCheck, check_prompt, check_room, has_template
+from exaone_nb.conversation.prompt import PromptCheck, check_prompt, check_room, has_template
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say

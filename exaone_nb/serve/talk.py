@@ -1,10 +1,18 @@
 """Talking to a model as its makers recommend, and what two reasoning parsers make of its answers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from exaone_nb.conversation.answers import MODES, Engine, Message
-from exaone_nb.conversation.modes import against_repetition, goes_round, in_words, is_korean, recommended
+from exaone_nb.conversation.answers import (
+    MODES,
+    Engine,
+    Message,
+    against_repetition,
+    goes_round,
+    in_words,
+    recommended,
+)
 from exaone_nb.engines.vllm_adapter import reasoning_parser
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -36,7 +44,9 @@ def talk(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int)
     rows = []
     for prompt in prompts:
         for mode in MODES:
-            advice = recommended(model, mode, max_tokens=max_tokens, korean=is_korean(prompt))
+            advice = recommended(
+                model, mode, max_tokens=max_tokens, korean=bool(re.search("[가-힣]", prompt))
+            )
             answer, sampled = engine.chat(ask(prompt), mode, advice.sampling), in_words(advice.sampling)
             firmer = against_repetition(advice)
             if answer.finish_reason == "length" and goes_round(answer.raw) and firmer != advice:
