@@ -176,7 +176,7 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     if any(thought and thought in text for thought in thoughts):
         return [_wrong(say("An earlier answer still carries its thoughts, and the template passes them on."))]
     return [
-        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others may not."))
+        _wrong(say("An earlier answer still carries its thoughts; this template drops them, not all do."))
     ]
 
 
@@ -187,9 +187,7 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
     """
     checks = []
     if thinking and 0 < answer < ROOM_FOR_THOUGHT:
-        checks.append(
-            _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
-        )
+        checks.append(_wrong(say("Thinking with {n} tokens will cut most answers; allow more.", n=answer)))
     fits, counts = longest + answer <= context, {"longest": longest, "answer": answer, "most": context}
     room = say("Longest prompt {longest} + answer {answer} tokens fit into max_model_len {most}.", **counts)
     if not fits:

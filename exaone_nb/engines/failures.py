@@ -57,10 +57,8 @@ def last_error(text: str) -> tuple[str, str]:
             # The engine's own wrapper says only "see root cause above".
             if "root cause" not in message and "initialization failed" not in message:
                 found = (kind.rpartition(".")[2], _short(message))
-    if found[1]:
-        return found
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "", _short(lines[-1]) if lines else ""
+    last = text.strip().rpartition("\n")[2]
+    return found if found[1] else ("", _short(last))
 
 
 def _short(text: str, limit: int = 300) -> str:
@@ -70,10 +68,9 @@ def _short(text: str, limit: int = 300) -> str:
 
 def messages_of(error: BaseException) -> str:
     """The messages of an exception and of those behind it, the root last."""
-    lines, seen = [], set()
+    chain: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        lines.append(f"{type(current).__name__}: {current}")
+    while current is not None and current not in chain:
+        chain.append(current)
         current = current.__cause__ or current.__context__
-    return "\n".join(lines)
+    return "\n".join(f"{type(one).__name__}: {one}" for one in chain)

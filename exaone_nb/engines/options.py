@@ -98,15 +98,10 @@ def vllm_arguments(
     """
     chosen, why = choose_dtype(config, capability, dtype)
     on_cpu = capability is None
-    arguments = {"dtype": chosen, "enforce_eager": on_cpu if eager is None else eager}
-    return arguments | memory_arguments(on_cpu, kv_cache_gib, gpu_memory_utilization), why
-
-
-def memory_arguments(on_cpu: bool, kv_cache_gib: float, gpu_memory_utilization: float) -> dict[str, Any]:
-    """What vLLM is told about memory, by the names of `vllm.LLM`."""
+    memory = {"gpu_memory_utilization": gpu_memory_utilization}
     if on_cpu:
-        return {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
-    return {"gpu_memory_utilization": gpu_memory_utilization}
+        memory = {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
+    return {"dtype": chosen, "enforce_eager": on_cpu if eager is None else eager, **memory}, why
 
 
 def check_sizes(tensor_parallel_size: int, data_parallel_size: int = 1) -> None:
