@@ -73,17 +73,11 @@ def _open_vllm(model: str, settings: Settings) -> Any:
         _require_gpus(settings)
     made = lm_eval_adapter.vllm_class()
     arguments, _ = vllm_arguments(_config(model), capability(), dtype=settings.dtype)
-    arguments |= {
-        "max_model_len": settings.max_model_len,
-        "seed": settings.seed,
-        # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.
-        "batch_size": 1_000_000,
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-        "tensor_parallel_size": settings.tensor_parallel_size,
-        "data_parallel_size": settings.data_parallel_size,
-    }
-    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
+    same = ("max_model_len", "seed", "tensor_parallel_size", "data_parallel_size")
+    arguments |= {name: getattr(settings, name) for name in same}
+    # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.
+    arguments |= {"batch_size": 1_000_000, "disable_log_stats": True, "use_tqdm_on_load": False}
+    return made(pretrained=model, **_asked(settings), **(arguments | settings.engine))
 
 
 def _open_hf(model: str, settings: Settings) -> Any:
@@ -94,7 +88,7 @@ def _open_hf(model: str, settings: Settings) -> Any:
         "batch_size": settings.batch_size,
         **({} if has_gpu() else {"device": "cpu"}),
     }
-    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
+    return made(pretrained=model, **_asked(settings), **(arguments | settings.engine))
 
 
 def _config(model: str) -> dict[str, Any]:
@@ -118,13 +112,12 @@ def _open_server(model: str, settings: Settings) -> Any:
             say("The server address {address!r} is not an http(s) address.", address=settings.base_url),
             remedy=say("Name an OpenAI-compatible server: --base-url http://127.0.0.1:8000/v1"),
         )
-    chat = settings.backend == "server-chat"
-    options: dict[str, Any] = {"tokenizer_backend": None if chat else "huggingface"}
+    chat, options = settings.backend == "server-chat", _limit(settings)
     if not chat:
         # Prompts are sent as token ids, so that the server adds and removes nothing.
-        options["tokenizer"] = settings.tokenizer
+        options |= {"tokenizer": settings.tokenizer}
     elif settings.think_end_token:
-        options["think_end_token"] = settings.think_end_token
+        options |= {"think_end_token": settings.think_end_token}
     made = lm_eval_adapter.server_class(chat, os.environ.get(settings.key_variable, ""), settings.thinking)
     return made(
         model=model,
@@ -134,8 +127,8 @@ def _open_server(model: str, settings: Settings) -> Any:
         max_retries=3,
         seed=settings.seed,
         tokenized_requests=not chat,
+        tokenizer_backend=None if chat else "huggingface",
         **options,
-        **_limit(settings),
     )
 
 
@@ -143,12 +136,13 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:500]}"
 
 
-def _limit(settings: Settings) -> dict[str, int]:
+def _limit(settings: Settings) -> dict[str, Any]:
     return {"max_gen_toks": settings.max_gen_toks} if settings.max_gen_toks else {}
 
 
-def _thinking(settings: Settings) -> dict[str, Any]:
-    return {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
+def _asked(settings: Settings) -> dict[str, Any]:
+    thinking = {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
+    return thinking | _limit(settings)
 
 
 def _require_gpus(settings: Settings) -> None:

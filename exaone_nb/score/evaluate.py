@@ -52,14 +52,9 @@ class Score:
     @classmethod
     def from_result(cls, result: dict[str, Any], resumed: bool = True) -> Score:
         kept = ("metric", "outcomes", "scores", "samples_file", "seconds", "runs_as")
-        return cls(
-            recipe=result["recipe"],
-            task=result["label"],
-            estimate=measured(result),
-            interval_kind=result["interval_kind"],
-            resumed=resumed,
-            **{name: result["details"][name] for name in kept if name in result["details"]},
-        )
+        details = {name: result["details"][name] for name in kept if name in result["details"]}
+        same = {name: result[name] for name in ("recipe", "interval_kind")}
+        return cls(task=result["label"], estimate=measured(result), resumed=resumed, **same, **details)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON, with the estimate as `value`, `n` and `interval`."""

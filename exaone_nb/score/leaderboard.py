@@ -137,12 +137,6 @@ def submissions() -> tuple[Submission, ...]:
     return read_rows(FOLDER / "submissions.csv", Submission)
 
 
-@cache
-def conclusions() -> tuple[Conclusion, ...]:
-    """The stored conclusions."""
-    return read_rows(FOLDER / "conclusions.csv", Conclusion)
-
-
 def groups() -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
     timed = sorted((s for s in submissions() if s.minutes is not None), key=lambda s: s.minutes)
@@ -209,9 +203,8 @@ def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
         Column("verdict", say("what is left of it")),
         Column("repository", say("source")),
     ]
-    rows = [
-        vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in conclusions()
-    ]
+    found = read_rows(FOLDER / "conclusions.csv", Conclusion)
+    rows = [vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in found]
     return Table(columns, rows)
 
 
@@ -239,8 +232,7 @@ def leaderboard_figure(found: Sequence[Submission], split: TimeGroups) -> Figure
     words = {"ha": "center", "fontsize": 8.5, "color": INK, "transform": times.get_xaxis_transform()}
     times.text(sum(split.gap) / 2, 0.03, say("nothing\nin between"), **words)
     times.legend(frameon=False, fontsize=8.5, loc="upper right")
-    times.set_xlabel(say("minutes on the server"))
-    times.set_ylabel(say("score"))
+    times.set(xlabel=say("minutes on the server"), ylabel=say("score"))
     timed_count = len(split.fast) + len(split.slow)
     times.set_title(say("{n} submissions with a known time", n=timed_count), fontsize=10, loc="left")
     clean(times)

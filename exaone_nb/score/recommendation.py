@@ -36,22 +36,18 @@ def recommend(board: Scoreboard) -> Recommendation:
     if choice.recipe == board.baseline:
         headline = say("Submit nothing yet: no candidate is better than the unquantized base beyond noise.")
     elif len(equals) == 1:
-        headline = say(
-            "Submit {row}: its score is above every other candidate's beyond noise.", row=choice.recipe
-        )
+        headline = say("Submit {row.recipe}: its score is above every other one's beyond noise.", row=choice)
     elif choice is best:
         tied = {"row": choice.recipe, "others": ", ".join(row.recipe for row in equals if row is not best)}
         headline = say("Submit {row}. It has the highest score, but {others} cannot be told from it.", **tied)
     else:
+        fields = {"row": choice, "best": best, "more": (best.file_bytes - choice.file_bytes) / 1e6}
         headline = say(
-            "Submit {row}. {best} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
-            row=choice.recipe,
-            best=best.recipe,
-            more=(best.file_bytes - choice.file_bytes) / 1e6,
+            "Submit {row.recipe}. {best.recipe} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
+            **fields,
         )
-    return Recommendation(
-        choice.recipe, headline, (*_reasons(board, choice), *_cautions(board, choice, equals))
-    )
+    grounds = (*_reasons(board, choice), *_cautions(board, choice, equals))
+    return Recommendation(choice.recipe, headline, grounds)
 
 
 def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:

@@ -78,10 +78,10 @@ class Scoreboard:
 
     def row(self, recipe: str) -> BoardRow:
         """The row of a recipe. Raises UsageError for a name that is not on the board."""
-        for row in self.rows:
-            if row.recipe == recipe:
-                return row
-        raise UsageError(f"{recipe!r} is not on the board.", expected=", ".join(r.recipe for r in self.rows))
+        by_name = {row.recipe: row for row in self.rows}
+        if recipe not in by_name:
+            raise UsageError(f"{recipe!r} is not on the board.", expected=", ".join(by_name))
+        return by_name[recipe]
 
 
 def make_scoreboard(
@@ -108,21 +108,15 @@ def make_scoreboard(
             say("The base solves almost nothing of {tasks}.", tasks=", ".join(candidates.tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
             remedy=say(
-                "Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."
+                "Check the chat template and the token limit (exaone-nb score --preview), or take easier tasks."
             ),
         )
     times = [measured(candidate.speed) for candidate in candidates.found.values()]
     seconds = np.array([[time.value, *drawn(time, draws, rng, positive=True)] for time in times])
     size = np.array([[fact["file_bytes"]] for fact in facts])
-    total = score(
-        performance=accuracy,
-        performance_base=accuracy[0],
-        seconds=seconds,
-        seconds_base=seconds[0],
-        size=size,
-        size_base=size[0],
-        weights=weights,
-    )
+    measures = {"performance": accuracy, "seconds": seconds, "size": size}
+    bases = {f"{name}_base": values[0] for name, values in measures.items()}
+    total = score(**measures, **bases, weights=weights)
     tables = {
         "accuracy": accuracy,
         "seconds_per_token": seconds,
@@ -152,22 +146,15 @@ def make_scoreboard(
             **_on_card(run, names[i], gpu),
         )
 
-    remarks = list(candidates.remarks)
+    remarks = [
+        say("The speed of {name} has no interval; it is taken as exact.", name=name)
+        for name, time in zip(names, times, strict=True)
+        if time.low is None
+    ]
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    for name, time in zip(names, times, strict=True):
-        if time.low is None:
-            remarks.append(say("The speed of {name} has no interval; it is taken as exact.", name=name))
-    return Scoreboard(
-        rows=tuple(map(row, order)),
-        baseline=baseline,
-        tasks=candidates.tasks,
-        items=items,
-        paired=paired,
-        weights=weights,
-        gpu=gpu,
-        remarks=tuple(remarks),
-    )
+    rows, remarks = tuple(map(row, order)), (*candidates.remarks, *remarks)
+    return Scoreboard(rows, baseline, candidates.tasks, items, paired, weights, gpu, remarks)
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:
@@ -190,12 +177,11 @@ def _accuracies(candidates: Candidates, draws: int, rng: np.random.Generator) ->
         paired = len(shared) > 1 and all(len(found) == len(shared) for found in answers)
         values = np.array([[float(found[item]) for item in shared] for found in answers])
         all_paired &= paired
-        items += len(shared) if paired else min(int(r["n"] or 0) for r in results)
-        table = (
-            resampled_means(values, draws, rng)
-            if paired
-            else [drawn(measured(r), draws, rng) for r in results]
-        )
+        if paired:
+            items, table = items + len(shared), resampled_means(values, draws, rng)
+        else:
+            items += min(int(r["n"] or 0) for r in results)
+            table = [drawn(measured(r), draws, rng) for r in results]
         tables.append(np.column_stack([[r["value"] for r in results], table]))
     return np.mean(tables, axis=0), all_paired, items
 

@@ -13,14 +13,8 @@ from exaone_nb.messages import say
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-WHERE_AND_HOW_FAST = (
-    "base_url",
-    "tokenizer",
-    "key_variable",
-    "concurrency",
-    "batch_size",
-    "data_parallel_size",
-)
+# These say where, and how many at once: they change no answer.
+PLACES = {"base_url", "tokenizer", "key_variable", "concurrency", "batch_size", "data_parallel_size"}
 
 
 @dataclass(frozen=True)
@@ -56,9 +50,8 @@ class Settings:
     def __post_init__(self) -> None:
         backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
         if backend not in BACKENDS:
-            raise UsageError(
-                say("No backend {backend!r}.", backend=backend), expected=f"one of {', '.join(BACKENDS)}."
-            )
+            got = say("No backend {backend!r}.", backend=backend)
+            raise UsageError(got, expected=f"one of {', '.join(BACKENDS)}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
         check_sizes(*sizes)
@@ -92,7 +85,7 @@ class Settings:
 
     def asked(self) -> dict[str, Any]:
         """What decides the answers, as JSON: where things are and how many ask at once are left out."""
-        return {name: value for name, value in asdict(self).items() if name not in WHERE_AND_HOW_FAST}
+        return {name: value for name, value in asdict(self).items() if name not in PLACES}
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
