@@ -95,7 +95,6 @@ class PromptCheck:
 
     @property
     def line(self) -> str:
-        """The check as a line of text."""
         return say("[OK]   {text}", text=self.text) if self.ok else say("[FAIL] {text}", text=self.text)
 
 
@@ -147,7 +146,6 @@ def preview(
 
 
 def has_template(tokenizer: Any) -> bool:
-    """True when the tokenizer comes with a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 

@@ -173,10 +173,9 @@ def calculator(expression: str) -> float | int:
             if len(str(node.value)) > MAX_INTEGER_DIGITS:
                 raise ValueError("a number is too long")
             return node.value
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-        if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.operand))
+        if isinstance(node, ast.BinOp | ast.UnaryOp) and type(node.op) in _OPERATORS:
+            parts = (node.operand,) if isinstance(node, ast.UnaryOp) else (node.left, node.right)
+            return _OPERATORS[type(node.op)](*map(value, parts))
         raise ValueError("only numbers, + - * / and brackets are allowed")
 
     return value(ast.parse(expression, mode="eval").body)

@@ -95,7 +95,6 @@ def require_vllm() -> None:
 
 
 def has_gpu() -> bool:
-    """True when torch sees a CUDA device."""
     import torch
 
     return torch.cuda.is_available()

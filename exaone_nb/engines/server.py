@@ -111,7 +111,6 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def log(self) -> str:
-        """What the server has written so far."""
         return "" if self._log.closed else Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
     def wait(self, timeout: float = 300.0) -> Server:

@@ -101,7 +101,6 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
 
 
 def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
-    """The command that measures these axes."""
     chapters = " ".join(AXES[axis] for axis in axes)
     return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.path.name)
 

@@ -133,7 +133,6 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
 
 @cache
 def submissions() -> tuple[Submission, ...]:
-    """The stored submissions."""
     return read_rows(FOLDER / "submissions.csv", Submission)
 
 

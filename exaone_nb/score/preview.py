@@ -42,7 +42,6 @@ class TaskPreview:
 
     @property
     def work(self) -> str:
-        """How much there is to do, in words."""
         return say(
             "{p.items:,} items, {p.requests:,} requests, {p.prompt_tokens:,} prompt tokens, at most {most:,} generated",
             p=self,

@@ -19,7 +19,6 @@ class Recommendation:
     grounds: tuple[str, ...]
 
     def text(self) -> str:
-        """All of it as plain lines."""
         return "\n- ".join([self.headline, *self.grounds])
 
 

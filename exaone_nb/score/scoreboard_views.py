@@ -26,10 +26,13 @@ REFERENCE = {"color": FAINT, "linewidth": 0.8, "linestyle": ":"}
 HEADING = {"fontsize": 10, "color": INK, "loc": "left"}
 PAGE = Path(__file__).with_name("scoreboard.html")
 # What one needs to choose; the other columns of a board stand in `details_table` and in the files.
-CHOICE = "recipe runs_as score behind verdict share_best accuracy file_bytes seconds_per_token".split()
+CHOICE = (
+    "recipe", "runs_as", "score", "behind", "verdict", "share_best", "accuracy", "file_bytes", "seconds_per_token",
+)  # fmt: skip
 DETAILS = (
-    "recipe perf_norm off_prediction roofline_fraction concurrency memory_remark dominated_by unusable_answers"
-).split()
+    "recipe", "perf_norm", "off_prediction", "roofline_fraction", "concurrency", "memory_remark", "dominated_by",
+    "unusable_answers",
+)  # fmt: skip
 
 
 def full_table(board: Scoreboard) -> Table:
@@ -71,7 +74,6 @@ def full_table(board: Scoreboard) -> Table:
 
 
 def board_table(board: Scoreboard) -> Table:
-    """The columns that one needs to choose by."""
     return full_table(board).only(CHOICE).without_empty()
 
 

@@ -55,30 +55,21 @@ class Settings:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
         check_sizes(*sizes)
-        for wrong, got, remedy in (
-            (
-                backend != "vllm" and max(sizes) > 1,
-                say("Backend {backend!r} does not divide a model between GPUs.", backend=backend),
-                "Use --backend vllm; a server is given its sizes when it is started.",
-            ),
-            (
-                backend.startswith("server") and not self.base_url,
-                say("Backend {backend!r} needs the server's address.", backend=backend),
-                "Give --base-url, for instance http://127.0.0.1:8000/v1",
-            ),
-            (
-                backend == "server" and not self.tokenizer,
-                say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend),
-                "Give --tokenizer FOLDER, or use --backend server-chat.",
-            ),
-            (
-                backend == "server-chat" and not self.chat_template,
-                say("Backend {backend!r} applies its own chat template.", backend=backend),
-                "Leave the template on, or use --backend server.",
-            ),
-        ):
-            if wrong:
-                raise UsageError(got, remedy=remedy)
+        got = remedy = ""
+        if backend != "vllm" and max(sizes) > 1:
+            got = say("Backend {backend!r} does not divide a model between GPUs.", backend=backend)
+            remedy = "Use --backend vllm; a server is given its sizes when it is started."
+        elif backend.startswith("server") and not self.base_url:
+            got = say("Backend {backend!r} needs the server's address.", backend=backend)
+            remedy = "Give --base-url, for instance http://127.0.0.1:8000/v1"
+        elif backend == "server" and not self.tokenizer:
+            got = say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend)
+            remedy = "Give --tokenizer FOLDER, or use --backend server-chat."
+        elif backend == "server-chat" and not self.chat_template:
+            got = say("Backend {backend!r} applies its own chat template.", backend=backend)
+            remedy = "Leave the template on, or use --backend server."
+        if got:
+            raise UsageError(got, remedy=remedy)
         if self.thinking and not self.think_end_token:
             # lm-eval refuses thinking without it: the thought would be scored as the answer.
             object.__setattr__(self, "think_end_token", "</think>")

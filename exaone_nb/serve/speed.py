@@ -46,7 +46,6 @@ class Decode:
 
     @property
     def first_token(self) -> Estimate:
-        """Seconds until every request has its first token."""
         return over_repeats(self.first_tokens)
 
     @property
@@ -192,7 +191,6 @@ class PerToken:
 
     @property
     def seconds_per_token(self) -> Estimate:
-        """Inference seconds per generated token."""
         return over_repeats(self.values)
 
     @classmethod

@@ -119,9 +119,7 @@ def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
         text = say("The tokenizer has {n:,} tokens, the model {rows:,} rows.", n=vocabulary, rows=rows)
         yield fail("tokenizer", text, say("Use the tokenizer that belongs to the model."))
     if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
-        text = say(
-            "The prompt ends with {end!r}, EXAONE 4.0's with a closed empty thought.", end=prompt[-24:]
-        )
+        text = say("The prompt ends with {end!r}, EXAONE 4.0's with a closed thought.", end=prompt[-24:])
         remedy = say("Use the base model's template, unless you changed it on purpose.")
         yield warn("chat template", text, remedy)
     if outcome["finite"] and vocabulary <= rows:
@@ -148,10 +146,8 @@ def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
         return
     where = say("vLLM {o[version]} on this {o[device]}", o=outcome)
     if answer := outcome["text"].strip()[:60]:
-        text = say(
-            "{where} starts it ({o[kernel]}) and answers {answer!r}", where=where, o=outcome, answer=answer
-        )
-        yield ok("boot", text)
+        fields = {"where": where, "kernel": outcome["kernel"], "answer": answer}
+        yield ok("boot", say("{where} starts it ({kernel}) and answers {answer!r}", **fields))
     else:
         remedy = say("An empty answer is no proof of life: look at the chat template and the weights.")
         yield warn("boot", say("{where} starts it, but its answer is empty.", where=where), remedy)

@@ -48,21 +48,18 @@ def check_model(folder: Path) -> list[Finding]:
     found += [fail("weights", problem, again) for problem in checkpoint.problems]
     found += [*_tensors(config, checkpoint), *_tied(config, checkpoint), *_dtypes(config, checkpoint)]
     if not any(finding.level == "error" for finding in found):
-        text = say(
-            "{n} tensors, {bytes:,} bytes, as the config says",
-            n=len(checkpoint.entries), bytes=checkpoint.file_bytes,
-        )  # fmt: skip
-        found.append(ok("weights", text))
+        facts = {"n": len(checkpoint.entries), "bytes": checkpoint.file_bytes}
+        found.append(ok("weights", say("{n} tensors, {bytes:,} bytes, as the config says", **facts)))
     return found
 
 
 def _config(config: dict[str, Any]) -> Iterator[Finding]:
     layers, types = config.get("num_hidden_layers"), config.get("layer_types")
     if isinstance(types, list) and types and len(types) != layers:
+        counts = {"n": len(types), "layers": layers}
         text = say(
-            "layer_types has {n} entries for {layers} layers: transformers and vLLM refuse to load.",
-            n=len(types), layers=layers,
-        )  # fmt: skip
+            "layer_types has {n} entries for {layers} layers: transformers and vLLM refuse it.", **counts
+        )
         remedy = say("Shorten layer_types together with num_hidden_layers when layers are removed.")
         yield fail("layer_types", text, remedy)
     if config.get("auto_map"):
@@ -84,10 +81,9 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
     limit = config.get("max_position_embeddings")
     longest = int(rules()["max_gen_toks"].value)
     if isinstance(limit, int) and limit < longest:
+        fields = {"limit": limit, "longest": longest}
         text = say(
-            "max_position_embeddings is {limit:,}, and answers get up to {longest:,} tokens.",
-            limit=limit,
-            longest=longest,
+            "max_position_embeddings is {limit:,}, and answers get up to {longest:,} tokens.", **fields
         )
         remedy = say("Leave it at 65,536: a smaller one makes nothing faster, memory sizes vLLM's cache.")
         yield warn("context", text, remedy)
@@ -107,9 +103,7 @@ def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     if not isinstance(tokenizer, dict):
         return
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
-        text = say(
-            "{server} stops at tokenizer_class TokenizersBackend, a name of transformers 5.", server=SERVER
-        )
+        text = say("{server} stops at TokenizersBackend, a class of transformers 5.", server=SERVER)
         yield fail("old libraries", text, say("`exaone-nb pack` writes PreTrainedTokenizerFast."))
     if isinstance(tokenizer.get("extra_special_tokens"), list):
         text = say("extra_special_tokens is a list, and {server} expects an object there.", server=SERVER)
@@ -188,12 +182,8 @@ def _tied(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def _dtypes(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
-    wide = [
-        entry.name
-        for entry in checkpoint.entries
-        if entry.dtype in ("F32", "F64") and math.prod(entry.shape) > 4096
-    ]
-    if wide:
+    large = [entry for entry in checkpoint.entries if math.prod(entry.shape) > 4096]
+    if wide := [entry.name for entry in large if entry.dtype in ("F32", "F64")]:
         text = say("{n} large tensors have 32 bits or more: {names}.", n=len(wide), names=some(wide, 3))
         yield warn("dtype", text, say("Save in bfloat16."))
     given = str(config.get("torch_dtype") or config.get("dtype") or say("not given")).removeprefix("torch.")
