@@ -1,10 +1,11 @@
 """What goes into an engine and what comes out, the same for every engine: modes, answers, and sampling with the advice
 of each model's makers (data/models.yaml)."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from exaone_nb import catalog
 from exaone_nb.errors import UsageError
@@ -79,7 +80,7 @@ class Answer:
     text_logprobs: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
 
 
-class Engine(ABC):
+class Engine(AbstractContextManager):
     """What every engine offers: the chapter does not care which one answers. Use it in a `with` block."""
 
     name: str
@@ -114,9 +115,6 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back memory, processes and ports. Closing twice is fine."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -178,15 +176,12 @@ def recommended(
     for setting in record.sampling["settings"]:
         if setting["mode"] not in (mode, "both"):
             continue
-        temperature = float(setting.get("temperature", 0))
+        sampling, temperature = greedy, float(setting.get("temperature", 0))
         if korean:
             temperature = setting.get("temperature_in_korean", temperature)
-        sampling = replace(
-            greedy,
-            temperature=temperature,
-            top_p=float(setting.get("top_p", 1.0)) if temperature else 1.0,
-            top_k=int(setting.get("top_k", 0)) if temperature else 0,
-        )
+        if temperature:
+            least = {"top_p": float(setting.get("top_p", 1.0)), "top_k": int(setting.get("top_k", 0))}
+            sampling = replace(greedy, temperature=temperature, **least)
         penalty = setting.get("presence_penalty_if_repeating")
         if isinstance(penalty, list):
             penalty = sum(penalty) / len(penalty)

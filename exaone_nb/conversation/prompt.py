@@ -31,19 +31,15 @@ QWEN3_TURNS = (
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None) -> list[int]:
     """A conversation as the token ids the model sees, generation prompt included."""
-    return list(_applied(tokenizer, messages, thinking, tools, tokenize=True, return_dict=True)["input_ids"])
+    return list(applied(tokenizer, messages, thinking, tools, tokenize=True, return_dict=True)["input_ids"])
 
 
-def _applied(
+def applied(
     tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None, **form: Any
 ) -> Any:
-    return tokenizer.apply_chat_template(
-        list(messages),
-        tools=list(tools) if tools else None,
-        add_generation_prompt=True,
-        enable_thinking=thinking,
-        **form,
-    )
+    """A conversation as the model sees it, generation prompt included; `form` are options of `apply_chat_template`."""
+    options = {"tools": list(tools) if tools else None, "add_generation_prompt": True} | form
+    return tokenizer.apply_chat_template(list(messages), enable_thinking=thinking, **options)
 
 
 def opens_thought(tokenizer: Any, prompt: Sequence[int]) -> bool:
@@ -79,7 +75,7 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
     ]
     rows = []
     for case, messages, thinking, template, then in cases:
-        text = _applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
+        text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
         opened = text.rstrip().endswith(THINK_OPEN)
         own = "it thinks: the block is open, the word is only text" if opened else closed
         rows.append({"case": case, "the exact string": repr(text), "what the model does": then or own})
@@ -228,7 +224,7 @@ def _model_opens_block(tokenizer: Any) -> bool:
 
 def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: bool) -> str:
     try:
-        return _applied(tokenizer, messages, thinking, tools, tokenize=False)
+        return applied(tokenizer, messages, thinking, tools, tokenize=False)
     except Exception as error:  # jinja raises its own kinds, and templates raise text
         raise WorkbookError(
             say("The chat template refuses the conversation: {reason}", reason=str(error)),

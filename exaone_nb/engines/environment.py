@@ -87,10 +87,9 @@ def has_vllm() -> bool:
 def require_vllm() -> None:
     """Raise WorkbookError when vLLM is not installed, naming the engine to use instead."""
     if not has_vllm():
+        remedy = "Install requirements/ for serving; to read answers only, use engine='transformers'."
         raise WorkbookError(
-            "vLLM is not installed here.",
-            expected="vLLM, which measures speed and serves tools.",
-            remedy="Install requirements/ for serving; to read answers only, use engine='transformers'.",
+            "vLLM, which measures speed and serves tools, is not installed here.", remedy=remedy
         )
 
 

@@ -5,7 +5,6 @@ lower and by how much; of the others the last error line is shown.
 """
 
 import re
-from functools import cache
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA
@@ -18,7 +17,7 @@ _ERROR_LINE = re.compile(r"^(?:.*\b)?((?:\w+\.)*\w*(?:Error|Exception)): (.+)$")
 
 def explain(text: str, model: str = "the model") -> WorkbookError:
     """A WorkbookError made of an exception's text or a server's log."""
-    for known in _known():
+    for known in read_yaml(DATA / "engine_failures.yaml"):
         if match := re.search(known["pattern"], text, re.S | re.I):
             found = match.groupdict(default="")
             free, total, estimate = (float(found.get(name) or 0) for name in ("free", "total", "estimate"))
@@ -36,11 +35,6 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
         f"vLLM could not load {model}: {kind + ': ' if kind else ''}{message or 'it gave no reason'}",
         remedy="Look at config.json and quantization_config of the checkpoint; verbose=True shows vLLM's whole log.",
     )
-
-
-@cache
-def _known() -> list[dict[str, str]]:
-    return read_yaml(DATA / "engine_failures.yaml")
 
 
 def last_error(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def server_command(
     return command + (["--enforce-eager"] if eager else [])
 
 
-class Server:
+class Server(AbstractContextManager):
     """A running server. `engine()` talks to it; `stop()` ends it with everything it spawned."""
 
     def __init__(
@@ -148,9 +148,6 @@ class Server:
             processes.end(process)
         if not self._log.closed:
             self._log.close()
-
-    def __enter__(self) -> Server:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -23,30 +23,17 @@ from exaone_nb.score.settings import Settings
 
 
 @contextmanager
-def asking(settings: Settings) -> Iterator[None]:
-    """Turn what goes wrong between us and a server into a WorkbookError that names the server."""
-    if not settings.backend.startswith("server"):
-        yield
-        return
-    import aiohttp
-    import requests
-
-    try:
-        yield
-    except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
-        raise WorkbookError(
-            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
-            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
-        ) from error
-
-
-@contextmanager
 def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     """Yield an lm-eval LM for `model` (a folder, or the name a server knows it by) and free it afterwards.
 
-    Raises WorkbookError when the engine does not start or the server does not answer.
+    Raises WorkbookError when the engine does not start or the server does not answer, then or inside the block.
     """
-    opening = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server)
+    opening, unanswered = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server), ()
+    if opening is _open_server:
+        import aiohttp
+        import requests
+
+        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError)
     gc.collect()  # an earlier model may hang in a cycle of references
     try:
         lm = opening(str(model), settings)
@@ -60,6 +47,11 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
         ) from error
     try:
         yield lm
+    except unanswered as error:
+        raise WorkbookError(
+            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
+            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
+        ) from error
     finally:
         if settings.backend == "vllm":
             engine, lm.model = lm.model, None

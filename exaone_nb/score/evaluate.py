@@ -140,7 +140,7 @@ def _score_one(
 ) -> list[Score]:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
-    with backends.opened(place, settings) as lm, backends.asking(settings):
+    with backends.opened(place, settings) as lm:
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.

@@ -33,11 +33,6 @@ ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
 
 
-def _minutes(text: str) -> float | None:
-    minutes, _, seconds = text.partition(":")
-    return int(minutes) + int(seconds) / 60 if text else None
-
-
 # What stands in a cell of the files.
 Number = schema.kind(float, re.compile(r"-?\d+\.?\d*").fullmatch, "a number.", float)
 MaybeNumber = schema.kind(
@@ -46,7 +41,12 @@ MaybeNumber = schema.kind(
     "a number, or nothing.",
     lambda text: float(text) if text else None,
 )
-Minutes = schema.kind(Any, re.compile(r"(\d+:[0-5]\d)?").fullmatch, "minutes as m:ss, or nothing.", _minutes)
+Minutes = schema.kind(
+    Any,
+    re.compile(r"(\d+:[0-5]\d)?").fullmatch,
+    "minutes as m:ss, or nothing.",
+    lambda text: int(text[:-3]) + int(text[-2:]) / 60 if text else None,
+)
 YesNo = schema.kind(bool, ("yes", "no").__contains__, "yes or no.", "yes".__eq__)
 
 

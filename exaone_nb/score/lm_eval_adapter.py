@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from exaone_nb.conversation.prompt import applied
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
@@ -171,13 +172,11 @@ def rendered(
     tokenizer: Any, thinking: bool, history: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
     """A conversation as the model is asked it, by our own server and in the preview alike."""
-    return tokenizer.apply_chat_template(
-        history,
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=not add_generation_prompt,
-        enable_thinking=thinking,
-    )
+    end = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+    }
+    return applied(tokenizer, history, thinking, tokenize=False, **end)
 
 
 def server_class(chat: bool, key: str, thinking: bool) -> type:

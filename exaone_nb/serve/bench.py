@@ -28,7 +28,6 @@ from exaone_nb.quantization.kernels import support
 from exaone_nb.results import BASELINE
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
-from exaone_nb.statistics.estimate import INTERVAL_KIND
 
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
 
@@ -121,9 +120,7 @@ class Bench:
         """One JSON object per batch size."""
         return [
             {
-                "batch": d.batch,
-                "prompt_tokens": d.prompt_tokens,
-                "output_tokens": d.output_tokens,
+                **{name: getattr(d, name) for name in ("batch", "prompt_tokens", "output_tokens")},
                 "repeats": len(d.steps),
                 "first_token_seconds": d.first_token.value,
                 "seconds_per_token": d.per_token.value,
@@ -145,14 +142,7 @@ class Bench:
         return {
             **{name: getattr(self, name) for name in same},
             "decode": self.decode_documents(),
-            "per_token": timed
-            and {
-                "seconds": timed.seconds_per_token.value,
-                "interval": timed.seconds_per_token.interval,
-                "interval_kind": INTERVAL_KIND,
-                "repeats": len(timed.values),
-                **timed.details(),
-            },
+            "per_token": timed and timed.document(),
             "bandwidth_bytes_per_second": self.roof.bandwidth,
             "bandwidth_how": self.roof.how,
             "operations_per_second": dict(self.roof.operations),

@@ -21,7 +21,7 @@ from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
-from exaone_nb.statistics.estimate import Estimate, over_repeats
+from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate, over_repeats
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,12 @@ class PerToken:
         ratio = over_repeats([mine / other for mine, other in zip(self.values, base.values, strict=True)])
         low, high = (1 - bound for bound in reversed(ratio.interval)) if ratio.interval else (None, None)
         return Estimate(norm, low, high, len(self.values))
+
+    def document(self) -> dict[str, Any]:
+        """The figure and its details as JSON."""
+        seconds = self.seconds_per_token
+        figure = {"seconds": seconds.value, "interval": seconds.interval, "interval_kind": INTERVAL_KIND}
+        return figure | {"repeats": len(self.values)} | self.details()
 
     def details(self) -> dict[str, Any]:
         """What a record keeps beside the figure; `values` lets two checkpoints be compared round by round."""
