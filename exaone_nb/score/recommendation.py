@@ -71,9 +71,8 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
         faster=base.seconds_per_token.value / row.seconds_per_token.value,
         row=row,
     )
-    yield say(
-        "{row.file_bytes:,} bytes, {share:.0%} of the base.", share=row.file_bytes / base.file_bytes, row=row
-    )
+    share = row.file_bytes / base.file_bytes
+    yield say("{size:,} bytes, {share:.0%} of the base.", size=row.file_bytes, share=share)
     yield say("Dominated by {names}.", names=loser) if loser else say("Nothing is better on all three axes.")
 
 
@@ -95,8 +94,8 @@ def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> It
     worst = max(board.rows, key=lambda row: row.unusable_answers)
     if worst.unusable_answers:
         yield say(
-            "{row.recipe} gave {row.unusable_answers} cut, empty or unreadable answers: they count as wrong here.",
-            row=worst,
+            "{w.recipe} gave {w.unusable_answers} cut, empty or unreadable answers, counted as wrong.",
+            w=worst,
         )
     if slower := ", ".join(row.recipe for row in board.rows if row.speed_norm.high < 0):
         yield say(
