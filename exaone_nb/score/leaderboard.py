@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,19 +33,17 @@ ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
 
 
-# What stands in a cell of the files.
-Number = schema.kind(float, re.compile(r"-?\d+\.?\d*").fullmatch, "a number.", float)
-MaybeNumber = schema.kind(
-    Any,
-    re.compile(r"(\d+\.?\d*)?").fullmatch,
-    "a number, or nothing.",
-    lambda text: float(text) if text else None,
-)
-Minutes = schema.kind(
-    Any,
-    re.compile(r"(\d+:[0-5]\d)?").fullmatch,
-    "minutes as m:ss, or nothing.",
-    lambda text: int(text[:-3]) + int(text[-2:]) / 60 if text else None,
+def _cell(pattern: str, expected: str, convert: Callable[[str], float] = float) -> Any:
+    """What stands in a cell of the files; None where it is empty and may be."""
+    return schema.kind(
+        Any, re.compile(pattern).fullmatch, expected, lambda text: convert(text) if text else None
+    )
+
+
+Number = _cell(r"-?\d+\.?\d*", "a number.")
+MaybeNumber = _cell(r"(\d+\.?\d*)?", "a number, or nothing.")
+Minutes = _cell(
+    r"(\d+:[0-5]\d)?", "minutes as m:ss, or nothing.", lambda text: int(text[:-3]) + int(text[-2:]) / 60
 )
 YesNo = schema.kind(bool, ("yes", "no").__contains__, "yes or no.", "yes".__eq__)
 
