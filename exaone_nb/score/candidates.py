@@ -42,19 +42,12 @@ class BoardCandidate:
         }
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """All candidates of a run, the baseline first; `remarks` says what was left out and which command makes it."""
+def read_candidates(
+    run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[str, ...] = ()
+) -> tuple[dict[str, BoardCandidate], list[str]]:
+    """Join the run's results: the candidates, the baseline first, and what was left out with the command that makes it.
 
-    tasks: tuple[str, ...]
-    found: dict[str, BoardCandidate]
-    remarks: tuple[str, ...]
-
-
-def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[str, ...] = ()) -> Candidates:
-    """Join the run's results. `tasks` empty means every task that is scored as a fraction.
-
-    Raises WorkbookError when the baseline, or any one axis, is missing altogether.
+    `tasks` empty means every task that is scored as a fraction; all candidates have the same tasks in the end. Raises WorkbookError when the baseline, or any one axis, is missing altogether.
     """
     sizes = {r["recipe"]: r for r in run.read_results("bytes")}
     speeds = {r["recipe"]: r for r in run.read_results("speed") if r["label"] == SPEED_LABEL}
@@ -97,7 +90,7 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
     if not shared:
         raise WorkbookError(say("No task was scored for every candidate."), remedy=_remedy(run, ["accuracy"]))
     found = {n: BoardCandidate(sizes[n], speeds[n], {t: scores[n][t] for t in shared}) for n in complete}
-    return Candidates(tuple(shared), found, (*remarks, *_mixed(found, baseline)))
+    return found, [*remarks, *_mixed(found, baseline)]
 
 
 def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
