@@ -5,7 +5,7 @@ a few-shot prompt longer than the context.
 """
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,6 @@ class TaskPreview:
             p=self,
             most=self.items * self.max_gen_toks,
         )
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def preview_tasks(
