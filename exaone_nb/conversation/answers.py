@@ -180,8 +180,8 @@ def recommended(
         if korean:
             temperature = setting.get("temperature_in_korean", temperature)
         if temperature:
-            least = {"top_p": float(setting.get("top_p", 1.0)), "top_k": int(setting.get("top_k", 0))}
-            sampling = replace(greedy, temperature=temperature, **least)
+            others = {"top_p": float(setting.get("top_p", 1.0)), "top_k": int(setting.get("top_k", 0))}
+            sampling = replace(greedy, temperature=temperature, **others)
         penalty = setting.get("presence_penalty_if_repeating")
         if isinstance(penalty, list):
             penalty = sum(penalty) / len(penalty)

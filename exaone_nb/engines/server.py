@@ -36,11 +36,8 @@ def free_port(port: int = 0) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            got, remedy = (
-                f"Port {port} is taken on this machine.",
-                "Leave port at 0: a free one is chosen then.",
-            )
-            raise WorkbookError(got, remedy=remedy) from error
+            remedy = "Leave port at 0: a free one is then chosen."
+            raise WorkbookError(f"Port {port} is taken on this machine.", remedy=remedy) from error
         return probe.getsockname()[1]
 
 
