@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.conversation.template import prompt_text
+from exaone_nb.conversation.prompt import prompt_text
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of, staged_directory, write_json, write_text
 from exaone_nb.nano import problems

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exaone_nb.conversation.template import prompt_ids
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
 from exaone_nb.nano import problems
