@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.conversation.prompt import prompt_text
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of, staged_directory, write_json, write_text
 from exaone_nb.nano import problems
@@ -83,9 +83,8 @@ def accuracy_by_skill(items: int = 150, folder: Path = NANO, batch: int = 50) ->
     chosen = list(islice(conversations("validation", 7), items))
     for first in range(0, len(chosen), batch):
         group = chosen[first : first + batch]
-        prompts = [prompt_text(tokenizer, i.messages, i.thought is not None, i.tools) for i in group]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-        inputs.pop("token_type_ids", None)
+        prompts = [prompt_ids(tokenizer, i.messages, i.thought is not None, i.tools) for i in group]
+        inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
         with torch.inference_mode():
             output = model.generate(**inputs, max_new_tokens=110, do_sample=False)
         for item, row in zip(group, output, strict=True):
