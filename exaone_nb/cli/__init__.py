@@ -19,17 +19,14 @@ from exaone_nb.paths import COMPLETE
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
 WINGS = {
-    "doctor": ("doctor",),
+    "setup": ("doctor", "fetch"),
     "chapters": ("install", "notebooks", "lab"),
-    "fetch": ("fetch",),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
-    "score": ("score", "compare"),
-    "submission": ("pack", "check"),
+    "score": ("score", "compare", "pack", "check"),
     "workbook_run": ("run",),
-    "workbook_diff": ("diff",),
-    "workbook_sweep": ("sweep",),
+    "workbook_runs": ("diff", "sweep"),
 }
 
 
@@ -50,7 +47,7 @@ def command_line(verb: str = "") -> typer.Typer:
     for name in [name for name, verbs in WINGS.items() if verb in verbs] or WINGS:
         module = importlib.import_module(f"exaone_nb.cli.{name}")
         for each in WINGS[name]:
-            app.command(each, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, each))
+            app.command(each, cls=getattr(module, "PairsOfWords", None))(getattr(module, each))
     return app
 
 

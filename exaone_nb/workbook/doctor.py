@@ -146,12 +146,9 @@ def _memory(cpu: Machine) -> Requirement:
     if size < LEAST_MEMORY:
         remedy = say("Nano needs 6 GB. Close programs, or use a larger machine.")
         return Requirement("memory", "FAIL", found, remedy)
-    remedy = say("Nano fits. For the 1.2B on a CPU have 16 GB.")
-    return (
-        Requirement("memory", "OK", found)
-        if size >= GOOD_MEMORY
-        else Requirement("memory", "WARN", found, remedy)
-    )
+    if size < GOOD_MEMORY:
+        return Requirement("memory", "WARN", found, say("Nano fits. For the 1.2B on a CPU have 16 GB."))
+    return Requirement("memory", "OK", found)
 
 
 def _disk() -> Requirement:
@@ -159,10 +156,10 @@ def _disk() -> Requirement:
     found = say("{gb:.1f} GB free", gb=free / GB)
     if free < LEAST_DISK:
         return Requirement("disk", "FAIL", found, say("Free some space: a run on nano writes about 0.2 GB."))
-    remedy = say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
-    return (
-        Requirement("disk", "OK", found) if free >= GOOD_DISK else Requirement("disk", "WARN", found, remedy)
-    )
+    if free < GOOD_DISK:
+        remedy = say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
+        return Requirement("disk", "WARN", found, remedy)
+    return Requirement("disk", "OK", found)
 
 
 def _gpu_check(gpu: Machine | None) -> Requirement:
@@ -241,7 +238,7 @@ def korean_font() -> str:
 
 
 def _browser() -> Requirement:
-    from exaone_nb.workbook.report.pdf import require_browser
+    from exaone_nb.workbook.store import require_browser
 
     try:
         return Requirement("browser", "OK", Path(require_browser()).name)
