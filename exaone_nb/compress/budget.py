@@ -1,8 +1,8 @@
 """Which part of a model gets which scheme, so that the file weighs at most so much and the parts lose least.
 
-What an engine joins is one part and gets one scheme: q, k and v; gate and up; the experts of a layer; a tied head and its
-embedding. A scheme is offered to a part only where the target is known to serve it. The choice is an integer program:
-one scheme per part, the least sum of costs, the bytes as the constraint (scipy.optimize.milp, which runs HiGHS).
+What an engine joins is one part (`parts`). A scheme is offered to a part only where the target is known to serve it. The
+choice is an integer program: one scheme per part, the least sum of costs, the bytes as the constraint
+(scipy.optimize.milp, which runs HiGHS).
 
     offer = Offer.of(config, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
     offer.cheapest_bytes              # 971,261,368 for EXAONE-4.0-1.2B: below that nothing is served
@@ -15,8 +15,6 @@ predictor confirms what it chose, and tightens the bound where that is too heavy
 
 import json
 import math
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,48 +22,21 @@ from typing import Any
 
 import numpy as np
 
-from exaone_nb.anatomy.layouts import is_tied
-from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import METADATA
+from exaone_nb.compress.parts import Part, fitting, parts_of, read_scheme, targets_of
 from exaone_nb.compress.recipe import Recipe, parse
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import TODAY
-from exaone_nb.quantization.loading import joined_name, serve
-from exaone_nb.quantization.matching import KEPT, Assignment, Module
-from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, Scheme, find_scheme
+from exaone_nb.quantization.loading import serve
+from exaone_nb.quantization.matching import KEPT, Assignment
+from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, Scheme
 from exaone_nb.quantization.stored import StoredTensor, stored_linear
 
-UNITS = {"": 1, "B": 1} | {
-    f"{letter}{kind}": base**power
-    for power, letter in enumerate("KMGT", 1)
-    for kind, base in (("B", 1000), ("IB", 1024))
-}
-GROUPS = (128, 64, 32, 16)
 Costs = Mapping[str, Mapping[str, float]]  # part -> scheme's label -> what it loses
-
-
-def read_bytes(text: str | int) -> int:
-    """Bytes from what people write: "1.2GB" (10^9), "900 MiB" (2^20), "971261368". Raises UsageError for anything else."""
-    found = re.fullmatch(r"([\d_,]*\.?\d+)\s*([A-Za-z]*)", str(text).strip())
-    if not found or found[2].upper() not in UNITS or not (number := float(found[1].replace(",", ""))):
-        raise UsageError(
-            say("{text!r} is not a size.", text=str(text)),
-            expected=say("a number above 0 and a unit, such as 1.2GB, 900MiB or 971261368."),
-        )
-    return int(number * UNITS[found[2].upper()])
-
-
-@dataclass(frozen=True)
-class Part:
-    """Modules that an engine joins, so that they get one scheme. `name` is the joined name, `layer` None outside."""
-
-    name: str
-    modules: tuple[Module, ...]
-    layer: int | None
 
 
 @dataclass(frozen=True)
@@ -244,25 +215,6 @@ class Offer:
             raise WorkbookError(say("The solver found no choice: {why}", why=found.message))
         return {name: label for (name, label), taken in zip(pairs, found.x.round(), strict=True) if taken}
 
-    def draw(self, budget: int, rng: np.random.Generator) -> dict[str, str]:
-        """A random choice that fits: parts in random order, each with a random option that leaves room for the others."""
-        self.check(budget)
-        limit = budget - self.rest
-        while limit > self.total(self.cheapest):
-            chosen, total = dict(self.cheapest), self.total(self.cheapest)
-            for name in rng.permutation(list(chosen)):
-                least = total - self.weights[name][chosen[name]]
-                fits = [k for k, weight in self.weights[name].items() if least + weight <= limit] or [
-                    chosen[name]
-                ]
-                chosen[name] = fits[rng.integers(len(fits))]
-                total = least + self.weights[name][chosen[name]]
-            over = self.file_bytes(chosen) - budget
-            if over <= 0:
-                return chosen
-            limit -= over
-        return self.cheapest
-
     def schemes(self, chosen: Mapping[str, str]) -> dict[str, Scheme]:
         """Module -> scheme of every module that gets one."""
         return {
@@ -278,7 +230,7 @@ class Offer:
         targets: dict[str, list[str]] = {}
         for label in dict.fromkeys(label for label in chosen.values() if label != KEPT):
             parts = [part for part in self.parts if chosen[part.name] == label]
-            targets[label] = _targets(parts, layers)
+            targets[label] = targets_of(parts, layers)
         scheme = {label: s for options in self.options.values() for label, s in options.items()}
         groups = [{"scheme": scheme[label].document(), "targets": words} for label, words in targets.items()]
         ignore = [
@@ -296,60 +248,8 @@ def sum_of(costs: Costs, chosen: Mapping[str, str]) -> float:
     return math.fsum(costs[name][label] for name, label in chosen.items())
 
 
-def parts_of(config: dict[str, Any]) -> list[Part]:
-    """The model's parts in its order: what is joined, and each Linear or table that stands alone."""
-    found: dict[str, list[Module]] = defaultdict(list)
-    tied = is_tied(config)
-    for module in modules_of(config):
-        if module.quantizable:
-            table = tied and module.kind in ("embedding", "head")
-            found["table" if table else joined_name(module.name)].append(module)
-    return [Part(name, tuple(modules), modules[0].layer) for name, modules in found.items()]
-
-
-def read_scheme(name: str) -> Scheme:
-    """A preset, or one with groups of another size as `Scheme.label` writes it: "W4A16 g64". Raises UsageError."""
-    preset, _, size = name.strip().partition(" g")
-    scheme = find_scheme(preset)
-    if not size:
-        return scheme
-    if not size.isdecimal() or not int(size) or scheme.weights.strategy != "group":
-        raise UsageError(say("No scheme {name!r}.", name=name), expected=say('a preset, or "W4A16 g64".'))
-    return scheme.with_groups(int(size))
-
-
-def fitting(scheme: Scheme, modules: Sequence[Module]) -> Scheme:
-    """The scheme, with smaller groups where its own do not divide the inputs of every module."""
-    size = scheme.weights.group_size
-    if scheme.weights.type != "int" or not size or all(m.shape[1] % size == 0 for m in modules):
-        return scheme
-    dividing = [g for g in GROUPS if g < size and all(m.shape[1] % g == 0 for m in modules)]
-    return scheme.with_groups(dividing[0]) if dividing else scheme
-
-
 def _least_bytes(tensor: StoredTensor) -> int:
     """Bytes of a tensor and of its entry in the header, with offsets of one digit."""
     entry = {tensor.name: {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [0, 0]}}
     # A comma stands where the braces would.
     return tensor.bytes + len(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()) - 1
-
-
-def _targets(parts: Sequence[Part], layers: set[int]) -> list[str]:
-    """Expressions that fit the modules of these parts alone: one per set of layers."""
-    places: dict[tuple[str, str], set[int]] = defaultdict(set)
-    names = []
-    for part in parts:
-        for module in part.modules:
-            if part.layer is None:
-                names.append(module.name)
-                continue
-            stem, _, tail = module.name.partition(f".{part.layer}.")
-            tail = re.sub(r"(?<=experts\\.)\d+", r"\\d+", re.escape(tail))
-            places[re.escape(stem), tail].add(part.layer)
-    tails: dict[tuple[str, frozenset[int]], list[str]] = defaultdict(list)
-    for (stem, tail), found in places.items():
-        tails[stem, frozenset(found)].append(tail)
-    for (stem, found), same in tails.items():
-        numbers = r"\d+" if found == layers else f"({'|'.join(map(str, sorted(found)))})"
-        names.append(rf"re:{stem}\.{numbers}\.({'|'.join(same)})$")
-    return names

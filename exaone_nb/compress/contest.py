@@ -77,6 +77,26 @@ class Contest:
         ]
 
 
+def draw(offer: Offer, budget: int, rng: np.random.Generator) -> dict[str, str]:
+    """A random choice that fits: parts in random order, each with a random option that leaves room for the others."""
+    offer.check(budget)
+    limit = budget - offer.rest
+    while limit > offer.total(offer.cheapest):
+        chosen, total = dict(offer.cheapest), offer.total(offer.cheapest)
+        for name in rng.permutation(list(chosen)):
+            least = total - offer.weights[name][chosen[name]]
+            fits = [k for k, weight in offer.weights[name].items() if least + weight <= limit] or [
+                chosen[name]
+            ]
+            chosen[name] = fits[rng.integers(len(fits))]
+            total = least + offer.weights[name][chosen[name]]
+        over = offer.file_bytes(chosen) - budget
+        if over <= 0:
+            return chosen
+        limit -= over
+    return offer.cheapest
+
+
 def entrants(
     offer: Offer, costs: Costs, budget: int, count: int = RANDOM, seed: int = 0
 ) -> dict[str, Entrant]:
@@ -84,7 +104,7 @@ def entrants(
     generator = np.random.default_rng(seed)
     choices = [(FITTED, FITTED, offer.choose(costs, budget))]
     choices += [(label, "uniform", choice) for label, choice in offer.uniform().items()]
-    choices += [(f"random {i}", "random", offer.draw(budget, generator)) for i in range(1, count + 1)]
+    choices += [(f"random {i}", "random", draw(offer, budget, generator)) for i in range(1, count + 1)]
     sized = [(name, Entrant(kind, choice, offer.file_bytes(choice))) for name, kind, choice in choices]
     return {name: entrant for name, entrant in sized if entrant.bytes <= budget}
 

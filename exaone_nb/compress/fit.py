@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.compress.budget import Offer, read_bytes
+from exaone_nb.compress.budget import Offer
 from exaone_nb.compress.calibration import DEFAULT_SOURCE, TextSource
 from exaone_nb.compress.damage import documents
 from exaone_nb.compress.models import open_model
+from exaone_nb.compress.parts import read_bytes
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.compress.search import Search, search, stored_dtype, written_by
 from exaone_nb.errors import UsageError

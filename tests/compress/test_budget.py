@@ -7,7 +7,9 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.compress.budget import Offer, parts_of, read_bytes, sum_of
+from exaone_nb.compress.budget import Offer, sum_of
+from exaone_nb.compress.contest import draw
+from exaone_nb.compress.parts import parts_of, read_bytes
 from exaone_nb.compress.plan import plan_for
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
@@ -138,7 +140,7 @@ def test_the_choice_is_the_best_of_all():
 def test_the_bound_is_from_below_and_close():
     made, generator = offer(), np.random.default_rng(0)
     for _ in range(20):
-        choice = made.draw(10**9, generator)
+        choice = draw(made, 10**9, generator)
         over = made.file_bytes(choice) - made.rest - made.total(choice)
         tensors = len(plan_for(TINY, made.recipe(choice)).prediction.tensors)
         assert 0 <= over <= 2 * 6 * tensors + 7  # offsets of at most seven digits, and the header's padding
@@ -161,7 +163,7 @@ def test_a_recipe_names_the_modules_of_its_choice_and_no_others(config):
         budget = int(made.cheapest_bytes * 1.3)
         for choice in (
             made.choose(random_costs(made, 1), budget),
-            made.draw(budget, np.random.default_rng(2)),
+            draw(made, budget, np.random.default_rng(2)),
         ):
             plan = plan_for(model, made.recipe(choice))
             got = {name: plan.groups[i][0] for name, i in plan.assigned.items() if i is not None}
@@ -179,7 +181,7 @@ def test_the_passes_of_the_real_model_can_be_said_beforehand(config):
 
 def test_random_recipes_use_the_budget_and_differ(config):
     made = offer(config)
-    drawn = [made.draw(1_100_000_000, np.random.default_rng(seed)) for seed in (0, 0, 1, 2)]
+    drawn = [draw(made, 1_100_000_000, np.random.default_rng(seed)) for seed in (0, 0, 1, 2)]
     sizes = [made.file_bytes(choice) for choice in drawn]
     assert drawn[0] == drawn[1] and drawn[1] != drawn[2] != drawn[3]
     assert all(0.98 * 1_100_000_000 < size <= 1_100_000_000 for size in sizes)
