@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,12 +10,13 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.compress.budget import Offer, sum_of
 from exaone_nb.compress.contest import draw
-from exaone_nb.compress.parts import parts_of, read_bytes
+from exaone_nb.compress.parts import parts_of, read_bytes, targets_of
 from exaone_nb.compress.plan import plan_for
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine
-from exaone_nb.quantization.matching import KEPT
+from exaone_nb.quantization.matching import KEPT, matches
+from exaone_nb.quantization.schemes import SCHEMES
 
 L4 = find_gpu("L4").machine
 CPU = Machine("CPU", flags=frozenset({"avx512f"}))
@@ -157,6 +159,28 @@ def test_a_uniform_recipe_that_just_fits_is_not_missed():
     assert made.file_bytes(made.choose(costs, size - 1)) < size
 
 
+def test_where_the_header_of_others_is_longer_the_uniform_recipe_is_still_found(monkeypatch):
+    """The bound says that a mixed recipe fits; the exact size, here exaggerated, says that it does not."""
+    made, costs = offer(), {}
+    choice, plain = made.uniform()["W8A8"], Offer.file_bytes
+    size = made.file_bytes(choice)
+    longer = lambda self, other: plain(self, other) + 200_000 * (other not in list(self.uniform().values()))  # noqa: E731
+    monkeypatch.setattr(Offer, "file_bytes", longer)
+    for name, options in made.options.items():
+        costs[name] = {label: {"W4A16": 1.0, "W8A8": 0.1, KEPT: 0.0}[label] for label in options}
+    costs["model.layers.0.self_attn.o_proj"]["W4A16"] = 0.0
+    assert made.choose(costs, size) == choice
+
+
+def test_a_table_that_is_offered_a_scheme_is_counted_once():
+    made = offer()
+    table = {"table": {KEPT: None, "W8A8": SCHEMES["W8A8"]}}
+    made = replace(made, options=made.options | table)
+    for label in table["table"]:
+        choice = made.cheapest | {"table": label}
+        assert 0 <= made.file_bytes(choice) - made.rest - made.total(choice) < 1000
+
+
 def test_a_recipe_names_the_modules_of_its_choice_and_no_others(config):
     for model in (config, TINY, catalog.resolve("EXAONE-4.0-32B").config()):
         made = offer(model)
@@ -177,6 +201,16 @@ def test_the_passes_of_the_real_model_can_be_said_beforehand(config):
     """30 layers of four parts under two schemes; from layer k on a pass runs (30 - k) / 30 of the layers."""
     assert offer(config).passes == pytest.approx(1 + 4 * 2 * sum((30 - k) / 30 for k in range(30)))
     assert offer(config).passes == pytest.approx(125)
+
+
+def test_the_experts_of_a_layer_take_one_expression():
+    every = parts_of(catalog.resolve("K-EXAONE-236B-A23B").config())
+    layers = {part.layer for part in every if part.layer is not None}
+    some = [part for part in every if part.name.endswith(".experts") and part.layer in (1, 12)]
+    (target,) = targets_of(some, layers)
+    assert len(target) < 200
+    fitting = {m.name for part in every for m in part.modules if matches(m.name, m.kind, (target,))}
+    assert fitting == {m.name for part in some for m in part.modules} and len(fitting) > 500
 
 
 def test_random_recipes_use_the_budget_and_differ(config):
