@@ -42,6 +42,23 @@ def test_a_wider_model_rounds_in_the_stored_dtype():
     assert wide.dtype == torch.float32 and torch.equal(wide.bfloat16(), rounded_weight(weight, args))
 
 
+def test_activations_are_rounded_token_by_token():
+    """By hand: each token's largest input lies halfway beyond the top of 256 codes, as for the weights of a channel."""
+    layer, x = (
+        torch.nn.Linear(64, 8, bias=False),
+        torch.randn(1, 5, 64, generator=torch.Generator().manual_seed(1)),
+    )
+
+    def by_hand(rows):
+        scale = rows.abs().amax(-1, keepdim=True) / 127.5
+        return (rows / scale).round().clamp(-128, 127) * scale
+
+    wanted = by_hand(x) @ by_hand(layer.weight.detach()).T
+    with rounded(torch.nn.ModuleDict({"only": layer}), {"only": find_scheme("W8A8")}):
+        assert torch.allclose(layer(x), wanted, atol=1e-6)
+    assert not torch.allclose(layer(x), wanted, atol=1e-4)
+
+
 @needs_nano
 def test_the_model_is_as_before_afterwards():
     model = models.open_model(NANO)
