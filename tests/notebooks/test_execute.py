@@ -18,7 +18,7 @@ from exaone_nb.workbook.runner import run
 CHAPTERS = discover()
 SMALLER = {
     "RACE_STEPS": 12,  # 03
-    "DOCUMENTS": 48,  # 05
+    "DOCUMENTS": 48, "FIT_TEXTS": 16,  # 05
     "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2,  # 06
     "LIMIT": 96,  # 07
 }  # fmt: skip
