@@ -37,8 +37,14 @@ SCHEMES = ("W4A16", "W8A8", "BF16")
 BUDGETS = (0.15, 0.5, 1.1)
 MODELS = ("nano", "smollm2-135m")
 # What the search reads (a text and how many of it; or how many texts of how many tokens), and what judges.
-NANO = {"text": "nano_calibration", "count": 64, "judge": "nano_heldout", "documents": 64}
-OTHER = {"count": 8, "tokens": 64, "judge": str(DATA / "tasks" / "prose_en.jsonl"), "documents": 24}
+NANO = {"text": "nano_calibration", "count": 64, "judge": "nano_heldout", "documents": 64, "longest": 512}
+OTHER = {
+    "count": 8,
+    "tokens": 64,
+    "judge": str(DATA / "tasks" / "prose_en.jsonl"),
+    "documents": 24,
+    "longest": 64,
+}
 LAYERS, RECIPES = 5, 6  # of one part of the record
 
 
@@ -52,7 +58,9 @@ class Recorder:
         self.model = models.open_model(self.source, dtype="float32")
         self.offer = Offer.of(catalog.read_config(self.source / "config.json"), SCHEMES, this_cpu())
         self.dtype = stored_dtype(self.offer.config)
-        self.judge = damage.documents(self.source, TextSource(self.texts["judge"]), self.texts["documents"])
+        self.judge = damage.documents(
+            self.source, TextSource(self.texts["judge"]), self.texts["documents"], self.texts["longest"]
+        )
 
     def part(self, name: str, work: Callable[[], Any]) -> dict[str, Any]:
         """A part as {seconds, load, found}: from its file, or made now."""
@@ -137,7 +145,7 @@ class Recorder:
             "machine": machine(),
             "machine_in_words": machine_sentence(),
             "how": f"Rounded to nearest, in transformers with 32-bit arithmetic; judged on {len(self.judge)} texts of "
-            f"{Path(self.texts['judge']).stem}, 95 % intervals over texts.",
+            f"{Path(self.texts['judge']).stem}, at most {self.texts['longest']} tokens each, 95 % intervals over texts.",
             "versions": maker.versions(),
         }
 
@@ -163,11 +171,6 @@ def plain(found: Any) -> Any:
 
 def record(work: Recorder, out: Path) -> None:
     """Measure what is not measured yet, and write both records."""
-    fall = work.cliff()
-    more = {"load": fall["load"], "seconds": fall["seconds"], "rows": fall["found"]}
-    write_json(
-        out / f"cliff_{work.name}.json", work.document("loss by bits and by who shares a scale") | more
-    )
     found = work.search()
     made = [work.part(f"made_{b}", lambda b=b: work.checkpoint(found.costs, b)) for b in work.budgets()]
     parts = [json.loads(file.read_text(encoding="utf-8")) for file in work.folder.glob("*.json")]
@@ -191,6 +194,11 @@ def record(work: Recorder, out: Path) -> None:
         "budgets": [one | {"made": file["found"]} for one, file in zip(work.contests(), made, strict=True)],
     }
     write_json(out / f"fit_{work.name}.json", work.document("recipes fitted to budgets") | more)
+    fall = work.cliff()
+    more = {"load": fall["load"], "seconds": fall["seconds"], "rows": fall["found"]}
+    write_json(
+        out / f"cliff_{work.name}.json", work.document("loss by bits and by who shares a scale") | more
+    )
 
 
 def main() -> None:
@@ -204,10 +212,10 @@ def main() -> None:
     prepare_process()
     for name in chosen.model:
         work = Recorder(name, chosen.work / name)
-        work.cliff()
         if chosen.only == "cliff":
-            continue
-        work.contests()
+            work.cliff()
+        else:
+            work.contests()
         if not chosen.only:
             record(work, chosen.out)
 
