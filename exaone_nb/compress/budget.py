@@ -209,7 +209,8 @@ class Offer:
             integrality=np.ones(len(pairs)),
             bounds=Bounds(0, 1),
             constraints=[one_each, LinearConstraint(weight[None] / limit, -np.inf, 1)],
-            options={"mip_rel_gap": 1e-9},
+            # Its presolve writes to stdout what it repairs afterwards; a problem of this size does not need it.
+            options={"mip_rel_gap": 1e-9, "presolve": False},
         )
         if found.x is None:
             raise WorkbookError(say("The solver found no choice: {why}", why=found.message))

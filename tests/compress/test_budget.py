@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 
@@ -15,6 +17,7 @@ from exaone_nb.compress.plan import plan_for
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine
+from exaone_nb.paths import DATA
 from exaone_nb.quantization.matching import KEPT, matches
 from exaone_nb.quantization.schemes import SCHEMES
 
@@ -170,6 +173,26 @@ def test_where_the_header_of_others_is_longer_the_uniform_recipe_is_still_found(
         costs[name] = {label: {"W4A16": 1.0, "W8A8": 0.1, KEPT: 0.0}[label] for label in options}
     costs["model.layers.0.self_attn.o_proj"]["W4A16"] = 0.0
     assert made.choose(costs, size) == choice
+
+
+SOLVE = """
+import json, sys
+from exaone_nb import catalog
+from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.search import frontier
+from exaone_nb.gpus import find_gpu
+made = Offer.of(catalog.resolve("nano").config(), ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
+assert len(list(frontier(made, json.load(open(sys.argv[1]))["costs"]))) == 12
+"""
+
+
+def test_the_solver_writes_nothing():
+    """HiGHS wrote a line of its own past Python, into what --json prints; these costs made it do so."""
+    record = DATA / "measured" / "fit_nano.json"
+    done = subprocess.run(
+        [sys.executable, "-c", SOLVE, str(record)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_a_table_that_is_offered_a_scheme_is_counted_once():
