@@ -134,8 +134,8 @@ def table(budgets: Mapping[int, Sequence[Mapping[str, Any]]]) -> Table:
         [
             Column("budget", say("budget, bytes"), ","),
             Column("other", say("fitted recipe minus")),
-            Column("kl", say("KL, nats per token"), "+.5f"),
-            Column("loss", say("loss, nats per token"), "+.5f"),
+            Column("kl", say("KL, nats per token"), "+.6f"),
+            Column("loss", say("loss, nats per token"), "+.6f"),
         ],
         rows,
     )
