@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,14 @@ class Recorder:
         exact = [int(least + share * (most - least)) for share in BUDGETS]
         return [round(size, 3 - len(str(size))) for size in exact]
 
-    def contests(self) -> list[dict[str, Any]]:
-        """All budgets."""
-        costs = self.search().costs
-        return [self.contest(costs, budget) for budget in self.budgets()]
+    def contests(self, random: Sequence[int]) -> list[dict[str, Any]]:
+        """All budgets, each with so many random recipes."""
+        costs, budgets = self.search().costs, self.budgets()
+        return [self.contest(costs, budget, count) for budget, count in zip(budgets, random, strict=True)]
 
-    def contest(self, costs: Costs, budget: int) -> dict[str, Any]:
+    def contest(self, costs: Costs, budget: int, random: int) -> dict[str, Any]:
         """One budget: what was lost by each recipe, and the fitted one against the others."""
-        entered = contest.entrants(self.offer, costs, budget)
+        entered = contest.entrants(self.offer, costs, budget, random)
         names, lost = list(entered), {}
         for start in range(0, len(names), RECIPES):
             some = {name: entered[name] for name in names[start : start + RECIPES]}
@@ -169,7 +169,7 @@ def plain(found: Any) -> Any:
     return {name: plain(value) for name, value in found.items()}
 
 
-def record(work: Recorder, out: Path) -> None:
+def record(work: Recorder, out: Path, random: Sequence[int]) -> None:
     """Measure what is not measured yet, and write both records."""
     found = work.search()
     made = [work.part(f"made_{b}", lambda b=b: work.checkpoint(found.costs, b)) for b in work.budgets()]
@@ -191,7 +191,9 @@ def record(work: Recorder, out: Path) -> None:
             {"bytes": size, "kl": estimate(found.foreseen(choice))}
             for size, choice in frontier(work.offer, found.costs)
         ],
-        "budgets": [one | {"made": file["found"]} for one, file in zip(work.contests(), made, strict=True)],
+        "budgets": [
+            one | {"made": file["found"]} for one, file in zip(work.contests(random), made, strict=True)
+        ],
     }
     write_json(out / f"fit_{work.name}.json", work.document("recipes fitted to budgets") | more)
     fall = work.cliff()
@@ -206,6 +208,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--model", nargs="+", default=MODELS)
     options.add_argument("--work", type=Path, default=ROOT / "runs" / "fit", help="what is kept in between")
+    options.add_argument(
+        "--random", type=int, nargs=3, default=[contest.RANDOM] * 3, help="random recipes per budget"
+    )
     options.add_argument("--only", choices=("cliff", "contests"), help="stop after this part; write nothing")
     options.add_argument("--out", type=Path, default=DATA / "measured", help="folder of the records")
     chosen = options.parse_args()
@@ -215,9 +220,9 @@ def main() -> None:
         if chosen.only == "cliff":
             work.cliff()
         else:
-            work.contests()
+            work.contests(chosen.random)
         if not chosen.only:
-            record(work, chosen.out)
+            record(work, chosen.out, chosen.random)
 
 
 if __name__ == "__main__":
