@@ -1,0 +1,123 @@
+"""The bytes of a GGUF file before it exists.
+
+    24 bytes of magic, version and counts + the keys + the list of tensors, filled up to 32
+    + every tensor, each filled up to 32
+
+The keys hold the vocabulary, so a config alone settles the list of tensors and their data to the byte and leaves the
+keys open; with a tokenizer beside it the whole file is settled.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from exaone_nb import fields
+from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS, gguf_family, gguf_name
+from exaone_nb.anatomy.gguf.rule import GgufShape, file_type, tensor_types
+from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, padded
+from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
+
+START = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of keys
+STRING_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensorPlan:
+    """One tensor of a file to be written; `source` is its name in the checkpoint, empty for what is computed."""
+
+    name: str
+    source: str
+    type: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its data."""
+        elements = 1
+        for side in self.shape:
+            elements *= side
+        return BLOCK_TYPES[self.type].tensor_bytes(elements)
+
+    @property
+    def listed_bytes(self) -> int:
+        """Bytes of its line in the header: name, number of sides, sides, type, offset."""
+        return STRING_LENGTH + len(self.name.encode()) + 4 + 8 * len(self.shape) + 4 + 8
+
+
+@dataclass(frozen=True)
+class GgufPlan:
+    """A file to be written, in the order of the checkpoint. `key_bytes` is None when no tokenizer settles the keys."""
+
+    kind: str
+    tensors: tuple[GgufTensorPlan, ...]
+    key_bytes: int | None = None
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all tensors, each filled up to the alignment: all of the file behind its header."""
+        return sum(padded(tensor.bytes) for tensor in self.tensors)
+
+    @property
+    def listed_bytes(self) -> int:
+        """Bytes of the start and of the list of tensors: all of the header but the keys."""
+        return START + sum(tensor.listed_bytes for tensor in self.tensors)
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Bytes of the file; None without `key_bytes`."""
+        if self.key_bytes is None:
+            return None
+        return padded(self.listed_bytes + self.key_bytes) + self.data_bytes
+
+    @property
+    def weights(self) -> int:
+        """Weights in the file; what is computed from the config is none."""
+        return sum(
+            tensor.bytes // BLOCK_TYPES[tensor.type].bytes * BLOCK_TYPES[tensor.type].block
+            for tensor in self.tensors
+            if tensor.source
+        )
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of data per weight, over everything."""
+        return sum(tensor.bytes for tensor in self.tensors) * 8 / self.weights
+
+    def types(self) -> dict[str, int]:
+        """Number of tensors by type, most frequent first."""
+        return dict(Counter(tensor.type for tensor in self.tensors).most_common())
+
+
+def plan_gguf(
+    config: dict[str, Any],
+    kind: str,
+    *,
+    stored: dict[str, tuple[int, ...]] | None = None,
+    key_bytes: int | None = None,
+) -> GgufPlan:
+    """The tensors of a GGUF file of type `kind`.
+
+    `stored` are the tensors of the checkpoint (name -> shape, in the order of its files); without it, those that the
+    config calls for. `key_bytes` is what the keys take. Raises UsageError for an unknown type, WorkbookError for a
+    family that is not known here, a tensor that has no place, or a row that no type can hold.
+    """
+    kind, family = file_type(kind), gguf_family(config)
+    if stored is None:
+        stored = {spec.name: spec.shape for spec in expected_tensors(fields.unquantized(config))}
+    named = {gguf_name(name, family): name for name in stored}
+    named.pop(None, None)
+    shapes = {name: stored[source] for name, source in named.items()}
+    types = tensor_types(shapes, kind, GgufShape.of(config))
+    tensors = [GgufTensorPlan(name, named[name], types[name], shape) for name, shape in shapes.items()]
+    if factors := rope_factors(config):
+        tensors.insert(0, GgufTensorPlan(ROPE_FACTORS, "", "F32", (factors,)))
+    return GgufPlan(kind, tuple(tensors), key_bytes)
+
+
+def rope_factors(config: dict[str, Any]) -> int:
+    """How many factors the file stores for rope scaling of Llama 3's kind (half of head_dim); 0 for other kinds."""
+    rope = fields.rope(config)
+    kind = rope.get("rope_type", rope.get("type"))
+    return fields.heads(config)[2] // 2 if str(kind).lower() == "llama3" and config["model_type"] != "qwen3" else 0
