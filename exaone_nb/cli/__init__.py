@@ -22,6 +22,7 @@ WINGS = {
     "fetch": ("fetch",),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
+    "gguf": ("convert",),
     "serve": ("bench",),
     "score": ("score", "compare"),
     "submission": ("pack", "check"),

@@ -10,9 +10,8 @@ so that memory holds one of them.
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from exaone_nb.anatomy.gguf.header import read_gguf
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan, GgufTensorPlan, plan_gguf
 from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, CONVERTER_TYPES
+from exaone_nb.anatomy.names import layer_of
 from exaone_nb.anatomy.reader import Checkpoint, Folder, read_headers
 from exaone_nb.compress.gguf_keys import key_bytes, key_writer
 from exaone_nb.errors import UsageError, WorkbookError
@@ -38,8 +38,8 @@ CHUNK = 1 << 24  # weights that are in 32 bits at one time: 64 MiB
 Progress = Callable[[int, int], None]
 
 
-def plan_folder(folder: Path, kind: str, cut: str = "") -> tuple[GgufPlan, GGUFWriter]:
-    """(the file to be written from a model folder, to the byte; the writer that holds its keys). Loads no weights.
+def plan_folder(folder: Path, kinds: Sequence[str], cut: str = "") -> list[GgufPlan]:
+    """The files to be written from a model folder, to the byte, one per type. Loads no weights.
 
     Raises WorkbookError for a checkpoint that is quantized, has tensors without a place in GGUF, or lacks a tokenizer.
     """
@@ -50,12 +50,10 @@ def plan_folder(folder: Path, kind: str, cut: str = "") -> tuple[GgufPlan, GGUFW
         for file in checkpoint.files
         for entry in sorted(file.entries, key=lambda entry: entry.name)
     }
-    plan = plan_gguf(config, kind, stored=stored)
-    _check_vocabulary(plan, config)
-    if plan.kind not in CONVERTER_TYPES:
-        plan = replace(plan, tensors=tuple(sorted(plan.tensors, key=_in_llama_quantize)))
-    writer = key_writer(folder, plan, cut)
-    return replace(plan, key_bytes=key_bytes(writer)), writer
+    plans = [plan_gguf(config, kind, stored=stored) for kind in kinds]
+    _check_vocabulary(plans[0], config)
+    settled = key_bytes(key_writer(folder, plans[0], cut))  # the type is one number among the keys
+    return [replace(plan, key_bytes=settled, tensors=_ordered(plan)) for plan in plans]
 
 
 def convert(
@@ -75,14 +73,14 @@ def convert(
     """
     _check_out(out, force)
     folder = catalog.weights_folder(model)
-    plan, writer = plan_folder(folder, kind, cut)
-    if not set(plan.types()) <= {*PLAIN, "Q8_0"} or plan.kind not in CONVERTER_TYPES:
+    plan = plan_folder(folder, [kind], cut)[0]
+    if plan.kind not in CONVERTER_TYPES:
         _require_libgguf(plan.kind)
     require_free_space(out.parent, plan.file_bytes, out.name)
     started = time.monotonic()
     config = catalog.read_config(folder / "config.json")
     with staged_file(out) as staging:
-        _write(staging, plan, writer, _values(folder, plan, config), progress)
+        _write(staging, plan, key_writer(folder, plan, cut), _values(folder, plan, config), progress)
         problems = _differences(staging, plan)
         if problems:
             raise WorkbookError(
@@ -158,10 +156,17 @@ def _check_vocabulary(plan: GgufPlan, config: dict[str, Any]) -> None:
         )
 
 
-def _in_llama_quantize(tensor: GgufTensorPlan) -> tuple[int, str]:
-    """llama-quantize puts what belongs to no layer first, then layer by layer, by name (weight_name_comparer)."""
-    found = re.match(r"blk\.(\d+)\.", tensor.name)
-    return int(found[1]) if found else -1, tensor.name
+def _ordered(plan: GgufPlan) -> tuple[GgufTensorPlan, ...]:
+    """The converter keeps the checkpoint's order; llama-quantize puts what belongs to no layer first, then layer by layer,
+    by name (weight_name_comparer).
+    """
+    if plan.kind in CONVERTER_TYPES:
+        return plan.tensors
+    return tuple(
+        sorted(
+            plan.tensors, key=lambda tensor: (-1 if (n := layer_of(tensor.name)) is None else n, tensor.name)
+        )
+    )
 
 
 def _require_libgguf(kind: str) -> None:

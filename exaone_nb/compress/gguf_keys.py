@@ -73,7 +73,9 @@ def _general(writer: GGUFWriter, folder: Path, plan: GgufPlan) -> None:
         metadata = gguf.Metadata.load(None, folder, None, total)
     except Exception as error:  # a model card is YAML that anybody wrote
         raise WorkbookError(
-            say("The model card of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]),
+            say(
+                "The model card of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]
+            ),
             expected=say("a README.md whose first lines are YAML, or none."),
         ) from error
     metadata.name = metadata.name or folder.name
@@ -178,7 +180,9 @@ def _vocabulary(
         special = gguf.SpecialVocab(folder, load_merges=True)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkbookError(
-            say("The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]),
+            say(
+                "The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]
+            ),
             expected=say("a tokenizer.json of the tokenizers library."),
         ) from error
     special.add_to_gguf(writer, quiet=True)

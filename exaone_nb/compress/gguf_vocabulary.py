@@ -75,7 +75,9 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
         raise WorkbookError(
             say("The tokenizer of {name} is no byte-level BPE.", name=folder.name),
             expected=say("a tokenizer like those of EXAONE, Qwen3 and Llama 3."),
-            remedy=say("Use convert_hf_to_gguf.py of llama.cpp, which writes SentencePiece vocabularies too."),
+            remedy=say(
+                "Use convert_hf_to_gguf.py of llama.cpp, which writes SentencePiece vocabularies too."
+            ),
         )
     return found
 
@@ -85,14 +87,17 @@ def load_tokens(folder: Path, size: int) -> tuple[list[str], list[int]]:
 
     Raises WorkbookError when transformers cannot read the tokenizer or it has an id beyond `size`.
     """
-    from transformers import AutoTokenizer
+    # Not AutoTokenizer: it asks for the config's class, and EXAONE 3.x has its own beside its weights.
+    from transformers import PreTrainedTokenizerFast
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         vocabulary, added = tokenizer.get_vocab(), tokenizer.added_tokens_decoder
     except Exception as error:  # a broken tokenizer raises whatever its parser raises
         raise WorkbookError(
-            say("The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]),
+            say(
+                "The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]
+            ),
             expected=say("a tokenizer that transformers opens."),
         ) from error
     by_id = {number: token for token, number in vocabulary.items()}

@@ -242,7 +242,9 @@ def _check_version(version: int, name: str) -> None:
         raise WorkbookError(
             say("{name} is a GGUF file of the other byte order (big-endian).", name=name),
             expected=say("a little-endian file."),
-            remedy=say("Convert it with gguf_convert_endian.py of llama.cpp, or take the little-endian file."),
+            remedy=say(
+                "Convert it with gguf_convert_endian.py of llama.cpp, or take the little-endian file."
+            ),
         )
     raise WorkbookError(
         say("{name} is a GGUF file of version {version}.", name=name, version=version),
@@ -273,7 +275,9 @@ def _value(cursor: _Cursor, key: str, number: int, *, inside: bool) -> Any:
     """The value of a key; `inside` an array the whole array."""
     kind, letter = VALUE_TYPES.get(number, ("", ""))
     if not kind or (inside and kind == ARRAY):
-        what = say("an array of arrays") if kind else say("a value of the unknown type {number}", number=number)
+        what = (
+            say("an array of arrays") if kind else say("a value of the unknown type {number}", number=number)
+        )
         raise _broken(say("The header of {name} gives {key!r} {what}.", name=cursor.name, key=key, what=what))
     if kind == ARRAY:
         return _value(cursor, key, cursor.number("I", key), inside=True)
@@ -301,7 +305,10 @@ def _list(cursor: _Cursor, key: str, kind: str, letter: str) -> GgufList:
     if kind == STRING and count > MOST_STRINGS:
         raise _broken(
             say(
-                "The header of {name} gives {key!r} {count:,} strings.", name=cursor.name, key=key, count=count
+                "The header of {name} gives {key!r} {count:,} strings.",
+                name=cursor.name,
+                key=key,
+                count=count,
             )
         )
     cursor.need(least, key)
@@ -310,9 +317,7 @@ def _list(cursor: _Cursor, key: str, kind: str, letter: str) -> GgufList:
         return GgufList(kind, count, cursor.position - begin, first)
     cursor.position += least
     shown = min(count, KEPT)
-    return GgufList(
-        kind, count, least, struct.unpack_from(f"<{shown}{letter}", cursor.content, begin)
-    )
+    return GgufList(kind, count, least, struct.unpack_from(f"<{shown}{letter}", cursor.content, begin))
 
 
 def _alignment(values: dict[str, Any], name: str) -> int:

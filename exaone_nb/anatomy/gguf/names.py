@@ -24,7 +24,9 @@ class GgufFamily:
     rotated: bool = False
 
 
-_ATTENTION = {f"self_attn.{name}_proj": f"attn_{name}" for name in "qkv"} | {"self_attn.o_proj": "attn_output"}
+_ATTENTION = {f"self_attn.{name}_proj": f"attn_{name}" for name in "qkv"} | {
+    "self_attn.o_proj": "attn_output"
+}
 _QK_NORM = {f"self_attn.{name}_norm": f"attn_{name}_norm" for name in "qk"}
 _MLP = {f"mlp.{name}_proj": f"ffn_{name}" for name in ("gate", "up", "down")}
 _PRE_NORM = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}

@@ -58,9 +58,7 @@ def file_type(name: str) -> str:
     return spelled
 
 
-def tensor_types(
-    shapes: dict[str, tuple[int, ...]], kind: str, model: GgufShape
-) -> dict[str, str]:
+def tensor_types(shapes: dict[str, tuple[int, ...]], kind: str, model: GgufShape) -> dict[str, str]:
     """Type of every tensor (by its name in GGUF) in a file of type `kind`.
 
     Raises WorkbookError for a row that neither the wanted type nor llama.cpp's fallback can hold.

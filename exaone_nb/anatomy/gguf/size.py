@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import fields
-from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS, gguf_family, gguf_name
+from exaone_nb.anatomy.gguf.names import ROPE_FACTORS, gguf_family, gguf_name
 from exaone_nb.anatomy.gguf.rule import GgufShape, file_type, tensor_types
 from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, padded
 from exaone_nb.anatomy.layouts import expected_tensors
-from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say
 
 START = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of keys
 STRING_LENGTH = 8
@@ -95,29 +93,36 @@ def plan_gguf(
     kind: str,
     *,
     stored: dict[str, tuple[int, ...]] | None = None,
-    key_bytes: int | None = None,
+    untied_head: bool = False,
 ) -> GgufPlan:
-    """The tensors of a GGUF file of type `kind`.
+    """The tensors of a GGUF file of type `kind`; its keys are left open.
 
     `stored` are the tensors of the checkpoint (name -> shape, in the order of its files); without it, those that the
-    config calls for. `key_bytes` is what the keys take. Raises UsageError for an unknown type, WorkbookError for a
+    config calls for, and with `untied_head` a tied head a second time, as some published files have it. Raises UsageError for an unknown type, WorkbookError for a
     family that is not known here, a tensor that has no place, or a row that no type can hold.
     """
     kind, family = file_type(kind), gguf_family(config)
     if stored is None:
-        stored = {spec.name: spec.shape for spec in expected_tensors(fields.unquantized(config))}
+        specs = expected_tensors(fields.unquantized(config))
+        stored = {spec.name: spec.shape for spec in specs}
+        if untied_head:
+            stored["lm_head.weight"] = next(spec.shape for spec in specs if spec.kind == "embedding")
     named = {gguf_name(name, family): name for name in stored}
     named.pop(None, None)
     shapes = {name: stored[source] for name, source in named.items()}
     types = tensor_types(shapes, kind, GgufShape.of(config))
     tensors = [GgufTensorPlan(name, named[name], types[name], shape) for name, shape in shapes.items()]
-    if factors := rope_factors(config):
+    if factors := _rope_factors(config):
         tensors.insert(0, GgufTensorPlan(ROPE_FACTORS, "", "F32", (factors,)))
-    return GgufPlan(kind, tuple(tensors), key_bytes)
+    return GgufPlan(kind, tuple(tensors))
 
 
-def rope_factors(config: dict[str, Any]) -> int:
+def _rope_factors(config: dict[str, Any]) -> int:
     """How many factors the file stores for rope scaling of Llama 3's kind (half of head_dim); 0 for other kinds."""
     rope = fields.rope(config)
     kind = rope.get("rope_type", rope.get("type"))
-    return fields.heads(config)[2] // 2 if str(kind).lower() == "llama3" and config["model_type"] != "qwen3" else 0
+    return (
+        fields.heads(config)[2] // 2
+        if str(kind).lower() == "llama3" and config["model_type"] != "qwen3"
+        else 0
+    )
