@@ -42,8 +42,9 @@ def convert(
     document = gguf_file.convert(
         model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
     )
-    document |= _published(model).get(document["type"], {})
-    notes = []
+    found = _published(model).get(document["type"], {})
+    notes = [say("Published: {source}.", source=found["published_source"])] if found else []
+    document |= found
     if modelfile:
         document["modelfile"] = str(write_modelfile(model, out))
         notes.append(
@@ -77,6 +78,8 @@ def show_gguf_sizes(model: str, kinds: Sequence[str], untied_head: bool, as_json
     wanted = list(FILE_TYPES) if "all" in kinds else [file_type(kind) for kind in kinds]
     plans, notes = _plans(model, wanted, untied_head)
     published = _published(model, untied_head)
+    sources = dict.fromkeys(found["published_source"] for kind, found in published.items() if kind in wanted)
+    notes += [say("Published: {source}.", source=source) for source in sources]
     document = {
         "model": model,
         "types": {plan.kind: _plan_document(plan) | published.get(plan.kind, {}) for plan in plans},

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # What tells a vocabulary of the small Granite models, and of SmolLM2 with it, to llama.cpp's converter.
 NO_BOS_VOCABULARY = 49_152
+# EXAONE 3.x calls the epsilon of its RMS norms so. The converter of b10359 writes another key for it, without which
+# llama.cpp does not load the file; both are written here.
+_RMS_TOO = {"exaone": ("layer_norm_epsilon",)}
 
 
 def key_writer(folder: Path, plan: GgufPlan, cut: str = "") -> GGUFWriter:
@@ -108,7 +111,7 @@ def _model(writer: GGUFWriter, config: dict[str, Any], architecture: str) -> Non
     _rope_scaling(writer, rope)
     for add, value in (
         (writer.add_rope_freq_base, theta),
-        (writer.add_layer_norm_rms_eps, first("rms_norm_eps")),
+        (writer.add_layer_norm_rms_eps, first("rms_norm_eps", *_RMS_TOO.get(architecture, ()))),
         (writer.add_layer_norm_eps, first("layer_norm_eps", "layer_norm_epsilon")),
         (writer.add_key_length, first("head_dim")),
         (writer.add_value_length, first("head_dim")),

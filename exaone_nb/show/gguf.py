@@ -8,7 +8,6 @@ from exaone_nb.show.table import Column, Table
 KIND = Column("type", code=True)
 PREDICTED = Column("file_bytes", say("bytes, predicted"), ",")
 PUBLISHED = Column("published_bytes", say("GB, published"), ".3g", 1e-9)
-SOURCE = Column("published_source", say("published by"))
 BITS = Column("bits_per_weight", say("bits per weight"), ".2f")
 TYPES = Column("types", say("tensors"))
 
@@ -23,8 +22,7 @@ def plan_table(document: dict[str, Any]) -> Table:
         BITS,
         TYPES,
         PUBLISHED,
-        Column("published_head_twice", say("head twice")),
-        SOURCE,
+        Column("published_head_twice", say("published with the head twice")),
     ]
     caption = say("{model}: GGUF files by llama.cpp's rule of types", model=document["model"])
     table = Table(heads, rows, caption).without_empty()
@@ -45,7 +43,6 @@ def converted_table(document: dict[str, Any]) -> Table:
         BITS,
         TYPES,
         Column("seconds", form=".1f"),
-        SOURCE,
     ]
     return Table(heads, [row], document["file"]).without_empty()
 

@@ -13,7 +13,6 @@ from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.anatomy.reader import Folder
 from exaone_nb.catalog import Place, resolve
-from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 
 SUFFIX = ".gguf"

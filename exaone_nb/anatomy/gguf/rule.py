@@ -4,7 +4,8 @@ Read in llama.cpp b10359. Its converter (conversion/base.py, `prepare_tensors`) 
 all matrices, F32 for vectors and norms. `llama-quantize` (src/llama-quant.cpp, `llama_tensor_get_type_impl` and
 `tensor_type_fallback`) makes the others from such a file: values, the down projection and the output of attention get
 more bits in some layers, the table that gives the logits gets Q6_K, and a row that the blocks do not divide another
-type. Told here without an importance matrix and for models without experts.
+type (F16 where 32 does not divide it; b10359 stops there, v0.4.0 goes on). Told here without an importance matrix
+and for models without experts.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Any
 from exaone_nb import fields
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, CONVERTER_TYPES, FILE_TYPES
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.messages import did_you_mean, say
 
 # A row that the blocks of the first do not divide is stored as the second (tensor_type_fallback).
@@ -59,16 +60,13 @@ def file_type(name: str) -> str:
 
 
 def tensor_types(shapes: dict[str, tuple[int, ...]], kind: str, model: GgufShape) -> dict[str, str]:
-    """Type of every tensor (by its name in GGUF) in a file of type `kind`.
-
-    Raises WorkbookError for a row that neither the wanted type nor llama.cpp's fallback can hold.
-    """
+    """Type of every tensor (by its name in GGUF) in a file of type `kind`."""
     tied = "output.weight" not in shapes
     layers_with_values = sum("attn_v.weight" in name for name in shapes)
     return {
         name: _plain(shape, kind)
         if kind in CONVERTER_TYPES or not _is_quantized(name, shape)
-        else _fitting(name, shape, _wanted(name, shape, kind, model, tied, layers_with_values))
+        else _fitting(shape, _wanted(name, shape, kind, model, tied, layers_with_values))
         for name, shape in shapes.items()
     }
 
@@ -134,22 +132,9 @@ def _more_bits(layer: int, layers: int) -> bool:
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
-def _fitting(name: str, shape: tuple[int, ...], wanted: str) -> str:
-    """`wanted`, or what llama.cpp falls back to for a row that its blocks do not divide."""
-    row = shape[-1]
-    if row % BLOCK_TYPES[wanted].block == 0:
-        return wanted
-    other = FALLBACK.get(wanted)
-    if other is None:
-        raise WorkbookError(
-            say(
-                "{name} has rows of {row:,}, which the blocks of {block} of {type} do not divide.",
-                name=name,
-                row=row,
-                block=BLOCK_TYPES[wanted].block,
-                type=wanted,
-            ),
-            expected=say("rows that divide; llama-quantize knows no other type for them and stops."),
-            remedy=say("Choose F16, BF16 or Q8_0."),
-        )
-    return other if row % BLOCK_TYPES[other].block == 0 else "F16"
+def _fitting(shape: tuple[int, ...], wanted: str) -> str:
+    """`wanted`, or what llama.cpp stores instead when the row does not divide into its blocks, or into those of 32."""
+    for kind in (wanted, FALLBACK.get(wanted, wanted)):
+        if shape[-1] % BLOCK_TYPES[kind].block == 0:
+            return kind
+    return "F16"

@@ -99,7 +99,7 @@ def plan_gguf(
 
     `stored` are the tensors of the checkpoint (name -> shape, in the order of its files); without it, those that the
     config calls for, and with `untied_head` a tied head a second time, as some published files have it. Raises UsageError for an unknown type, WorkbookError for a
-    family that is not known here, a tensor that has no place, or a row that no type can hold.
+    family that is not known here or a tensor that has no place.
     """
     kind, family = file_type(kind), gguf_family(config)
     if stored is None:
