@@ -23,7 +23,7 @@ from pathlib import Path
 
 from exaone_nb.paths import RUNS
 from exaone_nb.workbook.chapters import discover, select
-from exaone_nb.workbook.report.pdf import find_browser
+from exaone_nb.workbook.store import find_browser
 
 # Ours over theirs, and seconds. The first is promised for chapters 00 to 04, the default.
 LIMITS = {"cold_ratio": 0.6, "unchanged_seconds_all_chapters": 2.0}
@@ -77,7 +77,9 @@ def peer(chapters: list[Path], out: Path) -> tuple[float, list[Path]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chapters", default="00-04")
-    parser.add_argument("--all-run", default="nano", help="name or folder of a run of all chapters; empty: none")
+    parser.add_argument(
+        "--all-run", default="nano", help="name or folder of a run of all chapters; empty: none"
+    )
     arguments = parser.parse_args()
     chapters = [c.path for c in select(discover(), [arguments.chapters])]
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +105,9 @@ def main() -> None:
         rows["unchanged_seconds_all_chapters"] = round(timed(*CLI, "run", "--out", str(run)), 2)
     for name, limit in LIMITS.items():
         if name in rows:
-            rows.setdefault("limits", {})[name] = f"{rows[name]} of {limit}: {'held' if rows[name] <= limit else 'MISSED'}"
+            rows.setdefault("limits", {})[name] = (
+                f"{rows[name]} of {limit}: {'held' if rows[name] <= limit else 'MISSED'}"
+            )
     print(json.dumps(rows, indent=2))
 
 

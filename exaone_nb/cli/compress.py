@@ -1,22 +1,17 @@
 """Verbs of the compress wing: plan and quantize."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from exaone_nb.show.table import Column, Table, drawn
 
 RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
 
@@ -35,8 +30,7 @@ def plan(
     Exit code 1 when the plan, or the one it is compared with, has errors.
     """
     from exaone_nb.compress.analysis import analyse
-    from exaone_nb.compress.differences import compare
-    from exaone_nb.compress.plan import make_plan
+    from exaone_nb.compress.plan import compare, make_plan
 
     plan = make_plan(model, recipe)
     first = second = analyse(plan, gpu)
