@@ -37,7 +37,7 @@ def convert(
     from exaone_nb.compress import gguf_file
     from exaone_nb.compress.modelfile import write_modelfile
     from exaone_nb.show.gguf import converted_table
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import drawn
 
     document = gguf_file.convert(
         model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
@@ -73,7 +73,7 @@ def show_gguf_sizes(model: str, kinds: Sequence[str], untied_head: bool, as_json
     from exaone_nb.anatomy.gguf.rule import file_type
     from exaone_nb.anatomy.gguf.types import FILE_TYPES
     from exaone_nb.show.gguf import plan_table
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import drawn
 
     wanted = list(FILE_TYPES) if "all" in kinds else [file_type(kind) for kind in kinds]
     plans, notes = _plans(model, wanted, untied_head)

@@ -28,7 +28,7 @@ CUTS = {
 def cut_name(tokenizer: dict[str, Any], architecture: str, folder: Path) -> str:
     """`tokenizer.ggml.pre` of a tokenizer.json. Raises WorkbookError for a cut that llama.cpp has no name for here."""
     steps = tokenizer.get("pre_tokenizer") or {}
-    names = CUTS.get(tuple(map(_step, steps.get("pretokenizers", [steps]))))
+    names = CUTS.get(tuple(filter(None, map(_step, steps.get("pretokenizers", [steps])))))
     if names is None:
         raise WorkbookError(
             say("The tokenizer of {name} cuts text in a way that has no name here.", name=folder.name),
@@ -46,7 +46,7 @@ def _step(step: Any) -> str:
     if kind == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
         return str(step.get("pattern", {}).get("Regex"))
     if kind == "ByteLevel" and not step.get("add_prefix_space"):
-        return "gpt2" if step.get("use_regex", True) else "bytes"
+        return "gpt2" if step.get("use_regex", True) else ""
     return "?"
 
 
@@ -85,21 +85,19 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
 def load_tokens(folder: Path, size: int) -> tuple[list[str], list[int]]:
     """(tokens, kind of each) for `size` ids; ids without a token are filled with unused ones.
 
-    Raises WorkbookError when transformers cannot read the tokenizer or it has an id beyond `size`.
+    Raises WorkbookError when the tokenizer cannot be read or has an id beyond `size`.
     """
-    # Not AutoTokenizer: it asks for the config's class, and EXAONE 3.x has its own beside its weights.
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
 
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-        vocabulary, added = tokenizer.get_vocab(), tokenizer.added_tokens_decoder
-    except Exception as error:  # a broken tokenizer raises whatever its parser raises
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises plain exceptions
         raise WorkbookError(
-            say(
-                "The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]
-            ),
-            expected=say("a tokenizer that transformers opens."),
+            say("The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]),
+            expected=say("a tokenizer.json of the tokenizers library."),
+            remedy=say("Download the file again."),
         ) from error
+    vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_tokens_decoder()
     by_id = {number: token for token, number in vocabulary.items()}
     if by_id and max(by_id) >= size:
         raise WorkbookError(
@@ -128,7 +126,8 @@ def load_tokens(folder: Path, size: int) -> tuple[list[str], list[int]]:
 def _added(tokenizer: Any, token: str, entry: Any) -> tuple[str, int]:
     """An added token as llama.cpp wants it: already normalized, control or user-defined."""
     if not entry.normalized:
-        token = tokenizer.decode(tokenizer.encode(token, add_special_tokens=False))
+        ids = tokenizer.encode(token, add_special_tokens=False).ids
+        token = tokenizer.decode(ids, skip_special_tokens=False)
     if entry.special or _looks_special(token):
         return token, CONTROL
     return token.replace("\u2581", " "), USER_DEFINED

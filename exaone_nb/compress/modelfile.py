@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog, fields
-from exaone_nb.conversation.modes import recommended
-from exaone_nb.conversation.template import prompt_text
+from exaone_nb.conversation.answers import recommended
+from exaone_nb.conversation.prompt import applied
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say
 
 CONTEXT = 8192  # Ollama's own default is shorter, and it cuts longer prompts without a word
 SYSTEM, QUESTION, ANSWER, NEXT = "AAASYSTEM", "BBBQUESTION", "CCCANSWER", "DDDNEXT"
-# What the finished template is held against: lines, Korean, and spaces at both ends.
+# What the finished template is held against. No spaces at the ends: many templates take them away, which harms nothing.
 TRIALS = (("", "What is 2 + 3?"), ("Answer briefly.\nNo lists.", "\uc548\ub155! 12 + 30"))
 
 
@@ -96,5 +96,5 @@ def rendered(template: str, system: str, question: str) -> str:
 
 def _prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The prompt without the first token where llama.cpp puts that itself."""
-    text = prompt_text(tokenizer, messages, thinking=False)
+    text = applied(tokenizer, messages, thinking=False, tokenize=False, add_generation_prompt=True)
     return text.removeprefix(tokenizer.bos_token) if tokenizer.bos_token else text

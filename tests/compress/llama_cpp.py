@@ -47,9 +47,10 @@ def convert(converter: str, model: Path, kind: str, out: Path, cut: str) -> None
     import transformers
     from conversion import base, get_model_class
 
-    # It asks the config for its class first, which EXAONE 3.x keeps beside its weights.
-    transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     settings = base.ModelBase.load_hparams(model, False)
+    if settings["model_type"] == "exaone":
+        # AutoTokenizer asks the config for its class first, which EXAONE 3.x keeps beside its weights.
+        transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     family = get_model_class(base.get_model_architecture(settings, base.ModelType.TEXT))
     if cut:
         family.get_vocab_base_pre = lambda *_: cut

@@ -157,7 +157,7 @@ class _Cursor:
             raise self._too_long(count, what)
         while end > len(self.content):
             begin = len(self.content)
-            stop = min(self.longest, max(end, begin + min(2 * begin, LARGEST_READ)))
+            stop = min(self.longest, max(end, begin + min(begin, LARGEST_READ)))
             piece = self.source.part(self.name, begin, stop)
             if len(piece) != stop - begin:
                 raise self._too_long(count, what)
