@@ -246,7 +246,7 @@ def require_sound(inspection: Inspection) -> None:
         ("tensors are missing", inspection.missing),
         ("tensors are left over", inspection.extra),
         ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
-        ("times the file disagrees with itself", inspection.index_problems),
+        ("times the index disagrees", inspection.index_problems),
     )
     parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
     raise WorkbookError(

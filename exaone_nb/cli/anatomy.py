@@ -43,17 +43,20 @@ def inspect(
     as_json: JsonFlag = False,
 ) -> None:
     """Every byte of a checkpoint or GGUF file explained from its headers. Exits with 1 when it does not fit its config."""
-    from exaone_nb.anatomy.gguf.inspection import inspect_gguf, is_gguf
+    from exaone_nb.anatomy.gguf.inspection import inspect_gguf, is_gguf, require_consistent
     from exaone_nb.anatomy.inspection import inspect_model, require_sound
 
     place = catalog.resolve(model)
     if is_gguf(place):
-        inspection = inspect_gguf(place)
+        inspection, require = inspect_gguf(place), require_consistent
     else:
-        inspection = inspect_model(place, revision, None if as_json else _headers_read)
+        inspection, require = (
+            inspect_model(place, revision, None if as_json else _headers_read),
+            require_sound,
+        )
 
     _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)
-    require_sound(inspection)
+    require(inspection)
 
 
 def _headers_read(done: int, total: int) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit, lines
+from exaone_nb.cli.output import JsonFlag, emit, lines, writable
+from exaone_nb.files import write_text
 from exaone_nb.messages import say
 
 if TYPE_CHECKING:
@@ -35,18 +36,21 @@ def convert(
 ) -> None:
     """Write a model of EXAONE 4.0, EXAONE 3.5, Qwen3 or Llama as a GGUF file, as llama.cpp would, to the last byte."""
     from exaone_nb.compress import gguf_file
-    from exaone_nb.compress.modelfile import write_modelfile
+    from exaone_nb.compress.modelfile import modelfile as modelfile_text
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
-    document = gguf_file.convert(
-        model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
-    )
+    # Before hours are spent: a template that Ollama's language cannot say is found at once.
+    text = modelfile_text(catalog.weights_folder(model), out.name) if modelfile else ""
+    with writable(say("GGUF file"), out):
+        document = gguf_file.convert(
+            model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
+        )
     found = _published(model).get(document["type"], {})
     notes = [say("Published: {source}.", source=found["published_source"])] if found else []
     document |= found
-    if modelfile:
-        document["modelfile"] = str(write_modelfile(model, out))
+    if text:
+        document["modelfile"] = str(write_text(out.with_suffix(".Modelfile"), text))
         notes.append(
             say(
                 "Wrote {file}. It was not run: Ollama is not part of the workbook.",

@@ -93,7 +93,9 @@ def load_tokens(folder: Path, size: int) -> tuple[list[str], list[int]]:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the library raises plain exceptions
         raise WorkbookError(
-            say("The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]),
+            say(
+                "The tokenizer of {name} cannot be read: {reason}", name=folder.name, reason=str(error)[:200]
+            ),
             expected=say("a tokenizer.json of the tokenizers library."),
             remedy=say("Download the file again."),
         ) from error

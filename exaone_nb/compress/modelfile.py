@@ -14,7 +14,6 @@ from exaone_nb import catalog, fields
 from exaone_nb.conversation.answers import recommended
 from exaone_nb.conversation.prompt import applied
 from exaone_nb.errors import WorkbookError
-from exaone_nb.files import write_text
 from exaone_nb.messages import say
 
 CONTEXT = 8192  # Ollama's own default is shorter, and it cuts longer prompts without a word
@@ -23,13 +22,11 @@ SYSTEM, QUESTION, ANSWER, NEXT = "AAASYSTEM", "BBBQUESTION", "CCCANSWER", "DDDNE
 TRIALS = (("", "What is 2 + 3?"), ("Answer briefly.\nNo lists.", "\uc548\ub155! 12 + 30"))
 
 
-def write_modelfile(model: str | Path, gguf: Path) -> Path:
-    """Write `NAME.Modelfile` beside a GGUF file and return its path. Raises WorkbookError when no template can be read off."""
-    return write_text(gguf.with_suffix(".Modelfile"), modelfile(catalog.weights_folder(model), gguf.name))
-
-
 def modelfile(folder: Path, gguf_name: str) -> str:
-    """The text of a Modelfile for a model folder and the GGUF file made of it."""
+    """The text of a Modelfile for a model folder and the GGUF file made of it.
+
+    Raises WorkbookError when no template can be read off.
+    """
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)

@@ -16,6 +16,7 @@ from exaone_nb.anatomy.gguf import types
 from exaone_nb.anatomy.gguf.header import FIRST_READ, GgufList, read_gguf
 from exaone_nb.anatomy.gguf.inspection import explain_gguf, inspect_gguf
 from exaone_nb.anatomy.reader import Folder
+from exaone_nb.cli import main
 from exaone_nb.errors import WorkbookError
 
 U8, U32, F32, BOOL, STRING, ARRAY, U64 = 0, 4, 6, 7, 8, 9, 10
@@ -183,8 +184,6 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_file_ends_in_a_sentence_and_takes_little_memory(name, tmp_path, capsys):
-    from exaone_nb.cli import main
-
     content, message = BAD[name]
     file = tmp_path / "x.gguf"
     file.write_bytes(content)
@@ -218,8 +217,6 @@ def test_a_huge_sparse_file_is_refused_before_it_is_read(tmp_path):
 
 
 def test_control_characters_infinity_and_nan_harm_no_output(tmp_path, capsys):
-    from exaone_nb.cli import main
-
     keys = [
         string("general.architecture", "a\x1b[2J"),
         key("x", F32, struct.pack("<f", float("nan"))),
@@ -255,7 +252,7 @@ LAYER = [f"blk.0.{part}.weight" for part in (
         ({"without": "output_norm.weight"}, "there is no output_norm.weight"),
     ],
 )
-def test_keys_are_held_against_the_tensors(change, said, tmp_path):
+def test_keys_are_held_against_the_tensors(change, said, tmp_path, capsys):
     tokens = change.get("tokens", 3)
     keys = [
         ARCHITECTURE,
@@ -265,9 +262,14 @@ def test_keys_are_held_against_the_tensors(change, said, tmp_path):
     ]
     names = [n for n in ["token_embd.weight", *LAYER, "output_norm.weight"] if n != change.get("without")]
     tensors = [tensor(n, (32, 3), 0, 384 * i) for i, n in enumerate(names)]
-    found = explain_gguf(read(gguf(keys, tensors, 384 * len(names)), tmp_path))
+    content = gguf(keys, tensors, 384 * len(names))
+    found = explain_gguf(read(content, tmp_path))
     assert found.sound == (not said)
     assert not said or any(said in problem for problem in found.index_problems)
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", str(tmp_path / "x.gguf")])
+    assert stopped.value.code == bool(said)
+    assert ("disagrees with itself" in capsys.readouterr().err) == bool(said)
 
 
 def test_remote_header_is_read_like_the_local_one(tmp_path, serve):
@@ -299,6 +301,14 @@ def test_remote_trouble_ends_in_a_sentence(trouble, said, tmp_path, serve):
         setattr(site, name, value)
     with pytest.raises(WorkbookError, match=said):
         inspect_gguf(f"{site.address}/model.gguf")
+
+
+def test_a_folder_of_gguf_files_says_to_name_one(tmp_path):
+    from exaone_nb.anatomy.reader import read_headers
+
+    (tmp_path / "x.gguf").write_bytes(GOOD)
+    with pytest.raises(WorkbookError, match=r"no safetensors files[\s\S]*Name one of its GGUF files"):
+        read_headers(tmp_path)
 
 
 @given(junk=st.binary(max_size=200), at=st.integers(0, len(GOOD)), cut=st.integers(0, 40))

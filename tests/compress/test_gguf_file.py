@@ -248,6 +248,24 @@ def test_what_cannot_be_converted_leaves_nothing_behind(name: str, model: Path, 
     assert list(out.parent.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", "nano", "--gguf", "Q8_0", "--out", str(tmp_path / "file" / "x.gguf")])
+    err = capsys.readouterr().err
+    assert "cannot be written" in err and "Traceback" not in err
+
+
+def test_a_modelfile_that_cannot_be_made_stops_before_the_weights_are_read(
+    model: Path, tmp_path: Path, capsys
+):
+    (model / "chat_template.jinja").write_text("{{ messages[0].content | upper }}")
+    with pytest.raises(SystemExit, match="1"):
+        main(["convert", str(model), "--gguf", "Q8_0", "--out", str(tmp_path / "x.gguf"), "--modelfile"])
+    assert "more than put text around" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("file", ["x.bin", "x", "."])
 def test_out_is_a_gguf_file(file: str, tmp_path: Path):
     with pytest.raises(UsageError, match="--out is"):

@@ -9,10 +9,12 @@ from typing import Any
 from exaone_nb.anatomy.gguf.header import GgufFile, GgufList, read_gguf
 from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
+from exaone_nb.anatomy.header import DOWNLOAD_AGAIN
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.anatomy.reader import Folder
 from exaone_nb.catalog import Place, resolve
+from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 
 SUFFIX = ".gguf"
@@ -96,6 +98,21 @@ def explain_gguf(file: GgufFile) -> GgufInspection:
         for tensor in file.tensors
     )
     return GgufInspection(file.name, rows, None, notes=tuple(_notes(file)), file=file)
+
+
+def require_consistent(inspection: GgufInspection) -> None:
+    """Raise WorkbookError with the first thing in which the keys and the tensors disagree."""
+    if problems := inspection.index_problems:
+        raise WorkbookError(
+            say(
+                "{name} disagrees with itself in {count} places, first: {problem}.",
+                name=inspection.name,
+                count=len(problems),
+                problem=problems[0],
+            ),
+            expected=say("keys and tensors of one model."),
+            remedy=DOWNLOAD_AGAIN,
+        )
 
 
 def tokenizer_line(file: GgufFile) -> str:
