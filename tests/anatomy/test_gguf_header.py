@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exaone_nb.anatomy.gguf import types
-from exaone_nb.anatomy.gguf.header import FIRST_READ, GgufList, read_gguf
+from exaone_nb.anatomy.gguf.cursor import FIRST_READ
+from exaone_nb.anatomy.gguf.header import read_gguf
 from exaone_nb.anatomy.gguf.inspection import explain_gguf, inspect_gguf
+from exaone_nb.anatomy.gguf.values import GgufList
 from exaone_nb.anatomy.reader import Folder
 from exaone_nb.cli import main
 from exaone_nb.errors import WorkbookError

@@ -139,6 +139,15 @@ def test_rows_that_do_not_divide_fall_back(row: int, found: list[str]):
     assert tensor_types(shapes, "Q8_0", model)["blk.1.attn_q.weight"] == ("F16" if row == 80 else "Q8_0")
 
 
+def test_the_values_of_a_70b_get_more_bits():
+    """In llama.cpp's words: eight heads share them, so that they are small and decide much."""
+    llama = {"model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64}
+    for key_value, found in ((8, "Q5_K"), (64, "Q4_K")):
+        model = GgufShape.of(llama | {"num_key_value_heads": key_value})
+        shapes = {f"blk.{layer}.attn_v.weight": (1024, 8192) for layer in range(80)}
+        assert tensor_types(shapes, "Q4_K_M", model)["blk.11.attn_v.weight"] == found
+
+
 # The schemas that llama.cpp's own test of the rule holds (tests/snapshots), b10359: name, family, shape.
 SNAPSHOTS = {
     "qwen3-0.6b": "Qwen3-0.6B",

@@ -11,7 +11,8 @@ import pytest
 
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
 from exaone_nb.cli import main
-from exaone_nb.compress.gguf_file import convert, plan_folder, rope_factor_values
+from exaone_nb.compress.gguf_file import convert, plan_folder
+from exaone_nb.compress.gguf_tensors import rope_factor_values
 from exaone_nb.compress.gguf_vocabulary import cut_name
 from exaone_nb.errors import DiskFull, UsageError, WorkbookError
 from exaone_nb.paths import NANO
@@ -116,7 +117,7 @@ def test_queries_turned_by_neighbours_are_the_same_as_turned_by_halves():
     import torch
     from transformers.models.llama.modeling_llama import rotate_half
 
-    from exaone_nb.compress.gguf_file import _rotated
+    from exaone_nb.compress.gguf_tensors import _rotated
 
     heads, size, hidden = 4, 16, 24
     config = {

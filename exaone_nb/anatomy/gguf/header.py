@@ -14,11 +14,12 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; what is refused besid
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from exaone_nb.anatomy.gguf.types import ALIGNMENT, ARRAY, BY_NUMBER, STRING, VALUE_TYPES, BlockType, padded
+from exaone_nb.anatomy.gguf.cursor import FIRST_READ, Cursor, broken
+from exaone_nb.anatomy.gguf.types import BY_NUMBER, BlockType, padded
+from exaone_nb.anatomy.gguf.values import alignment_of, read_values
 from exaone_nb.anatomy.header import DOWNLOAD_AGAIN, LARGEST_OFFSET, LONGEST_HEADER, refuse_other_kinds
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -28,25 +29,10 @@ if TYPE_CHECKING:
     from exaone_nb.anatomy.remote import Web
 
 MAGIC = b"GGUF"
-FIRST_READ = 256 << 10  # covers everything but the vocabulary
-LARGEST_READ = 8 << 20
 VERSIONS = (2, 3)
 MOST_SIDES = 4
 LONGEST_TENSOR_NAME = 63  # GGML_MAX_NAME is 64, with the zero at the end
-LONGEST_KEY = 65_535
-MOST_STRINGS = 4_000_000  # ten times the longest list of merges
-KEPT = 8  # items of a list that are kept to be shown
 LEAST_KEY, LEAST_TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8  # bytes of the shortest one that can be written
-
-
-@dataclass(frozen=True, slots=True)
-class GgufList:
-    """An array of the header: what it holds, how many, its bytes, and the first few items."""
-
-    type: str
-    count: int
-    bytes: int
-    first: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +89,7 @@ def read_gguf(source: Folder | Web, name: str) -> GgufFile:
     """
     first, file_bytes = source.start(name, FIRST_READ)
     refuse_other_kinds(first, name, "a GGUF file.", but=MAGIC)
-    cursor = _Cursor(source, name, first, file_bytes)
+    cursor = Cursor(source, name, first, file_bytes)
     if first[:4] != MAGIC:
         raise WorkbookError(
             say("{name} is no GGUF file.", name=name),
@@ -116,7 +102,7 @@ def read_gguf(source: Folder | Web, name: str) -> GgufFile:
     tensor_count, key_count = cursor.number("Q", say("counts")), cursor.number("Q", say("counts"))
     left = min(file_bytes, LONGEST_HEADER) - cursor.position
     if key_count * LEAST_KEY + tensor_count * LEAST_TENSOR > left:
-        raise _broken(
+        raise broken(
             say(
                 "The header of {name} claims {keys:,} keys and {tensors:,} tensors, for which it has no room.",
                 name=name,
@@ -124,8 +110,8 @@ def read_gguf(source: Folder | Web, name: str) -> GgufFile:
                 tensors=tensor_count,
             )
         )
-    values = _values(cursor, key_count)
-    alignment = _alignment(values, name)
+    values = read_values(cursor, key_count)
+    alignment = alignment_of(values, name)
     tensors = [_tensor(cursor) for _ in range(tensor_count)]
     _check_cover(tensors, padded(cursor.position, alignment), alignment, file_bytes, name)
     return GgufFile(
@@ -139,100 +125,6 @@ def read_gguf(source: Folder | Web, name: str) -> GgufFile:
         source.requests,
         source.wire_bytes,
     )
-
-
-class _Cursor:
-    """The bytes of a header, fetched as they are asked for, each time twice as many."""
-
-    def __init__(self, source: Folder | Web, name: str, first: bytes, file_bytes: int) -> None:
-        self.source, self.name, self.file_bytes = source, name, file_bytes
-        self.content = bytearray(first)
-        self.position = 0
-        self.longest = min(file_bytes, LONGEST_HEADER)
-
-    def need(self, count: int, what: str) -> int:
-        """Make sure that `count` bytes are here from the position on; the position. Raises WorkbookError if there are not."""
-        end = self.position + count
-        if end > self.longest:
-            raise self._too_long(count, what)
-        while end > len(self.content):
-            begin = len(self.content)
-            stop = min(self.longest, max(end, begin + min(begin, LARGEST_READ)))
-            piece = self.source.part(self.name, begin, stop)
-            if len(piece) != stop - begin:
-                raise self._too_long(count, what)
-            self.content += piece
-        return self.position
-
-    def _too_long(self, count: int, what: str) -> WorkbookError:
-        fields = {"name": self.name, "what": what, "position": self.position}
-        if self.position + count <= self.file_bytes:
-            return _broken(
-                say(
-                    "The header of {name} is longer than {most:,} bytes (at byte {position:,}: {what}).",
-                    most=LONGEST_HEADER,
-                    **fields,
-                )
-            )
-        return _broken(
-            say(
-                "{name} ends inside its header: {count:,} bytes wanted at byte {position:,} ({what}), "
-                "the file has {total:,}.",
-                count=count,
-                total=self.file_bytes,
-                **fields,
-            )
-        )
-
-    def take(self, count: int, what: str) -> bytes:
-        """The next `count` bytes."""
-        begin = self.need(count, what)
-        self.position += count
-        return bytes(self.content[begin : begin + count])
-
-    def number(self, letter: str, what: str) -> Any:
-        """The next number, `letter` as in struct."""
-        return struct.unpack(f"<{letter}", self.take(struct.calcsize(f"<{letter}"), what))[0]
-
-    def text(self, what: str) -> str:
-        """The next string."""
-        length = self.number("Q", what)
-        begin, content = self.position, self.take(length, what)
-        try:
-            return content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.not_text(begin + error.start, what) from error
-
-    def not_text(self, position: int, what: str) -> WorkbookError:
-        """The error for bytes that are not UTF-8."""
-        return _broken(
-            say(
-                "The header of {name} is not UTF-8 at byte {position:,} ({what}).",
-                name=self.name,
-                position=position,
-                what=what,
-            )
-        )
-
-    def strings(self, count: int, what: str) -> tuple[str, ...]:
-        """Walk over `count` strings and keep the first few."""
-        kept = []
-        for _ in range(count):
-            length = int.from_bytes(self.content[self.need(8, what) : self.position + 8], "little")
-            self.position += 8
-            begin = self.need(length, what)
-            try:
-                text = self.content[begin : begin + length].decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise self.not_text(begin + error.start, what) from error
-            self.position += length
-            if len(kept) < KEPT:
-                kept.append(text)
-        return tuple(kept)
-
-
-def _broken(got: str) -> WorkbookError:
-    return WorkbookError(got, expected="the header of a GGUF file.", remedy=DOWNLOAD_AGAIN)
 
 
 def _check_version(version: int, name: str) -> None:
@@ -253,105 +145,25 @@ def _check_version(version: int, name: str) -> None:
     )
 
 
-def _values(cursor: _Cursor, count: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for _ in range(count):
-        key = cursor.text(say("a key"))
-        if not key or len(key.encode()) > LONGEST_KEY:
-            raise _broken(
-                say(
-                    "The header of {name} has a key of {count:,} bytes.",
-                    name=cursor.name,
-                    count=len(key.encode()),
-                )
-            )
-        if key in values:
-            raise _broken(say("The header of {name} has the key {key!r} twice.", name=cursor.name, key=key))
-        values[key] = _value(cursor, key, cursor.number("I", key), inside=False)
-    return values
-
-
-def _value(cursor: _Cursor, key: str, number: int, *, inside: bool) -> Any:
-    """The value of a key; `inside` an array the whole array."""
-    kind, letter = VALUE_TYPES.get(number, ("", ""))
-    if not kind or (inside and kind == ARRAY):
-        what = (
-            say("an array of arrays") if kind else say("a value of the unknown type {number}", number=number)
-        )
-        raise _broken(say("The header of {name} gives {key!r} {what}.", name=cursor.name, key=key, what=what))
-    if kind == ARRAY:
-        return _value(cursor, key, cursor.number("I", key), inside=True)
-    if inside:
-        return _list(cursor, key, kind, letter)
-    if kind == STRING:
-        return cursor.text(key)
-    value = cursor.number(letter, key)
-    if kind == "bool" and value > 1:
-        raise _broken(
-            say(
-                "The header of {name} gives {key!r} the truth value {value}.",
-                name=cursor.name,
-                key=key,
-                value=value,
-            )
-        )
-    return bool(value) if kind == "bool" else value
-
-
-def _list(cursor: _Cursor, key: str, kind: str, letter: str) -> GgufList:
-    count = cursor.number("Q", key)
-    begin = cursor.position
-    least = count * (8 if kind == STRING else struct.calcsize(f"<{letter}"))
-    if kind == STRING and count > MOST_STRINGS:
-        raise _broken(
-            say(
-                "The header of {name} gives {key!r} {count:,} strings.",
-                name=cursor.name,
-                key=key,
-                count=count,
-            )
-        )
-    cursor.need(least, key)
-    if kind == STRING:
-        first = cursor.strings(count, key)
-        return GgufList(kind, count, cursor.position - begin, first)
-    cursor.position += least
-    shown = min(count, KEPT)
-    return GgufList(kind, count, least, struct.unpack_from(f"<{shown}{letter}", cursor.content, begin))
-
-
-def _alignment(values: dict[str, Any], name: str) -> int:
-    alignment = values.get("general.alignment", ALIGNMENT)
-    if type(alignment) is not int or not 0 < alignment <= 1 << 20 or alignment & (alignment - 1):
-        raise _broken(
-            say(
-                "The header of {name} gives general.alignment {alignment!r}, which is no power of two.",
-                name=name,
-                alignment=alignment,
-            )
-        )
-    return alignment
-
-
-def _tensor(cursor: _Cursor) -> GgufTensor:
+def _tensor(cursor: Cursor) -> GgufTensor:
     tensor = cursor.text(say("the name of a tensor"))
     fields = {"name": cursor.name, "tensor": tensor}
     if not tensor or len(tensor.encode()) > LONGEST_TENSOR_NAME:
-        raise _broken(say("The header of {name} has a tensor with the name {tensor!r}.", **fields))
+        raise broken(say("The header of {name} has a tensor with the name {tensor!r}.", **fields))
     sides = cursor.number("I", tensor)
     if sides > MOST_SIDES:
-        raise _broken(say("The header of {name} gives {tensor!r} {sides:,} sides.", sides=sides, **fields))
+        raise broken(say("The header of {name} gives {tensor!r} {sides:,} sides.", sides=sides, **fields))
     shape = tuple(cursor.number("Q", tensor) for _ in range(sides))[::-1]
     if math.prod(shape) >= LARGEST_OFFSET or any(side >= LARGEST_OFFSET for side in shape):
-        raise _broken(say("The header of {name} gives {tensor!r} more than 2**63 elements.", **fields))
+        raise broken(say("The header of {name} gives {tensor!r} more than 2**63 elements.", **fields))
     number, begin = cursor.number("I", tensor), cursor.number("Q", tensor)
     if number not in BY_NUMBER:
-        raise _broken(
+        raise broken(
             say("The header of {name} gives {tensor!r} the unknown type {number}.", number=number, **fields)
         )
     kind = BY_NUMBER[number]
     if (row := shape[-1] if shape else 1) % kind.block:
-        raise _broken(
+        raise broken(
             say(
                 "The header of {name} gives {tensor!r} rows of {row:,}, which do not divide into the blocks of {block} "
                 "of {type}.",
@@ -372,12 +184,12 @@ def _check_cover(
     position = end = 0
     for tensor in tensors:
         if tensor.name in seen:
-            raise _broken(
+            raise broken(
                 say("The header of {name} has the tensor {tensor!r} twice.", name=name, tensor=tensor.name)
             )
         seen.add(tensor.name)
         if tensor.begin != position:
-            raise _broken(
+            raise broken(
                 say(
                     "The header of {name} puts {tensor!r} at {begin:,}, where {position:,} follows the one before.",
                     name=name,

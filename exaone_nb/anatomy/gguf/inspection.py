@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.anatomy.gguf.header import GgufFile, GgufList, read_gguf
+from exaone_nb.anatomy.gguf.header import GgufFile, read_gguf
 from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
+from exaone_nb.anatomy.gguf.values import GgufList
 from exaone_nb.anatomy.header import DOWNLOAD_AGAIN
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.names import component_of, layer_of

@@ -7,6 +7,7 @@ The keys hold the vocabulary, so a config alone settles the list of tensors and 
 keys open; with a tokenizer beside it the whole file is settled.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -31,12 +32,14 @@ class GgufTensorPlan:
     shape: tuple[int, ...]
 
     @property
+    def elements(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
         """Bytes of its data."""
-        elements = 1
-        for side in self.shape:
-            elements *= side
-        return BLOCK_TYPES[self.type].tensor_bytes(elements)
+        return BLOCK_TYPES[self.type].tensor_bytes(self.elements)
 
     @property
     def listed_bytes(self) -> int:
@@ -72,11 +75,7 @@ class GgufPlan:
     @property
     def weights(self) -> int:
         """Weights in the file; what is computed from the config is none."""
-        return sum(
-            tensor.bytes // BLOCK_TYPES[tensor.type].bytes * BLOCK_TYPES[tensor.type].block
-            for tensor in self.tensors
-            if tensor.source
-        )
+        return sum(tensor.elements for tensor in self.tensors if tensor.source)
 
     @property
     def bits_per_weight(self) -> float:
@@ -98,8 +97,8 @@ def plan_gguf(
     """The tensors of a GGUF file of type `kind`; its keys are left open.
 
     `stored` are the tensors of the checkpoint (name -> shape, in the order of its files); without it, those that the
-    config calls for, and with `untied_head` a tied head a second time, as some published files have it. Raises UsageError for an unknown type, WorkbookError for a
-    family that is not known here or a tensor that has no place.
+    config calls for, and with `untied_head` a tied head a second time, as some published files have it. Raises
+    UsageError for an unknown type, WorkbookError for a family that is not known here or a tensor that has no place.
     """
     kind, family = file_type(kind), gguf_family(config)
     if stored is None:
@@ -120,9 +119,5 @@ def plan_gguf(
 def _rope_factors(config: dict[str, Any]) -> int:
     """How many factors the file stores for rope scaling of Llama 3's kind (half of head_dim); 0 for other kinds."""
     rope = fields.rope(config)
-    kind = rope.get("rope_type", rope.get("type"))
-    return (
-        fields.heads(config)[2] // 2
-        if str(kind).lower() == "llama3" and config["model_type"] != "qwen3"
-        else 0
-    )
+    kind = str(rope.get("rope_type", rope.get("type"))).lower()
+    return 0 if kind != "llama3" or config["model_type"] == "qwen3" else fields.heads(config)[2] // 2
