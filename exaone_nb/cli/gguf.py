@@ -134,7 +134,7 @@ def _published(model: str, untied_head: bool = False) -> dict[str, dict[str, Any
     return {
         row["scheme"]: {
             "published_bytes": int(row["value"]),
-            "published_head_twice": row["head_twice"] == "yes",
+            "published_head_twice": row["head_twice"] == "yes" or None,  # shown where it is so
             "published_source": say("{source}, {date}", source=row["source"], date=row["date"]),
         }
         for row in gguf_sizes(catalog.resolve(model).name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,14 @@ def test_the_rule_is_that_of_llama_cpps_own_test(name: str):
         matrices = {name: found for name, found in types.items() if len(shapes[name]) > 1}
         wanted = {name: others.get(name, default).upper() for name in matrices}
         assert {name: found.upper() for name, found in matrices.items()} == wanted, kind
+
+
+def test_sizes_and_headers_need_no_library():
+    """A light installation inspects and predicts: no numpy, no gguf package."""
+    code = (
+        "import sys; from exaone_nb import catalog; from exaone_nb.anatomy.gguf import inspection, size; "
+        "size.plan_gguf(catalog.resolve('EXAONE-4.0-1.2B').config(), 'Q4_K_M'); "
+        "print([m for m in ('numpy', 'gguf', 'torch', 'transformers', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -209,6 +209,14 @@ def no_table(tensors) -> None:
     del tensors["model.embed_tokens.weight"]
 
 
+def fewer_words(folder: Path) -> None:
+    def cut(tensors) -> None:
+        tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:900]
+
+    weights(folder, cut)
+    change(folder / "config.json", vocab_size=900)
+
+
 CUT = {"pre_tokenizer": {"type": "Whitespace"}}
 BROKEN = {
     "not a number": (lambda f: weights(f, not_finite), "infinite or no number"),
@@ -230,7 +238,7 @@ BROKEN = {
         "no byte-level BPE",
     ),
     "unknown cut": (lambda f: change(f / "tokenizer.json", **CUT), "has no name here"),
-    "ids beyond the vocabulary": (lambda f: change(f / "config.json", vocab_size=900), "vocabulary of 900"),
+    "ids beyond the vocabulary": (fewer_words, "has the id 1,023, the config a vocabulary of 900"),
     "model card that is no YAML": (lambda f: (f / "README.md").write_text("---\na: [\n---\n"), "model card"),
     "header cut": (lambda f: (f / "model.safetensors").write_bytes(b"12345678"), "header"),
 }
