@@ -204,14 +204,22 @@ def test_bad_file_ends_in_a_sentence_and_takes_little_memory(name, tmp_path, cap
     assert not out and err.startswith("error: ") and "Traceback" not in err
 
 
-def test_a_huge_sparse_file_is_refused_before_it_is_read(tmp_path):
-    """An array of 90 GB in a file that has room for it: past the longest header that is believed."""
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (gguf([array("a", U8, 90 << 30, b"")]), "longer than 100,000,000 bytes"),
+        (gguf(counts=(3_000_000, 0)), "3,000,000 tensors, more than any model has"),
+        (gguf(counts=(0, 7_000_000)), "7,000,000 keys and 0 tensors, more than any model has"),
+    ],
+)
+def test_a_huge_sparse_file_is_refused_before_it_is_read(start, said, tmp_path):
+    """A file that has room for what it claims, past what is believed of any model."""
     file = tmp_path / "x.gguf"
-    file.write_bytes(gguf([array("a", U8, 90 << 30, b"")]))
+    file.write_bytes(start)
     with file.open("r+b") as handle:
         handle.truncate(100 << 30)
     tracemalloc.start()
-    with pytest.raises(WorkbookError, match="longer than 100,000,000 bytes"):
+    with pytest.raises(WorkbookError, match=said):
         read_gguf(Folder(file), file.name)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

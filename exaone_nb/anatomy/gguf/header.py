@@ -21,6 +21,7 @@ from exaone_nb.anatomy.gguf.cursor import FIRST_READ, Cursor, broken
 from exaone_nb.anatomy.gguf.types import BY_NUMBER, BlockType, padded
 from exaone_nb.anatomy.gguf.values import alignment_of, read_values
 from exaone_nb.anatomy.header import DOWNLOAD_AGAIN, LARGEST_OFFSET, LONGEST_HEADER, refuse_other_kinds
+from exaone_nb.anatomy.layouts import MOST_TENSORS
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
+MOST_KEYS = 100_000  # a long list is one key; files have some dozens
 MOST_SIDES = 4
 LONGEST_TENSOR_NAME = 63  # GGML_MAX_NAME is 64, with the zero at the end
 LEAST_KEY, LEAST_TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8  # bytes of the shortest one that can be written
@@ -101,14 +103,14 @@ def read_gguf(source: Folder | Web, name: str) -> GgufFile:
     _check_version(version, name)
     tensor_count, key_count = cursor.number("Q", say("counts")), cursor.number("Q", say("counts"))
     left = min(file_bytes, LONGEST_HEADER) - cursor.position
+    claim = {"name": name, "keys": key_count, "tensors": tensor_count}
     if key_count * LEAST_KEY + tensor_count * LEAST_TENSOR > left:
         raise broken(
-            say(
-                "The header of {name} claims {keys:,} keys and {tensors:,} tensors, for which it has no room.",
-                name=name,
-                keys=key_count,
-                tensors=tensor_count,
-            )
+            say("{name} claims {keys:,} keys and {tensors:,} tensors, for which it has no room.", **claim)
+        )
+    if key_count > MOST_KEYS or tensor_count > MOST_TENSORS:
+        raise broken(
+            say("{name} claims {keys:,} keys and {tensors:,} tensors, more than any model has.", **claim)
         )
     values = read_values(cursor, key_count)
     alignment = alignment_of(values, name)
