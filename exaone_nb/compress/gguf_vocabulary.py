@@ -56,9 +56,7 @@ def read_tokenizer(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         model, decoder = found["model"], found["decoder"]
-        known = (
-            model["type"] == "BPE" and not model.get("byte_fallback") and "ByteLevel" in json.dumps(decoder)
-        )
+        known = model["type"] == "BPE" and "ByteLevel" in json.dumps(decoder)
     except FileNotFoundError as error:
         raise WorkbookError(
             say("There is no tokenizer.json in {name}.", name=folder.name),

