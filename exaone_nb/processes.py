@@ -12,13 +12,15 @@ safe in a process that has threads.)
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,27 @@ class Watch:
                 with contextlib.suppress(psutil.Error):
                     getattr(process, how)()
             _, alive = psutil.wait_procs(alive, timeout=patience_seconds)
+
+
+@contextlib.contextmanager
+def nothing_written() -> Iterator[None]:
+    """What Python and libraries in C write to the terminal meanwhile is dropped; exceptions come through."""
+    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as undo:
+        for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            kept = os.dup(descriptor)
+            undo.callback(os.close, kept)
+            undo.callback(os.dup2, kept, descriptor)
+            undo.callback(stream.flush)
+            os.dup2(sink.fileno(), descriptor)
+        undo.callback(_flush_c)
+        yield
+
+
+def _flush_c() -> None:
+    """In a pipe C keeps what it prints until a buffer is full."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # where C's library has no name for itself
+        ctypes.CDLL(None).fflush(None)
 
 
 def total_bytes() -> int:

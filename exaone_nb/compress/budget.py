@@ -30,6 +30,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
+from exaone_nb.processes import nothing_written
 from exaone_nb.quantization.kernels import TODAY
 from exaone_nb.quantization.loading import serve
 from exaone_nb.quantization.matching import KEPT, Assignment
@@ -203,15 +204,15 @@ class Offer:
         rows = {name: i for i, name in enumerate(self.options)}
         ones = [rows[name] for name, _ in pairs], range(len(pairs))
         one_each = LinearConstraint(csr_array((np.ones(len(pairs)), ones)), 1, 1)
-        found = milp(
-            # Scaled, so that neither nats nor bytes come near the solver's tolerances.
-            cost / (cost.max() or 1),
-            integrality=np.ones(len(pairs)),
-            bounds=Bounds(0, 1),
-            constraints=[one_each, LinearConstraint(weight[None] / limit, -np.inf, 1)],
-            # Its presolve writes to stdout what it repairs afterwards; a problem of this size does not need it.
-            options={"mip_rel_gap": 1e-9, "presolve": False},
-        )
+        with nothing_written():  # HiGHS prints what it repairs, past Python and past its own switch
+            found = milp(
+                # Scaled, so that neither nats nor bytes come near the solver's tolerances.
+                cost / (cost.max() or 1),
+                integrality=np.ones(len(pairs)),
+                bounds=Bounds(0, 1),
+                constraints=[one_each, LinearConstraint(weight[None] / limit, -np.inf, 1)],
+                options={"mip_rel_gap": 1e-9},
+            )
         if found.x is None:
             raise WorkbookError(say("The solver found no choice: {why}", why=found.message))
         return {name: label for (name, label), taken in zip(pairs, found.x.round(), strict=True) if taken}

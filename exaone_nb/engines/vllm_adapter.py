@@ -9,9 +9,6 @@ import contextlib
 import gc
 import importlib
 import logging
-import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from exaone_nb.conversation.answers import Answer, Sampling, split_thought
 from exaone_nb.conversation.prompt import opens_thought
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.processes import nothing_written
 
 CHECKED_AGAINST = "0.32"
 UNKNOWN = "unknown"
@@ -104,16 +102,8 @@ def quiet(verbose: bool) -> Iterator[None]:
     logger = logging.getLogger("vllm")
     if not logger.handlers:  # without one, Python itself would print its warnings
         logger.addHandler(logging.NullHandler())
-    streams = {1: sys.stdout, 2: sys.stderr}
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), contextlib.ExitStack() as undo:
+    with nothing_written(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for descriptor, stream in streams.items():
-            stream.flush()
-            kept = os.dup(descriptor)
-            undo.callback(os.close, kept)
-            undo.callback(os.dup2, kept, descriptor)
-            undo.callback(stream.flush)
-            os.dup2(sink.fileno(), descriptor)
         yield
 
 
