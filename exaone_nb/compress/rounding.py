@@ -1,7 +1,8 @@
 """A loaded model as if some of its modules had been quantized: weights rounded, activations too where the scheme says so.
 
 The arithmetic is that of compressed-tensors, which llm-compressor's round-to-nearest uses, so that what is measured here
-is what the checkpoint of the same recipe measures; a test holds the two together. Nothing is written.
+is what the checkpoint of the same recipe measures; a test holds the two together, bit by bit. Nothing is written. A file
+that is opened in 32 bits differs in the last place: its codes times scales are then not rounded to the stored dtype.
 """
 
 from collections.abc import Iterator, Mapping
