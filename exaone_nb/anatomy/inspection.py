@@ -21,6 +21,7 @@ from exaone_nb.anatomy.names import component_of, layer_of
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.stored import StoredTensor
 
@@ -83,8 +84,8 @@ class Inspection:
 
     @property
     def index_problems(self) -> tuple[str, ...]:
-        """Where the index and the files disagree."""
-        return self.checkpoint.problems if self.checkpoint else ()
+        """Where the index and the files disagree, or two sets of weights lie in one folder."""
+        return tuple(finding.text for finding in self.checkpoint.problems) if self.checkpoint else ()
 
     @property
     def sound(self) -> bool:
@@ -153,6 +154,7 @@ def explain(checkpoint: Checkpoint) -> Inspection:
         )
     else:
         notes.append("There is no config.json beside the file: nothing to hold it against.")
+    notes += [finding.text for finding in checkpoint.findings if finding.level != "error"]
     if quantization and not quantization.understood:
         notes += quantization.sentences()[:1]
     rows = []
@@ -246,11 +248,22 @@ def require_sound(inspection: Inspection) -> None:
         ("tensors are missing", inspection.missing),
         ("tensors are left over", inspection.extra),
         ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
-        ("times the index disagrees", inspection.index_problems),
     )
     parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
+    problems = inspection.checkpoint.problems if inspection.checkpoint else ()
+    if not parts:
+        more = say(" ({n} more)", n=len(problems) - 1) if len(problems) > 1 else ""
+        raise WorkbookError(
+            say("{problem}{more}", problem=problems[0].text, more=more),
+            expected="an index and files that agree, and one set of weights.",
+            remedy=problems[0].remedy,
+        )
+    remedies = dict.fromkeys(
+        ["Check that config.json and the weights belong together.", *(p.remedy for p in problems)]
+    )
+    parts += [problem.text for problem in problems[:1]]
     raise WorkbookError(
         f"{inspection.name} does not fit its config: {'; '.join(parts)}.",
         expected="every tensor that the config calls for, in its shape, and no other.",
-        remedy="Check that config.json and the weights belong together.",
+        remedy=" ".join(remedies),
     )

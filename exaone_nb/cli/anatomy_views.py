@@ -67,7 +67,7 @@ def _findings(inspection: Inspection) -> Iterable[str]:
         yield from (say("{title}: {name}", title=title, name=name) for name in names[:LONGEST_LIST])
         if len(names) > LONGEST_LIST:
             yield say("{title}: and {more:,} more", title=title, more=len(names) - LONGEST_LIST)
-    problems = inspection.checkpoint.problems[:LONGEST_LIST] if inspection.checkpoint else ()
+    problems = inspection.index_problems[:LONGEST_LIST]
     yield from (say("note: {line}", line=line) for line in (*problems, *inspection.notes))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.findings import Finding, fail, worst_first
+from exaone_nb.lfs import LONGEST, REMEDY, pointer_words
 from exaone_nb.messages import say
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
@@ -70,9 +71,11 @@ def check(
             say("There is no {path}.", path=str(path)), expected=say("a submit.zip or a model folder.")
         )
     if not zipfile.is_zipfile(path):
-        text = say("{name} is not a zip.", name=path.name)
+        with path.open("rb") as handle:
+            words = pointer_words(path.name, handle.read(LONGEST))
+        text = words or say("{name} is not a zip.", name=path.name)
         remedy = say("Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.")
-        report.add([fail("zip", text, remedy)])
+        report.add([fail("zip", text, REMEDY if words else remedy)])
         return report
     report.add(archive.check_archive(path))
     if not report.passed:
