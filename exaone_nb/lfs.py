@@ -36,9 +36,9 @@ def pointer_words(name: str, content: bytes) -> str:
 def pointers(folder: Path) -> Iterator[tuple[str, str]]:
     """(name, words) of every pointer in a folder."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stat().st_size <= LONGEST:
-            if words := pointer_words(path.name, path.read_bytes()):
-                yield path.name, words
+        small = path.is_file() and path.stat().st_size <= LONGEST
+        if small and (words := pointer_words(path.name, path.read_bytes())):
+            yield path.name, words
 
 
 def refuse_pointers(folder: Path) -> None:

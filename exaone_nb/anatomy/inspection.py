@@ -18,6 +18,7 @@ from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
 from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
 from exaone_nb.anatomy.names import component_of, layer_of
+from exaone_nb.anatomy.packing import as_packed, written_shapes
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
@@ -146,8 +147,8 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     quantization = read_quantization(config)
     expected: dict[str, Expectation] = {}
     if is_known(config):
-        expected = expectations(config)
-        notes += layout_notes(config)
+        expected, packed = as_packed(expectations(config), checkpoint, quantization)
+        notes += [*packed, *layout_notes(config)]
     elif config:
         notes.append(
             f"No layout for model_type {config.get('model_type')!r}: the file cannot be held against its config."
@@ -157,10 +158,12 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     notes += [finding.text for finding in checkpoint.findings if finding.level != "error"]
     if quantization and not quantization.understood:
         notes += quantization.sentences()[:1]
+    written = {} if expected else written_shapes(checkpoint)
     rows = []
     for entry in checkpoint.entries:
         wanted = expected.get(entry.name)
-        rows.append(_row(entry, wanted, logical_elements(entry, quantization, wanted)))
+        logical = written.get(entry.name)
+        rows.append(_row(entry, wanted, logical or logical_elements(entry, quantization, wanted)))
     inspection = Inspection(
         checkpoint.name, tuple(rows), checkpoint, _sentences(quantization), notes=tuple(notes)
     )
