@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell
@@ -136,12 +136,16 @@ def memory(
     utilization: Annotated[float, Option(help="Share of the memory the engine may use.")] = 0.92,
     as_json: JsonFlag = False,
 ) -> None:
-    """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
+    """Weights, KV cache, overhead and the longest context on a GPU. Exits with 1 when what was asked for does not fit."""
     from exaone_nb.anatomy.layouts import layout_notes
+    from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
+    from exaone_nb.anatomy.preflight import offers
+    from exaone_nb.fields import model_dtype
     from exaone_nb.gpus import remark_on_name
 
     config = catalog.resolve(model).config()
+    as_stored, wide = not scheme, model_dtype(config) not in ("BF16", "F16")
     scheme, prediction = _stored(config, scheme)
     plan = plan_memory(
         config,
@@ -155,7 +159,9 @@ def memory(
         batched_tokens=batched_tokens,
         utilization=utilization,
         prediction=prediction,
+        in_file=predict_as_stored(config)[1] if as_stored and wide else None,
     )
+    found = offers(plan)
     names = ("engine", "tensor_parallel", "context", "concurrency", "fits", "largest_concurrency")
     document = {name: getattr(plan, name) for name in names} | {
         "model": model,
@@ -167,6 +173,7 @@ def memory(
         "memory_bytes": plan.gpu.memory_bytes,
         "budget_bytes": plan.budget,
         "weight_bytes": plan.weights,
+        "weight_bytes_in_file": plan.in_file,
         "overheads": [vars(part) | {"estimate": True} for part in plan.overheads],
         "left_for_cache_bytes": plan.left_for_cache,
         "cache": {
@@ -182,11 +189,13 @@ def memory(
         },
         "longest_context": plan.longest,
         "longest_context_one_request": plan.longest_for_one,
-        "advice": plan.advice(),
+        "would_fit": [vars(offer) for offer in found],
         "notes": layout_notes(config),
     }
 
     _emit(as_json, document, "show_memory", plan, model, scheme, document["gpu_remark"])
+    if not plan.fits:
+        raise Exit(1)
 
 
 def speed(
