@@ -24,6 +24,7 @@ from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import Quantization, read_quantization
+from exaone_nb.quantization.effects import order_findings
 from exaone_nb.quantization.stored import StoredTensor
 
 
@@ -158,6 +159,8 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     notes += [finding.text for finding in checkpoint.findings if finding.level != "error"]
     if quantization and not quantization.understood:
         notes += quantization.sentences()[:1]
+    orders = order_findings(quantization) if quantization else ()
+    notes += [finding.text for finding in orders if finding.level == "warning"]
     written = {} if expected else written_shapes(checkpoint)
     rows = []
     for entry in checkpoint.entries:

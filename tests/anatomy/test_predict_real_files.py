@@ -78,6 +78,36 @@ CONFIGS = {
     ),
 }
 RAGGED = ("narrower-than-a-group", "ragged")
+# One of every other family, wide enough for groups of 128; what `make bench-anatomy` tries with every preset.
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 128, "n_group": 1, "topk_group": 1}
+MLA = {
+    "num_key_value_heads": 4,
+    "head_dim": None,
+    "q_lora_rank": 128,
+    "kv_lora_rank": 128,
+    "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 64,
+    "v_head_dim": 64,
+    "n_routed_experts": 2,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+}
+SEEN = {"hidden_size": 256, "intermediate_size": 256}
+TEXT = {"text_config": _config("mistral")}
+FAMILIES = {
+    **{
+        family: _config(family)
+        for family in ("llama", "qwen2", "qwen3", "mistral", "gemma2", "olmo2", "olmo3", "granite", "glm4", "smollm3", "cohere2")
+    },
+    "qwen2_moe": _config("qwen2_moe", **EXPERTS, num_experts=2, shared_expert_intermediate_size=128),
+    "qwen3_moe": _config("qwen3_moe", **EXPERTS, num_experts=2),
+    "mixtral": _config("mixtral", num_local_experts=2, num_experts_per_tok=2),
+    "exaone_moe": _config("exaone_moe", **EXPERTS, num_experts=2, num_shared_experts=1, first_k_dense_replace=1),
+    "deepseek_v2": _config("deepseek_v2", **EXPERTS, **MLA),
+    "deepseek_v3": _config("deepseek_v3", **EXPERTS, **MLA),
+    "gpt_oss": _config("gpt_oss", num_local_experts=2, num_experts_per_tok=2),
+    "llama4_text": _config("llama4_text", num_local_experts=2, num_experts_per_tok=1, intermediate_size_mlp=384),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
