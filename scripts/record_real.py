@@ -52,7 +52,7 @@ SERVED = {
     "w4a16_g64_gptq": groups(4, "gptq"),
     "w4a16_asym_g64_rtn": groups(4, "rtn", symmetric=False),
 }
-UNSERVED = {f"w{bits}a16_g64_{method}": groups(bits, method) for bits in (3, 2) for method in ("rtn", "gptq")}
+UNSERVED = {f"w{bits}a16_g64_rtn": groups(bits, "rtn") for bits in (3, 2)}
 
 
 def written_by_itself(model: str, file: Path) -> Path:

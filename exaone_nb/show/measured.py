@@ -54,6 +54,20 @@ def loss_table(document: dict[str, Any], caption: str = "") -> Table:
     return Table(heads, rows, caption)
 
 
+def loss_words(document: dict[str, Any]) -> str:
+    """The losses in a sentence, largest first."""
+    rows = sorted(document["rows"][1:], key=lambda row: -row["kl"]["value"])
+    parts = [
+        say(
+            "{row[scheme]} ({row[recipe]}) {changed:.0f}",
+            row=row,
+            changed=100 * (1 - row["same_top"]["value"]),
+        )
+        for row in rows
+    ]
+    return say("Of 100 next tokens, so many are others than before: {parts}.", parts=", ".join(parts))
+
+
 def accuracy_table(document: dict[str, Any], caption: str = "") -> Table:
     """Right answers, and the items on which exactly one of the two models is right."""
     rows = [row for row in _rows(document, "accuracy") if row["accuracy"] is not None]
@@ -70,8 +84,4 @@ def accuracy_table(document: dict[str, Any], caption: str = "") -> Table:
 
 def speed_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of the served checkpoints, one per batch size, as the inference chapter's own tables have them."""
-    return [
-        speed | {"name": row["recipe"]}
-        for row in document["rows"]
-        for speed in row.get("speed", ())
-    ]
+    return [speed | {"name": row["recipe"]} for row in document["rows"] for speed in row.get("speed", ())]

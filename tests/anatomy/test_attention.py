@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
