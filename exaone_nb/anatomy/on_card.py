@@ -17,7 +17,7 @@ from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.kernels import split_problem
-from exaone_nb.quantization.loading import joined_name
+from exaone_nb.quantization.loading import NOT_LAST, joined_name
 from exaone_nb.quantization.matching import CLASSES_OF_KIND
 from exaone_nb.quantization.padding import VOCABULARY, marlin_experts, marlin_linear, mxfp4_experts, up
 from exaone_nb.quantization.schemes import Scheme, find_scheme
@@ -29,8 +29,6 @@ from exaone_nb.tensors import TensorSpec
 SPLIT = {"attention", "mlp", "experts", "shared_experts", "embedding", "head"}
 BY_INPUTS = ("o_proj", "down_proj", "out_proj", "c_proj")
 KEYS_AND_VALUES = ("k_proj", "v_proj")
-# Parts of a joined matrix that are not its last (loading.JOINED): blocks must not reach from one part into the next.
-NOT_LAST = ("q_proj", "k_proj", "gate_proj")
 COPIED = ("q_a_proj", "kv_a_proj_with_mqa")
 TABLES = ("embedding", "head")
 
