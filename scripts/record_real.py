@@ -95,10 +95,13 @@ def make_checkpoints(model: str, run: RunFolder) -> None:
 
 
 def places(run: RunFolder) -> dict[str, Path]:
-    """Every checkpoint, the baseline first."""
+    """Every checkpoint that is there, the baseline first."""
     beside = RunFolder(run.path / LOSS_ONLY)
     return {BASELINE: run.checkpoint(BASELINE)} | {
-        name: folder.checkpoint(name) for folder, made in ((run, SERVED), (beside, UNSERVED)) for name in made
+        name: folder.checkpoint(name)
+        for folder, made in ((run, SERVED), (beside, UNSERVED))
+        for name in made
+        if name in folder.checkpoint_names()
     }
 
 
@@ -107,20 +110,21 @@ def estimate(found: Any) -> dict[str, Any]:
     return {"value": found.value, "interval": found.interval, "n": found.n}
 
 
-def losses(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Bytes, perplexity, loss, KL and the share of equal most likely tokens, on PROSE."""
+def losses(run: RunFolder, recipe: str = "") -> dict[str, dict[str, Any]]:
+    """Bytes, perplexity, loss, KL and the share of equal most likely tokens, on PROSE; of one recipe, or of all."""
     folders = places(run)
     source = TextSource(str(DATA / "tasks" / f"{PROSE}.jsonl"))
     texts = damage.documents(folders[BASELINE], source, 1000)
     opened = models.open_model(folders[BASELINE], dtype="float32")
     rows = {}
     for name, folder in folders.items():
+        if recipe and recipe != name:
+            continue
         candidate = models.open_model(folder, dtype="float32")
         found = damage.against_baseline(opened, candidate, texts)
-        manifest = catalog.read_config(folder / "quantize.json")
         rows[name] = {
             "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
-            "problems": manifest.get("problems", []),
+            "problems": catalog.read_config(folder / "quantize.json").get("problems", []),
             "perplexity": estimate(damage.perplexity(found["candidate"])),
             "loss": estimate(damage.paired_difference(found["baseline"], found["candidate"])),
             "kl": estimate(damage.per_token(found["kl"])),
@@ -175,7 +179,8 @@ def write_record(model: str, run: RunFolder, out: Path) -> None:
             "served": name not in UNSERVED,
         }
         | {key: value for part in found.values() for key, value in part["rows"].get(name, {}).items()}
-        for name in found["losses"]["rows"]
+        for name in places(run)
+        if name in found["losses"]["rows"]
     ]
     entry = catalog.fetchable().get(model, {})
     document = {
@@ -205,21 +210,24 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=DATA / "measured" / "smollm2-135m_cpu.json")
     options.add_argument("--rounds", type=int, default=3, help="of the speed; 0 leaves it out")
     options.add_argument("--only", choices=("checkpoints", "losses", "accuracies", "speeds"))
+    options.add_argument("--recipe", default="", help="of the losses, only this one's; the others are kept")
     chosen = options.parse_args()
     prepare_process()
     run = RunFolder.at(chosen.run)
     run.path.mkdir(parents=True, exist_ok=True)
     parts = {
         "checkpoints": lambda: make_checkpoints(chosen.model, run),
-        "losses": lambda: losses(run),
+        "losses": lambda: losses(run, chosen.recipe),
         "accuracies": lambda: accuracies(run),
         "speeds": lambda: speeds(run, chosen.model, chosen.rounds) if chosen.rounds else {},
     }
     for name, work in parts.items():
         if chosen.only in (None, name):
             begin = time.time()
-            document = {"rows": work() or {}, "seconds": round(time.time() - begin), "load": os.getloadavg()}
-            write_json(run.path / f"{name}.json", document)
+            file, found = run.path / f"{name}.json", work() or {}
+            kept = catalog.read_config(file)["rows"] if chosen.recipe and file.is_file() else {}
+            document = {"rows": kept | found, "seconds": round(time.time() - begin), "load": os.getloadavg()}
+            write_json(file, document)
     write_record(chosen.model, run, chosen.out)
 
 
