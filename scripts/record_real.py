@@ -55,6 +55,10 @@ SERVED = {
 UNSERVED = {f"w{bits}a16_g64_rtn": groups(bits, "rtn") for bits in (3, 2)}
 
 
+# One per kernel: GPTQ changes numbers, not what is multiplied with what.
+TIMED = (BASELINE, "w8a8", "fp8_dynamic", "w4a16_g64_rtn")
+
+
 def written_by_itself(model: str, file: Path) -> Path:
     """SAMPLES texts of LENGTH tokens, sampled from the model (temperature 1) after its first token; made once."""
     if file.is_file():
@@ -154,13 +158,18 @@ def accuracies(run: RunFolder) -> dict[str, dict[str, Any]]:
 
 
 def speeds(run: RunFolder, model: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """vLLM in process, in rounds, each with a freshly started engine."""
+    """vLLM in process, in rounds, each with a freshly started engine; one checkpoint per kernel."""
     from exaone_nb.serve.bench import BenchOptions
     from exaone_nb.serve.checkpoints import measure_checkpoints
     from exaone_nb.serve.tables import speed_rows
 
+    timed = RunFolder(run.path / "timed")
+    timed.checkpoints.mkdir(parents=True, exist_ok=True)
+    for name in TIMED:
+        if not (timed.checkpoints / name).exists():
+            (timed.checkpoints / name).symlink_to(run.checkpoint(name))
     options = BenchOptions(batches=(1, 8), prompt_tokens=128, output_tokens=64, repeats=2, max_questions=0)
-    found = measure_checkpoints(run, model, options, rounds=rounds, compare=0)
+    found = measure_checkpoints(timed, model, options, rounds=rounds, compare=0)
     return {one.recipe: {"speed": speed_rows([one.found])} for one in found}
 
 
@@ -191,7 +200,7 @@ def write_record(model: str, run: RunFolder, out: Path) -> None:
         "machine": machine(),
         "machine_in_words": machine_sentence(),
         "how": f"Losses on {PROSE} in transformers with 32-bit arithmetic, {TASK} likewise, speed in vLLM in process: "
-        "128 prompt and 64 output tokens, in rounds. GPTQ read 128 texts that the model wrote itself.",
+        "128 prompt and 64 output tokens, in rounds, one checkpoint per kernel. GPTQ read 128 texts that the model wrote itself.",
         "versions": maker.versions(),
         "chance": 0.25,
         "load": {name: part["load"] for name, part in found.items()},
