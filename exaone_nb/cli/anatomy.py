@@ -137,6 +137,7 @@ def memory(
     as_json: JsonFlag = False,
 ) -> None:
     """Weights, KV cache, overhead and the longest context on a GPU. Exits with 1 when what was asked for does not fit."""
+    given = locals()
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
@@ -147,23 +148,18 @@ def memory(
     config = catalog.resolve(model).config()
     as_stored, wide = not scheme, model_dtype(config) not in ("BF16", "F16")
     scheme, prediction = _stored(config, scheme)
+    same = ("engine", "tensor_parallel", "context", "concurrency")
     plan = plan_memory(
         config,
         scheme,
         gpu,
-        engine=engine,
-        context=context,
-        concurrency=concurrency,
-        tensor_parallel=tensor_parallel,
         kv_dtype_bytes=_kv_bytes(kv_dtype, config),
-        batched_tokens=batched_tokens,
-        utilization=utilization,
         prediction=prediction,
         in_file=predict_as_stored(config)[1] if as_stored and wide else None,
+        **{name: given[name] for name in (*same, "batched_tokens", "utilization")},
     )
     found = offers(plan)
-    names = ("engine", "tensor_parallel", "context", "concurrency", "fits", "largest_concurrency")
-    document = {name: getattr(plan, name) for name in names} | {
+    document = {name: getattr(plan, name) for name in (*same, "fits", "largest_concurrency")} | {
         "model": model,
         "scheme": scheme,
         "gpu": plan.gpu.name,

@@ -6,10 +6,9 @@ from itertools import product
 
 import pytest
 
-from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.effects import cache_finding
 from exaone_nb.quantization.loading import JOINED, joined_name, obstacles
-from exaone_nb.quantization.matching import CLASSES_OF_KIND, Module
+from exaone_nb.quantization.matching import CLASSES_OF_KIND, Assignment, Module
 from exaone_nb.quantization.schemes import SCHEMES
 
 pytestmark = pytest.mark.heavy
