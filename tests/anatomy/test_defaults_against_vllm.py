@@ -42,7 +42,7 @@ def test_share_of_the_memory_blocks_and_batches_in_flight() -> None:
     from vllm.config.vllm import VllmConfig
 
     ours = inspect.signature(plan_memory).parameters["utilization"].default
-    assert ours == cache.__dataclass_fields__["gpu_memory_utilization"].default.default
+    assert ours == cache().gpu_memory_utilization
     assert inspect.signature(kv_cache).parameters["block_size"].default == cache.DEFAULT_BLOCK_SIZE
     asynchronous = SimpleNamespace(
         parallel_config=SimpleNamespace(pipeline_parallel_size=1),

@@ -111,10 +111,13 @@ def test_padding_is_vllms() -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 8])
-def test_what_is_refused_is_vllms(parts: int) -> None:
+def test_what_is_refused_is_vllms(parts: int, monkeypatch) -> None:
     """divide, verify_group_size_divides_partition and validate_fp8_block_shape, asked for one matrix at a time."""
     utils = pytest.importorskip("vllm.distributed.utils", reason="no vLLM here")
+    from vllm import distributed
     from vllm.model_executor.layers.quantization.utils.fp8_utils import validate_fp8_block_shape
+
+    monkeypatch.setattr(distributed, "get_tensor_model_parallel_world_size", lambda: parts)
 
     def refused(rows: int, columns: int, scheme: str, by_inputs: bool, joined: bool) -> bool:
         layer = SimpleNamespace(tp_size=parts)
@@ -146,14 +149,14 @@ def test_what_is_refused_is_vllms(parts: int) -> None:
 
 
 @pytest.mark.heavy
-def test_heads_of_keys_and_values_are_vllms() -> None:
-    layers = pytest.importorskip("vllm.model_executor.layers.linear", reason="no vLLM here")
-    import torch
-
-    for parallel in (1, 3, 9):
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in (("world_size", parallel), ("rank", 0)):
-                patch.setattr(layers, f"get_tensor_model_parallel_{name}", lambda value=value: value)
-            with torch.device("meta"):
-                layer = layers.QKVParallelLinear(576, 64, 9, 3, bias=False, params_dtype=torch.bfloat16)
-        assert layer.num_kv_heads == max(1, 3 // parallel)
+@pytest.mark.parametrize("parallel", [1, 3, 9])
+def test_heads_of_keys_and_values_are_vllms(parallel: int) -> None:
+    model = pytest.importorskip("vllm.config.model", reason="no vLLM here").ModelConfig
+    mine = SimpleNamespace(use_mla=False, get_total_num_kv_heads=lambda: 3)
+    theirs = model.get_num_kv_heads(mine, SimpleNamespace(tensor_parallel_size=parallel))
+    key_value = 2 * 192 * 576 * 2
+    norms, whole = 3 * 576 * 2, predict_checkpoint(LLAMA).data_bytes
+    rest = (whole - norms - key_value) / parallel + norms
+    assert file_share(LLAMA, predict_checkpoint(LLAMA), parallel) == pytest.approx(
+        rest + key_value * theirs / 3, abs=2
+    )
