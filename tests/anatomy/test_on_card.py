@@ -152,7 +152,7 @@ def test_what_is_refused_is_vllms(parts: int, monkeypatch) -> None:
 @pytest.mark.parametrize("parallel", [1, 3, 9])
 def test_heads_of_keys_and_values_are_vllms(parallel: int) -> None:
     model = pytest.importorskip("vllm.config.model", reason="no vLLM here").ModelConfig
-    mine = SimpleNamespace(use_mla=False, get_total_num_kv_heads=lambda: 3)
+    mine = SimpleNamespace(use_mla=False, model_arch_config=SimpleNamespace(total_num_kv_heads=3))
     theirs = model.get_num_kv_heads(mine, SimpleNamespace(tensor_parallel_size=parallel))
     key_value = 2 * 192 * 576 * 2
     norms, whole = 3 * 576 * 2, predict_checkpoint(LLAMA).data_bytes

@@ -70,9 +70,7 @@ def test_what_the_cpu_kernel_takes(side: int, group: int, monkeypatch) -> None:
     from vllm.scalar_type import scalar_types
 
     monkeypatch.setattr(cpu.current_platform, "is_cpu", lambda: True)
-    config = MPLinearLayerConfig(
-        (128, side), (128, side), scalar_types.uint4b8, torch.bfloat16, group, False, False
-    )
+    config = MPLinearLayerConfig((128, side), (128, side), scalar_types.uint4b8, torch.bfloat16, group, False)
     theirs, _ = cpu.CPUWNA16LinearKernel.can_implement(config)
     args = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": group, "symmetric": True}
     if group == -1:
