@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.anatomy.layouts import expected_tensors, linear_tensors
 from exaone_nb.anatomy.predict import SHARD, Prediction, cache_scales, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import write_plan
 from exaone_nb.errors import WorkbookError
@@ -50,7 +50,8 @@ def expectations(
     """
     quantization, dtype = read_quantization(config), dtype or model_dtype(config)
     found: dict[str, Expectation] = {}
-    specs = expected_tensors(config)
+    apart = quantization is not None and quantization.method == "compressed-tensors"
+    specs = linear_tensors(config) if apart else expected_tensors(config)
     for spec in specs:
         parameters = 0 if spec.buffer else spec.elements
         for tensor in stored_tensors(spec, quantization, dtype, whole):
