@@ -192,6 +192,10 @@ def write_record(model: str, run: RunFolder, out: Path) -> None:
         if name in found["losses"]["rows"]
     ]
     entry = catalog.fetchable().get(model, {})
+    busy = ""
+    if "speeds" in found:
+        load = found["speeds"]["load"][0]
+        busy = f" Load average after the speed was measured: {load:.1f} on {os.cpu_count()} cores."
     document = {
         "what": f"what quantization costs {model}",
         "model": model,
@@ -200,7 +204,8 @@ def write_record(model: str, run: RunFolder, out: Path) -> None:
         "machine": machine(),
         "machine_in_words": machine_sentence(),
         "how": f"Losses on {PROSE} in transformers with 32-bit arithmetic, {TASK} likewise, speed in vLLM in process: "
-        "128 prompt and 64 output tokens, in rounds, one checkpoint per kernel. GPTQ read 128 texts that the model wrote itself.",
+        "128 prompt and 64 output tokens, in rounds, one checkpoint per kernel. GPTQ read 128 texts that the model wrote itself."
+        + busy,
         "versions": maker.versions(),
         "chance": 0.25,
         "load": {name: part["load"] for name, part in found.items()},
