@@ -203,6 +203,19 @@ def test_every_preset_is_predicted_to_the_byte(make_real, scheme):
     assert fitted >= 7
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_predicted_to_the_byte(make_real, family):
+    """With one preset here; `make bench-anatomy` tries all of them."""
+    folder, prediction = (
+        make_real(FAMILIES[family], scheme="W4A16"),
+        predict_checkpoint(FAMILIES[family], "W4A16"),
+    )
+    _assert_equal(folder, prediction)
+    inspection = inspect_model(folder)
+    assert inspection.sound, (inspection.missing[:3], inspection.extra[:3], inspection.mismatches[:3])
+    assert inspection.total.logical == prediction.parameters
+
+
 def test_shards_are_split_where_the_library_splits(make_real):
     config = CONFIGS["hybrid"]
     for limit in (100_000, 64_000, 300_000):
