@@ -258,9 +258,11 @@ def require_sound(inspection: Inspection) -> None:
     parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
     problems = inspection.checkpoint.problems if inspection.checkpoint else ()
     if not parts:
-        more = say(" ({n} more)", n=len(problems) - 1) if len(problems) > 1 else ""
+        first, count = problems[0].text, len(problems)
         raise WorkbookError(
-            say("{problem}{more}", problem=problems[0].text, more=more),
+            first
+            if count == 1
+            else say("{count} disagreements; the first: {first}", count=count, first=first),
             expected="an index and files that agree, and one set of weights.",
             remedy=problems[0].remedy,
         )

@@ -120,8 +120,8 @@ class Folder:
         return path.read_bytes() if path.is_file() else None
 
     def safetensors(self) -> list[str]:
-        """The names of all safetensors files of the folder; none when one file was named."""
-        return [] if self.only else sorted(path.name for path in self.path.glob("*.safetensors"))
+        """The names of all safetensors files of the folder, hidden ones aside; none when one file was named."""
+        return [] if self.only else sorted(path.name for path in self.path.glob("[!.]*.safetensors"))
 
     def weight_files(self) -> list[str]:
         """The weight files when there is no index."""

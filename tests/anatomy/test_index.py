@@ -24,6 +24,7 @@ FOLDERS = {
     "an adapter beside it": ([SINGLE, "adapter_model.safetensors"], None),
     "an adapter beside shards": ([*SHARDS, "adapter_model.safetensors"], LISTED),
     "shards without an index": (SHARDS, None),
+    "what a Mac leaves": ([SINGLE, "._model.safetensors"], None),
     "Mistral's own format too": ([*SHARDS, "consolidated.safetensors"], LISTED),
 }  # fmt: skip
 
@@ -37,6 +38,12 @@ def folder_of(tmp_path, present, index):
     return tmp_path
 
 
+def seen(name):
+    """The files that are listed of a folder, and its index."""
+    present, index = FOLDERS[name]
+    return [name for name in present if not name.startswith(".")], index
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_transformers_reads_what_we_say(name, tmp_path):
     modeling = pytest.importorskip("transformers.modeling_utils")
@@ -46,7 +53,7 @@ def test_transformers_reads_what_we_say(name, tmp_path):
         found, _ = modeling._get_resolved_checkpoint_files(str(folder), None, None, True, None, False)
     except OSError:
         found = []
-    assert {path.rpartition("/")[2] for path in found} == read_by_transformers(present, index)
+    assert {path.rpartition("/")[2] for path in found} == read_by_transformers(*seen(name))
 
 
 @pytest.mark.heavy
@@ -60,7 +67,7 @@ def test_vllm_reads_what_we_say(name, tmp_path):
     _, files, *_ = loader.DefaultModelLoader(LoadConfig())._prepare_weights(
         str(folder), None, None, True, None
     )
-    assert {path.rpartition("/")[2] for path in files} == read_by_vllm(present, index)
+    assert {path.rpartition("/")[2] for path in files} == read_by_vllm(*seen(name))
 
 
 @pytest.fixture
@@ -125,3 +132,9 @@ def test_what_no_index_names_is_dead_and_what_vllm_takes_along_is_not(sharded, t
     assert (
         "vLLM reads adapter_model.safetensors, model.safetensors" in inspect_model(folder).index_problems[0]
     )
+
+
+def test_hidden_files_are_nobodys_weights(tmp_path, tiny):
+    folder = write_sparse(tmp_path / "m", predict_checkpoint(tiny), tiny)
+    (folder / "._model.safetensors").write_bytes(b"a Mac's own notes")
+    assert inspect_model(folder).sound and not read_headers(folder).findings

@@ -136,7 +136,7 @@ def _choose(folder: Path, out: Path) -> tuple[dict[str, Path | bytes], list[str]
     chosen: dict[str, Path | bytes] = {}
     left_out = []
     index = folder / INDEX
-    present = [path.name for path in folder.glob("*.safetensors")]
+    present = [path.name for path in folder.glob("[!.]*.safetensors")]
     dead = dead_weights(present, parse_index(index.read_bytes()) if index.is_file() else None)
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.resolve() == out.resolve():
