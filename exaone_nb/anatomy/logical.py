@@ -50,8 +50,9 @@ def expectations(
     """
     quantization, dtype = read_quantization(config), dtype or model_dtype(config)
     found: dict[str, Expectation] = {}
-    apart = quantization is not None and quantization.method == "compressed-tensors"
-    specs = linear_tensors(config) if apart else expected_tensors(config)
+    specs = expected_tensors(config)
+    if quantization is not None and quantization.method == "compressed-tensors":
+        specs = linear_tensors(config, rename=not quantization.packs_whole_values)
     for spec in specs:
         parameters = 0 if spec.buffer else spec.elements
         for tensor in stored_tensors(spec, quantization, dtype, whole):

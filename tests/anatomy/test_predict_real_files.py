@@ -78,7 +78,9 @@ CONFIGS = {
     ),
 }
 RAGGED = ("narrower-than-a-group", "ragged")
-# One of every other family, wide enough for groups of 128; what `make bench-anatomy` tries with every preset.
+# One of every other family, wide enough for groups of 128; what `make bench-anatomy` tries with every preset. Not here:
+# exaone and kimi_k2, which transformers does not know, image models, and Llama 4, whose text part alone LLM Compressor
+# 0.14 cannot take apart (it asks the config for its text_config).
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 128, "n_group": 1, "topk_group": 1}
 MLA = {
     "num_key_value_heads": 4,
@@ -92,8 +94,6 @@ MLA = {
     "n_shared_experts": 1,
     "first_k_dense_replace": 1,
 }
-SEEN = {"hidden_size": 256, "intermediate_size": 256}
-TEXT = {"text_config": _config("mistral")}
 FAMILIES = {
     **{
         family: _config(family)
@@ -106,7 +106,6 @@ FAMILIES = {
     "deepseek_v2": _config("deepseek_v2", **EXPERTS, **MLA),
     "deepseek_v3": _config("deepseek_v3", **EXPERTS, **MLA),
     "gpt_oss": _config("gpt_oss", num_local_experts=2, num_experts_per_tok=2),
-    "llama4_text": _config("llama4_text", num_local_experts=2, num_experts_per_tok=1, intermediate_size_mlp=384),
 }  # fmt: skip
 
 
@@ -141,7 +140,7 @@ def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
         base = new_folder("base")
         values = {key: value for key, value in config.items() if value is not None}
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16)
-        model.config.save_pretrained(base)
+        model.save_pretrained(base)  # for some families the library looks into the original file
         model.config._name_or_path = model.name_or_path = str(base)
         folder = new_folder("real")
         modifier = QuantizationModifier(**{"targets": ["Linear"], "ignore": ["lm_head"], **recipe})

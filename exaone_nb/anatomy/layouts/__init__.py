@@ -78,9 +78,9 @@ def _expected(document: str) -> tuple[TensorSpec, ...]:
     return specs
 
 
-def linear_tensors(config: dict[str, Any]) -> list[TensorSpec]:
-    """`expected_tensors` as LLM Compressor sees the model: every expert on its own, as Linear modules."""
-    return list(as_linear(expected_tensors(config)))
+def linear_tensors(config: dict[str, Any], rename: bool = True) -> list[TensorSpec]:
+    """`expected_tensors` as LLM Compressor sees the model: every expert on its own, as Linear modules (`as_linear`)."""
+    return list(as_linear(expected_tensors(config), rename))
 
 
 def is_tied(config: dict[str, Any]) -> bool:

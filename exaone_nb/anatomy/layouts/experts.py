@@ -20,15 +20,23 @@ from exaone_nb.anatomy.layouts.blocks import (
 )
 from exaone_nb.tensors import TensorSpec
 
+MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
-def as_linear(specs: Iterable[TensorSpec]) -> Tensors:
+
+def as_linear(specs: Iterable[TensorSpec], rename: bool = True) -> Tensors:
     """The same tensors with every expert on its own, as LLM Compressor takes them apart before it quantizes anything.
 
     gpt-oss and Llama 4 store the experts of a layer transposed: gate and up [experts, in, 2 x width], down [experts,
-    width, out], and gpt-oss a bias for each. (llmcompressor/modeling/moe/linearize.py; it writes them apart.)
+    width, out], and gpt-oss a bias for each. Mixtral's have names of their own. LLM Compressor 0.14 writes all of them
+    as gate_proj, up_proj and down_proj of one expert (llmcompressor/modeling/moe/linearize.py); earlier versions left
+    Mixtral's names (`rename` False).
     """
     for spec in specs:
         at, _, name = spec.name.rpartition(".")
+        expert, _, part = at.rpartition(".")
+        if rename and spec.component == "experts" and part in MIXTRAL:
+            yield tensor(f"{expert}.{MIXTRAL[part]}.{name}", spec.shape, "experts", spec.layer, spec.kind)
+            continue
         if spec.component != "experts" or not at.endswith(".experts"):
             yield spec
             continue
@@ -96,9 +104,8 @@ def qwen2_moe(at: str, layer: int, config: Config) -> Tensors:
 def mixtral(at: str, layer: int, config: Config) -> Tensors:
     """Experts as wide as a dense MLP, under names of their own."""
     yield router(f"{at}.block_sparse_moe.gate", layer, config)
-    names = ("w1", "w3", "w2")
     yield from separate_experts(
-        f"{at}.block_sparse_moe", layer, config, width_key="intermediate_size", names=names
+        f"{at}.block_sparse_moe", layer, config, width_key="intermediate_size", names=tuple(MIXTRAL)
     )
 
 
