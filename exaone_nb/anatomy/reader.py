@@ -35,6 +35,7 @@ from exaone_nb.anatomy.index import (
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.anatomy.remote import Web
@@ -135,7 +136,9 @@ class Folder:
         raise WorkbookError(
             f"There are no safetensors files in {self.path}.",
             expected=f"{SINGLE}, or shards with {INDEX}.",
-            remedy="Name the folder that holds the weights.",
+            remedy=say("Name one of its GGUF files.")
+            if any(self.path.glob("*.gguf"))
+            else say("Name the folder that holds the weights."),
         )
 
 
