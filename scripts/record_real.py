@@ -168,7 +168,7 @@ def speeds(run: RunFolder, model: str, rounds: int) -> dict[str, dict[str, Any]]
     for name in TIMED:
         if not (timed.checkpoints / name).exists():
             (timed.checkpoints / name).symlink_to(run.checkpoint(name))
-    options = BenchOptions(batches=(1, 8), prompt_tokens=128, output_tokens=64, repeats=2, max_questions=0)
+    options = BenchOptions(batches=(1, 8), prompt_tokens=32, output_tokens=16, repeats=2, max_questions=0)
     found = measure_checkpoints(timed, model, options, rounds=rounds, compare=0)
     return {one.recipe: {"speed": speed_rows([one.found])} for one in found}
 
@@ -204,7 +204,7 @@ def write_record(model: str, run: RunFolder, out: Path) -> None:
         "machine": machine(),
         "machine_in_words": machine_sentence(),
         "how": f"Losses on {PROSE} in transformers with 32-bit arithmetic, {TASK} likewise, speed in vLLM in process: "
-        "128 prompt and 64 output tokens, in rounds, one checkpoint per kernel. GPTQ read 128 texts that the model wrote itself."
+        "32 prompt and 16 output tokens, in rounds, one checkpoint per kernel. GPTQ read 128 texts that the model wrote itself."
         + busy,
         "versions": maker.versions(),
         "chance": 0.25,
