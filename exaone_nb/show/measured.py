@@ -46,10 +46,10 @@ def loss_table(document: dict[str, Any], caption: str = "") -> Table:
         Column("scheme", code=True),
         Column("bytes", form=","),
         Column("share", say("of the unquantized"), ".1%"),
-        Column("perplexity", form=".2f"),
+        Column("perplexity", form=",.1f"),
         Column("kl", say("KL from the model, nats per token"), ".4f"),
         Column("same_top", say("same most likely token"), ".1%"),
-        Column("served", say("vLLM serves it here")),
+        Column("served", say("vLLM serves it on that machine")),
     ]
     return Table(heads, rows, caption)
 
@@ -65,7 +65,7 @@ def loss_words(document: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    return say("Of 100 next tokens, so many are others than before: {parts}.", parts=", ".join(parts))
+    return say("So many of 100 next tokens change: {parts}.", parts=", ".join(parts))
 
 
 def accuracy_table(document: dict[str, Any], caption: str = "") -> Table:
