@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Callable
@@ -140,7 +141,9 @@ def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
         base = new_folder("base")
         values = {key: value for key, value in config.items() if value is not None}
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16)
-        model.save_pretrained(base)  # for some families the library looks into the original file
+        copy.deepcopy(model).save_pretrained(
+            base
+        )  # some families' original files are looked into; saving changes a config
         model.config._name_or_path = model.name_or_path = str(base)
         folder = new_folder("real")
         modifier = QuantizationModifier(**{"targets": ["Linear"], "ignore": ["lm_head"], **recipe})
