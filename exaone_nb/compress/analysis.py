@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from exaone_nb.anatomy.layouts import is_tied
 from exaone_nb.compress import setting_checks
 from exaone_nb.compress.plan import Plan, parts_the_table
@@ -17,6 +19,7 @@ from exaone_nb.findings import Finding, some, worst_first
 from exaone_nb.messages import say
 from exaone_nb.quantization.loading import ServingVerdict, obstacles
 from exaone_nb.quantization.patterns import pattern_findings
+from exaone_nb.quantization.stored import fitting
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,14 @@ def group_sizes(plan: Plan) -> Iterator[Finding]:
                 size=size, inputs=", ".join(map(str, sorted({m.shape[1] for m in bad}))), n=len(bad),
                 names=some([m.name for m in bad]),
             )  # fmt: skip
-            fitting = [g for g in (128, 64, 32, 16, 8) if all(m.shape[1] % g == 0 for m in members)]
             remedy = say("Ignore these modules.")
-            if fitting:
-                remedy = say("Use a group size of {size}, or ignore these modules.", size=fitting[0])
+            fitted = fitting(scheme, (m.shape[1] for m in members))
+            if fitted is not scheme:
+                written = yaml.safe_dump(fitted.arguments(), default_flow_style=True, sort_keys=False, width=999)
+                remedy = say(
+                    "Use a group size of {size}, or ignore these modules. In the recipe: `scheme: {written}`.",
+                    size=fitted.weights.group_size, written=written.strip(),
+                )  # fmt: skip
             yield Finding("error", "group-size", text, remedy)
 
 

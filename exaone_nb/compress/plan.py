@@ -5,7 +5,7 @@ on this disk. What is wrong with a plan, and where it can be served, says `analy
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -19,10 +19,12 @@ from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
+from exaone_nb.messages import say
 from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.matching import check_pattern
 from exaone_nb.quantization.patterns import Pattern, patterns_of
 from exaone_nb.quantization.schemes import Scheme, find_scheme
+from exaone_nb.quantization.stored import fitting
 
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
@@ -124,6 +126,28 @@ def make_plan(model: str | Path, recipe: str | Path | dict[str, Any] | Recipe) -
     """
     place = catalog.resolve(model)
     return plan_for(place.config(), recipes.load(recipe), place.name)
+
+
+def fitting_recipe(model: str | Path, recipe: Recipe) -> tuple[Recipe, str]:
+    """The recipe with each preset's groups made small enough for this model's matrices, and a sentence if any was.
+
+    SmolLM2 has 576 inputs, which 128 does not divide and 64 does. A scheme that was written out keeps its group size.
+    """
+    plan, groups, changes = make_plan(model, recipe), list(recipe.groups), []
+    for i, (group, scheme) in enumerate(zip(recipe.groups, plan.schemes, strict=True)):
+        inputs = sorted({module.shape[1] for module in plan.members(i)})
+        fitted = fitting(scheme, inputs)
+        if isinstance(group.scheme, str) and fitted is not scheme:
+            groups[i] = replace(group, scheme=fitted.arguments())
+            odd = [str(width) for width in inputs if width % scheme.weights.group_size]
+            sizes = {"size": fitted.weights.group_size, "was": scheme.weights.group_size}
+            changes.append(
+                say(
+                    "{recipe}: {scheme} in groups of {size} here, since {was} does not divide {inputs} inputs.",
+                    recipe=recipe.name, scheme=scheme.name, inputs=", ".join(odd), **sizes,
+                )
+            )  # fmt: skip
+    return replace(recipe, groups=tuple(groups)) if changes else recipe, " ".join(changes)
 
 
 def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Plan:
