@@ -109,7 +109,9 @@ def group_sizes(plan: Plan) -> Iterator[Finding]:
             remedy = say("Ignore these modules.")
             fitted = fitting(scheme, (m.shape[1] for m in members))
             if fitted is not scheme:
-                written = yaml.safe_dump(fitted.arguments(), default_flow_style=True, sort_keys=False, width=999)
+                written = yaml.safe_dump(
+                    fitted.arguments(), default_flow_style=True, sort_keys=False, width=999
+                )
                 remedy = say(
                     "Use a group size of {size}, or ignore these modules. In the recipe: `scheme: {written}`.",
                     size=fitted.weights.group_size, written=written.strip(),

@@ -36,6 +36,7 @@ class Plan(Assignment):
     model: str
     recipe: Recipe
     config: dict[str, Any]
+    fitted: str = ""  # which groups were made smaller, and why
 
     @property
     def schemes(self) -> list[Scheme]:
@@ -119,35 +120,43 @@ class Plan(Assignment):
         }
 
 
-def make_plan(model: str | Path, recipe: str | Path | dict[str, Any] | Recipe) -> Plan:
+def make_plan(
+    model: str | Path, recipe: str | Path | dict[str, Any] | Recipe, *, fit_groups: bool = False
+) -> Plan:
     """Plan `recipe` for `model` (anything the catalog can resolve to a config). Loads no weights.
 
-    Raises UsageError for a pattern that is no regular expression.
+    `fit_groups` makes the groups of a preset small enough for the model's matrices (`fitted` then says so). Raises
+    UsageError for a pattern that is no regular expression.
     """
     place = catalog.resolve(model)
-    return plan_for(place.config(), recipes.load(recipe), place.name)
+    plan = plan_for(place.config(), recipes.load(recipe), place.name)
+    return _with_fitting_groups(plan) if fit_groups else plan
 
 
-def fitting_recipe(model: str | Path, recipe: Recipe) -> tuple[Recipe, str]:
-    """The recipe with each preset's groups made small enough for this model's matrices, and a sentence if any was.
+def _with_fitting_groups(plan: Plan) -> Plan:
+    """The plan of the same recipe with the largest groups that divide this model's inputs.
 
     SmolLM2 has 576 inputs, which 128 does not divide and 64 does. A scheme that was written out keeps its group size.
     """
-    plan, groups, changes = make_plan(model, recipe), list(recipe.groups), []
-    for i, (group, scheme) in enumerate(zip(recipe.groups, plan.schemes, strict=True)):
-        inputs = sorted({module.shape[1] for module in plan.members(i)})
+    groups, changes = list(plan.recipe.groups), {}
+    for i, (group, scheme) in enumerate(zip(groups, plan.schemes, strict=True)):
+        inputs = {module.shape[1] for module in plan.members(i)}
         fitted = fitting(scheme, inputs)
         if isinstance(group.scheme, str) and fitted is not scheme:
             groups[i] = replace(group, scheme=fitted.arguments())
-            odd = [str(width) for width in inputs if width % scheme.weights.group_size]
-            sizes = {"size": fitted.weights.group_size, "was": scheme.weights.group_size}
-            changes.append(
-                say(
-                    "{recipe}: {scheme} in groups of {size} here, since {was} does not divide {inputs} inputs.",
-                    recipe=recipe.name, scheme=scheme.name, inputs=", ".join(odd), **sizes,
-                )
-            )  # fmt: skip
-    return replace(recipe, groups=tuple(groups)) if changes else recipe, " ".join(changes)
+            was, size = scheme.weights.group_size, fitted.weights.group_size
+            changes |= {(was, size, width): None for width in sorted(inputs) if width % was}
+    if not changes:
+        return plan
+    words = [
+        say(
+            "{recipe} on {model}: groups of {size}, since {was} does not divide {inputs} inputs.",
+            recipe=plan.recipe.name, model=plan.model, size=size, was=was, inputs=inputs,
+        )
+        for was, size, inputs in changes
+    ]  # fmt: skip
+    made = plan_for(plan.config, replace(plan.recipe, groups=tuple(groups)), plan.model)
+    return replace(made, fitted=" ".join(words))
 
 
 def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Plan:
