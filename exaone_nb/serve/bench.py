@@ -40,7 +40,7 @@ class BenchOptions:
     `weights` "real" or "dummy": random numbers, which need only a config, in any `scheme`, and optionally fewer `layers`
     (0: all). Each of `batches` requests of `prompt_tokens` writes `output_tokens`, `repeats` times. The hackathon's time
     per token is taken on `max_questions` questions (0 leaves it out; dummy weights have none), whose answers end after
-    `max_gen_toks` tokens. `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what
+    `max_gen_toks` tokens, or sooner where they do not end by themselves within `budget_s` seconds (0: no budget). `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what
     `kv_cache_gib` holds. `engine` holds further arguments of `VllmEngine`.
     """
 
@@ -53,6 +53,7 @@ class BenchOptions:
     max_questions: int = 64
     mode: Mode = "non-reasoning"
     max_gen_toks: int = 16384  # the hackathon's
+    budget_s: float = 0.0
     max_model_len: int = 0
     layers: int = 0
     threads: int = 0
@@ -262,7 +263,7 @@ def bench(
             lengths = {name: getattr(options, name) for name in ("prompt_tokens", "output_tokens", "repeats")}
             lengths["vocabulary"] = int(subject.text.get("vocab_size", 1000))
             decodes = tuple(measure_decode(engine, batch=batch, **lengths) for batch in options.batches)
-            limits = {"mode": options.mode, "max_gen_toks": options.max_gen_toks}
+            limits = {name: getattr(options, name) for name in ("mode", "max_gen_toks", "budget_s")}
             limits["repeats"] = max(options.repeats, 2)
             timed = measure_per_token(engine, subject.asked, **limits) if subject.asked else None
     # With the threads the model had, and its memory given back.

@@ -298,7 +298,9 @@ def saved(family, folder, **changes):
 
     torch.manual_seed(0)
     values = {**SIZES, "pad_token_id": 0, **FAMILIES[family], **changes}
-    theirs = with_uneven_norms(AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **values)).eval())
+    theirs = with_uneven_norms(
+        AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **values)).eval()
+    )
     with torch.no_grad():
         for name, tensor in (*theirs.named_parameters(), *theirs.named_buffers()):
             if name.endswith("bias"):

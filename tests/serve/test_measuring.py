@@ -20,6 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
+from exaone_nb.serve import tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -274,6 +275,70 @@ def test_per_token_cuts_the_limit_to_the_room_and_counts_all_questions():
     assert found.longest_allowed == found.details()["longest_allowed"] == 246
     with pytest.raises(UsageError, match="max_gen_toks is 0"):
         measure_per_token(engine, [[{"role": "user", "content": "x"}]], max_gen_toks=0)
+
+
+class Clocked(Timed):
+    """Answers of which `tokens` end by themselves; the others run until they are cut. A token takes 0.01 s."""
+
+    def generate(self, prompts, sampling):
+        answers = super().generate(prompts, sampling)
+        cut = self.tokens is None or self.tokens > sampling.max_tokens
+        made = sampling.max_tokens if cut else self.tokens
+        self.now += 0.01 * made
+        return [replace(a, output_tokens=made, finish_reason="length" if cut else "stop") for a in answers]
+
+    now = 0.0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "budget", "caps", "allowed"),
+    [
+        (None, 0.0, [4000, 4000, 4000], 4000),  # no budget: to the end
+        (None, 20.0, [256, 256, 1000, 1000], 1000),  # 10 s a repeat are 1,000 tokens
+        (None, 1.0, [256, 256, 256], 256),  # never fewer than were looked at, which counts as a repeat
+        (None, 1000.0, [256, 256, 4000, 4000], 4000),  # the budget holds everything
+        (96, 1.0, [256, 256, 4000], 4000),  # they end by themselves: the limit stays
+        (300, 20.0, [256, 256, 1000, 1000], 1000),  # ... and so do these, after the look
+    ],
+)
+def test_answers_that_do_not_end_are_cut_to_the_budget_and_that_is_said(
+    monkeypatch, tokens, budget, caps, allowed
+):
+    engine = Clocked(tokens, limit=5000)
+    monkeypatch.setattr("exaone_nb.serve.speed.time.perf_counter", lambda: engine.now)
+    asked = [[{"role": "user", "content": "x"}]] * 8
+    found = measure_per_token(engine, asked, max_gen_toks=4000, repeats=2, budget_s=budget)
+    assert [cap for _, cap in engine.batches] == caps and found.longest_allowed == allowed
+    words = tables.budget_words({"baseline": found}, 4000)
+    assert bool(words) == (allowed < 4000 and tokens is None)
+    if words:
+        assert f"8 of 8 answers did not end by themselves. They were cut at {allowed:,} tokens" in words
+
+
+def test_a_checkpoint_that_the_engine_refuses_is_named_and_left_out(tmp_path, monkeypatch):
+    from exaone_nb.serve import checkpoints
+
+    run, asked = RunFolder.at(tmp_path / "run"), []
+    places = {name: tmp_path / name for name in ("baseline", "w4a16", "w8a8")}
+    monkeypatch.setattr(checkpoints, "checkpoints", lambda run, model: places)
+
+    def refusing(place, options, first=None):
+        name = Path(place).name
+        asked.append((name, options.max_gen_toks, options.budget_s))
+        if name == "w4a16":
+            raise WorkbookError("No kernel for experts of 4 bits.")
+        one = one_round((1.0, 1.1), 4.0)
+        return replace(one, per_token=replace(one.per_token, longest_allowed=512, budget_s=options.budget_s))
+
+    monkeypatch.setattr(checkpoints, "bench", refusing)
+    said = []
+    options = BenchOptions(budget_s=60.0)
+    found = checkpoints.measure_checkpoints(run, "nano", options, rounds=2, compare=0, report=said.append)
+    assert [one.recipe for one in found] == ["baseline", "w8a8"]
+    assert said == ["w4a16 is left out: the engine refused it. No kernel for experts of 4 bits."]
+    assert [name for name, *_ in asked] == ["baseline", "w4a16", "w8a8", "w8a8", "baseline"]
+    assert {budget for *_, budget in asked} == {10.0}
+    assert [limit for _, limit, _ in asked] == [16384, *[512] * 4]  # all are cut where the first one was
 
 
 def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypatch):
