@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -22,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from exaone_nb.compress import models
 from exaone_nb.compress.calibration import tokenize
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKED = "0.14.0.1"
+# The libraries that log through loguru while a quantized checkpoint is opened.
+LOGURU_LIBRARIES = ("llmcompressor", "compressed_tensors")
 CPU_MEMORY = "DefaultCPUAllocator"
 CUDA_MEMORY = 2  # cudaErrorMemoryAllocation
 Progress = Callable[[str], None]
@@ -226,7 +230,7 @@ def reporting(progress: Progress) -> Iterator[Progress]:
         if (text := str(message).strip()).startswith("Quantizing "):
             tell(text)
 
-    with models.quiet():
+    with quiet():
         from llmcompressor import logger
 
         logger.enable("llmcompressor")
@@ -235,6 +239,45 @@ def reporting(progress: Progress) -> Iterator[Progress]:
             yield tell
         finally:
             logger.remove(handler)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep logs, warnings and progress bars of transformers and compressed-tensors off the terminal."""
+    from loguru import logger
+    from transformers.utils import logging as transformers_logging
+
+    tracer = logging.getLogger("torch.fx._symbolic_trace")
+    level, bars = tracer.level, transformers_logging.is_progress_bar_enabled()
+    tracer.setLevel(logging.ERROR)
+    for name in LOGURU_LIBRARIES:
+        logger.disable(name)
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            tracer.setLevel(level)
+            for name in LOGURU_LIBRARIES:
+                logger.enable(name)
+            if bars:
+                transformers_logging.enable_progress_bar()
+
+
+def separate_experts(model: Any) -> None:
+    """Turn a mixture's experts into Linear modules, which can be looked at and quantized one by one.
+
+    transformers joins them to one tensor per layer when it loads them; llm-compressor does this itself before it starts.
+    """
+    if any(name.endswith(".experts") for name, _ in model.named_modules()):
+        from llmcompressor.modeling.moe.linearize import linearize_moe
+
+        linearize_moe(model)
 
 
 def _pin_memory_without_accelerator(torch: Any) -> AbstractContextManager[Any]:

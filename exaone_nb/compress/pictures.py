@@ -130,12 +130,13 @@ def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128)
 
 
 def error_map(errors: dict[str, float], title: str = "") -> Figure:
-    """Relative error by layer and module, the numbers written into the cells when there is room."""
-    found = {}
+    """Relative error by layer and module (experts: their mean), written into the cells when there is room."""
+    every: dict[tuple[int, int], list[float]] = {}
     for name, value in errors.items():
         place = re.search(r"\.layers\.(\d+)\..*?(\w+)$", name)
         if place and place[2] in PARTS:
-            found[PARTS.index(place[2]), int(place[1])] = value
+            every.setdefault((PARTS.index(place[2]), int(place[1])), []).append(value)
+    found = {cell: float(np.mean(values)) for cell, values in every.items()}
     rows, layers = (sorted(set(numbers)) for numbers in zip(*found, strict=True))
     table = np.array([[found.get((row, layer), np.nan) for layer in layers] for row in rows])
     figure, axes = _canvas(max(4.5, 1.5 + 0.5 * len(layers)), 0.38 * len(rows) + 1.2)
