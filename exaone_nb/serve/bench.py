@@ -1,6 +1,7 @@
 """One benchmark from start to record: open the engine, measure, hold it against the roof, write it down."""
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -68,6 +69,11 @@ class BenchOptions:
             values = self.batches or [0] if name == "batches" else [getattr(self, name)]
             for value in values:
                 whole(name, value, least=least)
+        if not 0 <= self.budget_s < math.inf:
+            raise UsageError(
+                say("budget_s is {budget_s!r}.", budget_s=self.budget_s),
+                expected="seconds, or 0 for no limit.",
+            )
         if not 0 < self.kv_cache_gib < 1 << 20:
             raise UsageError(
                 say("kv_cache_gib is {kv_cache_gib!r}.", kv_cache_gib=self.kv_cache_gib),

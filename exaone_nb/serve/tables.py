@@ -157,7 +157,9 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     if words := eight_bit_words(rows):
         yield words
     timed = found.per_token
-    if timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
+    if timed is not None and (words := budget_words({found.model: timed}, asked["max_gen_toks"])):
+        yield words
+    elif timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
         yield say(
             "Answers were cut off at {timed.longest_allowed:,} tokens, not at {asked[max_gen_toks]:,}: max_model_len is "
             "{asked[max_model_len]:,}.",

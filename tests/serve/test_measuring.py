@@ -363,7 +363,7 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
     [
         ({"batches": (1, 0)}, "batches is 0"), ({"batches": ()}, "batches is 0"), ({"prompt_tokens": 0}, "prompt_tokens"),
         ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "max_questions"),
-        ({"max_gen_toks": -5}, "max_gen_toks"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
+        ({"max_gen_toks": -5}, "max_gen_toks"), ({"budget_s": -1.0}, "budget_s is -1.0"), ({"budget_s": math.inf}, "budget_s is inf"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
         ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"), ({"dtype": "half"}, "dtype is 'half'"),
         ({"max_model_len": 200_000}, "max_model_len is 200,000"), ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
     ],
