@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.score.compare import Comparison
@@ -71,7 +71,7 @@ def score(
 
         found = preview_tasks(next(iter(by_name.values())), names, settings, include)
         seconds = expected_seconds(run, found)
-        document = {"previews": [p.as_json() for p in found], "expected_seconds_per_model": seconds}
+        document = {"previews": [asdict(p) for p in found], "expected_seconds_per_model": seconds}
         emit(as_json, document, lambda console: _show_previews(console, found, seconds))
         if any(p.problems for p in found):
             raise WorkbookError(say("The prompt is not as it should be; see the checks above."))

@@ -1,14 +1,10 @@
 """A checkpoint opened in transformers: on the GPU where there is one, and without a word on the terminal."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.compress.llmcompressor_adapter import quiet, separate_experts
-
-if TYPE_CHECKING:
-    from torch import device
+from exaone_nb.library_types import device
 
 
 def best_device() -> device:

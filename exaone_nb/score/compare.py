@@ -56,11 +56,10 @@ class Comparison:
         if self.verdict == "identical" and table is None:
             return say("{change} The same value on all {n} items.", change=change, n=self.n)
         if self.verdict == "identical":
+            fields = {"change": change, "n": self.n, "bound": 100 * (self.difference.high or 0)}
             return say(
                 "{change} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
-                change=change,
-                n=self.n,
-                bound=100 * (self.difference.high or 0),
+                **fields,
             )
         verdict = {
             "better": say("Better, and not by chance"),
@@ -162,8 +161,7 @@ def _aligned(
     """Row numbers of the common items, in the base's order. Raises when the results cannot be compared."""
 
     def refuse(what: str, remedy: str) -> WorkbookError:
-        one, other = names
-        got = say("{one} and {other} cannot be compared: {what}", one=one, other=other, what=what)
+        got = say("{names[0]} and {names[1]} cannot be compared: {what}", names=names, what=what)
         return WorkbookError(got, remedy=remedy)
 
     if base.task != candidate.task:
@@ -186,13 +184,10 @@ def _aligned(
         prompts = say(
             "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
             "few-shot examples).",
-            changed=changed,
-            n=len(pairs),
+            **{"changed": changed, "n": len(pairs)},
         )
-        raise refuse(
-            prompts, say("Score both the same way, or allow it for two families: --different-prompts")
-        )
-    return [i for i, _ in pairs], [j for _, j in pairs]
+        raise refuse(prompts, say("Score both the same way; for two families: --different-prompts"))
+    return tuple(map(list, zip(*pairs, strict=True)))
 
 
 def _scores(x: np.ndarray, y: np.ndarray, binary: bool) -> dict[str, Any]:
@@ -258,16 +253,17 @@ def _sensitivity(c: Comparison, table: paired.Discordant) -> str:
     """What n could and could not have shown, given how often these two models differ."""
     # The differing share was itself measured; half an item keeps the plan finite when none differed.
     share = max(table.share, 0.5 / c.n)
-    needed = say(
-        "To see a drop of {points:.0f} points you need about {items:,} items;",
-        points=100 * NOTABLE_DROP,
-        items=planning.items_needed(NOTABLE_DROP, max(share, NOTABLE_DROP)),
-    )
+    items = planning.items_needed(NOTABLE_DROP, max(share, NOTABLE_DROP))
+    fields = {"n": c.n, "wanted": 100 * NOTABLE_DROP, "items": items}
     drop = planning.smallest_drop(c.n, share)
     if drop is None:
-        seen = say(
-            "these {n} items are too few to show any drop between models that differ this rarely.", n=c.n
+        return say(
+            "To see a drop of {wanted:.0f} points you need about {items:,} items; these {n} items are too few to show "
+            "any drop between models that differ this rarely.",
+            **fields,
         )
-    else:
-        seen = say("these {n} items show drops of {points:.1f} points and more.", n=c.n, points=100 * drop)
-    return f"{needed} {seen}"
+    return say(
+        "To see a drop of {wanted:.0f} points you need about {items:,} items; these {n} items show drops of "
+        "{seen:.1f} points and more.",
+        **fields | {"seen": 100 * drop},
+    )

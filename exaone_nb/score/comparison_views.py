@@ -87,13 +87,13 @@ def lecture_table() -> Table:
         Column("z", say("unpaired z"), ".2f"),
         Column("p", say("p"), ".3f"),
     ]
-    rows = []
-    for name, (right, kept) in LECTURE_COUNTS.items():
-        base, candidate = right / LECTURE_N, kept / LECTURE_N
-        errors = [math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate)]
-        z_and_p = paired.unpaired_z(right, LECTURE_N, kept, LECTURE_N)
-        values = (name, base, errors[0], candidate, errors[1], base - candidate, *z_and_p)
-        rows.append(dict(zip((column.name for column in columns), values, strict=True)))
+    names, rows = [column.name for column in columns], []
+    for name, counts in LECTURE_COUNTS.items():
+        base, candidate = (right / LECTURE_N for right in counts)
+        before, after = (math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate))
+        z, p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
+        values = (name, base, before, candidate, after, base - candidate, z, p)
+        rows.append(dict(zip(names, values, strict=True)))
     return Table(columns, rows)
 
 
@@ -189,11 +189,8 @@ def visible_drops_figure(shares: Sequence[float], marks: Sequence[tuple[str, int
         axes.axvline(n, color=FAINT, linewidth=0.8)
         words = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": INK}
         axes.text(0.96 * n, 0.03, label, transform=axes.get_xaxis_transform(), **words)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log", xlabel=say("items"), ylabel=say("smallest drop seen (points)"))
     axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
-    axes.set_xlabel(say("items"))
-    axes.set_ylabel(say("smallest drop seen (points)"))
     axes.legend(frameon=False)
     clean(axes)
     return figure
