@@ -87,9 +87,9 @@ def rounded_group(group: np.ndarray) -> Figure:
     return figure
 
 
-def lopsided_group(weights: np.ndarray) -> np.ndarray:
+def lopsided_group(weights: np.ndarray, group_size: int = 128) -> np.ndarray:
     """The group whose largest and smallest weight differ most in size: there a zero point has something to gain."""
-    groups = weights.reshape(-1, 128)
+    groups = weights.reshape(-1, group_size)
     high, low = groups.max(1), groups.min(1)
     return groups[np.argmax(np.abs(high + low) / (high - low))]
 
