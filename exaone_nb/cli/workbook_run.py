@@ -36,23 +36,16 @@ class PairsOfWords(TyperCommand):
     """Accepts papermill's `-p NAME VALUE` beside `-p NAME=VALUE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            if word == "--":
-                joined += [word, *rest]
-                break
+        joined, rest = [], iter(args)
+        for word in rest:
             joined.append(word)
-            if word in ("-p", "--parameter") and rest:
-                name = rest.pop(0)
-                if "=" not in name and not rest:
+            if word == "--":
+                joined += rest
+            elif word in ("-p", "--parameter") and (name := next(rest, None)) is not None:
+                if "=" not in name and (value := next(rest, None)) is None:
                     raise UsageError(f"-p {name} has no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
-                joined.append(name if "=" in name else f"{name}={rest.pop(0)}")
+                joined.append(name if "=" in name else f"{name}={value}")
         return super().parse_args(ctx, joined)
-
-
-COMMAND_CLASS = PairsOfWords
 
 
 def run(
@@ -122,22 +115,17 @@ class Progress:
 
     def __init__(self, silent: bool, every: float = 30) -> None:
         self._console = console(stderr=True)
-        self._silent = silent
+        self._console.quiet = silent
         self._running: dict[str, tuple[float, int, int]] = {}  # name -> (began, cell, cells)
         self._status = None
         self._ended, self._lock = threading.Event(), threading.Lock()
-        if silent:
-            return
-        if self._console.is_terminal:
+        if self._console.is_terminal and not silent:
             self._status = self._console.status("starting")
             self._status.start()
         ticker = threading.Thread(target=self._tick, args=[1 if self._status else every], daemon=True)
         ticker.start()
 
     def show(self, event: Event) -> None:
-        """React to one event of the runner."""
-        if self._silent:
-            return
         name = event.chapter.slug
         with self._lock:
             began = self._running.get(name, (time.monotonic(), 0, 0))[0]
@@ -177,7 +165,6 @@ class Progress:
             self._status.update("  ".join(self._places()) or "…")
 
     def close(self) -> None:
-        """Take the moving line away."""
         self._ended.set()
         if self._status is not None:
             self._status.stop()

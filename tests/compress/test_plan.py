@@ -465,7 +465,9 @@ def test_the_workbooks_recipes_are_fitted_to_a_model_of_576_columns(smollm2, nam
         assert "groups of 64, since 128 does not divide 576 inputs" in plan.fitted and name in plan.fitted
         assert {s.weights.group_size for s in plan.schemes} == {64}
         # Nothing but the group changed.
-        assert [s.label.replace(" g64", "").replace(" asym", "_ASYM") for s in plan.schemes] == [s.label for s in wide.schemes]
+        assert [s.label.replace(" g64", "").replace(" asym", "_ASYM") for s in plan.schemes] == [
+            s.label for s in wide.schemes
+        ]
 
 
 def test_a_group_that_somebody_wrote_out_is_not_changed(smollm2):
