@@ -244,7 +244,9 @@ def quiet() -> Iterator[None]:
 
     tracer = logging.getLogger("torch.fx._symbolic_trace")
     level, bars = tracer.level, transformers_logging.is_progress_bar_enabled()
+    spoken = transformers_logging.get_verbosity()
     tracer.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity(logging.CRITICAL)  # what matters is in the error
     for name in LOGURU_LIBRARIES:
         logger.disable(name)
     with (
@@ -258,6 +260,7 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             tracer.setLevel(level)
+            transformers_logging.set_verbosity(spoken)
             for name in LOGURU_LIBRARIES:
                 logger.enable(name)
             if bars:
@@ -270,9 +273,11 @@ def separate_experts(model: Any) -> None:
     transformers joins them to one tensor per layer when it loads them; llm-compressor does this itself before it starts.
     """
     if any(name.endswith(".experts") for name, _ in model.named_modules()):
+        from compressed_tensors.offload import remove_dispatch
         from llmcompressor.modeling.moe.linearize import linearize_moe
 
-        linearize_moe(model)
+        # Prepared for offloading, a weight that is set would be copied into the old one.
+        remove_dispatch(linearize_moe(model), onload_tensors=True)
 
 
 def _pin_memory_without_accelerator(torch: Any) -> AbstractContextManager[Any]:
