@@ -104,9 +104,7 @@ def score(
             except WorkbookError as error:
                 if not without_refused or recipe == next(iter(models)):
                     raise
-                report(
-                    say("{recipe} is left out: the engine refused it. {why}", recipe=recipe, why=error.got)
-                )
+                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
         else:
             report(f"{recipe}: all {len(wanted)} tasks were scored before")

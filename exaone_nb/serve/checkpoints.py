@@ -73,9 +73,7 @@ def measure_checkpoints(
             except WorkbookError as error:
                 if recipe == BASELINE:
                     raise
-                report(
-                    say("{recipe} is left out: the engine refused it. {why}", recipe=recipe, why=error.got)
-                )
+                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 del found[recipe]
                 continue
             found[recipe].append(measured)
