@@ -21,10 +21,9 @@ SMALLER = {
     "RACE_STEPS": 0,
     "DEPTH": 4,
     "04": {"ENGINE": False},
-    "05": {"RECIPES": ["w4a16_gptq", "w4a16_rtn"]},
-    "DOCUMENTS": 12,
+    "DOCUMENTS": 8,
     "SAMPLES": 16,
-    "06": {"SHAPE": ""},
+    "06": {"SHAPE": "", "SERVER": False},
     "QUESTIONS": 4,
     "ROUNDS": 1,
     "REPEATS": 1,
@@ -32,6 +31,8 @@ SMALLER = {
     "BUDGET": 4,
     "LIMIT": 8,
 }
+# What each is quantized with in chapter 05. transformers has no way to read experts in 8 bits.
+RECIPES = {"llama": ["w4a16_rtn"], "qwen3": ["w4a16_gptq"], "qwen3_moe": ["w4a16_gptq", "w8a8"]}
 # Chapter -> what its page says on this model.
 SAID = {
     "llama": {
@@ -46,6 +47,7 @@ SAID = {
     },
     "qwen3_moe": {
         "03": "The experts of .* are left out",
+        "05": "w8a8: transformers .* cannot load it.* So section 7 leaves it out",
         "06": "did not end by themselves",
     },
 }
@@ -55,7 +57,8 @@ pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
 @pytest.mark.parametrize("family", SAID)
 def test_every_chapter_is_done_or_says_what_it_leaves_out(family, tmp_path):
     model = make(family, tmp_path / family)
-    report = run(parameters={**SMALLER, "MODEL": str(model)}, out=tmp_path / "run")
+    values = {**SMALLER, "MODEL": str(model), "05": {"RECIPES": RECIPES[family]}}
+    report = run(parameters=values, out=tmp_path / "run")
     failed = {o.number: o.failure or o.why for o in report.outcomes if o.state != "ok"}
     assert failed == {} and len(report.outcomes) == len(discover())
     pages = {
