@@ -40,8 +40,9 @@ class BenchOptions:
     `weights` "real" or "dummy": random numbers, which need only a config, in any `scheme`, and optionally fewer `layers`
     (0: all). Each of `batches` requests of `prompt_tokens` writes `output_tokens`, `repeats` times. The hackathon's time
     per token is taken on `max_questions` questions (0 leaves it out; dummy weights have none), whose answers end after
-    `max_gen_toks` tokens, or sooner where they do not end by themselves within `budget_s` seconds (0: no budget). `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what
-    `kv_cache_gib` holds. `engine` holds further arguments of `VllmEngine`.
+    `max_gen_toks` tokens, or sooner where they do not end by themselves within `budget_s` seconds (0: no budget).
+    `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what `kv_cache_gib` holds.
+    `engine` holds further arguments of `VllmEngine`.
     """
 
     scheme: str = ""

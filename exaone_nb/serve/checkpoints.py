@@ -59,6 +59,7 @@ def measure_checkpoints(
     places = checkpoints(run, model)
     found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
     kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
+    asked = options.max_gen_toks
     options = replace(options, budget_s=options.budget_s / rounds / len(places))
     sampling = Sampling(max_tokens=ANSWER_TOKENS, logprobs=5)
     for number in range(rounds):
@@ -81,7 +82,10 @@ def measure_checkpoints(
                 options = replace(options, max_gen_toks=measured.per_token.longest_allowed)
     candidates = []
     for recipe, benches in found.items():
-        every_round = replace(pooled(benches), model=recipe)
+        whole_bench = pooled(benches)
+        # What was asked for, whichever rounds were cut to what the first one could afford.
+        asked_for = whole_bench.parameters | {"max_gen_toks": asked}
+        every_round = replace(whole_bench, model=recipe, parameters=asked_for)
         record(run, recipe, replace(every_round, model=model))
         candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates

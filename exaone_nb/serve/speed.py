@@ -201,7 +201,8 @@ class PerToken:
     @classmethod
     def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
         """Several rounds as one, a value per round."""
-        return replace(rounds[-1], values=tuple(found.seconds_per_token.value for found in rounds))
+        values = tuple(found.seconds_per_token.value for found in rounds)
+        return replace(rounds[-1], values=values, budget_s=max(found.budget_s for found in rounds))
 
     def speed_norm(self, base: PerToken) -> Estimate:
         """SpeedNorm against `base`, each round's figure against the same round's, since slow rounds slow both.

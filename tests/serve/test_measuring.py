@@ -346,7 +346,9 @@ def test_a_checkpoint_that_the_engine_refuses_is_named_and_left_out(tmp_path, mo
         if name == "w4a16":
             raise WorkbookError("No kernel for experts of 4 bits.")
         one = one_round((1.0, 1.1), 4.0)
-        return replace(one, per_token=replace(one.per_token, longest_allowed=512, budget_s=options.budget_s))
+        first = options.max_gen_toks > 512  # later rounds are cut there by what they are told
+        timed = replace(one.per_token, longest_allowed=512, budget_s=options.budget_s if first else 0.0)
+        return replace(one, per_token=timed)
 
     monkeypatch.setattr(checkpoints, "bench", refusing)
     said = []
@@ -357,6 +359,9 @@ def test_a_checkpoint_that_the_engine_refuses_is_named_and_left_out(tmp_path, mo
     assert [name for name, *_ in asked] == ["baseline", "w4a16", "w8a8", "w8a8", "baseline"]
     assert {budget for *_, budget in asked} == {10.0}
     assert [limit for _, limit, _ in asked] == [16384, *[512] * 4]  # all are cut where the first one was
+    # ... and after all rounds it still shows, beside what was asked for.
+    assert [one.found.per_token.budget_s for one in found] == [10.0, 0.0]
+    assert {one.found.parameters["max_gen_toks"] for one in found} == {16384}
 
 
 def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypatch):
