@@ -6,6 +6,7 @@ tests/compress/test_llmcompressor_contract.py, which fails first when an upgrade
     GPTQModifier._rtn_fallback_module_names       which modules GPTQ gave up on
     modifiers.gptq.gptq_quantize.quantize_weight  GPTQ on one weight, for the chapter
     pipelines/cache.py pins memory                which torch refuses without an accelerator
+    modeling.moe.linearize.linearize_moe          experts as modules of their own
     "Quantizing …" in the log                     progress; without it the run is only silent
     "DefaultCPUAllocator" in torch's error        memory that ran out on the CPU has no type of its own
 """
