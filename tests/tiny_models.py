@@ -92,4 +92,6 @@ def make(family: str, folder: str | Path, seed: int = 0) -> Path:
 
 
 if __name__ == "__main__":
-    print(make(*sys.argv[1:3]))
+    if len(sys.argv) != 3 or sys.argv[1] not in FAMILIES:
+        sys.exit(f"Usage: python {sys.argv[0]} FAMILY FOLDER, FAMILY one of {', '.join(FAMILIES)}.")
+    print(make(*sys.argv[1:]))
