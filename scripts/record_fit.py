@@ -23,7 +23,7 @@ import numpy as np
 from exaone_nb import catalog
 from exaone_nb.compress import cliff, contest, damage, models
 from exaone_nb.compress import quantize as maker
-from exaone_nb.compress.budget import Costs, Offer
+from exaone_nb.compress.budget import Choices, Costs
 from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.search import Search, frontier, search, stored_dtype, written_by
 from exaone_nb.engines.environment import machine, machine_sentence, prepare_process
@@ -56,7 +56,7 @@ class Recorder:
         folder.mkdir(parents=True, exist_ok=True)
         self.source = catalog.weights_folder(name)
         self.model = models.open_model(self.source, dtype="float32")
-        self.offer = Offer.of(catalog.read_config(self.source / "config.json"), SCHEMES, this_cpu())
+        self.offer = Choices.of(catalog.read_config(self.source / "config.json"), SCHEMES, this_cpu())
         self.dtype = stored_dtype(self.offer.config)
         self.judge = damage.documents(
             self.source, TextSource(self.texts["judge"]), self.texts["documents"], self.texts["longest"]

@@ -4,7 +4,7 @@ What an engine joins is one part (`parts`). A scheme is offered to a part only w
 choice is an integer program: one scheme per part, the least sum of costs, the bytes as the constraint
 (scipy.optimize.milp, which runs HiGHS).
 
-    offer = Offer.of(config, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
+    offer = Choices.of(config, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
     offer.cheapest_bytes              # 971,261,368 for EXAONE-4.0-1.2B: below that nothing is served
     offer.recipe(offer.choose(costs, 1_100_000_000))   # costs: part -> label -> loss, see `search`
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import METADATA
-from exaone_nb.compress.parts import Part, fitting, parts_of, read_scheme, targets_of
+from exaone_nb.compress.parts import Part, parts_of, read_scheme, targets_of
 from exaone_nb.compress.recipe import Recipe, parse
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
@@ -35,7 +35,7 @@ from exaone_nb.quantization.kernels import TODAY
 from exaone_nb.quantization.loading import serve
 from exaone_nb.quantization.matching import KEPT, Assignment
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, Scheme
-from exaone_nb.quantization.stored import StoredTensor, stored_linear
+from exaone_nb.quantization.stored import StoredTensor, fitting, stored_linear
 
 Costs = Mapping[str, Mapping[str, float]]  # part -> scheme's label -> what it loses
 
@@ -50,7 +50,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Offer:
+class Choices:
     """What each part may get. `options` maps part -> label -> scheme; the label of what is kept is `-`, its scheme None."""
 
     config: dict[str, Any]
@@ -61,7 +61,7 @@ class Offer:
     @classmethod
     def of(
         cls, config: dict[str, Any], schemes: Sequence[str], machine: Machine, engine: str = TODAY
-    ) -> "Offer":
+    ) -> "Choices":
         """The schemes of `schemes` that `machine` serves, part by part. BF16 among them allows to keep a part.
 
         A preset whose groups do not divide the model's inputs gets the largest groups that do. Raises UsageError for a
@@ -73,9 +73,9 @@ class Offer:
             )
         parts, family = parts_of(config), str(config.get("model_type", ""))
         kept = any(name.upper() in UNQUANTIZED_NAMES for name in schemes)
-        linear = [m for part in parts for m in part.modules if m.kind == "linear"]
+        inputs = {m.shape[1] for part in parts for m in part.modules if m.kind == "linear"}
         asked = [
-            fitting(read_scheme(name), linear) for name in schemes if name.upper() not in UNQUANTIZED_NAMES
+            fitting(read_scheme(name), inputs) for name in schemes if name.upper() not in UNQUANTIZED_NAMES
         ]
         options: dict[str, dict[str, Scheme | None]] = {}
         refused: dict[Refusal, None] = {}

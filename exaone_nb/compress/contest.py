@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from exaone_nb.compress.budget import Costs, Offer
+from exaone_nb.compress.budget import Choices, Costs
 from exaone_nb.compress.damage import Document, paired_difference, per_token, summary
 from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Figure
@@ -77,7 +77,7 @@ class Contest:
         ]
 
 
-def draw(offer: Offer, budget: int, rng: np.random.Generator) -> dict[str, str]:
+def draw(offer: Choices, budget: int, rng: np.random.Generator) -> dict[str, str]:
     """A random choice that fits: parts in random order, each with a random option that leaves room for the others."""
     offer.check(budget)
     limit = budget - offer.rest
@@ -98,7 +98,7 @@ def draw(offer: Offer, budget: int, rng: np.random.Generator) -> dict[str, str]:
 
 
 def entrants(
-    offer: Offer, costs: Costs, budget: int, count: int = RANDOM, seed: int = 0
+    offer: Choices, costs: Costs, budget: int, count: int = RANDOM, seed: int = 0
 ) -> dict[str, Entrant]:
     """The fitted recipe, the uniform ones that fit the budget, and `count` random ones."""
     generator = np.random.default_rng(seed)
@@ -110,7 +110,7 @@ def entrants(
 
 
 def hold(
-    model: Any, offer: Offer, entered: Mapping[str, Entrant], texts: Sequence[Document], dtype: Any = None
+    model: Any, offer: Choices, entered: Mapping[str, Entrant], texts: Sequence[Document], dtype: Any = None
 ) -> Contest:
     """All rounded in memory and judged on `texts`."""
     schemes = {name: offer.schemes(entrant.choice) for name, entrant in entered.items()}

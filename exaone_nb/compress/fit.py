@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.budget import Choices
 from exaone_nb.compress.calibration import DEFAULT_SOURCE, TextSource
 from exaone_nb.compress.damage import documents
 from exaone_nb.compress.models import open_model
@@ -36,7 +36,7 @@ class Fit:
 
     budget: int
     target: str
-    offer: Offer
+    offer: Choices
     search: Search
     chosen: dict[str, str]
 
@@ -127,7 +127,7 @@ def fit(
     the weights are not there, UsageError for a wrong size or scheme, or a budget into which the whole model fits.
     """
     place, most = catalog.resolve(model), read_bytes(budget)
-    offer = Offer.of(place.config(), [name for name in schemes.split(",") if name.strip()], machine)
+    offer = Choices.of(place.config(), [name for name in schemes.split(",") if name.strip()], machine)
     offer.check(most)
     kept = offer.uniform().get(KEPT)
     if kept and (whole_bytes := offer.file_bytes(kept)) <= most:

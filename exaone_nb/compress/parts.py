@@ -22,7 +22,6 @@ UNITS = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for kind, base in (("B", 1000), ("IB", 1024))
 }
-GROUPS = (128, 64, 32, 16)
 
 
 def read_bytes(text: str | int) -> int:
@@ -45,15 +44,6 @@ def read_scheme(name: str) -> Scheme:
     if not size.isdecimal() or not int(size) or scheme.weights.strategy != "group":
         raise UsageError(say("No scheme {name!r}.", name=name), expected=say('a preset, or "W4A16 g64".'))
     return scheme.with_groups(int(size))
-
-
-def fitting(scheme: Scheme, modules: Sequence[Module]) -> Scheme:
-    """The scheme, with smaller groups where its own do not divide the inputs of every module."""
-    size = scheme.weights.group_size
-    if scheme.weights.type != "int" or not size or all(m.shape[1] % size == 0 for m in modules):
-        return scheme
-    dividing = [g for g in GROUPS if g < size and all(m.shape[1] % g == 0 for m in modules)]
-    return scheme.with_groups(dividing[0]) if dividing else scheme
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from exaone_nb.compress.budget import Costs, Offer
+from exaone_nb.compress.budget import Choices, Costs
 from exaone_nb.compress.damage import Document, compared, divergence
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.errors import WorkbookError
@@ -36,7 +36,7 @@ TOKENS = 1024  # read in one pass
 class Search:
     """Measured costs. `kl` maps part -> label -> nats summed over the tokens of each text [texts].
 
-    `passes` over all texts are counted as `Offer.passes` says.
+    `passes` over all texts are counted as `Choices.passes` says.
     """
 
     kl: Mapping[str, Mapping[str, np.ndarray]]
@@ -61,7 +61,7 @@ class Search:
 
 def search(
     model: Any,
-    offer: Offer,
+    offer: Choices,
     texts: Sequence[Document],
     dtype: Any = None,
     progress: Callable[[str], None] = lambda text: None,
@@ -188,12 +188,12 @@ def stored_dtype(config: Mapping[str, Any]) -> Any:
     return getattr(torch, named_dtype(config) or "bfloat16")
 
 
-def seconds_for(offer: Offer, read: int, flops: float) -> float:
+def seconds_for(offer: Choices, read: int, flops: float) -> float:
     """What a search over texts of `read` tokens takes by arithmetic: two operations per parameter, token and pass."""
     return 2 * offer.parameters * read * offer.passes / flops
 
 
-def frontier(offer: Offer, costs: Costs, points: int = 12) -> Iterator[tuple[int, dict[str, str]]]:
+def frontier(offer: Choices, costs: Costs, points: int = 12) -> Iterator[tuple[int, dict[str, str]]]:
     """(bytes, choice) at budgets evenly spaced from the smallest file to that of the heaviest uniform recipe."""
     sizes = [offer.file_bytes(choice) for choice in offer.uniform().values()]
     for budget in np.linspace(offer.cheapest_bytes, max(sizes), points).astype(int).tolist():

@@ -78,7 +78,8 @@ class QuantArgs:
 
     def document(self) -> dict[str, Any]:
         """As `read` takes it."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+        given = asdict(self).items()
+        return {name: value for name, value in given if value not in (None, "", False) or name == "symmetric"}
 
     def sentence(self) -> str:
         """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
@@ -167,10 +168,12 @@ class Scheme:
 
     def document(self) -> str | dict[str, Any]:
         """How a recipe writes it: the preset's name where there is one, else explicit arguments."""
-        if self.label in SCHEMES:
-            return self.label
+        return self.label if self.label in SCHEMES else self.arguments()
+
+    def arguments(self) -> dict[str, Any]:
+        """As a recipe writes it out: {weights: {…}, input_activations: {…}}, with what is not the default."""
         parts = {"weights": self.weights, "input_activations": self.activations}
-        return {role: args.document() for role, args in parts.items() if args}
+        return {role: args.document() for role, args in parts.items() if args is not None}
 
     def sentence(self) -> str:
         if self.weights is None:

@@ -10,7 +10,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
-from exaone_nb.compress.budget import Offer, sum_of
+from exaone_nb.compress.budget import Choices, sum_of
 from exaone_nb.compress.contest import draw
 from exaone_nb.compress.parts import parts_of, read_bytes, targets_of
 from exaone_nb.compress.plan import plan_for
@@ -31,7 +31,7 @@ TINY = {
 
 
 def offer(config=TINY, schemes=("W4A16", "W8A8", "BF16"), machine=L4):
-    return Offer.of(config, list(schemes), machine)
+    return Choices.of(config, list(schemes), machine)
 
 
 def random_costs(made, seed):
@@ -165,10 +165,10 @@ def test_a_uniform_recipe_that_just_fits_is_not_missed():
 def test_where_the_header_of_others_is_longer_the_uniform_recipe_is_still_found(monkeypatch):
     """The bound says that a mixed recipe fits; the exact size, here exaggerated, says that it does not."""
     made, costs = offer(), {}
-    choice, plain = made.uniform()["W8A8"], Offer.file_bytes
+    choice, plain = made.uniform()["W8A8"], Choices.file_bytes
     size = made.file_bytes(choice)
     longer = lambda self, other: plain(self, other) + 200_000 * (other not in list(self.uniform().values()))  # noqa: E731
-    monkeypatch.setattr(Offer, "file_bytes", longer)
+    monkeypatch.setattr(Choices, "file_bytes", longer)
     for name, options in made.options.items():
         costs[name] = {label: {"W4A16": 1.0, "W8A8": 0.1, KEPT: 0.0}[label] for label in options}
     costs["model.layers.0.self_attn.o_proj"]["W4A16"] = 0.0
@@ -178,10 +178,10 @@ def test_where_the_header_of_others_is_longer_the_uniform_recipe_is_still_found(
 SOLVE = """
 import json, sys
 from exaone_nb import catalog
-from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.budget import Choices
 from exaone_nb.compress.search import frontier
 from exaone_nb.gpus import find_gpu
-made = Offer.of(catalog.resolve("nano").config(), ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
+made = Choices.of(catalog.resolve("nano").config(), ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
 assert len(list(frontier(made, json.load(open(sys.argv[1]))["costs"]))) == 12
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.budget import Choices
 from exaone_nb.compress.records import recorded, told
 from exaone_nb.gpus import find_gpu
 from exaone_nb.statistics.estimate import Estimate
@@ -25,7 +25,7 @@ def record(request):
 @pytest.fixture
 def offer(record):
     config = SMOLLM2 if record["model"] != "nano" else catalog.resolve("nano").config()
-    return Offer.of(config, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
+    return Choices.of(config, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine)
 
 
 def test_the_files_that_were_written_weigh_what_is_predicted(record, offer):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exaone_nb.compress import contest, damage
-from exaone_nb.compress.budget import Offer, sum_of
+from exaone_nb.compress.budget import Choices, sum_of
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.compress.search import frontier, measure, search, seconds_for, written_by
 from exaone_nb.errors import WorkbookError
@@ -43,7 +43,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def offer(model):
-    return Offer.of(
+    return Choices.of(
         model.config.to_dict() | {"torch_dtype": "float32"}, ["W4A16", "W8A8", "BF16"], find_gpu("L4").machine
     )
 

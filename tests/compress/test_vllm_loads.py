@@ -16,7 +16,7 @@ from exaone_nb.catalog import read_config
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
-from exaone_nb.compress.budget import Offer
+from exaone_nb.compress.budget import Choices
 from exaone_nb.compress.contest import draw
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.hardware import this_cpu
@@ -47,7 +47,7 @@ MORE["order_that_happens_to_fit"] = {
     ]
 }
 # Three schemes in one model, as `plan --fit` chooses them: part by part, each layer for itself.
-OFFER = Offer.of(read_config(NANO / "config.json"), ["W4A16", "W8A8", "BF16"], this_cpu())
+OFFER = Choices.of(read_config(NANO / "config.json"), ["W4A16", "W8A8", "BF16"], this_cpu())
 FITTED = OFFER.recipe(draw(OFFER, 3_000_000, np.random.default_rng(0)))
 MORE["fitted"] = {"groups": [vars(group) for group in FITTED.groups], "ignore": FITTED.ignore}
 NAMES += MORE
