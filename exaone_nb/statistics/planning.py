@@ -9,12 +9,16 @@ Biometrics 43:207):
 The exact test is a little more cautious than this normal form; the tests hold the two together by simulation.
 """
 
+import bisect
 import math
+from collections.abc import Callable
 
 from exaone_nb.errors import UsageError
 
 POWER = 0.8
 ALPHA = 0.05
+# Beyond this no benchmark goes, and "undecided" is the answer.
+MOST_ITEMS = 10**8
 
 
 def items_needed(drop: float, share_differing: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
@@ -51,6 +55,44 @@ def smallest_drop(
     if missing(share_differing) > 0:
         return None
     return float(brentq(missing, 1e-6, share_differing))
+
+
+def items_to_decide(
+    difference: float,
+    variance: Callable[[float], float],
+    margin: float,
+    *,
+    power: float = POWER,
+    alpha: float = ALPHA,
+) -> int | None:
+    """The fewest items after which a comparison is decided with this power, if the answers go on as they were.
+
+    Decided is: the two-sided test at `alpha` finds a difference, or two one-sided tests at `alpha` place it inside the
+    margin. `variance(hypothesis)` is that of one item's difference, as the test takes it under a hypothesis. None where
+    more than MOST_ITEMS would be needed: equal to the margin, or nearly so.
+    """
+    from scipy.stats import norm
+
+    _check(power, alpha)
+    # What the difference varies by in truth; the tests take the variance under their hypotheses.
+    spread = math.sqrt(variance(difference))
+    two_sided, one_sided = (float(norm.isf(level)) for level in (alpha / 2, alpha))
+
+    def passes(distance: float, hypothesis: float, quantile: float, n: int) -> float:
+        """How likely the difference is found to be `distance` beyond the hypothesis."""
+        beyond = distance * math.sqrt(n) - quantile * math.sqrt(variance(hypothesis))
+        return float(norm.cdf(beyond / spread)) if spread > 0 else float(beyond > 0)
+
+    def decided(n: int) -> bool:
+        inside = (passes(margin + sign * difference, -sign * margin, one_sided, n) for sign in (1, -1))
+        return passes(abs(difference), 0.0, two_sided, n) >= power or sum(inside) - 1 >= power
+
+    n = 2
+    while not decided(n):
+        n *= 2
+        if n > MOST_ITEMS:
+            return None
+    return bisect.bisect_left(range(n), True, lo=n // 2, key=decided)
 
 
 def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
