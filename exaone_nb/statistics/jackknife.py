@@ -11,6 +11,7 @@ width even where no unit differs, and it stays honest where few do.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -49,13 +50,19 @@ class Jackknife:
 
     def interval(self, level: float = 0.95) -> Estimate:
         """The value with Student's interval at `level`."""
-        from scipy.stats import t
-
-        half = float(t.ppf(0.5 + level / 2, self.freedom)) * self.error
+        half = student(0.5 + level / 2, self.freedom) * self.error
         low, high = self.centre - half, self.centre + half
         if self.ends:
             low, high = max(low, self.ends[0]), min(high, self.ends[1])
         return Estimate(self.value, low, high, self.items)
+
+
+@cache
+def student(probability: float, freedom: int) -> float:
+    """The quantile of Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(probability, freedom))
 
 
 def jackknife(

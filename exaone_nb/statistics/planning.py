@@ -12,6 +12,7 @@ The exact test is a little more cautious than this normal form; the tests hold t
 import bisect
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 from exaone_nb.errors import UsageError
 
@@ -71,21 +72,16 @@ def items_to_decide(
     margin. `variance(hypothesis)` is that of one item's difference, as the test takes it under a hypothesis. None where
     more than MOST_ITEMS would be needed: equal to the margin, or nearly so.
     """
-    from scipy.stats import norm
-
     _check(power, alpha)
-    # What the difference varies by in truth; the tests take the variance under their hypotheses.
-    spread = math.sqrt(variance(difference))
-    two_sided, one_sided = (float(norm.isf(level)) for level in (alpha / 2, alpha))
-
-    def passes(distance: float, hypothesis: float, quantile: float, n: int) -> float:
-        """How likely the difference is found to be `distance` beyond the hypothesis."""
-        beyond = distance * math.sqrt(n) - quantile * math.sqrt(variance(hypothesis))
-        return float(norm.cdf(beyond / spread)) if spread > 0 else float(beyond > 0)
+    two_sided, one_sided = (NormalDist().inv_cdf(1 - level) for level in (alpha / 2, alpha))
 
     def decided(n: int) -> bool:
-        inside = (passes(margin + sign * difference, -sign * margin, one_sided, n) for sign in (1, -1))
-        return passes(abs(difference), 0.0, two_sided, n) >= power or sum(inside) - 1 >= power
+        """Whether what will be found falls into none of the gaps between "different" and "equivalent"."""
+        clear = max(two_sided * math.sqrt(variance(0.0) / n), 1e-9)
+        inside = [sign * (margin - one_sided * math.sqrt(variance(sign * margin) / n)) for sign in (-1, 1)]
+        gaps = [(-clear, inside[0]), (inside[1], clear)] if inside[0] < inside[1] else [(-clear, clear)]
+        found = NormalDist(difference, max(math.sqrt(variance(difference) / n), 1e-12))
+        return sum(found.cdf(high) - found.cdf(low) for low, high in gaps if low < high) <= 1 - power
 
     n = 2
     while not decided(n):
