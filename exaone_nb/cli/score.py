@@ -99,6 +99,8 @@ def compare(
     filter_name: Annotated[str, Option("--filter", help="Filter, for instance strict-match.")] = "",
     different_prompts: Annotated[bool, Option("--different-prompts", help="Allow other prompts.")] = False,
     seeds: Annotated[str, Option(help="Runs of other seeds, comma separated: their mean counts.")] = "",
+    margin: Annotated[float, Option(help="What you do not care about: 0.01 is one point of a score.")] = 0.01,
+    separate: Annotated[bool, Option("--separate", help="Do not pool the tasks of one benchmark.")] = False,
     alpha: Annotated[float, Option(help="Level of the tests, after Holm's correction.")] = 0.05,
     plan: Annotated[bool, Option("--plan", help="No results: the items that a drop needs.")] = False,
     drop: Annotated[float, Option(help="Plan: the drop to be seen (0.02 is two points).")] = 0.02,
@@ -106,7 +108,7 @@ def compare(
     items: Annotated[int, Option(help="Plan: items at hand.")] = 512,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare candidates with a base on the same items: difference, interval, exact test, verdict in words."""
+    """Compare candidates with a base on the same items: interval, exact test, and the verdict at a margin."""
     if plan:
         _plan(drop, differing, items, alpha, as_json)
         return
@@ -115,9 +117,8 @@ def compare(
 
     runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
     (base, scored), *others = read_named(models or [], runs, task, metric, filter_name).items()
-    found = compare_all(
-        scored, dict(others), base_name=base, alpha=alpha, different_prompts=different_prompts
-    )
+    options = {"alpha": alpha, "margin": margin, "different_prompts": different_prompts, "separate": separate}
+    found = compare_all(scored, dict(others), base_name=base, **options)
     emit(
         as_json,
         {"comparisons": [c.as_json() for c in found]},

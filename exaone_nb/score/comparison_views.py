@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from exaone_nb.catalog import read_config
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.results import RunFolder
 from exaone_nb.score.compare import Comparison
 from exaone_nb.score.evaluate import Score
 from exaone_nb.score.samples import read_rows
-from exaone_nb.show.figures import BLUE, FAINT, INK, STYLES, VERMILLION, Style, clean
+from exaone_nb.show.figures import (
+    BAND_ALPHA,
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    STYLES,
+    VERMILLION,
+    Style,
+    clean,
+)
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics import paired, planning
 from exaone_nb.written import read_csv
@@ -24,8 +37,9 @@ if TYPE_CHECKING:
 LOOKS = {
     "worse": Style(VERMILLION, marker="v"),
     "better": Style(BLUE, marker="^"),
-    "within noise": Style(INK, marker="o"),
-    "identical": Style(INK, marker="s"),
+    "equivalent": Style(GREEN, marker="s"),
+    "borderline": Style(ORANGE, marker="D"),
+    "undecided": Style(INK, marker="o"),
 }
 # The lecture's four gsm8k rows: right answers of 512 items (0.6484, 0.5977, 0.5645, 0.4727 as printed).
 LECTURE_N = 512
@@ -55,24 +69,63 @@ def score_table(scores: Sequence[Score]) -> Table:
 
 
 def verdict_table(comparisons: Sequence[Comparison]) -> Table:
-    """One row per comparison: the verdict, its paired evidence, and the unpaired p beside it."""
+    """One row per comparison: the verdict, its paired evidence, and the unpaired p beside it. Parts follow their group."""
     columns = [
         Column("candidate", say("candidate"), code=True),
         Column("task", say("task"), code=True),
-        Column("difference", say("points, 95 % paired"), "+.1f", scale=100),
+        Column("part_of", say("part of"), code=True),
+        Column("difference", say("points, paired interval"), "+.1f"),
         Column("verdict", say("verdict")),
+        Column("p_value", say("p exact"), ".3g"),
+        Column("unpaired_p", say("p unpaired"), ".3g"),
+        Column("p_holm", say("p Holm"), ".3g"),
         Column("only_base", say("only base right")),
         Column("only_candidate", say("only candidate right")),
-        Column("p_value", say("p McNemar"), ".3g"),
-        Column("p_holm", say("p Holm"), ".3g"),
-        Column("unpaired_p", say("p unpaired"), ".3g"),
         Column("recovery", say("recovery"), ".1%"),
+        Column("items_to_decide", say("items to decide"), ","),
     ]
-    rows = [
-        vars(c) | (vars(c.discordant) if c.discordant else {}) | {"recovery": c.recovery and c.recovery.value}
-        for c in comparisons
-    ]
+    rows = []
+    for c in comparisons:
+        row = vars(c) | {name: getattr(c, name) for name in ("verdict", "p_value", "items_to_decide")}
+        row["difference"] = c.in_points
+        row |= vars(c.discordant) if c.discordant else {}
+        row |= {
+            "p_holm": None if c.p_holm == c.p_value else c.p_holm,
+            "recovery": c.recovery and c.recovery.value,
+        }
+        rows.append(row)
     return Table(columns, rows).without_empty()
+
+
+def simulation_tables() -> tuple[Table, Table, str]:
+    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
+    document = read_config(DATA / "measured" / "intervals.json")
+    rates = sorted({row["differing"] for row in document["tests"]})
+    keys = [f"{rate:g}" for rate in rates]
+    of_rates = [
+        Column(key, say("{rate:.1%} differ", rate=rate), ".1%") for key, rate in zip(keys, rates, strict=True)
+    ]
+    intervals: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in document["intervals"]:
+        found = intervals.setdefault(
+            (row["interval"], row["n"]), {"interval": row["interval"], "n": row["n"]}
+        )
+        found["all" if row["differing"] is None else f"{row['differing']:g}"] = row["coverage"]
+    tests: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for row, what in product(document["tests"], ("size", "power")):
+        found = tests.setdefault(
+            (row["test"], row["n"], what), {"test": row["test"], "n": row["n"], "what": what}
+        )
+        found[f"{row['differing']:g}"] = row[what]
+    shown = {"size": say("wrong"), "power": say("right")}
+    rows = [row | {"what": shown[row["what"]]} for row in tests.values()]
+    head = [Column("n", say("n")), Column("what", say("how often"))]
+    return (
+        Table([Column("interval", say("interval of")), head[0], *of_rates, Column("all", say("all differ"), ".1%")],
+              list(intervals.values())),
+        Table([Column("test", say("test")), *head, *of_rates], rows),
+        say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document),
+    )  # fmt: skip
 
 
 def lecture_table() -> Table:
@@ -87,13 +140,13 @@ def lecture_table() -> Table:
         Column("z", say("unpaired z"), ".2f"),
         Column("p", say("p"), ".3f"),
     ]
-    rows = []
-    for name, (right, kept) in LECTURE_COUNTS.items():
-        base, candidate = right / LECTURE_N, kept / LECTURE_N
-        errors = [math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate)]
-        z_and_p = paired.unpaired_z(right, LECTURE_N, kept, LECTURE_N)
-        values = (name, base, errors[0], candidate, errors[1], base - candidate, *z_and_p)
-        rows.append(dict(zip((column.name for column in columns), values, strict=True)))
+    names, rows = [column.name for column in columns], []
+    for name, counts in LECTURE_COUNTS.items():
+        base, candidate = (right / LECTURE_N for right in counts)
+        before, after = (math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate))
+        z, p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
+        values = (name, base, before, candidate, after, base - candidate, z, p)
+        rows.append(dict(zip(names, values, strict=True)))
     return Table(columns, rows)
 
 
@@ -153,21 +206,27 @@ def benchmark_table() -> Table:
 
 
 def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """One line per comparison: the difference in points with its 95 % interval, zero marked."""
+    """One line per comparison: the difference in points with the interval of its verdict, and the margin as a band.
+
+    The thin line is the interval that says "different", the thick one inside it the interval that says "equivalent".
+    """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(comparisons)), layout="constrained")
+    margin = 100 * max(c.margin for c in comparisons)
+    axes.axvspan(-margin, margin, color=FAINT, alpha=BAND_ALPHA, linewidth=0, label=say("the margin"))
+    axes.axvline(0, color=INK, linewidth=1)
     used = set()
     for row, c in enumerate(comparisons):
-        look, points = LOOKS[c.verdict], c.difference * 100
-        axes.plot([points.low, points.high], [row, row], color=look.colour, linewidth=2)
+        look, points, inner = LOOKS[c.verdict], c.in_points, c.within * (1 / c.point)
+        axes.plot([points.low, points.high], [row, row], color=look.colour, linewidth=1.5)
+        axes.plot([inner.low, inner.high], [row, row], color=look.colour, linewidth=4, alpha=0.5)
         label = None if c.verdict in used else c.verdict
         axes.plot(points.value, row, look.marker, color=look.colour, markersize=8, label=label)
         used.add(c.verdict)
-    axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(comparisons)), [f"{c.candidate} · {c.task}" for c in comparisons])
     axes.invert_yaxis()
-    axes.set_xlabel(say("difference to the base in points, with its paired 95 % interval"))
+    axes.set_xlabel(say("difference to the base in points, with its paired interval"))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     clean(axes, "x")
     return figure
@@ -189,11 +248,8 @@ def visible_drops_figure(shares: Sequence[float], marks: Sequence[tuple[str, int
         axes.axvline(n, color=FAINT, linewidth=0.8)
         words = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": INK}
         axes.text(0.96 * n, 0.03, label, transform=axes.get_xaxis_transform(), **words)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log", xlabel=say("items"), ylabel=say("smallest drop seen (points)"))
     axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
-    axes.set_xlabel(say("items"))
-    axes.set_ylabel(say("smallest drop seen (points)"))
     axes.legend(frameon=False)
     clean(axes)
     return figure

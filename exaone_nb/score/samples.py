@@ -7,11 +7,12 @@ recipes of a run, samples files, or folders with them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ SETTINGS = {
     "num_fewshot": say("numbers of few-shot examples"),
     "generation_kwargs": say("generation settings"),
 }
+# Fields of a document that several items may share: nano's template, and the passages of reading tasks.
+CLUSTER_FIELDS = ("template", "passage", "paragraph", "flores_passage", "article")
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[0-9.-]+)\.jsonl$")
 
 
@@ -40,7 +43,8 @@ class ItemScores:
     """One metric of one task for every item: `values` [items], their `weights` [items], and what was asked.
 
     `keys` are document hashes, numbered where a task asks the same document twice. For perplexities a value is a
-    log-likelihood and a weight a number of words or bytes; for everything else weights are 1.
+    log-likelihood and a weight a number of words or bytes; for everything else weights are 1. `clusters` [items] name
+    what items share, a template or a passage; empty where the data do not say.
     """
 
     task: str
@@ -51,6 +55,7 @@ class ItemScores:
     prompts: tuple[str, ...]
     source: str
     settings: dict[str, Any] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -128,7 +133,7 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
     """
     path = Path(path)
     task, _ = _task_and_date(path)
-    rows = read_rows(path)
+    rows = [_without_texts(row) for row in rows_of(path)]
     filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
     if filter_name and filter_name not in filters:
         raise UsageError(
@@ -187,14 +192,54 @@ def items_of(
         values.append(value)
         weights.append(weight)
     prompts = tuple(str(row.get("prompt_hash") or "") for row in rows)
+    clusters = tuple(map(cluster_of, rows))
     return ItemScores(
-        task, name, tuple(keys), np.array(values), np.array(weights), prompts, source, settings or {}
+        task,
+        name,
+        tuple(keys),
+        np.array(values),
+        np.array(weights),
+        prompts,
+        source,
+        settings or {},
+        clusters if all(clusters) else (),
+    )
+
+
+def cluster_of(row: dict[str, Any]) -> str:
+    """What names the cluster that an item belongs to; empty where its document does not say."""
+    document = row.get("doc")
+    if not isinstance(document, dict):
+        return row.get("cluster", "")
+    shared = next((document[name] for name in CLUSTER_FIELDS if document.get(name)), "")
+    return hashlib.sha256(str(shared).encode()).hexdigest()[:16] if shared else ""
+
+
+def joined(group: str, tasks: Sequence[ItemScores]) -> ItemScores:
+    """The items of several tasks as those of one. Keys and clusters of two tasks never meet."""
+    return replace(
+        tasks[0],
+        task=group,
+        keys=tuple(f"{items.task}/{key}" for items in tasks for key in items.keys),
+        values=np.concatenate([items.values for items in tasks]),
+        weights=np.concatenate([items.weights for items in tasks]),
+        prompts=tuple(prompt for items in tasks for prompt in items.prompts),
+        source=" + ".join(items.source for items in tasks),
+        settings={},
+        clusters=tuple(f"{items.task}/{name}" for items in tasks for name in items.clusters)
+        if all(items.clusters for items in tasks)
+        else (),
     )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Every line of a samples file as a dict. Raises WorkbookError naming the line that is not one."""
-    rows = []
+    return list(rows_of(path))
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a samples file one by one, so that a large one need not fit into memory. Raises as `read_rows`."""
+    number = 0
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -210,10 +255,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                     ),
                     remedy="Copy it again, or score again.",
                 )
-            rows.append(row)
-    if not rows:
+            yield row
+    if not number:
         raise WorkbookError(f"{path.name} is empty.", remedy="Score again with samples logged.")
-    return rows
+
+
+def _without_texts(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what was asked and answered, which a score does not need."""
+    row["cluster"] = cluster_of(row)
+    for name in ("doc", "arguments", "resps", "filtered_resps", "target"):
+        row.pop(name, None)
+    return row
 
 
 def _settings(path: Path, task: str) -> dict[str, Any]:
@@ -223,11 +275,13 @@ def _settings(path: Path, task: str) -> dict[str, Any]:
     if not date or not results.is_file():
         return {}
     document = read_config(results)
+    groups = document.get("group_subtasks", {})
     return {
         "version": document.get("versions", {}).get(task),
         "num_fewshot": document.get("n-shot", {}).get(task),
         "generation_kwargs": document.get("configs", {}).get(task, {}).get("generation_kwargs"),
         "n_samples": document.get("n-samples", {}).get(task, {}).get("effective"),
+        "group": next((name for name, tasks in groups.items() if task in tasks and name != task), ""),
     }
 
 

@@ -141,6 +141,8 @@ def _one(evidence: Evidence, margin: float, alpha: float, **grounds: float) -> V
 
 
 def _tail(evidence: Evidence, statistic: float) -> float:
-    from scipy.stats import t
+    if evidence.freedom == math.inf:
+        return math.erfc(statistic / math.sqrt(2)) / 2
+    from scipy.special import stdtr
 
-    return float(t.sf(statistic, evidence.freedom))
+    return float(stdtr(evidence.freedom, -statistic))
