@@ -24,8 +24,7 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.compress.recipe import load
 from exaone_nb.paths import DATA, NANO
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, drawn
 
 MEDIANS = [
     Column("run", "w4a16_gptq on nano"),

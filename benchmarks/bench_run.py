@@ -77,7 +77,9 @@ def peer(chapters: list[Path], out: Path) -> tuple[float, list[Path]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chapters", default="00-04")
-    parser.add_argument("--all-run", default="nano", help="name or folder of a run of all chapters; empty: none")
+    parser.add_argument(
+        "--all-run", default="nano", help="name or folder of a run of all chapters; empty: none"
+    )
     arguments = parser.parse_args()
     chapters = [c.path for c in select(discover(), [arguments.chapters])]
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +105,9 @@ def main() -> None:
         rows["unchanged_seconds_all_chapters"] = round(timed(*CLI, "run", "--out", str(run)), 2)
     for name, limit in LIMITS.items():
         if name in rows:
-            rows.setdefault("limits", {})[name] = f"{rows[name]} of {limit}: {'held' if rows[name] <= limit else 'MISSED'}"
+            rows.setdefault("limits", {})[name] = (
+                f"{rows[name]} of {limit}: {'held' if rows[name] <= limit else 'MISSED'}"
+            )
     print(json.dumps(rows, indent=2))
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.anatomy.kv import kv_cache
-from exaone_nb.architecture.shape import layer_pattern
+from exaone_nb.architecture.costs import design
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines.apart import run_apart
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.files import write_json
+from exaone_nb.paths import NANO
 from exaone_nb.show.table import Column, Table
 
 IN_FLIGHT, CACHE_BYTES = 512, 2**30
@@ -34,38 +36,17 @@ class Served:
 
 def report_table(served: Served) -> Table:
     """Predicted beside reported, figure by figure."""
-    rows = [
-        {"what": key, "predicted": ours, "theirs": theirs, "match": theirs == ours}
-        for key, ours in served.ours.items()
-        for theirs in [served.theirs[key]]
-    ]
+    pairs = [(key, ours, served.theirs[key]) for key, ours in served.ours.items()]
+    rows = [{"what": key, "predicted": a, "theirs": b, "match": a == b} for key, a, b in pairs]
     shown = [Column("what", ""), Column("predicted"), Column("theirs", "vLLM says"), Column("match")]
     return Table(shown, rows)
 
 
 def small_hybrid(layers: int = 8, window: int = 256) -> dict[str, Any]:
-    """A config.json of a random 3:1 EXAONE 4.0 of a few MB. Raises UsageError for a pattern that does not fit."""
-    return {
-        "architectures": ["Exaone4ForCausalLM"],
-        "model_type": "exaone4",
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
-        "vocab_size": 512,
-        "sliding_window": window,
-        "layer_types": list(layer_pattern(layers, 3)),
-        "max_position_embeddings": 4096,
-        "rms_norm_eps": 1e-5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-        "tie_word_embeddings": True,
-        "hidden_act": "silu",
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-    }
+    """The config.json of a random 3:1 EXAONE 4.0 of a few MB. Raises UsageError for a pattern that does not fit."""
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "vocab_size": 512}
+    nano = catalog.read_config(NANO / "config.json") | sizes | {"max_position_embeddings": 4096}
+    return design(nano, "3:1", layers=layers, window=window)
 
 
 def serve(config: dict[str, Any], *, dtype: str = "auto") -> Served:

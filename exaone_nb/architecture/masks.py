@@ -4,15 +4,10 @@ A window of W counts the query itself: the query at slot i sees the slots i - W 
 from the start of the padded row, so that a cached decode step and a whole prompt give the same rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from exaone_nb.architecture.shape import SLIDING, whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from exaone_nb.library_types import Tensor
 
 
 def visible(

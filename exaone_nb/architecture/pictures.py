@@ -3,23 +3,16 @@
 The arrangements are drawn from the same descriptions that the modules run (`anatomy.arrangements`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.anatomy.arrangements import ARRANGEMENTS, Arrangement
 from exaone_nb.anatomy.attention import cached_layers
+from exaone_nb.architecture.probes import Input
+from exaone_nb.architecture.race import Run
+from exaone_nb.library_types import Axes, Figure, Tensor
 from exaone_nb.messages import say
-from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, clean, style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from exaone_nb.architecture.probes import Input
-    from exaone_nb.architecture.race import Run
+from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, canvas, clean, style
 
 LOCAL, GLOBAL = Style(SKY, hatch="///"), Style(BLUE)
 NORM, BLOCK = ORANGE, "#C9DCF0"
@@ -27,9 +20,7 @@ NORM, BLOCK = ORANGE, "#C9DCF0"
 
 def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure with `count` axes in a row, each `width` x `height` inches, and these axes."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, **options)
+    figure, axes = canvas(width * count, height, ncols=count, squeeze=False, **options)
     return figure, axes[0]
 
 
@@ -101,16 +92,14 @@ def curves(
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
     """One line per name; each is (x values, y values). `levels` are y values to compare with, drawn across the figure."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 3.6))
+    figure, axes = canvas(7, 3.6)
     for index, (name, (across, up)) in enumerate(lines.items()):
         axes.plot(across, up, **style(index).curve(), ms=4, label=name)
     for index, (name, level) in enumerate((levels or {}).items()):
         axes.axhline(level, color=INK, linestyle=style(index + 1).line, lw=1.2, label=name)
     axes.set(xlabel=x, ylabel=y, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
     if not log_x:
-        axes.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
+        axes.xaxis.get_major_locator().set_params(integer=True)
     clean(axes)
     axes.legend(fontsize=8, frameon=False)
     return figure
@@ -173,11 +162,10 @@ def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
 
 def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int = 2) -> Figure:
     """One square per layer and one row per model; the row's label says what a layer of each kind keeps."""
-    import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
     longest = max(len(cached_layers(config)) for config in configs.values())
-    figure, axes = plt.subplots(figsize=(10, 0.95 * len(configs) + 0.5))
+    figure, axes = canvas(10, 0.95 * len(configs) + 0.5)
     for row, (name, config) in enumerate(configs.items()):
         y = -row * 2.6
         kept = {}
@@ -190,19 +178,15 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
             say("{kind}: {mib:,.4g} MiB per layer", kind=kind, mib=mib) for kind, mib in sorted(kept.items())
         )
         axes.text(0, y + 1.1, f"{name}   {sizes}", fontsize=8, va="bottom")
-    axes.set_xlim(-0.5, longest + 0.5)
-    axes.set_ylim(-2.6 * (len(configs) - 1) - 0.4, 2.2)
+    axes.set(xlim=(-0.5, longest + 0.5), ylim=(-2.6 * (len(configs) - 1) - 0.4, 2.2))
     axes.axis("off")
     return figure
 
 
 def influence_bars(panels: Mapping[str, Tensor]) -> Figure:
     """Gradient of the last output by input position, log scale; positions with gradient zero have no bar."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(8, 1.7 * len(panels)), sharex=True, sharey=True, squeeze=False
-    )
+    count = len(panels)
+    figure, axes = canvas(8, 1.7 * count, nrows=count, sharex=True, sharey=True, squeeze=False)
     for axis, (name, values) in zip(axes[:, 0], panels.items(), strict=True):
         seen = values > 0
         axis.bar(range(len(values)), values.where(seen, values.new_tensor(float("nan"))), color=BLUE)

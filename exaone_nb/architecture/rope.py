@@ -7,18 +7,14 @@ scaling slows exactly those pairs by `factor`, keeps the fast ones, and blends i
 Source: Su et al. 2021 (arXiv 2104.09864); scaling as in transformers 5.17, `modeling_rope_utils.py`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from exaone_nb.library_types import Tensor
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Rope:
             )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Rope:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Read `rope_theta` and `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5)."""
         values = {"rope_theta": 10000.0, **fields.rope(dict(config))}
         kind = values.get("rope_type") or values.get("type") or "default"
@@ -57,9 +53,9 @@ class Rope:
             **{name: values[name] for name in ("factor", "low_freq_factor", "high_freq_factor")},
         )
 
-    def unscaled(self) -> Rope:
+    def unscaled(self) -> Self:
         """The same theta without scaling."""
-        return Rope(theta=self.theta)
+        return type(self)(theta=self.theta)
 
     def inverse_frequencies(self, head_dim: int) -> Tensor:
         """Radians per token of each pair, fastest first: float32 [head_dim / 2]. Raises UsageError for odd head_dim."""

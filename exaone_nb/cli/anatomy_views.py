@@ -9,7 +9,7 @@ from exaone_nb.cli.output import lines
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
 from exaone_nb.show.memory import memory_table, outlook, speed_table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
     from rich.console import Console

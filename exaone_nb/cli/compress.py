@@ -12,8 +12,7 @@ from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,8 +34,7 @@ def plan(
     Exit code 1 when the plan, or the one it is compared with, has errors.
     """
     from exaone_nb.compress.analysis import analyse
-    from exaone_nb.compress.differences import compare
-    from exaone_nb.compress.plan import make_plan
+    from exaone_nb.compress.plan import compare, make_plan
 
     plan = make_plan(model, recipe)
     first = second = analyse(plan, gpu)

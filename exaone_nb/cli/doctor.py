@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.text import Text
 
 from exaone_nb.cli.output import JsonFlag, emit
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import drawn
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 

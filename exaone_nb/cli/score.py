@@ -15,7 +15,7 @@ from exaone_nb.cli.output import JsonFlag, console, emit
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
     from exaone_nb.score.compare import Comparison

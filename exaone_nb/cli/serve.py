@@ -13,7 +13,7 @@ from typer import Argument, Option
 from exaone_nb.cli.output import JsonFlag, emit, lines, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
     from rich.console import Console

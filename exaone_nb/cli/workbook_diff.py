@@ -10,8 +10,7 @@ from typer import Argument, Option
 from exaone_nb.cli.output import JsonFlag, emit, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
-from exaone_nb.show.table import Column, Table
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
     from rich.console import Console

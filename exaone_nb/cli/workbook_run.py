@@ -166,8 +166,7 @@ def _schema(chapters: list[Chapter]) -> list[dict[str, Any]]:
 
 
 def _print_schema(console: Console, chapters: list[Chapter]) -> None:
-    from exaone_nb.show.table import Column, Table
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import Column, Table, drawn
     from exaone_nb.workbook.parameters import RUN_DIR
 
     columns = [
@@ -187,8 +186,7 @@ def _print_schema(console: Console, chapters: list[Chapter]) -> None:
 
 
 def _print_summary(console: Console, report: RunReport) -> None:
-    from exaone_nb.show.table import Column, Table
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import Column, Table, drawn
     from exaone_nb.workbook.report.look import duration
 
     columns = [

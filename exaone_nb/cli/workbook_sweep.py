@@ -114,8 +114,7 @@ def _plan(grid: Grid, reasons: Mapping[str, str]) -> dict[str, object]:
 
 
 def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> None:
-    from exaone_nb.show.table import Column, Table
-    from exaone_nb.show.terminal import drawn
+    from exaone_nb.show.table import Column, Table, drawn
     from exaone_nb.workbook.store import NOT_YET
 
     def state(why: str) -> str:

@@ -1,22 +1,36 @@
 """What is to be said about a plan: findings, worst first, and where its checkpoint can be served. Nothing is loaded.
 
 Here stands what keeps a checkpoint from being made or from being what was meant. Patterns are looked at in
-`quantization.patterns`, what an engine stumbles over in `quantization.loading`, settings in `setting_checks`.
+`quantization.patterns`, what an engine stumbles over in `quantization.loading`, settings in `setting_checks`. A verdict
+of `quantization.loading` is held against the room in memory, and against the models that the hackathon's server was
+seen with.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import is_tied
+from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.compress import setting_checks
 from exaone_nb.compress.plan import Plan, parts_the_table
-from exaone_nb.compress.serving import verdicts
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, some, worst_first
+from exaone_nb.gpus import find_gpu
+from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
-from exaone_nb.quantization.loading import ServingVerdict, obstacles
+from exaone_nb.quantization.effects import cache_bytes, cache_finding
+from exaone_nb.quantization.kernels import JUDGE, TODAY
+from exaone_nb.quantization.loading import ServingVerdict, obstacles, serve
 from exaone_nb.quantization.patterns import pattern_findings
+
+JUDGES_CARD = "L4"
+# The models that were judged: what decides the shapes of their matrices.
+JUDGED = ("EXAONE-4.0-1.2B", "nano")
+SHAPE = (
+    "model_type", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,6 @@ class Analysis:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan with what is said about it, for --json."""
         names = ("level", "code", "text", "remedy")
         findings = [{name: getattr(finding, name) for name in names} for finding in self.findings]
         return self.plan.to_dict() | {"findings": findings, "serving": [vars(v) for v in self.verdicts]}
@@ -150,3 +163,73 @@ def unpredictable(plan: Plan) -> Iterator[Finding]:
         words = f"{error.got} Expected: {error.expected}" if error.expected else error.got
         text = say("The checkpoint cannot be predicted: {words}", words=words)
         yield Finding("error", "unpredictable", text, error.remedy)
+
+
+def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
+    """This CPU, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
+    cpu, card, judge = this_cpu(), find_gpu(gpu), find_gpu(JUDGES_CARD)
+    server = say("hackathon server ({card}, vLLM {engine})", card=judge.name, engine=JUDGE)
+    places = [
+        (cpu, TODAY, say("this CPU (vLLM {engine})", engine=TODAY)),
+        (card.machine, TODAY, say("{card} (vLLM {engine})", card=card.name, engine=TODAY)),
+        (judge.machine, JUDGE, server),
+    ]
+    if not makeable:
+        why = say("no verdict on a plan with errors")
+        return [ServingVerdict(where, "unknown", why) for *_, where in places]
+    here, there, judged = (serve(plan, *place) for place in places)
+    return [
+        _with_room(here, *_room_here(plan, cpu)),
+        _with_room(there, *_room_on(plan, gpu)),
+        _hackathon(plan, judged),
+    ]
+
+
+def _with_room(verdict: ServingVerdict, answer: str, size: str) -> ServingVerdict:
+    """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
+    if (verdict.answer != "no" and answer == "no") or (verdict.answer == "yes" and answer == "unknown"):
+        return replace(verdict, answer=answer, why=size, recorded=False)
+    return replace(verdict, why=f"{verdict.why}; {size}") if size and verdict.answer == "yes" else verdict
+
+
+def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
+    """("no", why) when not one token fits beside the weights; ("yes", the longest context) when not all of it does."""
+    try:
+        cache = cache_bytes(plan.recipe.kv_cache)
+        memory = plan_memory(plan.config, "BF16", gpu, prediction=plan.prediction, kv_dtype_bytes=cache)
+    except WorkbookError as error:
+        return "unknown", say("its memory cannot be computed: {why}", why=error.got)
+    if memory.left_for_cache <= 0 or memory.longest_for_one <= 0:
+        return "no", say(
+            "{weights:,.1f} GB of weights and {rest:,.1f} GB that vLLM needs itself do not fit into {budget:,.1f} GB",
+            weights=memory.weights / 1e9,
+            rest=memory.overhead / 1e9,
+            budget=memory.budget / 1e9,
+        )
+    short = memory.longest_for_one < memory.context
+    return "yes", say("contexts up to {n:,} tokens fit", n=memory.longest_for_one) if short else ""
+
+
+def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
+    weights, memory = plan.prediction.data_bytes / 1e9, cpu.memory_bytes / 1e9
+    text = say(
+        "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
+        weights=weights,
+        memory=memory,
+    )
+    return ("no", text) if weights > memory else ("yes", "")
+
+
+def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
+    """The verdict on the judging server, as far as this model was seen there."""
+    if verdict.answer != "yes":
+        return verdict
+    judged = [catalog.resolve(model).config() for model in JUDGED]
+    if not any(all(plan.config.get(key) == config.get(key) for key in SHAPE) for config in judged):
+        why = say("only EXAONE-4.0-1.2B was judged there")
+        return replace(verdict, answer="unknown", why=why, recorded=True)
+    if plan.recipe.kv_cache:
+        cache = cache_finding(plan.recipe.kv_cache, JUDGE)
+        answer = "no" if cache.level == "error" else "yes"
+        return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")
+    return verdict

@@ -121,7 +121,14 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
 
 def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:
     """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
-    read = _hub_rows(source, at_least) if source.path is None else _file_rows(source)
+    if source.path is not None:
+        read = _file_rows(source)
+    else:
+        from datasets import load_dataset
+
+        with hub_errors(say("The data set {name}", name=source.name)):
+            # Ten times what is asked, so that a seed has a choice.
+            read = enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
     found = [_content(row, source, number) for number, row in read]
     if len(found) < at_least:
         most = say("Name a longer file, or ask for at most {count} (calibration: samples).", count=len(found))
@@ -144,20 +151,13 @@ def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+        row, wrong, place = None, "", {"name": source.path.name, "number": number}
         try:
             row = json.loads(line)
-            wrong = (
-                say("{name}, line {number} is a list.", name=source.path.name, number=number)
-                if isinstance(row, list)
-                else ""
-            )
         except ValueError as error:
-            wrong = say(
-                "{name}, line {number} is not JSON: {error}",
-                name=source.path.name,
-                number=number,
-                error=error,
-            )
+            wrong = say("{name}, line {number} is not JSON: {error}", error=error, **place)
+        if isinstance(row, list):
+            wrong = say("{name}, line {number} is a list.", **place)
         if wrong:
             raise WorkbookError(
                 wrong,
@@ -165,14 +165,6 @@ def _file_rows(source: TextSource) -> Iterator[tuple[int, Any]]:
                 remedy="A .json file with one big list must be written line by line.",
             )
         yield number, row
-
-
-def _hub_rows(source: TextSource, at_least: int) -> Iterator[tuple[int, Any]]:
-    """The first rows of a hub data set's train split: ten times what is asked, so that a seed has a choice."""
-    from datasets import load_dataset
-
-    with hub_errors(say("The data set {name}", name=source.name)):
-        return enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
 
 
 def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] | str:

@@ -4,15 +4,13 @@ All models run in transformers with the numbers of the saved checkpoint, activat
 says so. Intervals come from resampling documents, since tokens of one document are not independent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +19,9 @@ from exaone_nb.compress.calibration import TextSource, read_source, render
 from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
+from exaone_nb.library_types import Tensor
 from exaone_nb.statistics import bootstrap
 from exaone_nb.statistics.estimate import Estimate
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -105,15 +101,14 @@ def divergence(first: Tensor, second: Tensor) -> tuple[float, int]:
 
 
 def _ids(model: Any, document: Document) -> Tensor:
-    """The document as the model's input [1, tokens], where the model is."""
     import torch
 
     return torch.tensor([document.ids], device=model.device)
 
 
-def perplexity(rows: np.ndarray, seed: int = 0) -> Estimate:
+def perplexity(rows: np.ndarray) -> Estimate:
     """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    nats = per_token(rows, seed)
+    nats = per_token(rows)
     return Estimate(math.exp(nats.value), math.exp(nats.low), math.exp(nats.high), nats.n)
 
 

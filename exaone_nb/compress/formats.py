@@ -5,18 +5,13 @@ differ in the grid (evenly spaced integers, or floats that are denser near zero)
 scale (a tensor, an output channel, a group of inputs). Weights are [out, in]; groups run along the inputs.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Each format's value that is put on the largest weight that shares a scale; for integers halfway beyond the top code, as
 # in `round_to_nearest`.

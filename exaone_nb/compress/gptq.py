@@ -6,14 +6,8 @@ needs nothing but the layer's inputs X [tokens, in]. The grid stays that of roun
 bytes, other codes.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from exaone_nb.compress.formats import dequantize, relative_error, round_to_nearest
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from exaone_nb.library_types import Tensor
 
 
 def hessian(inputs: Tensor) -> Tensor:

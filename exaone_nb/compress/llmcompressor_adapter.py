@@ -10,8 +10,6 @@ tests/compress/test_llmcompressor_contract.py, which fails first when an upgrade
     "DefaultCPUAllocator" in torch's error        memory that ran out on the CPU has no type of its own
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 from exaone_nb.compress import models
@@ -27,10 +25,8 @@ from exaone_nb.compress.calibration import tokenize
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
+from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CHECKED = "0.14.0.1"
 CPU_MEMORY = "DefaultCPUAllocator"
@@ -110,7 +106,6 @@ def compress(
 
 
 def build(recipe: Recipe) -> list[Any]:
-    """The recipe as llm-compressor's modifier objects."""
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier

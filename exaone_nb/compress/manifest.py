@@ -60,7 +60,8 @@ def _objection(out: Path, source: Path, baseline: bool) -> str:
     there, found = {path.name for path in out.iterdir()}, read(out)
     if found is None:
         # Older baselines have no manifest.
-        copied = baseline and all(_same(path, source / path.name) for path in out.iterdir())
+        pairs = ((path, source / path.name) for path in out.iterdir())
+        copied = baseline and all(other.is_file() and filecmp.cmp(path, other) for path, other in pairs)
         if copied or not there:
             return ""
         return say("The output folder {out} exists and holds {names}.", out=out, names=some(sorted(there), 3))
@@ -73,10 +74,6 @@ def _objection(out: Path, source: Path, baseline: bool) -> str:
         return ""
     names = some(sorted(foreign), 3)
     return say("The output folder {out} holds {names} beside its checkpoint.", out=out, names=names)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return other.is_file() and filecmp.cmp(one, other)
 
 
 def read(folder: str | Path) -> dict[str, Any] | None:

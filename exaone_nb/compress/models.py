@@ -1,17 +1,14 @@
 """A checkpoint opened in transformers: on the GPU where there is one, and without a word on the terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import device
+from exaone_nb.library_types import device
 
 # The libraries that log through loguru while a quantized checkpoint is opened.
 LOGURU_LIBRARIES = ("llmcompressor", "compressed_tensors")

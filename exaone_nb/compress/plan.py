@@ -1,7 +1,8 @@
 """A recipe applied to a model's config: what every module gets, and what the checkpoint will weigh. Data only.
 
 Only the config is read. `make_plan("EXAONE-4.0-1.2B", "w4a16_gptq").predicted_bytes` is 971,261,368 with no weights
-on this disk. What is wrong with a plan, and where it can be served, says `analysis.analyse(plan)`.
+on this disk. `compare` says what differs between two plans; what is wrong with one, and where it can be served, says
+`analysis.analyse(plan)`.
 """
 
 import re
@@ -19,11 +20,15 @@ from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
-from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.matching import check_pattern
-from exaone_nb.quantization.patterns import Pattern, patterns_of
-from exaone_nb.quantization.schemes import Scheme, find_scheme
+from exaone_nb.findings import some
+from exaone_nb.messages import say
+from exaone_nb.quantization.arguments import MINMAX, read_mapping
+from exaone_nb.quantization.matching import Assignment, check_pattern
+from exaone_nb.quantization.patterns import patterns_of
+from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_scheme
 
+# Arguments written out by hand that a scheme's sentence does not say.
+UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
 
@@ -37,23 +42,11 @@ class Plan(Assignment):
 
     @property
     def schemes(self) -> list[Scheme]:
-        """The scheme of each group."""
         return [scheme for scheme, _ in self.groups]
-
-    @property
-    def labels(self) -> list[str]:
-        """A short name of each group's scheme."""
-        return [scheme.label for scheme in self.schemes]
 
     @cached_property
     def rounded(self) -> set[str]:
-        """The modules that get a scheme."""
         return {name for name, index in self.assigned.items() if index is not None}
-
-    @cached_property
-    def patterns(self) -> list[Pattern]:
-        """What each pattern of the recipe matched."""
-        return patterns_of(self)
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -113,7 +106,7 @@ class Plan(Assignment):
             "effective_recipe": self.recipe.effective(),
             **sizes,
             "modules": {name: self.label_of(name) for name in self.assigned},
-            "patterns": [vars(pattern) for pattern in self.patterns],
+            "patterns": [vars(pattern) for pattern in patterns_of(self)],
         }
 
 
@@ -127,7 +120,6 @@ def make_plan(model: str | Path, recipe: str | Path | dict[str, Any] | Recipe) -
 
 
 def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Plan:
-    """The same, from a config that is already read."""
     for pattern in (*recipe.ignore, *(target for group in recipe.groups for target in group.targets)):
         check_pattern(pattern)
     groups = [(find_scheme(group.scheme), group.targets) for group in recipe.groups]
@@ -146,3 +138,93 @@ def _ranges(numbers: list[int]) -> str:
     consecutive = groupby(enumerate(sorted(set(numbers))), lambda pair: pair[1] - pair[0])
     runs = [[number for _, number in run] for _, run in consecutive]
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+@dataclass(frozen=True)
+class RecipeDifference:
+    """`what` differs: the value in the first recipe and in the second."""
+
+    what: str
+    first: str
+    second: str
+
+
+def compare(first: Plan, second: Plan) -> list[RecipeDifference]:
+    """All differences that change the checkpoint, in effect and not in spelling; an empty list means identical in effect.
+
+    Two runs of the hackathon were often compared that were the same run: a regular expression that matched nothing, a
+    block size taken for a group size.
+    """
+    one, other = ({name: _sentence(plan, name) for name in plan.assigned} for plan in (first, second))
+    changed: dict[tuple[str, str], list[str]] = {}
+    for name, words in one.items():
+        if words != (now := other.get(name, say("no such module"))):
+            changed.setdefault((words, now), []).append(name)
+    found = [
+        RecipeDifference(say("{n} modules ({names})", n=len(names), names=some(names, 3)), *pair)
+        for pair, names in changed.items()
+    ]
+    ours, theirs = _read_settings(first), _read_settings(second)
+    return found + [
+        RecipeDifference(what, ours[what], theirs[what]) for what in ours if ours[what] != theirs[what]
+    ]
+
+
+def _sentence(plan: Plan, module: str) -> str:
+    index = plan.assigned[module]
+    if index is None:
+        return say("kept")
+    scheme, observer = plan.recipe.groups[index].scheme, plan.recipe.settings.get("observer")
+    words = [plan.schemes[index].sentence()]
+    for role, args in scheme.items() if isinstance(scheme, dict) else ():
+        if role == "weights":
+            observer = observer or args.get("observer")
+        elif args and args.get("observer"):
+            words.append(say("{role}: observer {observer}", role=role, observer=args["observer"]))
+        words += [f"{role}: {key} {args[key]}" for key in UNSAID if args and args.get(key)]
+    if observer and observer not in MINMAX:
+        words.append(say("ranges of the weights by {observer}", observer=observer))
+    return "; ".join(words)
+
+
+def _read_settings(plan: Plan) -> dict[str, str]:
+    """The settings that something reads, with defaults filled in, so that writing a default is no difference."""
+    recipe, settings = plan.recipe, {"dampening_frac": 0.01, "actorder": "static"} | plan.recipe.settings
+    gptq, order = recipe.method == "gptq", settings["actorder"]
+    return {
+        "method": {"rtn": say("round to nearest"), "gptq": "GPTQ"}[recipe.method],
+        "dampening_frac": str(float(settings["dampening_frac"])) if gptq else say("not read"),
+        "actorder": str(ACTORDER.get(order, order)) if gptq else say("not read"),
+        "transform": _transform(recipe.transform),
+        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
+        "calibration": _calibration(recipe),
+    }
+
+
+def _transform(transform: dict[str, Any] | None) -> str:
+    if not transform:
+        return say("none")
+    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
+    words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
+    for smooth, balance in map(read_mapping, transform.get("mappings") or ()):
+        words.append(f"{smooth} -> {', '.join(balance)}")
+    return "; ".join(words)
+
+
+def _calibration(recipe: Recipe) -> str:
+    if not recipe.needs_data:
+        return say("not read")
+    text = recipe.calibration
+    sources = [
+        say("{count} from {name}", count=count, name=source.name)
+        + (say(" (field {field})", field=source.field) if source.field else "")
+        for source, count in zip(text.sources, text.counts(), strict=True)
+    ]
+    return say(
+        "{sources}, {length} tokens each, seed {seed}, {template}{prompt}",
+        sources=", ".join(sources),
+        length=text.length,
+        seed=text.seed,
+        template=say("with the chat template") if text.template else say("without the chat template"),
+        prompt=say(" and a generation prompt") if text.generation_prompt else "",
+    )

@@ -18,10 +18,9 @@ from exaone_nb.compress.recipe import GPTQ_SETTINGS
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
-from exaone_nb.quantization.arguments import MINMAX
+from exaone_nb.quantization.arguments import MINMAX, read_mapping
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.schemes import ACTORDER
-from exaone_nb.schema import as_tuple
 
 
 def settings_without_effect(plan: Plan) -> Iterator[Finding]:
@@ -220,14 +219,6 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
             "with grouped-query attention one v head feeds several heads of o_proj, so their sizes differ"
         )
     return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
-
-
-def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
-    """(smoothed layer, the layers that undo it) of a checked mapping in either spelling, AWQ's or SmoothQuant's."""
-    if isinstance(mapping, dict):
-        return mapping["smooth_layer"], list(mapping["balance_layers"])
-    balance, smooth = mapping
-    return smooth, list(as_tuple(balance))
 
 
 CHECKS = (settings_without_effect, actorder_values, smoothing_steps, calibration, worth_knowing)

@@ -9,8 +9,7 @@ import numpy as np
 from exaone_nb import catalog
 from exaone_nb.compress import damage
 from exaone_nb.compress.analysis import analyse
-from exaone_nb.compress.differences import compare
-from exaone_nb.compress.plan import Plan, make_plan
+from exaone_nb.compress.plan import Plan, compare, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
@@ -63,7 +62,6 @@ def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Tabl
 
 
 def recipes(chosen: dict[str, Recipe]) -> Table:
-    """What each recipe is."""
     rows = [
         vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
     ]
@@ -90,7 +88,6 @@ def plans(made: Sequence[Plan]) -> Table:
 
 
 def findings(model: str | Path, trials: dict[str, Row]) -> Table:
-    """What the plan of each attempt has to say."""
     rows = [
         vars(finding) | {"trial": label}
         for label, document in trials.items()
@@ -112,7 +109,6 @@ def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table
 
 
 def manifests(made: dict[str, Row]) -> Table:
-    """Predicted against measured."""
     kinds = {True: say("once"), False: say("two tables")}
     rows = [
         m
@@ -129,7 +125,6 @@ def manifests(made: dict[str, Row]) -> Table:
 
 
 def answers(made: dict[str, Row]) -> Table:
-    """The short answers from the saved files."""
     rows = [
         {"recipe": name, "mode": mode.replace("_", " "), "answer": text}
         for name, m in made.items()
@@ -192,7 +187,6 @@ def _verdict(change: Estimate) -> str:
 
 
 def shares(made: Sequence[Plan]) -> Table:
-    """Which share of the predicted file each component takes."""
     components = [plan.prediction.by_component() for plan in made]
     rows = [
         {"recipe": plan.recipe.name, "predicted_bytes": plan.predicted_bytes}
@@ -204,7 +198,6 @@ def shares(made: Sequence[Plan]) -> Table:
 
 
 def published(models: Sequence[str]) -> Table:
-    """How published configs are quantized."""
     rows = [{"model": model} for model in models]
     for row in rows:
         if stored := read_quantization(catalog.resolve(row["model"]).config()):

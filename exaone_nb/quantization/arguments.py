@@ -138,6 +138,14 @@ class AwqMapping(TypedDict):
     activation_hook_target: NotRequired[Name | None]
 
 
+def read_mapping(mapping: dict[str, Any] | list[Any]) -> tuple[str, list[str]]:
+    """(smoothed layer, the layers that undo it) of a checked mapping in either spelling, AWQ's or SmoothQuant's."""
+    if isinstance(mapping, dict):
+        return mapping["smooth_layer"], list(mapping["balance_layers"])
+    balance, smooth = mapping
+    return smooth, list(schema.as_tuple(balance))
+
+
 class Awq(TypedDict):
     """llm-compressor's AWQModifier."""
 

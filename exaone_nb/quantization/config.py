@@ -189,9 +189,8 @@ def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: s
     module, shape = spec.module, spec.shape
     if quantization.method == "compressed-tensors":
         scheme, stored_as = quantization.scheme_for(module, spec.kind), spec.name.removesuffix(".weight")
-        if (
-            scheme and stored_as != module
-        ):  # a head that files and modules call differently is ignored by either name
+        if scheme and stored_as != module:
+            # A head that files and modules call differently is ignored by either name.
             scheme = quantization.scheme_for(stored_as, spec.kind)
         return stored_linear(stored_as, shape, scheme, dtype) if scheme and scheme.weights else plain
     if quantization.method == "mxfp4":
@@ -209,30 +208,21 @@ def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: s
     if quantization.method == "fp8":
         high, wide = quantization.block
         scales = (groups_of(rows, high), groups_of(columns, wide)) if high else (1,)
-        return [
-            StoredTensor(f"{module}.weight", "F8_E4M3", shape),
-            StoredTensor(f"{module}.weight_scale_inv", "F32", scales),
+        parts = [("weight", "F8_E4M3", shape), ("weight_scale_inv", "F32", scales)]
+    elif quantization.method in ("awq", "gptq"):
+        # AWQ packs along the outputs, GPTQ along the inputs; both store the matrix transposed, [in, out].
+        bits, awq = quantization.bits, quantization.method == "awq"
+        groups, packed = groups_of(columns, quantization.group_size), rows * bits // 32
+        weights = (columns, packed) if awq else (columns * bits // 32, rows)
+        parts = [
+            ("qweight", "I32", weights),
+            ("qzeros", "I32", (groups, packed)),
+            ("scales", "F16", (groups, rows)),
         ]
-    if quantization.method in ("awq", "gptq"):
-        return _packed_by_output(module, rows, columns, quantization)
-    return plain
-
-
-def _packed_by_output(module: str, rows: int, columns: int, quantization: Quantization) -> list[StoredTensor]:
-    """AWQ packs along the outputs, GPTQ along the inputs; both store the matrix transposed, [in, out]."""
-    bits, groups = quantization.bits, groups_of(columns, quantization.group_size)
-    packed_rows = rows * bits // 32
-    common = [
-        StoredTensor(f"{module}.qzeros", "I32", (groups, packed_rows)),
-        StoredTensor(f"{module}.scales", "F16", (groups, rows)),
-    ]
-    if quantization.method == "awq":
-        return [StoredTensor(f"{module}.qweight", "I32", (columns, packed_rows)), *common]
-    return [
-        StoredTensor(f"{module}.qweight", "I32", (columns * bits // 32, rows)),
-        *common,
-        StoredTensor(f"{module}.g_idx", "I32", (columns,)),
-    ]
+        parts += [] if awq else [("g_idx", "I32", (columns,))]
+    else:
+        return plain
+    return [StoredTensor(f"{module}.{name}", kind, size) for name, kind, size in parts]
 
 
 def presets_of(quantization: Quantization | None) -> list[tuple[str, Scheme | None]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from exaone_nb.findings import Finding
@@ -42,19 +43,16 @@ def actorder(value: str, strategy: str, *, llmcompressor: str = "", compressed_t
     library = "llmcompressor" if llmcompressor else "compressed_tensors"
     version = llmcompressor or compressed_tensors
     for row in rows:
-        if _within(version, row.get(f"{library}_from"), row.get(f"{library}_until")):
+        if _within(version, row.get(library, "")):
             return Effect(row["effect"], row.get("why", ""))
     return Effect("unknown", "; ".join(row["why"] for row in rows))
 
 
-def _within(version: str, first: str | None, last: str | None) -> bool:
-    if first is None and last is None:
-        return True
+def _within(version: str, wanted: str) -> bool:
     try:
-        mine = Version(version)
+        return not wanted or SpecifierSet(wanted).contains(Version(version), prereleases=True)
     except InvalidVersion:
         return False
-    return (first is None or mine >= Version(first)) and (last is None or mine <= Version(last))
 
 
 def order_findings(quantization: Quantization) -> list[Finding]:

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.kernels import TODAY, rules, support
-from exaone_nb.quantization.matching import matches
+from exaone_nb.quantization.matching import Assignment, matches
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
-from exaone_nb.quantization.assignment import Assignment
-from exaone_nb.quantization.matching import Module
+from exaone_nb.quantization.matching import Assignment, Module
 
 IGNORE = "ignore"
 

@@ -124,14 +124,10 @@ class Scheme:
         weights = self.weights
         if weights is None:
             return "dense"
-        if (weights.type, weights.num_bits) == ("float", 4) and weights.group_size in (16, 32):
+        number = weights.type, weights.num_bits
+        if number == ("float", 4) and weights.group_size in (16, 32):
             return "mxfp4-pack-quantized" if weights.group_size == 32 else "nvfp4-pack-quantized"
-        if (weights.type, weights.num_bits, weights.group_size, weights.scale_dtype) == (
-            "float",
-            8,
-            32,
-            "U8",
-        ):
+        if number == ("float", 8) and (weights.group_size, weights.scale_dtype) == (32, "U8"):
             return "mxfp8-quantized"
         if self.activations is not None:
             return "int-quantized" if weights.type == "int" else "float-quantized"
@@ -162,7 +158,6 @@ class Scheme:
         return name if weights.symmetric else f"{name} asym"
 
     def sentence(self) -> str:
-        """In plain words."""
         if self.weights is None:
             return say("not quantized")
         text = say("weights {what}", what=self.weights.sentence())

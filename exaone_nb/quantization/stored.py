@@ -24,7 +24,6 @@ class StoredTensor:
 
     @property
     def bytes(self) -> int:
-        """Bytes of its data."""
         return bytes_of(self.dtype, self.shape)
 
 

@@ -1,23 +1,20 @@
 """The tables of a checkpoint (what is stored, tensor by tensor and in sums) and its map."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
+from exaone_nb.show.figures import canvas
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
 from exaone_nb.show.table import Column, Table, columns, in_bytes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MODEL = Column("model", code=True)
 BYTES = Column("bytes", say("bytes of data"), ",")
@@ -25,8 +22,7 @@ BITS = Column("bits", say("bits per parameter"), ".2f")
 TABLES = Column("tables", say("embedding and head"), ".1%")
 
 
-def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
-    """One line per tensor."""
+def tensor_table(rows: Iterable[Row]) -> Table:
     heads = [
         Column("name", say("tensor"), code=True),
         Column("dtype", code=True),
@@ -34,7 +30,7 @@ def tensor_table(rows: Iterable[Row], caption: str = "") -> Table:
         Column("bytes", form=","),
         Column("component", code=True),
     ]
-    return Table(heads, [row.document() for row in rows], caption)
+    return Table(heads, [row.document() for row in rows])
 
 
 def totals_table(inspection: Inspection, key: Callable[[Row], Any], heading: str) -> Table:
@@ -50,20 +46,18 @@ def totals_table(inspection: Inspection, key: Callable[[Row], Any], heading: str
     return Table(heads, [vars(t) | {"part": name, "share": t.bytes / whole} for name, t in sums])
 
 
-def shape_table(inspections: Mapping[str, Inspection], caption: str = "", layer: int = 0) -> Table:
-    """The shapes of one layer, one column per model; tensors that only some have leave a gap."""
+def shape_table(inspections: Mapping[str, Inspection]) -> Table:
+    """The shapes of the first layer, one column per model; tensors that only some have leave a gap."""
     shapes: dict[str, dict[str, Any]] = {}
     for model, inspection in inspections.items():
         for row in inspection.rows:
-            if row.layer == layer:
+            if row.layer == 0:
                 shapes.setdefault(row.name, {"tensor": row.name})[model] = list(row.shape)
     heads = [Column("tensor", code=True), *columns(inspections, code=True, join=" x ")]
-    return Table(heads, list(shapes.values()), caption)
+    return Table(heads, list(shapes.values()))
 
 
-def outline_table(
-    inspections: Mapping[str, Inspection], configs: Mapping[str, dict[str, Any]], caption: str = ""
-) -> Table:
+def outline_table(inspections: Mapping[str, Inspection], configs: Mapping[str, dict[str, Any]]) -> Table:
     """One line per model: what the config says beside what the tensors add up to."""
     heads = [
         MODEL,
@@ -81,10 +75,10 @@ def outline_table(
         shape = {"layers": layers(config), "hidden_size": config["hidden_size"], "tied": "head" not in parts}
         sums = vars(total) | {"parameters": total.logical, "tables": _tables(parts)}
         rows.append({"model": model, **sums, **shape})
-    return Table(heads, rows, caption)
+    return Table(heads, rows)
 
 
-def counting_table(inspections: Mapping[str, Inspection], caption: str = "") -> Table:
+def counting_table(inspections: Mapping[str, Inspection]) -> Table:
     """Stored elements beside the parameters they stand for, and bits per parameter over everything."""
     heads = [
         MODEL,
@@ -98,7 +92,7 @@ def counting_table(inspections: Mapping[str, Inspection], caption: str = "") -> 
     for model, total in ((model, inspection.total) for model, inspection in inspections.items()):
         per_parameter = {"off": total.elements / total.logical - 1, "bits": total.bytes * 8 / total.logical}
         rows.append({"model": model, "parameters": total.logical, **vars(total), **per_parameter})
-    return Table(heads, rows, caption)
+    return Table(heads, rows)
 
 
 def scheme_table(
@@ -134,9 +128,7 @@ def _tables(parts: Mapping[str, int]) -> float:
 
 def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
     """One strip per file, from its first byte of data to its last, coloured by component. Needs read headers."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8.5, 0.8 * len(inspections) + 1.3))
+    figure, axes = canvas(8.5, 0.8 * len(inspections) + 1.3)
     used: set[str] = set()
     for place, (_, inspection) in enumerate(inspections):
         total = inspection.total.bytes
@@ -151,7 +143,6 @@ def file_map(inspections: Sequence[tuple[str, Inspection]]) -> Figure:
             axes.barh(place, size / 1e6, left=begin / 1e6, height=0.6, snap=False, **look)
             used.add(kind)
             begin += size
-    axes.set_xlim(left=0)
-    axes.set_xlabel(say("position in the file, MB after the header"))
+    axes.set(xlim=(0, None), xlabel=say("position in the file, MB after the header"))
     label_strips(axes, [label for label, _ in inspections], used)
     return figure

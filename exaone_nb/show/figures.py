@@ -5,17 +5,12 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from exaone_nb.library_types import Axes, Figure, Patch
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.patches import Patch
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = PALETTE
@@ -34,11 +29,9 @@ class Style:
     hatch: str = ""
 
     def curve(self) -> dict[str, Any]:
-        """Keyword arguments for `Axes.plot`."""
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, "linewidth": 1.5}
 
     def area(self) -> dict[str, Any]:
-        """Keyword arguments for `Axes.bar` and for patches."""
         return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
@@ -62,6 +55,13 @@ def style(index: int) -> Style:
 def styles_of(names: Iterable[str]) -> dict[str, Style]:
     """Name -> style, in the order given: sort the names first when a name is to keep its look whatever the order."""
     return {name: style(index) for index, name in enumerate(dict.fromkeys(names))}
+
+
+def canvas(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure of so many inches and its axes. `options` are those of `plt.subplots`."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), **options)
 
 
 def clean(axes: Axes, grid: str = "both") -> None:

@@ -1,23 +1,33 @@
-"""The tables of parameters, bytes and caches, of what fits where, and of how fast it can be where."""
+"""The tables of parameters, bytes and caches, of what fits where, and of how fast it can be where.
 
+The live "does it fit" explorer stands here too. A report has no kernel behind it, so it shows `fit_table` instead.
+"""
+
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
-from exaone_nb.anatomy.layouts import count_parameters, is_tied
+from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.anatomy.work import work_of
-from exaone_nb.gpus import Gpu, find_gpu
+from exaone_nb.errors import WorkbookError
+from exaone_nb.gpus import GPUS, Gpu, find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import on_gpu
+from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table, columns
 
+# What one meets most; every other preset is one line away with `exaone-nb memory`.
+OFFERED = ("BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "W8A16", "NVFP4A16", "MXFP4A16")
 GIB = Column("gib", "GiB", ",.2f", 2**-30, of="bytes")
 
 
-def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") -> Table:
+def parameter_table(configs: Mapping[str, dict[str, Any]]) -> Table:
     """One line per model: parameters, without embedding and head, active per token, share by component."""
     rows, parts = [], {}
     for model, config in configs.items():
@@ -33,10 +43,10 @@ def parameter_table(configs: Mapping[str, dict[str, Any]], caption: str = "") ->
         Column("inside", say("without embedding and head"), ","),
         Column("active", say("active per token"), ","),
     ]
-    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows, caption)
+    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows)
 
 
-def files_table(rows: Sequence[dict[str, Any]], caption: str = "", *, measured: bool = True) -> Table:
+def files_table(rows: Sequence[dict[str, Any]], *, measured: bool = True) -> Table:
     """Predicted sizes against real files, in bytes; `measured` is False for recorded ones, which show their source."""
     heads = [
         Column("file"),
@@ -46,16 +56,14 @@ def files_table(rows: Sequence[dict[str, Any]], caption: str = "", *, measured: 
         Column("off", say("off by"), "+,d"),
         Column("origin", say("real size from")),
     ]
-    return Table([h for h in heads if measured or h.name != "predicted"], rows, caption)
+    return Table([h for h in heads if measured or h.name != "predicted"], rows)
 
 
-def cache_table(
-    config: dict[str, Any], caption: str = "", in_flight: Sequence[int] = (2048, 8192, 16384)
-) -> Table:
+def cache_table(config: dict[str, Any]) -> Table:
     """One request of the longest context in every engine; vLLM once per number of tokens in flight."""
     caches = [
         (say("vLLM, {tokens:,} tokens in flight", tokens=n), kv_cache(config, max_num_batched_tokens=n))
-        for n in in_flight
+        for n in (2048, 8192, 16384)
     ]
     caches.append((say("vLLM, hybrid cache manager off"), kv_cache(config, hybrid_manager=False)))
     caches += [(engine, kv_cache(config, engine)) for engine in ENGINES if engine != "vllm"]
@@ -66,7 +74,7 @@ def cache_table(
         Column("how"),
     ]
     rows = [{"engine": name, "bytes": cache.bytes_per_request, "how": cache.how} for name, cache in caches]
-    return Table(heads, rows, caption)
+    return Table(heads, rows)
 
 
 def memory_table(plan: MemoryPlan, caption: str = "") -> Table:
@@ -127,7 +135,6 @@ def card_table(
     schemes: Iterable[str],
     gpus: Iterable[str],
     cell: Callable[[str, Gpu], Any],
-    caption: str = "",
     form: str = "",
 ) -> Table:
     """One line per GPU, one column per scheme; `cell(scheme, card)` gives what stands there."""
@@ -141,34 +148,30 @@ def card_table(
         Column("is", say("architecture"), join=" "),
         Column("memory_bytes", "GiB", ".0f", 2**-30),
     ]
-    return Table([*heads, *columns(chosen, form)], rows, caption)
+    return Table([*heads, *columns(chosen, form)], rows)
 
 
-def fit_table(
-    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
-) -> Table:
+def fit_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """A `verdict` per GPU and scheme. `options` (context, concurrency, …) go to `plan_memory`."""
     predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
 
     def cell(scheme: str, card: Gpu) -> str:
         return verdict(plan_memory(config, scheme, card, prediction=predictions[scheme], **options))
 
-    return card_table(schemes, gpus, cell, caption)
+    return card_table(schemes, gpus, cell)
 
 
-def kernel_table(schemes: Sequence[str], gpus: Sequence[str], caption: str = "") -> Table:
+def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
     """What each scheme is computed in under vLLM 0.32 and by which kernel; "no kernel" where it does not run."""
 
     def cell(scheme: str, card: Gpu) -> Any:
         support = on_gpu(scheme, card)
         return [support.compute, support.kernel] if support.runs else say("no kernel")
 
-    return card_table(schemes, gpus, cell, caption)
+    return card_table(schemes, gpus, cell)
 
 
-def rate_table(
-    config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], caption: str = "", **options: Any
-) -> Table:
+def rate_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """Decode tokens per second at best per GPU and scheme, or why there is no number; `options` go to `decode`."""
     works = {scheme: work_of(config, scheme) for scheme in schemes}
     bounds: dict[str, dict[str, None]] = {}
@@ -180,9 +183,9 @@ def rate_table(
             return step.tokens_per_second
         return say("does not fit") if step.support.runs else say("no kernel")
 
-    table = card_table(schemes, gpus, cell, caption, ",.0f")
+    table = card_table(schemes, gpus, cell, ",.0f")
     rows = [row | {"bound": [bound for bound in bounds[row["name"]] if bound]} for row in table.rows]
-    return Table([*table.columns, Column("bound", say("bound by"))], rows, caption)
+    return Table([*table.columns, Column("bound", say("bound by"))], rows)
 
 
 def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> Table:
@@ -213,3 +216,49 @@ def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> T
         Column("remark"),
     ]
     return Table(heads, rows, caption).without_empty()
+
+
+def is_live() -> bool:
+    """True when a person sits in front of the notebook (JupyterLab or VS Code), False when it is executed headless."""
+    return bool(os.environ.get("JPY_SESSION_NAME") or os.environ.get("VSCODE_PID"))
+
+
+def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
+    """An ipywidgets box: choose model, scheme, GPU, engine, context and requests, and read what fits."""
+    import ipywidgets as widgets
+
+    names = list(dict.fromkeys((model, *catalog.names())))
+    wide = widgets.Layout(width="30em")
+    style = {"description_width": "8em"}
+    chosen = {
+        "model": widgets.Dropdown(options=names, value=model, description="model"),
+        "scheme": widgets.Dropdown(options=OFFERED, description="scheme"),
+        "gpu": widgets.Dropdown(options=list(GPUS), value=gpu, description="GPU"),
+        "engine": widgets.Dropdown(options=list(ENGINES), description="engine"),
+        "context": widgets.SelectionSlider(
+            options=[2**power for power in range(10, 19)], value=8192, description="context"
+        ),
+        "concurrency": widgets.IntSlider(value=4, min=1, max=64, description="requests"),
+        "kv_dtype_bytes": widgets.Dropdown(options=[("16-bit", 2), ("FP8", 1)], description="cache"),
+    }
+    answer = widgets.HTML()
+
+    def refresh(_: Any = None) -> None:
+        answer.value = _html(**{name: widget.value for name, widget in chosen.items()})
+
+    for widget in chosen.values():
+        widget.layout, widget.style = wide, style
+        widget.observe(refresh, names="value")
+    refresh()
+    return widgets.HBox([widgets.VBox(list(chosen.values())), answer])
+
+
+def _html(*, model: str, context: int, **values: Any) -> str:
+    try:
+        config = catalog.resolve(model).config()
+        limit = text_config(config).get("max_position_embeddings") or context
+        plan = plan_memory(config, context=min(context, limit), **values)
+    except WorkbookError as error:
+        return f"<pre>{escape(str(error))}</pre>"
+    lines = "".join(f"<li>{escape(line)}</li>" for line in outlook(plan))
+    return f"{as_html(memory_table(plan, verdict(plan)))}<ul>{lines}</ul>"

@@ -1,46 +1,27 @@
 """Bars of bytes by component, the cache against the context, the roofline. Each function returns a matplotlib figure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import find_gpu
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
-from exaone_nb.show.figures import (
-    BLUE,
-    FAINT,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    YELLOW,
-    Style,
-    clean,
-    patches,
-    style,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from exaone_nb.show import figures
 
 COMPONENTS = {
-    "embedding": Style(ORANGE, hatch="//"),
-    "head": Style(YELLOW, hatch="\\\\"),
-    "attention": Style(BLUE),
-    "mlp": Style(SKY),
-    "experts": Style(GREEN, hatch=".."),
-    "shared_experts": Style(PURPLE),
-    "router": Style(FAINT),
-    "norm": Style(INK),
-    "other": Style(VERMILLION, hatch="xx"),
+    "embedding": figures.Style(figures.ORANGE, hatch="//"),
+    "head": figures.Style(figures.YELLOW, hatch="\\\\"),
+    "attention": figures.Style(figures.BLUE),
+    "mlp": figures.Style(figures.SKY),
+    "experts": figures.Style(figures.GREEN, hatch=".."),
+    "shared_experts": figures.Style(figures.PURPLE),
+    "router": figures.Style(figures.FAINT),
+    "norm": figures.Style(figures.INK),
+    "other": figures.Style(figures.VERMILLION, hatch="xx"),
 }
 
 
@@ -48,17 +29,15 @@ def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
     """Name the strips from the top down, and the components that they show in a legend above them."""
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    clean(axes, grid="")
+    figures.clean(axes, grid="")
     shown = {name.replace("_", " "): look for name, look in COMPONENTS.items() if name in used}
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(5, len(shown))}
-    axes.legend(handles=patches(shown), frameon=False, **above)
+    axes.legend(handles=figures.patches(shown), frameon=False, **above)
 
 
 def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
     """One bar per (label, bytes by component), as shares of its own total; the total stands at its end."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8.5, 0.55 * len(rows) + 1.4))
+    figure, axes = figures.canvas(8.5, 0.55 * len(rows) + 1.4)
     used: set[str] = set()
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
     for place, (_, parts) in enumerate(rows):
@@ -75,8 +54,7 @@ def component_bars(rows: Sequence[tuple[str, dict[str, int]]]) -> Figure:
         used.update(+merged)
         size = f"{total / 1e9:,.2f} GB" if total >= 1e8 else f"{total / 1e6:,.2f} MB"
         axes.text(101, place, size, va="center")
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(say("share of the bytes, %"))
+    axes.set(xlim=(0, 100), xlabel=say("share of the bytes, %"))
     label_strips(axes, [label for label, _ in rows], used)
     return figure
 
@@ -85,8 +63,6 @@ def cache_curves(
     config: dict[str, Any], contexts: Sequence[int], *, in_flight: int = 8192, title: str = ""
 ) -> Figure:
     """KV cache of one request in GiB against context: every head kept, shared heads, shared heads with windows."""
-    import matplotlib.pyplot as plt
-
     full = [kv_cache(config, max_model_len=length, hybrid_manager=False) for length in contexts]
     curves = {
         say("multi-head (every query head keeps its own)"): [c.if_multi_head * c.max_model_len for c in full],
@@ -97,16 +73,15 @@ def cache_curves(
     if allocated not in curves.values():
         name = say("grouped-query with windows (vLLM, {tokens:,} tokens in flight)", tokens=in_flight)
         curves[name] = allocated
-    figure, axes = plt.subplots(figsize=(8, 4.2))
+    figure, axes = figures.canvas(8, 4.2)
     for index, (label, sizes) in enumerate(curves.items()):
         gib = [size / 2**30 for size in sizes]
-        axes.plot(contexts, gib, **style(index).curve(), markevery=[-1], label=label)
+        axes.plot(contexts, gib, **figures.style(index).curve(), markevery=[-1], label=label)
         end = (contexts[-1], gib[-1])
         axes.annotate(f"{gib[-1]:,.2f} GiB", end, (6, 0), textcoords="offset points", va="center")
-    axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"))
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel=say("context, tokens"), ylabel=say("KV cache of one request, GiB"), ylim=(0, None))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    clean(axes)
+    figures.clean(axes)
     axes.legend(frameon=False, loc="upper left")
     if title:
         axes.set_title(title, loc="left")
@@ -135,22 +110,32 @@ def roofline(
     context: int = 1024,
 ) -> Figure:
     """Operations per second against operations per byte: the card's roofs, and where each scheme's passes stand."""
-    import matplotlib.pyplot as plt
     import numpy as np
 
     card = find_gpu(gpu)
     points = roofline_points(config, schemes, gpu, batches, context)
-    figure, axes = plt.subplots(figsize=(8.5, 5))
+    figure, axes = figures.canvas(8.5, 5)
     reach = [p.intensity for passes in points.values() for p in passes] + [card.ridge() * 4]
     span = np.geomspace(min(reach) / 2, max(reach) * 2, 200)
     needed = dict.fromkeys(["16-bit", *(passes[0].support.compute for passes in points.values())])
     for index, compute in enumerate(needed):
         roof = np.minimum(span * card.bandwidth, card.peak[compute])
         label = say("roof of {compute} arithmetic", compute=compute)
-        axes.plot(span, roof / 1e12, linestyle=style(index).line, color=INK, linewidth=1.2, label=label)
+        axes.plot(
+            span,
+            roof / 1e12,
+            linestyle=figures.style(index).line,
+            color=figures.INK,
+            linewidth=1.2,
+            label=label,
+        )
     decoded = say("decode at batch {batches}", batches=", ".join(map(str, batches)))
     for index, (scheme, passes) in enumerate(points.items()):
-        look = {"color": style(index).colour, "marker": style(index).marker, "linestyle": "none"}
+        look = {
+            "color": figures.style(index).colour,
+            "marker": figures.style(index).marker,
+            "linestyle": "none",
+        }
         for some, more in (
             (passes[:-1], {"label": f"{scheme}, {decoded}"}),
             (passes[-1:], {"fillstyle": "none"}),
@@ -158,10 +143,10 @@ def roofline(
             rates = [p.operations / p.seconds / 1e12 for p in some]
             axes.plot([p.intensity for p in some], rates, **look, **more)
     hollow = say("hollow: prefill of {tokens:,} tokens", tokens=context)
-    axes.plot([], [], "o", color=INK, fillstyle="none", label=hollow)
+    axes.plot([], [], "o", color=figures.INK, fillstyle="none", label=hollow)
     axes.set(xscale="log", xlabel=say("operations per byte moved"))
     axes.set(yscale="log", ylabel=say("tera-operations per second, at best"))
     axes.set_title(f"{card.name}: {card.bandwidth / 1e9:,.0f} GB/s", loc="left")
-    clean(axes)
+    figures.clean(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure

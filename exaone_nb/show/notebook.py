@@ -1,19 +1,14 @@
 """What notebooks use to show figures, tables and notes, so that they read well in JupyterLab and in a report."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from exaone_nb.library_types import DataFrame, Figure
 from exaone_nb.show.table import Column, Table, is_number
 from exaone_nb.statistics.estimate import Estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 # Above this an SVG (many points) is slower to open than a picture of it.
 LARGEST_SVG_BYTES = 400_000
@@ -46,14 +41,14 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     )
 
 
-def show_table(table: Table | pd.DataFrame, caption: str = "") -> None:
+def show_table(table: Table | DataFrame, caption: str = "") -> None:
     """Display a table, or a data frame made on the page; every cell is escaped, so model output stays text."""
     from IPython.display import HTML, display
 
     display(HTML(as_html(table if isinstance(table, Table) else of_frame(table), caption)))
 
 
-def of_frame(frame: pd.DataFrame) -> Table:
+def of_frame(frame: DataFrame) -> Table:
     """The columns of a data frame as a Table: numbers stay numbers, anything else is text. The index is left out."""
     import pandas as pd
 

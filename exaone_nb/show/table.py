@@ -8,7 +8,7 @@
     table.cells()      # [["W4A16", "971,261,368", "38.0%"]], what a person sees
     table.records()    # what JSON and CSV get: the numbers themselves
 
-Terminal (`terminal.py`), notebook and report (`notebook.py`) and Markdown draw the same description. A value is a
+Terminal (`drawn`), notebook and report (`notebook.py`) and Markdown draw the same description. A value is a
 number, text, a truth value, None, an `Estimate`, or a list of those; it is put into words here and nowhere earlier.
 """
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import chain, starmap
 from typing import Any
 
+from exaone_nb.library_types import RichTable
 from exaone_nb.messages import say, visible
 from exaone_nb.statistics.estimate import Estimate
 
@@ -51,7 +52,6 @@ class Column:
 
     @property
     def title(self) -> str:
-        """What stands above the column."""
         return self.heading or self.name
 
     def value(self, row: dict[str, Any]) -> Any:
@@ -93,11 +93,9 @@ class Table:
         return len(self.rows)
 
     def headings(self) -> list[str]:
-        """What stands above each column."""
         return [column.title for column in self.columns]
 
     def cells(self) -> list[list[str]]:
-        """Every value in words, row by row."""
         return [[column.text(column.value(row)) for column in self.columns] for row in self.rows]
 
     def is_number(self, column: Column) -> bool:
@@ -134,6 +132,20 @@ class Table:
         writer.writeheader()
         writer.writerows(flat)
         return out.getvalue()
+
+
+def drawn(table: Table) -> RichTable:
+    """A table for a `rich` console: numbers to the right, text folded rather than cut, and never read as markup."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    made = RichTable(box=None, title=Text(table.caption) if table.caption else None, title_justify="left")
+    for column in table.columns:
+        side = "right" if table.is_number(column) else "left"
+        made.add_column(Text(column.title), justify=side, overflow="fold")
+    for row in table.cells():
+        made.add_row(*map(Text, row))
+    return made
 
 
 def is_number(value: Any) -> bool:

@@ -8,8 +8,7 @@ import pytest
 
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
-from exaone_nb.compress.differences import compare
-from exaone_nb.compress.plan import Plan, make_plan
+from exaone_nb.compress.plan import Plan, compare, make_plan
 from exaone_nb.compress.setting_checks import mappings, why_not
 from exaone_nb.errors import WorkbookError
 
@@ -39,7 +38,7 @@ def test_a_plan_loads_nothing_heavy():
     import sys
 
     program = (
-        "import sys; from exaone_nb.compress.plan import make_plan; from exaone_nb.compress.differences import compare;"
+        "import sys; from exaone_nb.compress.plan import compare, make_plan;"
         "compare(make_plan('EXAONE-4.0-1.2B', 'w4a16_gptq'), make_plan('EXAONE-4.0-1.2B', 'fp8'));"
         "sys.exit('torch' in sys.modules or 'compressed_tensors' in sys.modules)"
     )

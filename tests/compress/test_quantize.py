@@ -11,7 +11,7 @@ from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.calibration import TextSource
-from exaone_nb.compress.memory import check_memory, estimate_memory
+from exaone_nb.compress.quantize import check_memory, estimate_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.threads import set_torch_threads

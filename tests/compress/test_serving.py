@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.compress import serving
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.hardware import Machine
@@ -27,7 +26,7 @@ def findings(plan, *codes: str) -> list:
 def a_cpu_without_amx(monkeypatch):
     """What this CPU serves must not depend on the machine that tests it."""
     cpu = Machine("CPU", flags=frozenset({"avx2", "avx512f"}), memory_bytes=2 * 10**12)
-    monkeypatch.setattr(serving, "this_cpu", lambda: cpu)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: cpu)
 
 
 def ints(bits: int, **rest) -> dict:
@@ -172,7 +171,11 @@ def test_marlin_takes_some_group_sizes_only(plan_of, bits, size, on_cpu, on_l4):
 def test_one_scale_per_tensor_is_refused_everywhere_and_the_remedy_named(plan_of):
     plan = plan_of(scheme={"weights": ints(4)})
     (finding,) = findings(plan, "one-scale")
-    assert answers(plan) == ["no"] * 3 and "group_size" in finding.remedy and "per tensor" in plan.labels[0]
+    assert (
+        answers(plan) == ["no"] * 3
+        and "group_size" in finding.remedy
+        and "per tensor" in plan.schemes[0].label
+    )
 
 
 def test_on_hopper_marlin_takes_what_machete_does_not(plan_of):
@@ -204,7 +207,7 @@ def test_weights_that_do_not_fit_are_a_no():
 
 def test_weights_larger_than_this_machine_are_a_no(plan_of, monkeypatch):
     small = Machine("CPU", flags=frozenset({"avx512f"}), memory_bytes=10**9)
-    monkeypatch.setattr(serving, "this_cpu", lambda: small)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: small)
     assert answers(plan_of(scheme="W8A8"))[0] == "no" and answers(plan_of())[0] == "yes"
 
 

@@ -16,17 +16,16 @@ from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.roofline import decode
 from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress import serving
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import plan_for
 from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine
 from exaone_nb.quantization import kernels
-from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.config import MIXED, preset_name, read_quantization
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.loading import obstacles, serve
+from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.schemes import SCHEMES, QuantArgs, nearest_preset
 from exaone_nb.results import RunFolder
 from exaone_nb.score import scoreboard
@@ -83,7 +82,7 @@ def config_of():
 
 @pytest.fixture(autouse=True)
 def known_machine(monkeypatch):
-    monkeypatch.setattr(serving, "this_cpu", lambda: PLAIN)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: PLAIN)
 
 
 def arguments(args: QuantArgs | None) -> dict | None:

@@ -12,7 +12,6 @@ from exaone_nb.anatomy import against
 from exaone_nb.anatomy.predict import predict_checkpoint, predict_schemes
 from exaone_nb.anatomy.roofline import passes
 from exaone_nb.anatomy.sparse import write_sparse
-from exaone_nb.show import explorer
 from exaone_nb.show import memory as tables
 from exaone_nb.show import memory_figures as pictures
 from exaone_nb.show.checkpoint import scheme_table
@@ -131,7 +130,7 @@ def test_roofline_points_stand_on_or_under_the_roof() -> None:
 
 def test_explorer_answers_and_reports_what_cannot_be(monkeypatch) -> None:
     pytest.importorskip("ipywidgets")
-    box = explorer.fit_explorer("EXAONE-4.0-32B", "L4")
+    box = tables.fit_explorer("EXAONE-4.0-32B", "L4")
     controls, answer = box.children
     chosen = {widget.description: widget for widget in controls.children}
     assert "weights too large" in answer.value
@@ -145,9 +144,9 @@ def test_explorer_answers_and_reports_what_cannot_be(monkeypatch) -> None:
     assert "4,096 tokens" in answer.value, "the context stops at the model's limit"
     for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
         monkeypatch.delenv(name, raising=False)
-    assert not explorer.is_live()
+    assert not tables.is_live()
     monkeypatch.setenv("JPY_SESSION_NAME", "02.ipynb")
-    assert explorer.is_live()
+    assert tables.is_live()
 
 
 def test_files_of_a_local_model(tmp_path) -> None:

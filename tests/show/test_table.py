@@ -8,8 +8,7 @@ import io
 from rich.console import Console
 
 from exaone_nb.show.notebook import as_html
-from exaone_nb.show.table import Column, Table, columns
-from exaone_nb.show.terminal import drawn
+from exaone_nb.show.table import Column, Table, columns, drawn
 from exaone_nb.statistics.estimate import Estimate
 
 SIZES = Table(

@@ -14,10 +14,10 @@ from exaone_nb.findings import Finding, fail, ok, some, warn
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
-from exaone_nb.quantization.assignment import Assignment
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.kernels import JUDGE, rules, support
 from exaone_nb.quantization.loading import obstacles, serve
+from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.patterns import pattern_findings
 from exaone_nb.score.submission.files import read_object
 
