@@ -33,7 +33,7 @@ def distinct_problems(
 
 
 def generative_rows(language: Language) -> list[dict[str, Any]]:
-    """Items of nano_gsm (en) or nano_gsm_ko (ko): id, question, worked answer, grade (1 to 5), arithmetic."""
+    """Items of nano_gsm (en) or nano_gsm_ko (ko): id, question, worked answer, grade (1 to 5), arithmetic, template."""
     return [
         {
             "id": f"nano_gsm_{language}-{i:04d}",
@@ -41,6 +41,7 @@ def generative_rows(language: Language) -> list[dict[str, Any]]:
             "answer": p.short_answer(),
             "grade": i % len(GRADES) + 1,
             "arithmetic": p.key,
+            "template": p.template(),
         }
         for i, p in enumerate(distinct_problems("test", language, f"gsm-{language}"))
     ]
@@ -59,6 +60,7 @@ def choice_rows() -> list[dict[str, Any]]:
                 "choices": [str(c) for c in choices],
                 "answer": choices.index(p.answer),
                 "arithmetic": p.key,
+                "template": p.template(),
             }
         )
     return rows
