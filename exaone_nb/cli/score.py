@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +71,7 @@ def score(
 
         found = preview_tasks(next(iter(by_name.values())), names, settings, include)
         seconds = expected_seconds(run, found)
-        document = {"previews": [p.as_json() for p in found], "expected_seconds_per_model": seconds}
+        document = {"previews": [asdict(p) for p in found], "expected_seconds_per_model": seconds}
         emit(as_json, document, lambda console: _show_previews(console, found, seconds))
         if any(p.problems for p in found):
             raise WorkbookError(say("The prompt is not as it should be; see the checks above."))

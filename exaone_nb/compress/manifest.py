@@ -15,7 +15,7 @@ from exaone_nb.anatomy.duplicates import equal_tensors
 from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.compress.models import open_model, quiet
 from exaone_nb.compress.plan import Plan
-from exaone_nb.conversation.template import prompt_ids
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import UsageError
 from exaone_nb.files import sha256_of
 from exaone_nb.findings import Finding, some

@@ -1,11 +1,15 @@
-"""What goes into an engine and what comes out: sampling, modes and answers, the same for every engine."""
+"""What goes into an engine and what comes out, the same for every engine: modes, answers, and sampling with the advice
+of each model's makers (data/models.yaml)."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from exaone_nb import catalog
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 Mode = Literal["non-reasoning", "reasoning"]
 MODES: tuple[Mode, ...] = ("non-reasoning", "reasoning")
@@ -76,7 +80,7 @@ class Answer:
     text_logprobs: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
 
 
-class Engine(ABC):
+class Engine(AbstractContextManager):
     """What every engine offers: the chapter does not care which one answers. Use it in a `with` block."""
 
     name: str
@@ -112,9 +116,6 @@ class Engine(ABC):
     def close(self) -> None:
         """Give back memory, processes and ports. Closing twice is fine."""
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -140,3 +141,77 @@ def split_thought(raw: str, *, opened: bool) -> tuple[str, str]:
         before, inside = "", raw
     thought, _, text = inside.partition(THINK_CLOSE)
     return thought.strip(), (before + text).strip()
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A Sampling with what it comes from: the temperature as published ("below 0.6"), the remarks, and the source.
+
+    `against_loops` is the presence penalty that the makers name for answers that repeat themselves; of a range it is
+    the middle, and None where they name none.
+    """
+
+    sampling: Sampling
+    as_written: str
+    remark: str
+    source: str
+    against_loops: float | None = None
+
+
+def recommended(
+    model: str, mode: Mode = "non-reasoning", *, max_tokens: int = 256, korean: bool = False
+) -> Advice:
+    """What to sample with. A folder counts as the catalog's model of the same config, whatever it is called; a model
+    outside the catalog, or one without advice, is sampled greedily.
+
+    "below 0.6" becomes greedy: it is the one choice below 0.6 that repeats itself exactly. `korean` takes the
+    temperature for conversation in Korean, where the makers give one.
+    """
+    check_mode(mode)
+    greedy = Sampling(max_tokens=max_tokens)
+    try:
+        record = catalog.record(catalog.recognised(model) or model)
+    except UsageError:
+        return Advice(greedy, say("0 (greedy)"), "", say("not in the catalog: greedy"))
+    for setting in record.sampling["settings"]:
+        if setting["mode"] not in (mode, "both"):
+            continue
+        sampling, temperature = greedy, float(setting.get("temperature", 0))
+        if korean:
+            temperature = setting.get("temperature_in_korean", temperature)
+        if temperature:
+            others = {"top_p": float(setting.get("top_p", 1.0)), "top_k": int(setting.get("top_k", 0))}
+            sampling = replace(greedy, temperature=temperature, **others)
+        penalty = setting.get("presence_penalty_if_repeating")
+        if isinstance(penalty, list):
+            penalty = sum(penalty) / len(penalty)
+        return Advice(sampling, *catalog.sampling_in_words(setting), record.sampling["source"], penalty)
+    return Advice(greedy, say("0 (greedy)"), "", say("the catalog has no advice for this mode: greedy"))
+
+
+def against_repetition(advice: Advice) -> Advice:
+    """The same with the presence penalty the makers name, for answers that go round in circles."""
+    if advice.against_loops is None:
+        return advice
+    return replace(advice, sampling=replace(advice.sampling, presence_penalty=advice.against_loops))
+
+
+def in_words(sampling: Sampling) -> str:
+    """How the next token is drawn, for a table."""
+    if sampling.temperature:
+        parts = [say("temperature {value:g}", value=sampling.temperature)]
+        parts += [say("top_p {value:g}", value=sampling.top_p)] if sampling.top_p < 1 else []
+        parts += [say("top_k {value}", value=sampling.top_k)] if sampling.top_k else []
+    else:
+        parts = [say("greedy")]
+    if sampling.presence_penalty:
+        parts.append(say("presence penalty {value:g}", value=sampling.presence_penalty))
+    return ", ".join(parts)
+
+
+def goes_round(text: str, longest: int = 200) -> bool:
+    """True for a text whose end says the same again and again: at least four times, and for 40 letters."""
+    return any(
+        text.endswith(text[-length:] * max(4, -(-40 // length)))
+        for length in range(1, min(longest, len(text) // 4) + 1)
+    )

@@ -35,10 +35,8 @@ class Tool:
 
     def schema(self) -> dict[str, Any]:
         parameters = {"type": "object", "properties": self.properties, "required": list(self.properties)}
-        return {
-            "type": "function",
-            "function": {"name": self.name, "description": self.description, "parameters": parameters},
-        }
+        function = {"name": self.name, "description": self.description, "parameters": parameters}
+        return {"type": "function", "function": function}
 
 
 @dataclass(frozen=True)
@@ -79,19 +77,14 @@ def run_tools(
         if not answer.tool_calls:
             return ToolConversation(tuple(steps), answer)
         # Thoughts are not fed back: the model's makers drop them from the history.
-        calls = [
-            {
-                "id": call.id or f"call-{len(steps) + number}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for number, call in enumerate(answer.tool_calls)
-        ]
-        history.append({"role": "assistant", "content": answer.text, "tool_calls": calls})
-        for call, sent in zip(answer.tool_calls, calls, strict=True):
-            step = run_call(call, tools)
+        asked: list[dict[str, Any]] = []
+        history.append({"role": "assistant", "content": answer.text, "tool_calls": asked})
+        for call in answer.tool_calls:
+            name, step = call.id or f"call-{len(steps)}", run_call(call, tools)
+            function = {"name": call.name, "arguments": call.arguments or "{}"}
+            asked.append({"id": name, "type": "function", "function": function})
             steps.append(step)
-            history.append({"role": "tool", "tool_call_id": sent["id"], "content": step.result})
+            history.append({"role": "tool", "tool_call_id": name, "content": step.result})
     raise WorkbookError(
         f"The model called tools {limit} times in a row and never answered.",
         expected="an answer in words once the results are there.",
@@ -133,8 +126,8 @@ def read_tool_calls(raw: str) -> tuple[str, list[ToolCall]]:
         except ValueError:
             document = None
         if isinstance(document, dict) and isinstance(document.get("name"), str):
-            arguments = json.dumps(document.get("arguments", {}), ensure_ascii=False)
-            calls.append(ToolCall(document["name"], arguments))
+            block = json.dumps(document.get("arguments", {}), ensure_ascii=False)
+            calls.append(ToolCall(document["name"], block))
         else:
             calls.append(ToolCall("", block))
     return _BLOCK.sub("", raw).strip(), calls
@@ -180,10 +173,9 @@ def calculator(expression: str) -> float | int:
             if len(str(node.value)) > MAX_INTEGER_DIGITS:
                 raise ValueError("a number is too long")
             return node.value
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-        if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.operand))
+        if isinstance(node, ast.BinOp | ast.UnaryOp) and type(node.op) in _OPERATORS:
+            parts = (node.operand,) if isinstance(node, ast.UnaryOp) else (node.left, node.right)
+            return _OPERATORS[type(node.op)](*map(value, parts))
         raise ValueError("only numbers, + - * / and brackets are allowed")
 
     return value(ast.parse(expression, mode="eval").body)

@@ -5,6 +5,7 @@ Servers rename and drop flags between versions, so a command is worth as much as
 
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
@@ -28,11 +29,9 @@ class Check:
 
     def words(self, command: str) -> str:
         """In one line: what was looked up where and when, and what could not be."""
-        flags = flags_of(command, self.program)
-        said = [
-            f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in flags if flag in self.unverified
-        ]
-        return f"{self.name} {self.version}: {self.source} ({self.date}).{''.join(said)}"
+        flags = [flag for flag in flags_of(command, self.program) if flag in self.unverified]
+        missing = "".join(f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in flags)
+        return f"{self.name} {self.version}: {self.source} ({self.date}).{missing}"
 
 
 def check_of(command: str) -> Check:
@@ -49,12 +48,9 @@ def check_of(command: str) -> Check:
 
 def flags_of(command: str, program: str) -> dict[str, str]:
     """Flag -> the value that follows it, empty when none does."""
-    words = shlex.split(command)[len(program.split()) :]
-    return {
-        word: following if not following.startswith("-") else ""
-        for word, following in zip(words, [*words[1:], ""], strict=True)
-        if word.startswith("-")
-    }
+    words = [*shlex.split(command)[len(program.split()) :], ""]
+    pairs = {word: following for word, following in pairwise(words) if word.startswith("-")}
+    return {flag: "" if value.startswith("-") else value for flag, value in pairs.items()}
 
 
 def launch_commands(model: str, context: int = 32768) -> list[dict[str, str]]:
@@ -63,18 +59,12 @@ def launch_commands(model: str, context: int = 32768) -> list[dict[str, str]]:
     `least` is the engine's least version, `checked` says what the flags were looked up in.
     """
     record = catalog.record(model)
+    known = {name: e for name, e in record.deployment.items() if isinstance(e, dict) and e.get("command")}
     found = []
-    for engine, entry in record.deployment.items():
-        if isinstance(entry, dict) and entry.get("command"):
-            command = entry["command"].format(model=record.hub_id, name=record.name, context=context)
-            found.append(
-                {
-                    "engine": engine,
-                    "least": str(entry.get("least", "")),
-                    "command": command,
-                    "remark": entry.get("remark", "").replace("{model}", record.hub_id),
-                    "source": entry.get("source", record.deployment["source"]),
-                    "checked": check_of(command).words(command),
-                }
-            )
+    for engine, entry in known.items():
+        command = entry["command"].format(model=record.hub_id, name=record.name, context=context)
+        row = {"engine": engine, "least": str(entry.get("least", "")), "command": command}
+        row["remark"] = entry.get("remark", "").replace("{model}", record.hub_id)
+        row["source"] = entry.get("source", record.deployment["source"])
+        found.append(row | {"checked": check_of(command).words(command)})
     return found

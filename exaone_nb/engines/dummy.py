@@ -52,8 +52,7 @@ def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 
             if name.endswith("layer_types") and isinstance(value, list):
                 text[name] = value[:layers]
     changed |= {"text_config": text} if "text_config" in changed else text
-    quantization = quantization_config(scheme)
-    if quantization is not None:
+    if (quantization := quantization_config(scheme)) is not None:
         changed["quantization_config"] = quantization
     return changed
 

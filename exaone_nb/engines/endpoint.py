@@ -8,7 +8,7 @@ way (no server, a wrong key, too many requests, a web page instead of JSON) is s
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,7 +78,7 @@ class EndpointEngine(Engine):
         started = time.perf_counter()
         with self._explained():
             reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
-            return self._answer(reply, thinking, time.perf_counter() - started, bool(tools))
+            return self._chat_answer(reply, thinking, time.perf_counter() - started, bool(tools))
 
     def stream(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
@@ -120,17 +120,8 @@ class EndpointEngine(Engine):
         started = time.perf_counter()
         with self._explained():
             reply = self._client.completions.create(model=model, prompt=list(prompt), **_options(sampling))
-            seconds = time.perf_counter() - started
-            (choice,) = reply.choices
-            thought, text = split_thought(choice.text, opened=False)
-            return Answer(
-                text,
-                thought=thought,
-                raw=choice.text,
-                finish_reason=choice.finish_reason or "",
-                seconds=seconds,
-                **_counted(reply),
-            )
+            seconds, (choice,) = time.perf_counter() - started, reply.choices
+            return _answer(reply, seconds, *reversed(split_thought(choice.text, opened=False)), choice.text)
 
     def close(self) -> None:
         self._client.close()
@@ -147,7 +138,7 @@ class EndpointEngine(Engine):
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         return request
 
-    def _answer(self, reply: Any, thinking: bool, seconds: float, tools: bool) -> Answer:
+    def _chat_answer(self, reply: Any, thinking: bool, seconds: float, tools: bool) -> Answer:
         if not getattr(reply, "choices", None):
             raise WorkbookError(
                 f"{self.address} answered with something that is not a chat completion: {str(reply)[:120]!r}",
@@ -164,19 +155,11 @@ class EndpointEngine(Engine):
             # The parser trap: an answer without a think block was taken for thought, and a tool call in it unread.
             thought, content = split_thought(thought, opened=False)
             swallowed = True
-        calls = tuple(
-            ToolCall(call.function.name, call.function.arguments, call.id)
-            for call in message.tool_calls or ()
-        )
-        answer = Answer(
-            text=content.strip(),
-            thought=thought.strip(),
-            raw=raw,
-            finish_reason=choice.finish_reason or "",
-            seconds=seconds,
-            tool_calls=calls,
+        calls = message.tool_calls or ()
+        answer = replace(
+            _answer(reply, seconds, content.strip(), thought.strip(), raw),
+            tool_calls=tuple(ToolCall(c.function.name, c.function.arguments, c.id) for c in calls),
             text_logprobs=_named(choice.logprobs),
-            **_counted(reply),
         )
         return with_tool_calls(answer) if swallowed and tools else answer
 
@@ -190,48 +173,39 @@ class EndpointEngine(Engine):
         except openai.APIStatusError as error:
             raise self._status(error) from error
         except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
-            kind = type(error).__name__
-            got = say(
-                "{address} answered with something that is not JSON of the OpenAI kind ({kind}).",
-                address=self.address,
-                kind=kind,
-            )
-            remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
+            where = {"address": self.address}
             if isinstance(error, openai.APITimeoutError):
-                got = say("{address} did not answer in time.", address=self.address)
+                got = say("{address} did not answer in time.", **where)
                 remedy = "Give it a longer timeout, or ask for fewer tokens."
             elif isinstance(error, openai.APIConnectionError):
-                got = say(
-                    "{address} cannot be reached, or the server ended while it was answering.",
-                    address=self.address,
-                )
+                got = say("{address} cannot be reached, or the server ended while it was answering.", **where)
                 remedy = "Start it, check the port, and look at its log."
+            else:
+                where |= {"kind": type(error).__name__}
+                got = say("{address} answered with something that is not OpenAI JSON ({kind}).", **where)
+                remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
             raise WorkbookError(got, remedy=remedy) from error
 
     def _status(self, error: Any) -> WorkbookError:
         code = error.status_code
-        named = {"address": self.address, "code": code}
-        no_key = say("{address} refused the key (HTTP {code}).", **named)
-        failed = say("{address} failed (HTTP {code}).", **named), say("Look at the server's log.")
-        refused = say("{address} refused the request (HTTP {code}).", **named), ""
-        got, remedy = {
-            401: (no_key, say("Pass the server's key; ours is server.key.")),
-            403: (no_key, say("Pass a key with the right to this model.")),
-            404: (
-                say("{address} knows no such path or model (HTTP {code}).", **named),
-                say("Check that the address ends in /v1, and the model's name."),
-            ),
-            429: (
-                say("{address} wants fewer requests (HTTP {code}).", **named),
-                say("Wait, or raise retries=; the client then waits between tries."),
-            ),
-        }.get(code, failed if code >= 500 else refused)
+        named, remedy = {"address": self.address, "code": code}, ""
+        if code in (401, 403):
+            got = say("{address} refused the key (HTTP {code}).", **named)
+            remedy = say("Pass a key with the right to this model; our own server's is server.key.")
+        elif code == 404:
+            got = say("{address} knows no such path or model (HTTP {code}).", **named)
+            remedy = say("Check that the address ends in /v1, and the model's name.")
+        elif code == 429:
+            got = say("{address} wants fewer requests (HTTP {code}).", **named)
+            remedy = say("Wait, or raise retries=; the client then waits between tries.")
+        elif code >= 500:
+            got, remedy = say("{address} failed (HTTP {code}).", **named), say("Look at the server's log.")
+        else:
+            got = say("{address} refused the request (HTTP {code}).", **named)
         body = error.body if isinstance(error.body, dict) else {}
-        reason = str(body.get("message") or "")[:300]
-        page = "<html" in str(getattr(error.response, "text", ""))[:500].lower()
-        if reason:
+        if reason := str(body.get("message") or "")[:300]:
             got = say("{got} It says: {reason}", got=got, reason=reason)
-        elif page:
+        elif "<html" in str(getattr(error.response, "text", ""))[:500].lower():
             got = say("{got} It sent a web page.", got=got)
         return WorkbookError(got, remedy=remedy)
 
@@ -248,10 +222,12 @@ def _thought(message: Any) -> str:
     return getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
 
 
-def _counted(reply: Any) -> dict[str, int]:
-    if reply.usage is None:
-        return {}
-    return {"prompt_tokens": reply.usage.prompt_tokens, "output_tokens": reply.usage.completion_tokens}
+def _answer(reply: Any, seconds: float, text: str, thought: str, raw: str) -> Answer:
+    """What both of OpenAI's interfaces tell alike of an answer."""
+    answer = Answer(text, thought, raw, reply.choices[0].finish_reason or "", seconds=seconds)
+    if (used := reply.usage) is None:
+        return answer
+    return replace(answer, prompt_tokens=used.prompt_tokens, output_tokens=used.completion_tokens)
 
 
 def _named(logprobs: Any) -> tuple[tuple[tuple[str, float], ...], ...]:

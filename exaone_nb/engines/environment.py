@@ -39,10 +39,9 @@ def prepare_process(threads: int = 0, *, log: Literal["kept", "shown", "errors"]
     """
     remarks = []
     if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-        late = say(
-            "torch was loaded before the engine: set OMP_WAIT_POLICY=PASSIVE in the shell for steady times."
+        remarks.append(
+            say("torch was loaded before the engine; for steady times: export OMP_WAIT_POLICY=PASSIVE.")
         )
-        remarks.append(late)
     for name, value in IN_PROCESS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR" if log == "errors" else "INFO")
@@ -50,12 +49,10 @@ def prepare_process(threads: int = 0, *, log: Literal["kept", "shown", "errors"]
     if log == "kept":
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     if os.environ.pop(CACHE_VARIABLE, ""):
-        remarks.append(
-            say(
-                "{name} was set and would win over the cache that is asked for: it is dropped.",
-                name=CACHE_VARIABLE,
-            )
+        unset = say(
+            "{name} was set and would win over the cache asked for: it is dropped.", name=CACHE_VARIABLE
         )
+        remarks.append(unset)
     if threads > 0 and "torch" in sys.modules:
         set_torch_threads(threads)
     elif threads > 0:
@@ -90,15 +87,13 @@ def has_vllm() -> bool:
 def require_vllm() -> None:
     """Raise WorkbookError when vLLM is not installed, naming the engine to use instead."""
     if not has_vllm():
+        remedy = "Install requirements/ for serving; to read answers only, use engine='transformers'."
         raise WorkbookError(
-            "vLLM is not installed here.",
-            expected="vLLM, which measures speed and serves tools.",
-            remedy="Install requirements/ for serving; to read answers only, use engine='transformers'.",
+            "vLLM, which measures speed and serves tools, is not installed here.", remedy=remedy
         )
 
 
 def has_gpu() -> bool:
-    """True when torch sees a CUDA device."""
     import torch
 
     return torch.cuda.is_available()
@@ -108,10 +103,7 @@ def capability() -> float | None:
     """Compute capability of the first GPU (8.9 for an L4), None where there is only a CPU."""
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    major, minor = torch.cuda.get_device_capability()
-    return float(f"{major}.{minor}")
+    return float("{}.{}".format(*torch.cuda.get_device_capability())) if has_gpu() else None
 
 
 def machine() -> dict[str, object]:

@@ -5,7 +5,6 @@ lower and by how much; of the others the last error line is shown.
 """
 
 import re
-from functools import cache
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA
@@ -18,7 +17,7 @@ _ERROR_LINE = re.compile(r"^(?:.*\b)?((?:\w+\.)*\w*(?:Error|Exception)): (.+)$")
 
 def explain(text: str, model: str = "the model") -> WorkbookError:
     """A WorkbookError made of an exception's text or a server's log."""
-    for known in _known():
+    for known in read_yaml(DATA / "engine_failures.yaml"):
         if match := re.search(known["pattern"], text, re.S | re.I):
             found = match.groupdict(default="")
             free, total, estimate = (float(found.get(name) or 0) for name in ("free", "total", "estimate"))
@@ -38,11 +37,6 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
     )
 
 
-@cache
-def _known() -> list[dict[str, str]]:
-    return read_yaml(DATA / "engine_failures.yaml")
-
-
 def last_error(text: str) -> tuple[str, str]:
     """(kind, message) of the last line that looks like `SomethingError: reason`, or ("", last line).
 
@@ -57,10 +51,8 @@ def last_error(text: str) -> tuple[str, str]:
             # The engine's own wrapper says only "see root cause above".
             if "root cause" not in message and "initialization failed" not in message:
                 found = (kind.rpartition(".")[2], _short(message))
-    if found[1]:
-        return found
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "", _short(lines[-1]) if lines else ""
+    last = text.strip().rpartition("\n")[2]
+    return found if found[1] else ("", _short(last))
 
 
 def _short(text: str, limit: int = 300) -> str:
@@ -70,10 +62,9 @@ def _short(text: str, limit: int = 300) -> str:
 
 def messages_of(error: BaseException) -> str:
     """The messages of an exception and of those behind it, the root last."""
-    lines, seen = [], set()
+    chain: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        lines.append(f"{type(current).__name__}: {current}")
+    while current is not None and current not in chain:
+        chain.append(current)
         current = current.__cause__ or current.__context__
-    return "\n".join(lines)
+    return "\n".join(f"{type(one).__name__}: {one}" for one in chain)

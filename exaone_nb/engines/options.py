@@ -98,13 +98,10 @@ def vllm_arguments(
     """
     chosen, why = choose_dtype(config, capability, dtype)
     on_cpu = capability is None
-    on_gpu = {"gpu_memory_utilization": gpu_memory_utilization}
-    memory = {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)} if on_cpu else on_gpu
-    return {
-        "dtype": chosen,
-        "enforce_eager": on_cpu if eager is None else eager,
-        **memory,
-    }, why
+    memory = {"gpu_memory_utilization": gpu_memory_utilization}
+    if on_cpu:
+        memory = {"kv_cache_memory_bytes": int(kv_cache_gib * GIB)}
+    return {"dtype": chosen, "enforce_eager": on_cpu if eager is None else eager, **memory}, why
 
 
 def check_sizes(tensor_parallel_size: int, data_parallel_size: int = 1) -> None:
@@ -135,9 +132,8 @@ def copies_note(tensor_parallel_size: int, data_parallel_size: int, server: bool
 
 def is_tiny(config: dict[str, Any]) -> bool:
     """Whether a model is one whose steps wait for Python rather than for memory; False where its layers are unknown."""
-    plain = fields.unquantized(config)
     try:
-        return sum(spec.elements for spec in expected_tensors(plain)) < TINY_BELOW
+        return sum(spec.elements for spec in expected_tensors(fields.unquantized(config))) < TINY_BELOW
     except WorkbookError:
         return False
 
@@ -161,15 +157,11 @@ def sizes_for(model: str, *, threads: int = 0, answer_tokens: int = 0, max_model
 
     An answer never takes more than the room its prompt leaves. Raises UsageError for numbers below 0, and for a context longer than the model's.
     """
-    for name, value in {
-        "threads": threads,
-        "answer_tokens": answer_tokens,
-        "max_model_len": max_model_len,
-    }.items():
+    asked = {"threads": threads, "answer_tokens": answer_tokens, "max_model_len": max_model_len}
+    for name, value in asked.items():
         whole(name, value, least=0)
     config = catalog.read_config(catalog.weights_folder(model) / "config.json")
     held = context_limit(config, max_model_len)
-    by_size = TINY_ANSWER if is_tiny(config) else GPU_ANSWER if has_gpu() else CPU_ANSWER
-    wanted = answer_tokens or by_size
+    wanted = answer_tokens or (TINY_ANSWER if is_tiny(config) else GPU_ANSWER if has_gpu() else CPU_ANSWER)
     room = max_model_len or min(max(2048, wanted + PROMPT_ROOM), held)
     return Sizes(threads_for(config, threads), min(wanted, max(room - PROMPT_ROOM, room // 2)), room)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,8 @@ def free_port(port: int = 0) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise WorkbookError(
-                f"Port {port} is taken on this machine.", remedy="Leave port at 0: a free one is then chosen."
-            ) from error
+            remedy = "Leave port at 0: a free one is then chosen."
+            raise WorkbookError(f"Port {port} is taken on this machine.", remedy=remedy) from error
         return probe.getsockname()[1]
 
 
@@ -60,11 +59,9 @@ def server_command(
     """
     check_sizes(tensor_parallel_size, data_parallel_size)
     require_name(dtype)
-    memory = (
-        ["--gpu-memory-utilization", str(gpu_memory_utilization)]
-        if has_gpu()
-        else ["--kv-cache-memory-bytes", str(int(kv_cache_gib * GIB))]
-    )
+    memory = ["--kv-cache-memory-bytes", str(int(kv_cache_gib * GIB))]
+    if has_gpu():
+        memory = ["--gpu-memory-utilization", str(gpu_memory_utilization)]
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
         "--model", str(folder), "--served-model-name", "model",
@@ -78,7 +75,7 @@ def server_command(
     return command + (["--enforce-eager"] if eager else [])
 
 
-class Server:
+class Server(AbstractContextManager):
     """A running server. `engine()` talks to it; `stop()` ends it with everything it spawned."""
 
     def __init__(
@@ -103,22 +100,15 @@ class Server:
         self._log = tempfile.NamedTemporaryFile(prefix="exaone-nb-server-", suffix=".log")  # noqa: SIM115
         self.started = time.monotonic()
         self.ready_seconds: float | None = None
-        self._process: subprocess.Popen | None = processes.start(
-            self.command,
-            env=settings,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        streams = {"stdout": self._log, "stderr": subprocess.STDOUT}
+        self._process: subprocess.Popen | None = processes.start(self.command, env=settings, **streams)
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def log(self) -> str:
-        """What the server has written so far."""
-        if self._log.closed:
-            return ""
-        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+        return "" if self._log.closed else Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
     def wait(self, timeout: float = 300.0) -> Server:
         """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
@@ -155,9 +145,6 @@ class Server:
             processes.end(process)
         if not self._log.closed:
             self._log.close()
-
-    def __enter__(self) -> Server:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Engine, Message, Sampling, split_thought
-from exaone_nb.conversation.template import opens_thought, prompt_ids
+from exaone_nb.conversation.prompt import opens_thought, prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines.environment import capability, has_gpu
 from exaone_nb.engines.options import choose_dtype
@@ -78,9 +78,7 @@ class TransformersEngine(Engine):
         if self._model is None:
             raise UsageError("The engine is closed.", remedy="Open it again.")
         if sampling.json_schema or sampling.logprobs:
-            raise UsageError(
-                "The transformers engine has no structured output and no log-probabilities here."
-            )
+            raise UsageError("The transformers engine has no structured output and no log-probabilities.")
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
         sampled = sampling.temperature > 0
@@ -94,15 +92,13 @@ class TransformersEngine(Engine):
             options["logits_processor"] = LogitsProcessorList([penalty])
         ids = torch.tensor([list(prompt)], device=self._model.device)
         started = time.perf_counter()
+        options |= {
+            "attention_mask": torch.ones_like(ids),
+            "pad_token_id": self._model.config.pad_token_id or 0,
+        }
         with torch.no_grad():
-            whole = self._model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                pad_token_id=self._model.config.pad_token_id or 0,
-                **options,
-            )[0]
+            made = self._model.generate(ids, **options)[0, len(prompt) :].tolist()
         seconds = time.perf_counter() - started
-        made = whole[len(prompt) :].tolist()
         ends = self._model.generation_config.eos_token_id
         stopped = bool(made) and made[-1] in (ends if isinstance(ends, list) else [ends])
         raw = self._tokenizer.decode(made[:-1] if stopped else made, skip_special_tokens=True)

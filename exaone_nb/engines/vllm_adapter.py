@@ -7,6 +7,7 @@ which version.
 
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -14,10 +15,11 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from exaone_nb.conversation.answers import Answer, Sampling, split_thought
-from exaone_nb.conversation.template import opens_thought
+from exaone_nb.conversation.prompt import opens_thought
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 
@@ -52,21 +54,14 @@ def private(purpose: str, llm: Any = None) -> list[Any]:
 
 def follow(path: str, llm: Any = None) -> Any:
     """What a path of PRIVATE leads to; paths that begin with LLM start at `llm`."""
-    import importlib
-
     where, _, names = path.partition(":")
     try:
-        found = llm if where == "LLM" else importlib.import_module(where)
-        for name in names.split("."):
-            found = getattr(found, name)
-        return found
+        return attrgetter(names)(llm if where == "LLM" else importlib.import_module(where))
     except (ImportError, AttributeError) as error:
         raise WorkbookError(
             say("vLLM {version} has no {path}.", version=version(), path=path),
             expected=say("vLLM {checked}, which this adapter was checked against.", checked=CHECKED_AGAINST),
-            remedy=say(
-                "Install the pinned version (make install), or adapt exaone_nb/engines/vllm_adapter.py."
-            ),
+            remedy=say("Install the pinned version (make install), or adapt engines/vllm_adapter.py."),
         ) from error
 
 
@@ -109,21 +104,17 @@ def quiet(verbose: bool) -> Iterator[None]:
     logger = logging.getLogger("vllm")
     if not logger.handlers:  # without one, Python itself would print its warnings
         logger.addHandler(logging.NullHandler())
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+    streams = {1: sys.stdout, 2: sys.stderr}
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings(), contextlib.ExitStack() as undo:
         warnings.simplefilter("ignore")
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            for descriptor, old in zip((1, 2), kept, strict=True):
-                os.dup2(old, descriptor)
-                os.close(old)
+        for descriptor, stream in streams.items():
+            stream.flush()
+            kept = os.dup(descriptor)
+            undo.callback(os.close, kept)
+            undo.callback(os.dup2, kept, descriptor)
+            undo.callback(stream.flush)
+            os.dup2(sink.fileno(), descriptor)
+        yield
 
 
 def llm_class() -> Any:
@@ -147,15 +138,11 @@ def complete(llm: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, 
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    same = {name: value for name, value in vars(sampling).items() if name != "json_schema"}
-    schema = sampling.json_schema
-    parameters = SamplingParams(
-        **same,
-        detokenize=words,
-        structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
-    )
+    same = dict(vars(sampling))
+    if schema := same.pop("json_schema"):
+        same["structured_outputs"] = StructuredOutputsParams(json=schema)
     asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-    outputs = llm.generate(asked, parameters, use_tqdm=False)
+    outputs = llm.generate(asked, SamplingParams(**same, detokenize=words), use_tqdm=False)
     queued = min((o.metrics.queued_ts for o in outputs if o.metrics is not None), default=0.0)
     tokenizer = llm.get_tokenizer() if words else None
     return [_answer(output, opens_thought(tokenizer, output.prompt_token_ids), queued) for output in outputs]
@@ -214,9 +201,8 @@ def kernels_of(llm: Any) -> Kernels:
         found = llm.apply_model(_kernels_of_model)
     except WorkbookError:
         return Kernels(())
-    return Kernels(
-        tuple(dict.fromkeys(name for names, _ in found for name in names)), any(e for _, e in found)
-    )
+    names = tuple(dict.fromkeys(name for names, _ in found for name in names))
+    return Kernels(names, any(eight for _, eight in found))
 
 
 def _kernels_of_model(model: Any) -> tuple[list[str], bool]:
@@ -226,9 +212,8 @@ def _kernels_of_model(model: Any) -> tuple[list[str], bool]:
     for layer in model.modules():
         method = getattr(layer, "quant_method", None)
         if isinstance(method, kinds):
-            places = [
-                getattr(h, n, None) for h in (getattr(layer, "scheme", None), method) for n in KERNEL_PLACES
-            ]
+            holders = (getattr(layer, "scheme", None), method)
+            places = (getattr(holder, name, None) for holder in holders for name in KERNEL_PLACES)
             # Without a kernel of its own the method itself multiplies.
             chosen = next((place for place in places if place is not None), method)
             names.append((chosen if isinstance(chosen, type) else type(chosen)).__name__)

@@ -13,7 +13,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode, Sampling, check_mode
-from exaone_nb.conversation.template import prompt_ids
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, prepare_process, require_vllm
@@ -54,7 +54,6 @@ class VllmEngine(Engine):
         if data_parallel_size > 1:
             raise WorkbookError(
                 f"data_parallel_size is {data_parallel_size}, and vLLM inside one process holds one copy of a model.",
-                expected="data_parallel_size 1 in process.",
                 remedy="Use the server for several copies: Server(folder, data_parallel_size=N).",
             )
         if _open:
@@ -149,9 +148,7 @@ class VllmEngine(Engine):
         """The model's tokenizer. Raises UsageError for dummy weights, which have none, and after `close`."""
         llm = self._loaded()
         if not self.has_tokenizer:
-            raise UsageError(
-                "An engine with dummy weights has no tokenizer.", expected="token ids: generate()."
-            )
+            raise UsageError("Dummy weights have no tokenizer.", expected="token ids: generate().")
         return llm.get_tokenizer()
 
     def _loaded(self) -> Any:

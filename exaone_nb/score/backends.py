@@ -23,30 +23,17 @@ from exaone_nb.score.settings import Settings
 
 
 @contextmanager
-def asking(settings: Settings) -> Iterator[None]:
-    """Turn what goes wrong between us and a server into a WorkbookError that names the server."""
-    if not settings.backend.startswith("server"):
-        yield
-        return
-    import aiohttp
-    import requests
-
-    try:
-        yield
-    except (aiohttp.ClientError, requests.RequestException, TimeoutError) as error:
-        raise WorkbookError(
-            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
-            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
-        ) from error
-
-
-@contextmanager
 def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     """Yield an lm-eval LM for `model` (a folder, or the name a server knows it by) and free it afterwards.
 
-    Raises WorkbookError when the engine does not start or the server does not answer.
+    Raises WorkbookError when the engine does not start or the server does not answer, then or inside the block.
     """
-    opening = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server)
+    opening, unanswered = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server), ()
+    if opening is _open_server:
+        import aiohttp
+        import requests
+
+        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError)
     gc.collect()  # an earlier model may hang in a cycle of references
     try:
         lm = opening(str(model), settings)
@@ -60,6 +47,11 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
         ) from error
     try:
         yield lm
+    except unanswered as error:
+        raise WorkbookError(
+            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
+            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
+        ) from error
     finally:
         if settings.backend == "vllm":
             engine, lm.model = lm.model, None
@@ -73,17 +65,11 @@ def _open_vllm(model: str, settings: Settings) -> Any:
         _require_gpus(settings)
     made = lm_eval_adapter.vllm_class()
     arguments, _ = vllm_arguments(_config(model), capability(), dtype=settings.dtype)
-    arguments |= {
-        "max_model_len": settings.max_model_len,
-        "seed": settings.seed,
-        # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.
-        "batch_size": 1_000_000,
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-        "tensor_parallel_size": settings.tensor_parallel_size,
-        "data_parallel_size": settings.data_parallel_size,
-    }
-    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
+    same = ("max_model_len", "seed", "tensor_parallel_size", "data_parallel_size")
+    arguments |= {name: getattr(settings, name) for name in same}
+    # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.
+    arguments |= {"batch_size": 1_000_000, "disable_log_stats": True, "use_tqdm_on_load": False}
+    return made(pretrained=model, **_asked(settings), **(arguments | settings.engine))
 
 
 def _open_hf(model: str, settings: Settings) -> Any:
@@ -94,7 +80,7 @@ def _open_hf(model: str, settings: Settings) -> Any:
         "batch_size": settings.batch_size,
         **({} if has_gpu() else {"device": "cpu"}),
     }
-    return made(pretrained=model, **_limit(settings), **_thinking(settings), **(arguments | settings.engine))
+    return made(pretrained=model, **_asked(settings), **(arguments | settings.engine))
 
 
 def _config(model: str) -> dict[str, Any]:
@@ -118,13 +104,12 @@ def _open_server(model: str, settings: Settings) -> Any:
             say("The server address {address!r} is not an http(s) address.", address=settings.base_url),
             remedy=say("Name an OpenAI-compatible server: --base-url http://127.0.0.1:8000/v1"),
         )
-    chat = settings.backend == "server-chat"
-    options: dict[str, Any] = {"tokenizer_backend": None if chat else "huggingface"}
+    chat, options = settings.backend == "server-chat", _limit(settings)
     if not chat:
         # Prompts are sent as token ids, so that the server adds and removes nothing.
-        options["tokenizer"] = settings.tokenizer
+        options |= {"tokenizer": settings.tokenizer}
     elif settings.think_end_token:
-        options["think_end_token"] = settings.think_end_token
+        options |= {"think_end_token": settings.think_end_token}
     made = lm_eval_adapter.server_class(chat, os.environ.get(settings.key_variable, ""), settings.thinking)
     return made(
         model=model,
@@ -134,8 +119,8 @@ def _open_server(model: str, settings: Settings) -> Any:
         max_retries=3,
         seed=settings.seed,
         tokenized_requests=not chat,
+        tokenizer_backend=None if chat else "huggingface",
         **options,
-        **_limit(settings),
     )
 
 
@@ -143,12 +128,13 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:500]}"
 
 
-def _limit(settings: Settings) -> dict[str, int]:
+def _limit(settings: Settings) -> dict[str, Any]:
     return {"max_gen_toks": settings.max_gen_toks} if settings.max_gen_toks else {}
 
 
-def _thinking(settings: Settings) -> dict[str, Any]:
-    return {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
+def _asked(settings: Settings) -> dict[str, Any]:
+    thinking = {"enable_thinking": settings.thinking, "think_end_token": settings.think_end_token}
+    return thinking | _limit(settings)
 
 
 def _require_gpus(settings: Settings) -> None:

@@ -42,19 +42,12 @@ class BoardCandidate:
         }
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """All candidates of a run, the baseline first; `remarks` says what was left out and which command makes it."""
+def read_candidates(
+    run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[str, ...] = ()
+) -> tuple[dict[str, BoardCandidate], list[str]]:
+    """Join the run's results: the candidates, the baseline first, and what was left out with the command that makes it.
 
-    tasks: tuple[str, ...]
-    found: dict[str, BoardCandidate]
-    remarks: tuple[str, ...]
-
-
-def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[str, ...] = ()) -> Candidates:
-    """Join the run's results. `tasks` empty means every task that is scored as a fraction.
-
-    Raises WorkbookError when the baseline, or any one axis, is missing altogether.
+    `tasks` empty means every task that is scored as a fraction; all candidates have the same tasks in the end. Raises WorkbookError when the baseline, or any one axis, is missing altogether.
     """
     sizes = {r["recipe"]: r for r in run.read_results("bytes")}
     speeds = {r["recipe"]: r for r in run.read_results("speed") if r["label"] == SPEED_LABEL}
@@ -79,36 +72,28 @@ def read_candidates(run: RunFolder, *, baseline: str = BASELINE, tasks: tuple[st
             say("The base {name!r} has not been measured on every axis.", name=baseline),
             remedy=_remedy(run, missing[baseline]) if baseline in missing else another,
         )
-    remarks = [
-        say(
-            "{name} is left out: no {axes}. {remedy}",
-            name=n,
-            axes=", no ".join(lost),
-            remedy=_remedy(run, lost),
-        )
-        for n, lost in missing.items()
-        if lost
-    ]
-    for name in complete:
-        _refuse_stale(run, name, sizes[name], scores[name])
-    lacking = {
-        task: [name for name in complete if task not in scores[name]]
-        for task in sorted({task for name in complete for task in scores[name]})
-    }
-    remarks += [
-        say("Task {task} is left out: {names} was not scored on it.", task=task, names=", ".join(names))
-        for task, names in lacking.items()
-        if names
-    ]
-    shared = tuple(task for task in scores[baseline] if not lacking[task])
+    remarks = []
+    for name, lost in missing.items():
+        if lost:
+            fields = {"name": name, "axes": ", no ".join(lost), "remedy": _remedy(run, lost)}
+            remarks.append(say("{name} is left out: no {axes}. {remedy}", **fields))
+        else:
+            _refuse_stale(run, name, sizes[name], scores[name])
+    shared = []
+    for task in sorted({task for name in complete for task in scores[name]}):
+        if names := ", ".join(name for name in complete if task not in scores[name]):
+            remarks.append(
+                say("Task {task} is left out: {names} was not scored on it.", task=task, names=names)
+            )
+        else:
+            shared.append(task)
     if not shared:
         raise WorkbookError(say("No task was scored for every candidate."), remedy=_remedy(run, ["accuracy"]))
     found = {n: BoardCandidate(sizes[n], speeds[n], {t: scores[n][t] for t in shared}) for n in complete}
-    return Candidates(shared, found, (*remarks, *_mixed(found, baseline)))
+    return found, [*remarks, *_mixed(found, baseline)]
 
 
 def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
-    """The command that measures these axes."""
     chapters = " ".join(AXES[axis] for axis in axes)
     return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.path.name)
 
@@ -120,15 +105,9 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
         return  # results alone can be shown, for instance those of a run that somebody sent
     actual, measured = sum(path.stat().st_size for path in folder.glob("*.safetensors")), size["value"]
     if actual != measured:
-        raise WorkbookError(
-            say(
-                "{name} has {now:,} bytes now, and {then:,} were measured.",
-                name=name,
-                now=actual,
-                then=measured,
-            ),
-            remedy=_remedy(run, AXES),
-        )
+        fields = {"name": name, "now": actual, "then": measured}
+        changed = say("{name} has {now:,} bytes now, and {then:,} were measured.", **fields)
+        raise WorkbookError(changed, remedy=_remedy(run, AXES))
     current = fingerprint(folder)
     for task, result in scores.items():
         if result["details"].get("model_fingerprint", current) != current:

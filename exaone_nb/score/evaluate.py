@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,11 @@ class Score:
     resumed: bool = False
 
     @classmethod
-    def from_result(cls, result: dict[str, Any], resumed: bool = True) -> Score:
+    def from_result(cls, result: dict[str, Any]) -> Score:
         kept = ("metric", "outcomes", "scores", "samples_file", "seconds", "runs_as")
-        return cls(
-            recipe=result["recipe"],
-            task=result["label"],
-            estimate=measured(result),
-            interval_kind=result["interval_kind"],
-            resumed=resumed,
-            **{name: result["details"][name] for name in kept if name in result["details"]},
-        )
+        details = {name: result["details"][name] for name in kept if name in result["details"]}
+        same = {name: result[name] for name in ("recipe", "interval_kind")}
+        return cls(task=result["label"], estimate=measured(result), **same, **details)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON, with the estimate as `value`, `n` and `interval`."""
@@ -99,11 +94,12 @@ def score(
         identity = str(model) if isinstance(place, str) else fingerprint(place)
         done = {} if force else _finished(run, recipe, settings, identity)
         pending = [name for name in wanted if name not in done]
-        scores += [done[name] for name in wanted if name in done]
         if pending:
-            scores += _score_one(recipe, place, identity, pending, manager, settings, run, report)
+            _score_one(recipe, place, identity, pending, manager, settings, run, report)
         else:
             report(f"{recipe}: all {len(wanted)} tasks were scored before")
+        found = _finished(run, recipe, settings, identity)
+        scores += [replace(found[name], resumed=name in done) for name in wanted]
     return scores
 
 
@@ -142,10 +138,10 @@ def _score_one(
     settings: Settings,
     run: RunFolder,
     report: Callable[[str], None],
-) -> list[Score]:
+) -> None:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
-    with backends.opened(place, settings) as lm, backends.asking(settings):
+    with backends.opened(place, settings) as lm:
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
@@ -201,8 +197,6 @@ def _score_one(
             },
         )
     report(f"{recipe}: done in {seconds:.1f} s")
-    found = {r["label"]: r for r in run.read_results(KIND) if r["recipe"] == recipe}
-    return [Score.from_result(found[name], resumed=False) for name in names]
 
 
 def estimate_of(items: ItemScores) -> tuple[Estimate, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,20 +33,18 @@ ROUNDING = 0.005
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
 
 
-def _minutes(text: str) -> float | None:
-    minutes, _, seconds = text.partition(":")
-    return int(minutes) + int(seconds) / 60 if text else None
+def _cell(pattern: str, expected: str, convert: Callable[[str], float] = float) -> Any:
+    """What stands in a cell of the files; None where it is empty and may be."""
+    return schema.kind(
+        Any, re.compile(pattern).fullmatch, expected, lambda text: convert(text) if text else None
+    )
 
 
-# What stands in a cell of the files.
-Number = schema.kind(float, re.compile(r"-?\d+\.?\d*").fullmatch, "a number.", float)
-MaybeNumber = schema.kind(
-    Any,
-    re.compile(r"(\d+\.?\d*)?").fullmatch,
-    "a number, or nothing.",
-    lambda text: float(text) if text else None,
+Number = _cell(r"-?\d+\.?\d*", "a number.")
+MaybeNumber = _cell(r"(\d+\.?\d*)?", "a number, or nothing.")
+Minutes = _cell(
+    r"(\d+:[0-5]\d)?", "minutes as m:ss, or nothing.", lambda text: int(text[:-3]) + int(text[-2:]) / 60
 )
-Minutes = schema.kind(Any, re.compile(r"(\d+:[0-5]\d)?").fullmatch, "minutes as m:ss, or nothing.", _minutes)
 YesNo = schema.kind(bool, ("yes", "no").__contains__, "yes or no.", "yes".__eq__)
 
 
@@ -133,14 +131,7 @@ def read_rows(path: Path, kind: type[Row]) -> tuple[Row, ...]:
 
 @cache
 def submissions() -> tuple[Submission, ...]:
-    """The stored submissions."""
     return read_rows(FOLDER / "submissions.csv", Submission)
-
-
-@cache
-def conclusions() -> tuple[Conclusion, ...]:
-    """The stored conclusions."""
-    return read_rows(FOLDER / "conclusions.csv", Conclusion)
 
 
 def groups() -> TimeGroups:
@@ -209,9 +200,8 @@ def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
         Column("verdict", say("what is left of it")),
         Column("repository", say("source")),
     ]
-    rows = [
-        vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in conclusions()
-    ]
+    found = read_rows(FOLDER / "conclusions.csv", Conclusion)
+    rows = [vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in found]
     return Table(columns, rows)
 
 
@@ -239,8 +229,7 @@ def leaderboard_figure(found: Sequence[Submission], split: TimeGroups) -> Figure
     words = {"ha": "center", "fontsize": 8.5, "color": INK, "transform": times.get_xaxis_transform()}
     times.text(sum(split.gap) / 2, 0.03, say("nothing\nin between"), **words)
     times.legend(frameon=False, fontsize=8.5, loc="upper right")
-    times.set_xlabel(say("minutes on the server"))
-    times.set_ylabel(say("score"))
+    times.set(xlabel=say("minutes on the server"), ylabel=say("score"))
     timed_count = len(split.fast) + len(split.slow)
     times.set_title(say("{n} submissions with a known time", n=timed_count), fontsize=10, loc="left")
     clean(times)

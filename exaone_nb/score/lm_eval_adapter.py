@@ -13,9 +13,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from exaone_nb.conversation.prompt import applied
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
@@ -48,10 +51,7 @@ def require(path: str) -> Any:
     """What a path of PRIVATE leads to. Raises WorkbookError that names it and lm-eval's version when it is gone."""
     module, _, names = path.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-        for name in names.split("."):
-            found = getattr(found, name)
-        return found
+        return attrgetter(names)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         import lm_eval
 
@@ -68,18 +68,16 @@ def quietly() -> Iterator[None]:
     import datasets
     from tqdm import tqdm
 
-    bars = require("lm_eval.api.task:tqdm")
-    building = importlib.import_module("lm_eval.api.task")
+    require("lm_eval.api.task:tqdm")
     logger = logging.getLogger("lm_eval")
     level, shown = logger.level, not datasets.are_progress_bars_disabled()
-    # lm-eval has no switch for its bars.
-    building.tqdm = partial(tqdm, disable=True)
     datasets.disable_progress_bars()
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        # lm-eval has no switch for its bars.
+        with mock.patch("lm_eval.api.task.tqdm", partial(tqdm, disable=True)):
+            yield
     finally:
-        building.tqdm = bars
         logger.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
@@ -113,11 +111,8 @@ def vllm_module() -> Any:
                 raise
             return vllm_adapter.version()
 
-    metadata.version = version
-    try:
+    with mock.patch.object(metadata, "version", version):
         return importlib.import_module("lm_eval.models.vllm_causallms")
-    finally:
-        metadata.version = asked
 
 
 def vllm_class() -> type:
@@ -161,11 +156,10 @@ def hf_class() -> type:
             answers = super().generate_until(requests, disable_tqdm=True)
             limits = [request.args[1].get("max_gen_toks", self.max_gen_toks) for request in requests]
             encoded = self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-            lengths = [len(ids) for ids in encoded]
-            self.generated_tokens = sum(lengths)
+            self.generated_tokens = sum(map(len, encoded))
             return [
-                EndedText.of(text, "length" if length >= limit else "stop")
-                for text, length, limit in zip(answers, lengths, limits, strict=True)
+                EndedText.of(text, "length" if len(ids) >= limit else "stop")
+                for text, ids, limit in zip(answers, encoded, limits, strict=True)
             ]
 
         def loglikelihood(self, requests, disable_tqdm=False):
@@ -178,13 +172,11 @@ def rendered(
     tokenizer: Any, thinking: bool, history: list[dict[str, str]], add_generation_prompt: bool = True
 ) -> str:
     """A conversation as the model is asked it, by our own server and in the preview alike."""
-    return tokenizer.apply_chat_template(
-        history,
-        tokenize=False,
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=not add_generation_prompt,
-        enable_thinking=thinking,
-    )
+    end = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": not add_generation_prompt,
+    }
+    return applied(tokenizer, history, thinking, tokenize=False, **end)
 
 
 def server_class(chat: bool, key: str, thinking: bool) -> type:
@@ -245,15 +237,14 @@ def find_tasks(names: Sequence[str], include: str | Path | None = None) -> Any:
     if not names:
         raise UsageError(say("No task is named."), remedy=say("Offline tasks: {names}.", names=_offline()))
     if include and not Path(include).is_dir():
-        raise UsageError(
-            say("There is no folder {include}.", include=include), expected=say("lm-eval task files.")
-        )
+        missing = say("There is no folder {include}.", include=include)
+        raise UsageError(missing, expected=say("lm-eval task files."))
     prepare_process(log="errors")
     from lm_eval.tasks import TaskManager
 
     # lm-eval's own index has some 14,000 files: it is read only when one of its tasks is asked for.
+    folders = [TASKS, *([Path(include)] if include else [])]
     for defaults in (False, True):
-        folders = [TASKS, *([Path(include)] if include else [])]
         manager = TaskManager(include_path=folders, include_defaults=defaults)
         if not (unknown := sorted(set(names) - set(manager.all_tasks))):
             return manager
@@ -291,6 +282,7 @@ def evaluate(lm: Any, tasks: Mapping[str, Any], manager: Any, settings: Settings
     """`lm_eval.simple_evaluate` with our settings: its results document, samples included."""
     import lm_eval
 
+    seeds = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
     with quietly():
         return lm_eval.simple_evaluate(
             model=lm,
@@ -300,15 +292,19 @@ def evaluate(lm: Any, tasks: Mapping[str, Any], manager: Any, settings: Settings
             limit=settings.limit,
             log_samples=True,
             bootstrap_iters=1000,
-            system_instruction=settings.system or None,
-            apply_chat_template=settings.chat_template,
-            fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
             gen_kwargs=dict(settings.gen_kwargs) or None,
-            random_seed=settings.seed,
-            numpy_random_seed=settings.seed,
-            torch_random_seed=settings.seed,
-            fewshot_random_seed=settings.seed,
+            **asked_with(settings),
+            **dict.fromkeys(seeds, settings.seed),
         )
+
+
+def asked_with(settings: Settings) -> dict[str, Any]:
+    """How a prompt is put together, by lm-eval's names."""
+    return {
+        "system_instruction": settings.system or None,
+        "apply_chat_template": settings.chat_template,
+        "fewshot_as_multiturn": settings.fewshot_as_multiturn and settings.chat_template,
+    }
 
 
 def write_files(

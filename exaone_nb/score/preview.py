@@ -5,18 +5,18 @@ a few-shot prompt longer than the context.
 """
 
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.conversation.preview import PromptCheck, check_prompt, check_room, has_template
+from exaone_nb.conversation.prompt import PromptCheck, check_prompt, check_room, has_template
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score.lm_eval_adapter import find_tasks, load_tasks, quietly, rendered
+from exaone_nb.score.lm_eval_adapter import asked_with, find_tasks, load_tasks, quietly, rendered
 from exaone_nb.score.settings import Settings
 
 
@@ -42,15 +42,11 @@ class TaskPreview:
 
     @property
     def work(self) -> str:
-        """How much there is to do, in words."""
         return say(
             "{p.items:,} items, {p.requests:,} requests, {p.prompt_tokens:,} prompt tokens, at most {most:,} generated",
             p=self,
             most=self.items * self.max_gen_toks,
         )
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def preview_tasks(
@@ -68,9 +64,7 @@ def preview_tasks(
     if settings.chat_template and not tokenizer.chat_template:
         raise WorkbookError(
             say("{name} has no chat template.", name=Path(folder).name),
-            remedy=say(
-                "Copy the original's chat_template.jinja, or score a base model with --no-chat-template."
-            ),
+            remedy=say("Copy the original's chat_template.jinja; for a base model: --no-chat-template."),
         )
     loaded = load_tasks(find_tasks(tasks, include), tasks)
     return [_preview_one(name, task, tokenizer, settings) for name, task in loaded.items()]
@@ -86,19 +80,13 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
             limit=settings.limit,
             rank=0,
             world_size=1,
-            system_instruction=settings.system or None,
-            apply_chat_template=settings.chat_template,
-            fewshot_as_multiturn=settings.fewshot_as_multiturn and settings.chat_template,
             chat_template=render if settings.chat_template else None,
             tokenizer_name="preview",
+            **asked_with(settings),
         )
-    requests = task.instances
+    requests, thinking = task.instances, settings.thinking
     first = requests[0]
-    prompt, generates, thinking = (
-        str(first.args[0]),
-        first.request_type == "generate_until",
-        settings.thinking,
-    )
+    prompt, generates = str(first.args[0]), first.request_type == "generate_until"
     tokens = tokenizer([r.args[0] for r in requests], add_special_tokens=False)["input_ids"]
     longest, limit, checks = max(map(len, tokens)), 0, []
     if generates:
@@ -106,9 +94,8 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
         limit = int(options.get("max_gen_toks") or settings.max_gen_toks or 256)
     # A base model is asked without a template, and that is as it should be.
     if settings.chat_template or has_template(tokenizer):
-        checks = check_prompt(
-            tokenizer, prompt, tokens[0], thinking=thinking, templated=settings.chat_template
-        )
+        asked = {"thinking": thinking, "templated": settings.chat_template}
+        checks = check_prompt(tokenizer, prompt, tokens[0], **asked)
     if thinking and not generates:
         checks.append(PromptCheck(False, say("A log-likelihood task cannot think: lm-eval refuses it.")))
     return TaskPreview(

@@ -19,7 +19,6 @@ class Recommendation:
     grounds: tuple[str, ...]
 
     def text(self) -> str:
-        """All of it as plain lines."""
         return "\n- ".join([self.headline, *self.grounds])
 
 
@@ -36,22 +35,18 @@ def recommend(board: Scoreboard) -> Recommendation:
     if choice.recipe == board.baseline:
         headline = say("Submit nothing yet: no candidate is better than the unquantized base beyond noise.")
     elif len(equals) == 1:
-        headline = say(
-            "Submit {row}: its score is above every other candidate's beyond noise.", row=choice.recipe
-        )
+        headline = say("Submit {row.recipe}: its score is above every other one's beyond noise.", row=choice)
     elif choice is best:
         tied = {"row": choice.recipe, "others": ", ".join(row.recipe for row in equals if row is not best)}
         headline = say("Submit {row}. It has the highest score, but {others} cannot be told from it.", **tied)
     else:
+        fields = {"row": choice, "best": best, "more": (best.file_bytes - choice.file_bytes) / 1e6}
         headline = say(
-            "Submit {row}. {best} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
-            row=choice.recipe,
-            best=best.recipe,
-            more=(best.file_bytes - choice.file_bytes) / 1e6,
+            "Submit {row.recipe}. {best.recipe} scores higher, but within noise, and its file is larger by {more:,.2f} MB.",
+            **fields,
         )
-    return Recommendation(
-        choice.recipe, headline, (*_reasons(board, choice), *_cautions(board, choice, equals))
-    )
+    grounds = (*_reasons(board, choice), *_cautions(board, choice, equals))
+    return Recommendation(choice.recipe, headline, grounds)
 
 
 def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
@@ -76,9 +71,8 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
         faster=base.seconds_per_token.value / row.seconds_per_token.value,
         row=row,
     )
-    yield say(
-        "{row.file_bytes:,} bytes, {share:.0%} of the base.", share=row.file_bytes / base.file_bytes, row=row
-    )
+    share = row.file_bytes / base.file_bytes
+    yield say("{size:,} bytes, {share:.0%} of the base.", size=row.file_bytes, share=share)
     yield say("Dominated by {names}.", names=loser) if loser else say("Nothing is better on all three axes.")
 
 
@@ -100,8 +94,8 @@ def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> It
     worst = max(board.rows, key=lambda row: row.unusable_answers)
     if worst.unusable_answers:
         yield say(
-            "{row.recipe} gave {row.unusable_answers} cut, empty or unreadable answers: they count as wrong here.",
-            row=worst,
+            "{w.recipe} gave {w.unusable_answers} cut, empty or unreadable answers, counted as wrong.",
+            w=worst,
         )
     if slower := ", ".join(row.recipe for row in board.rows if row.speed_norm.high < 0):
         yield say(

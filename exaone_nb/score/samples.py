@@ -102,21 +102,15 @@ def find_samples(place: str | Path) -> dict[str, Path]:
         return {_task_and_date(place)[0]: place}
     if not place.is_dir():
         raise UsageError(f"There is no {place}.", expected="a samples_*.jsonl file or a folder with some.")
-    found: dict[str, Path] = {}
-    paths = sorted(place.rglob("samples_*.jsonl"))
-    for path in sorted(paths, key=lambda path: _task_and_date(path)[1], reverse=True):
-        found.setdefault(_task_and_date(path)[0], path)
+    paths = sorted(place.rglob("samples_*.jsonl"), key=lambda path: (_task_and_date(path)[1], path))
+    found = {_task_and_date(path)[0]: path for path in paths}
     folders = {path.parent for path in found.values()}
     if not found:
-        raise WorkbookError(
-            f"No samples_*.jsonl in {place.name}.",
-            remedy="Score with `exaone-nb score`, or run lm-eval with --log_samples --output_path.",
-        )
+        remedy = "Score with `exaone-nb score`, or run lm-eval with --log_samples --output_path."
+        raise WorkbookError(f"No samples_*.jsonl in {place.name}.", remedy=remedy)
     if len(folders) > 1:
-        raise UsageError(
-            f"{place.name} holds the samples of {len(folders)} models.",
-            remedy="Name one of: " + ", ".join(sorted(folder.name for folder in folders)),
-        )
+        remedy = "Name one of: " + ", ".join(sorted(folder.name for folder in folders))
+        raise UsageError(f"{place.name} holds the samples of {len(folders)} models.", remedy=remedy)
     return dict(sorted(found.items()))
 
 
@@ -132,13 +126,11 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
     value that is not a finite number.
     """
     path = Path(path)
-    task, _ = _task_and_date(path)
-    rows = [_without_texts(row) for row in rows_of(path)]
+    (task, _), rows = _task_and_date(path), [_without_texts(row) for row in rows_of(path)]
     filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
     if filter_name and filter_name not in filters:
-        raise UsageError(
-            f"{path.name} has no filter {filter_name!r}.", expected=f"one of {', '.join(filters)}."
-        )
+        expected = f"one of {', '.join(filters)}."
+        raise UsageError(f"{path.name} has no filter {filter_name!r}.", expected=expected)
     metrics = rows[0].get("metrics") or []
     if not metrics or (metric and metric not in metrics):
         raise UsageError(
@@ -151,9 +143,9 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
     rows = [row for row in rows if row.get("filter", "none") == name.filter]
     counted = settings.get("n_samples")
     if counted is not None and counted != len(rows):
+        remedy = "The file was cut short or mixed up. Score again, or copy both files again."
         raise WorkbookError(
-            f"{path.name} has {len(rows)} items; its results file counts {counted}.",
-            remedy="The file was cut short or mixed up. Score again, or copy both files again.",
+            f"{path.name} has {len(rows)} items; its results file counts {counted}.", remedy=remedy
         )
     return items_of(task, name, rows, source=path.name, settings=settings)
 
@@ -167,7 +159,7 @@ def items_of(
 ) -> ItemScores:
     """ItemScores from lm-eval's logged samples of one filter. Raises WorkbookError for a value that is no number."""
     seen: Counter[str] = Counter()
-    keys, values, weights = [], [], []
+    keys, pairs = [], []
     for row in rows:
         document, logged = str(row.get("doc_hash") or row.get("doc_id")), row.get(name.metric)
         keys.append(f"{document}#{seen[document]}" if seen[document] else document)
@@ -178,32 +170,17 @@ def items_of(
         except (TypeError, ValueError):
             value = weight = math.nan
         if not (math.isfinite(value) and weight > 0):
+            fields = {"item": row.get("doc_id"), "source": source or task, "metric": name.metric}
             raise WorkbookError(
-                say(
-                    "Item {get} of {source} has {metric} = {logged!r}.",
-                    get=row.get("doc_id"),
-                    source=source or task,
-                    metric=name.metric,
-                    logged=logged,
-                ),
+                say("Item {item} of {source} has {metric} = {logged!r}.", logged=logged, **fields),
                 expected="a finite number for every item.",
                 remedy="Look at that item's answer; a NaN usually means that the model's logits overflowed.",
             )
-        values.append(value)
-        weights.append(weight)
+        pairs.append((value, weight))
     prompts = tuple(str(row.get("prompt_hash") or "") for row in rows)
     clusters = tuple(map(cluster_of, rows))
-    return ItemScores(
-        task,
-        name,
-        tuple(keys),
-        np.array(values),
-        np.array(weights),
-        prompts,
-        source,
-        settings or {},
-        clusters if all(clusters) else (),
-    )
+    known = {"settings": settings or {}, "clusters": clusters if all(clusters) else ()}
+    return ItemScores(task, name, tuple(keys), *np.array(pairs).T, prompts, source, **known)
 
 
 def cluster_of(row: dict[str, Any]) -> str:
@@ -247,11 +224,11 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
             except ValueError:
                 row = None
             if not isinstance(row, dict):
+                where = {"number": number, "name": path.name}
                 raise WorkbookError(
                     say(
                         "Line {number} of {name} is no JSON object: the file is cut short or damaged.",
-                        number=number,
-                        name=path.name,
+                        **where,
                     ),
                     remedy="Copy it again, or score again.",
                 )
@@ -333,20 +310,19 @@ def read_named(
     run twice, a path where there are several runs, and a task that a run lacks.
     """
     if len(names) < 2:
-        raise UsageError(
-            say("compare needs a base and a candidate."), remedy="exaone-nb compare BASE CANDIDATE"
-        )
+        few = say("compare needs a base and a candidate.")
+        raise UsageError(few, remedy="exaone-nb compare BASE CANDIDATE")
     if len({run.path.resolve() for run in runs}) < len(runs):
         raise UsageError(say("A run folder is named twice."), expected=say("one per seed, --out among them."))
-    paths = {name: Path(name) for name in names if Path(name).exists()}
+    paths = [name for name in names if Path(name).exists()]
     if paths and len(runs) > 1:
-        path = say("{name} is a path.", name=next(iter(paths)))
+        path = say("{name} is a path.", name=paths[0])
         raise UsageError(path, expected=say("recipes, when --seeds is given."))
     found = [_over_seeds(name, runs, task, metric, filter_name) for name in names]
     if names[0] in names[1:]:
         itself = say("{name} would be compared with itself.", name=names[0])
         raise UsageError(itself, remedy=say("Name two different results."))
-    labels = [paths[name].name.removesuffix(".jsonl") if name in paths else name for name in names]
+    labels = [Path(name).name.removesuffix(".jsonl") if name in paths else name for name in names]
     if len(set(labels)) < len(set(names)):
         labels = list(names)
     if len(runs) > 1:
@@ -369,13 +345,11 @@ def _over_seeds(
 
 def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:
     if not (Path(name).exists() or metric or filter_name):
-        found = scored_items(run, name)
-        return {t: items for t, items in found.items() if t == task} if task else found
+        return {t: items for t, items in scored_items(run, name).items() if task in ("", t)}
     files = find_samples(name if Path(name).exists() else run.path / "lm_eval" / name)
     if task and task not in files:
         raise UsageError(
             say("{name} has no task {task!r}.", name=name, task=task),
             expected=say("one of {tasks}.", tasks=", ".join(files)),
         )
-    wanted = [task] if task else list(files)
-    return {t: read_samples(files[t], metric, filter_name) for t in wanted}
+    return {t: read_samples(path, metric, filter_name) for t, path in files.items() if task in ("", t)}

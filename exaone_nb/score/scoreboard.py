@@ -18,7 +18,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.score.candidates import Candidates, read_candidates
+from exaone_nb.score.candidates import BoardCandidate, read_candidates
 from exaone_nb.score.evaluate import measured
 from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
@@ -78,10 +78,10 @@ class Scoreboard:
 
     def row(self, recipe: str) -> BoardRow:
         """The row of a recipe. Raises UsageError for a name that is not on the board."""
-        for row in self.rows:
-            if row.recipe == recipe:
-                return row
-        raise UsageError(f"{recipe!r} is not on the board.", expected=", ".join(r.recipe for r in self.rows))
+        by_name = {row.recipe: row for row in self.rows}
+        if recipe not in by_name:
+            raise UsageError(f"{recipe!r} is not on the board.", expected=", ".join(by_name))
+        return by_name[recipe]
 
 
 def make_scoreboard(
@@ -98,31 +98,26 @@ def make_scoreboard(
     if draws < 1000:
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
-    candidates = read_candidates(run, baseline=baseline, tasks=tasks)
-    names, facts = list(candidates.found), [candidate.facts for candidate in candidates.found.values()]
+    found, remarks = read_candidates(run, baseline=baseline, tasks=tasks)
+    names, candidates = list(found), list(found.values())
+    facts, tasks = [candidate.facts for candidate in candidates], tuple(candidates[0].tasks)
     rng = np.random.default_rng(seed)
     # Every table is [candidates, 1 + draws], the base first: what was measured, then equally likely values of it.
     accuracy, paired, items = _accuracies(candidates, draws, rng)
     if accuracy[0].min() <= 0:
         raise WorkbookError(
-            say("The base solves almost nothing of {tasks}.", tasks=", ".join(candidates.tasks)),
+            say("The base solves almost nothing of {tasks}.", tasks=", ".join(tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
             remedy=say(
-                "Check the chat template and the token limit in the chapter on scoring, or choose easier tasks."
+                "Check the chat template and the token limit (exaone-nb score --preview), or take easier tasks."
             ),
         )
-    times = [measured(candidate.speed) for candidate in candidates.found.values()]
+    times = [measured(candidate.speed) for candidate in candidates]
     seconds = np.array([[time.value, *drawn(time, draws, rng, positive=True)] for time in times])
     size = np.array([[fact["file_bytes"]] for fact in facts])
-    total = score(
-        performance=accuracy,
-        performance_base=accuracy[0],
-        seconds=seconds,
-        seconds_base=seconds[0],
-        size=size,
-        size_base=size[0],
-        weights=weights,
-    )
+    measures = {"performance": accuracy, "seconds": seconds, "size": size}
+    bases = {f"{name}_base": values[0] for name, values in measures.items()}
+    total = score(**measures, **bases, weights=weights)
     tables = {
         "accuracy": accuracy,
         "seconds_per_token": seconds,
@@ -152,22 +147,14 @@ def make_scoreboard(
             **_on_card(run, names[i], gpu),
         )
 
-    remarks = list(candidates.remarks)
+    remarks += [
+        say("The speed of {name} has no interval; it is taken as exact.", name=name)
+        for name, time in zip(names, times, strict=True)
+        if time.low is None
+    ]
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    for name, time in zip(names, times, strict=True):
-        if time.low is None:
-            remarks.append(say("The speed of {name} has no interval; it is taken as exact.", name=name))
-    return Scoreboard(
-        rows=tuple(map(row, order)),
-        baseline=baseline,
-        tasks=candidates.tasks,
-        items=items,
-        paired=paired,
-        weights=weights,
-        gpu=gpu,
-        remarks=tuple(remarks),
-    )
+    return Scoreboard(tuple(map(row, order)), baseline, tasks, items, paired, weights, gpu, tuple(remarks))
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:
@@ -179,23 +166,24 @@ def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[b
     return (gains >= 0).all(axis=1) & (gains > 0).any(axis=1)
 
 
-def _accuracies(candidates: Candidates, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, bool, int]:
+def _accuracies(
+    candidates: Sequence[BoardCandidate], draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, bool, int]:
     """Mean accuracy over tasks, every task counting the same [candidates, 1 + draws], whether the draws are paired,
     and the number of items."""
     all_paired, items, tables = True, 0, []
-    for task in candidates.tasks:
-        results = [candidate.tasks[task] for candidate in candidates.found.values()]
+    for task in candidates[0].tasks:
+        results = [candidate.tasks[task] for candidate in candidates]
         answers = [result["details"].get("items") or {} for result in results]
         shared = sorted(set(answers[0]).intersection(*answers[1:]))
         paired = len(shared) > 1 and all(len(found) == len(shared) for found in answers)
         values = np.array([[float(found[item]) for item in shared] for found in answers])
         all_paired &= paired
-        items += len(shared) if paired else min(int(r["n"] or 0) for r in results)
-        table = (
-            resampled_means(values, draws, rng)
-            if paired
-            else [drawn(measured(r), draws, rng) for r in results]
-        )
+        if paired:
+            items, table = items + len(shared), resampled_means(values, draws, rng)
+        else:
+            items += min(int(r["n"] or 0) for r in results)
+            table = [drawn(measured(r), draws, rng) for r in results]
         tables.append(np.column_stack([[r["value"] for r in results], table]))
     return np.mean(tables, axis=0), all_paired, items
 

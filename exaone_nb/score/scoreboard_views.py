@@ -27,26 +27,12 @@ HEADING = {"fontsize": 10, "color": INK, "loc": "left"}
 PAGE = Path(__file__).with_name("scoreboard.html")
 # What one needs to choose; the other columns of a board stand in `details_table` and in the files.
 CHOICE = (
-    "recipe",
-    "runs_as",
-    "score",
-    "behind",
-    "verdict",
-    "share_best",
-    "accuracy",
-    "file_bytes",
-    "seconds_per_token",
-)
+    "recipe", "runs_as", "score", "behind", "verdict", "share_best", "accuracy", "file_bytes", "seconds_per_token",
+)  # fmt: skip
 DETAILS = (
-    "recipe",
-    "perf_norm",
-    "off_prediction",
-    "roofline_fraction",
-    "concurrency",
-    "memory_remark",
-    "dominated_by",
+    "recipe", "perf_norm", "off_prediction", "roofline_fraction", "concurrency", "memory_remark", "dominated_by",
     "unusable_answers",
-)
+)  # fmt: skip
 
 
 def full_table(board: Scoreboard) -> Table:
@@ -88,7 +74,6 @@ def full_table(board: Scoreboard) -> Table:
 
 
 def board_table(board: Scoreboard) -> Table:
-    """The columns that one needs to choose by."""
     return full_table(board).only(CHOICE).without_empty()
 
 
@@ -142,9 +127,9 @@ def scoreboard_figure(board: Scoreboard, title: str = "") -> Figure:
         axes.axhline(base.accuracy.value, **REFERENCE)
         clean(axes)
         axes.set_xlim(left=0)
-    sizes.set_xlabel(say("checkpoint, {unit}", unit=unit))
+    accuracy = say("accuracy, mean over {tasks} tasks", tasks=len(board.tasks))
+    sizes.set(xlabel=say("checkpoint, {unit}", unit=unit), ylabel=accuracy)
     speeds.set_xlabel(say("time per token, ms"))
-    sizes.set_ylabel(say("accuracy, mean over {tasks} tasks", tasks=len(board.tasks)))
     sizes.set_title(say("smaller is left, better is up"), **HEADING)
     speeds.set_title(say("faster is left, better is up"), **HEADING)
     _scores(scores, board, looks)
@@ -159,9 +144,7 @@ def alt_text(board: Scoreboard) -> str:
         _name(row): say(
             "accuracy {row.accuracy.value:.3f}, {megabytes:,.2f} MB, {ms.value:.3g} ms per token, "
             "score {row.score.value:.3f} ({row.score.low:.3f} to {row.score.high:.3f})",
-            row=row,
-            megabytes=row.file_bytes / 1e6,
-            ms=row.seconds_per_token * 1e3,
+            **{"row": row, "megabytes": row.file_bytes / 1e6, "ms": row.seconds_per_token * 1e3},
         )
         for row in board.rows
     }
@@ -174,19 +157,9 @@ def _name(row: BoardRow) -> str:
 
 def _mark(axes: Axes, row: BoardRow, look: Style, x: float, y: float, **errors: Any) -> None:
     """A candidate's mark with its error bars, hollow when another candidate beats it on everything."""
-    axes.errorbar(
-        x,
-        y,
-        fmt=look.marker,
-        markersize=8,
-        color=look.colour,
-        markerfacecolor="white" if row.dominated_by else look.colour,
-        markeredgewidth=1.6,
-        elinewidth=1.4,
-        capsize=3,
-        zorder=3,
-        **errors,
-    )
+    face = "white" if row.dominated_by else look.colour
+    mark = {"fmt": look.marker, "markersize": 8, "markerfacecolor": face, "markeredgewidth": 1.6}
+    axes.errorbar(x, y, color=look.colour, elinewidth=1.4, capsize=3, zorder=3, **mark, **errors)
 
 
 def _spread(estimate: Estimate) -> list[list[float]]:

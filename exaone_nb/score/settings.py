@@ -13,14 +13,8 @@ from exaone_nb.messages import say
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-WHERE_AND_HOW_FAST = (
-    "base_url",
-    "tokenizer",
-    "key_variable",
-    "concurrency",
-    "batch_size",
-    "data_parallel_size",
-)
+# These say where, and how many at once: they change no answer.
+PLACES = {"base_url", "tokenizer", "key_variable", "concurrency", "batch_size", "data_parallel_size"}
 
 
 @dataclass(frozen=True)
@@ -56,43 +50,33 @@ class Settings:
     def __post_init__(self) -> None:
         backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
         if backend not in BACKENDS:
-            raise UsageError(
-                say("No backend {backend!r}.", backend=backend), expected=f"one of {', '.join(BACKENDS)}."
-            )
+            got = say("No backend {backend!r}.", backend=backend)
+            raise UsageError(got, expected=f"one of {', '.join(BACKENDS)}.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
         check_sizes(*sizes)
-        for wrong, got, remedy in (
-            (
-                backend != "vllm" and max(sizes) > 1,
-                say("Backend {backend!r} does not divide a model between GPUs.", backend=backend),
-                "Use --backend vllm; a server is given its sizes when it is started.",
-            ),
-            (
-                backend.startswith("server") and not self.base_url,
-                say("Backend {backend!r} needs the server's address.", backend=backend),
-                "Give --base-url, for instance http://127.0.0.1:8000/v1",
-            ),
-            (
-                backend == "server" and not self.tokenizer,
-                say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend),
-                "Give --tokenizer FOLDER, or use --backend server-chat.",
-            ),
-            (
-                backend == "server-chat" and not self.chat_template,
-                say("Backend {backend!r} applies its own chat template.", backend=backend),
-                "Leave the template on, or use --backend server.",
-            ),
-        ):
-            if wrong:
-                raise UsageError(got, remedy=remedy)
+        got = remedy = ""
+        if backend != "vllm" and max(sizes) > 1:
+            got = say("Backend {backend!r} does not divide a model between GPUs.", backend=backend)
+            remedy = "Use --backend vllm; a server is given its sizes when it is started."
+        elif backend.startswith("server") and not self.base_url:
+            got = say("Backend {backend!r} needs the server's address.", backend=backend)
+            remedy = "Give --base-url, for instance http://127.0.0.1:8000/v1"
+        elif backend == "server" and not self.tokenizer:
+            got = say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend)
+            remedy = "Give --tokenizer FOLDER, or use --backend server-chat."
+        elif backend == "server-chat" and not self.chat_template:
+            got = say("Backend {backend!r} applies its own chat template.", backend=backend)
+            remedy = "Leave the template on, or use --backend server."
+        if got:
+            raise UsageError(got, remedy=remedy)
         if self.thinking and not self.think_end_token:
             # lm-eval refuses thinking without it: the thought would be scored as the answer.
             object.__setattr__(self, "think_end_token", "</think>")
 
     def asked(self) -> dict[str, Any]:
         """What decides the answers, as JSON: where things are and how many ask at once are left out."""
-        return {name: value for name, value in asdict(self).items() if name not in WHERE_AND_HOW_FAST}
+        return {name: value for name, value in asdict(self).items() if name not in PLACES}
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]

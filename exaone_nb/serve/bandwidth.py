@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -44,12 +44,8 @@ class Roof:
         """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
         if gpus == 1 or self.device == "cpu":
             return self
-        return replace(
-            self,
-            bandwidth=gpus * self.bandwidth,
-            operations={kind: gpus * rate for kind, rate in self.operations.items()},
-            how=f"{self.how}, times {gpus} GPUs",
-        )
+        operations = {kind: gpus * rate for kind, rate in self.operations.items()}
+        return Roof(gpus * self.bandwidth, operations, f"{self.how}, times {gpus} GPUs", self.device)
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""
@@ -72,8 +68,7 @@ def _measure(_threads: int) -> Roof:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     count = ARRAY_BYTES * (8 if device == "cuda" else 1) // 4
-    a = torch.ones(count, dtype=torch.float32, device=device)
-    b = torch.ones(count, dtype=torch.float32, device=device)
+    a, b = torch.ones(2, count, dtype=torch.float32, device=device)
     size = a.element_size() * count
     reached = {
         "reading one array": size / _best(a.sum, device),

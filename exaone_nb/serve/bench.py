@@ -28,7 +28,6 @@ from exaone_nb.quantization.kernels import support
 from exaone_nb.results import BASELINE
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
-from exaone_nb.statistics.estimate import INTERVAL_KIND
 
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
 
@@ -68,16 +67,12 @@ class BenchOptions:
             for value in values:
                 whole(name, value, least=least)
         if not 0 < self.kv_cache_gib < 1 << 20:
-            raise UsageError(
-                say("kv_cache_gib is {kv_cache_gib!r}.", kv_cache_gib=self.kv_cache_gib),
-                expected="GiB above 0, for instance 1.",
-            )
+            got = say("kv_cache_gib is {gib!r}.", gib=self.kv_cache_gib)
+            raise UsageError(got, expected="GiB above 0, for instance 1.")
         if self.weights not in ("real", "dummy"):
             raise UsageError(say("weights is {weights!r}.", weights=self.weights), expected="real or dummy.")
         if self.weights == "real" and (self.scheme or self.layers):
-            raise UsageError(
-                "A scheme or fewer layers can only be had with dummy weights.", remedy="--weights dummy"
-            )
+            raise UsageError("A scheme or fewer layers need dummy weights.", remedy="--weights dummy")
 
 
 LEAST = {
@@ -113,9 +108,8 @@ class Bench:
     @property
     def label(self) -> str:
         """Name in a run folder: random weights are never taken for a checkpoint."""
-        return (
-            BASELINE if self.weights == "real" else f"dummy {self.model} {self.scheme} {self.layers} layers"
-        )
+        dummy = f"dummy {self.model} {self.scheme} {self.layers} layers"
+        return dummy if self.weights == "dummy" else BASELINE
 
     def fraction(self, row: int) -> float | None:
         """Measured over possible decode tokens/s of one row; None where the scheme has no roof here."""
@@ -126,9 +120,7 @@ class Bench:
         """One JSON object per batch size."""
         return [
             {
-                "batch": d.batch,
-                "prompt_tokens": d.prompt_tokens,
-                "output_tokens": d.output_tokens,
+                **{name: getattr(d, name) for name in ("batch", "prompt_tokens", "output_tokens")},
                 "repeats": len(d.steps),
                 "first_token_seconds": d.first_token.value,
                 "seconds_per_token": d.per_token.value,
@@ -150,14 +142,7 @@ class Bench:
         return {
             **{name: getattr(self, name) for name in same},
             "decode": self.decode_documents(),
-            "per_token": timed
-            and {
-                "seconds": timed.seconds_per_token.value,
-                "interval": timed.seconds_per_token.interval,
-                "interval_kind": INTERVAL_KIND,
-                "repeats": len(timed.values),
-                **timed.details(),
-            },
+            "per_token": timed and timed.document(),
             "bandwidth_bytes_per_second": self.roof.bandwidth,
             "bandwidth_how": self.roof.how,
             "operations_per_second": dict(self.roof.operations),
@@ -181,15 +166,14 @@ def versions() -> dict[str, str]:
 
 def pooled(rounds: Sequence[Bench]) -> Bench:
     """Several measurements of one model in this process as one, whose intervals are those of the rounds."""
-    last = rounds[-1]
+    last = replace(rounds[-1], parameters=rounds[-1].parameters | {"rounds": len(rounds)})
     if len(rounds) == 1:
-        return replace(last, parameters=last.parameters | {"rounds": 1})
+        return last
     return replace(
         last,
         start_seconds=statistics.median(r.start_seconds for r in rounds),
         decodes=tuple(map(Decode.pooled, zip(*(r.decodes for r in rounds), strict=True))),
         per_token=last.per_token and PerToken.pooled([r.per_token for r in rounds]),
-        parameters=last.parameters | {"rounds": len(rounds)},
     )
 
 
@@ -200,48 +184,29 @@ def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
             lines = islice(handle, count)
             return [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
     except (OSError, ValueError, KeyError) as error:
-        raise WorkbookError(
-            f"{Path(path).name} holds no questions ({type(error).__name__}).",
-            expected='JSON lines with a field "question".',
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """The opened folder, its config as it is measured, the scheme by name, and the questions to answer."""
-
-    folder: Path
-    config: dict[str, Any]
-    scheme: str
-    asked: list[list[Message]]
-
-    @property
-    def text(self) -> dict[str, Any]:
-        return text_config(self.config)
+        got = f"{path.name} holds no questions ({type(error).__name__})."
+        raise WorkbookError(got, expected='JSON lines with a field "question".') from error
 
 
 @contextmanager
-def _subject(model: str, options: BenchOptions) -> Iterator[_Subject]:
+def _opened(model: str, options: BenchOptions) -> Iterator[tuple[Path, dict[str, Any], str]]:
+    """The folder that is measured, its config, and the scheme by name."""
     if options.weights == "real":
         folder = catalog.weights_folder(model)
         config = catalog.read_config(folder / "config.json")
-        scheme = preset_name(read_quantization(config)) or UNKNOWN
-        yield _Subject(folder, config, scheme, questions(options.max_questions))
+        yield folder, config, preset_name(read_quantization(config)) or UNKNOWN
         return
     scheme = options.scheme or "BF16"
     found = support(scheme, this_machine())
     if found.answer == "no":
+        reason = found.reason or say("it has no kernel")
         raise WorkbookError(
-            say(
-                "vLLM cannot run {scheme} on this device: {reason}.",
-                scheme=found.scheme,
-                reason=found.reason or say("it has no kernel"),
-            ),
+            say("vLLM cannot run {f.scheme} on this device: {reason}.", f=found, reason=reason),
             expected=say("a scheme with a kernel here; the inference chapter shows the table."),
         )
     config = shape_config(catalog.resolve(model).config(), layers=options.layers)
     with shape_folder(config, scheme, name=model) as folder:
-        yield _Subject(folder, config, scheme, [])
+        yield folder, config, scheme
 
 
 def bench(
@@ -254,67 +219,66 @@ def bench(
     """
     options = options or BenchOptions()
     remarks = prepare_process()  # before anything below loads torch
-    with _subject(model, options) as subject:
-        settings = _engine_settings(subject, options)
-        with VllmEngine(subject.folder, dummy_weights=options.weights == "dummy", **settings) as engine:
+    asked = questions(options.max_questions) if options.weights == "real" else []
+    with _opened(model, options) as (folder, config, scheme):
+        settings = _engine_settings(config, asked, options)
+        with VllmEngine(folder, dummy_weights=options.weights == "dummy", **settings) as engine:
             if first is not None:
                 first(engine)
             lengths = {name: getattr(options, name) for name in ("prompt_tokens", "output_tokens", "repeats")}
-            lengths["vocabulary"] = int(subject.text.get("vocab_size", 1000))
+            lengths["vocabulary"] = int(text_config(config).get("vocab_size", 1000))
             decodes = tuple(measure_decode(engine, batch=batch, **lengths) for batch in options.batches)
             limits = {"mode": options.mode, "max_gen_toks": options.max_gen_toks}
             limits["repeats"] = max(options.repeats, 2)
-            timed = measure_per_token(engine, subject.asked, **limits) if subject.asked else None
+            timed = measure_per_token(engine, asked, **limits) if asked else None
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
-    layers = int(subject.text.get("num_hidden_layers") or 0)
+    layers = int(text_config(config).get("num_hidden_layers") or 0)
+    same = {name: getattr(engine, name) for name in ("dtype", "dtype_reason")}
     parameters = {
         **{name: getattr(options, name) for name in ("mode", "max_gen_toks", "repeats")},
-        "questions": len(subject.asked),
-        "questions_from": QUESTIONS.name if subject.asked else "",
+        "questions": len(asked),
+        "questions_from": QUESTIONS.name if asked else "",
         "warm_up": 1,
         "seed": 0,
         "layers": layers,
         "enforce_eager": engine.arguments["enforce_eager"],
-        **settings,
-        "dtype": engine.dtype,
-        "dtype_reason": engine.dtype_reason,
     }
     # What a scheme is called whose 4-bit weights meet activations rounded to 8 bits.
-    eight_bit = say("{scheme}, activations in 8 bits", scheme=subject.scheme)
-    if "A16" in subject.scheme:
-        eight_bit = subject.scheme.replace("A16", "A8")
+    eight_bit = say("{scheme}, activations in 8 bits", scheme=scheme)
+    if "A16" in scheme:
+        eight_bit = scheme.replace("A16", "A8")
     return Bench(
         model=model,
-        scheme=subject.scheme,
-        runs_as=eight_bit if engine.kernels.int8_activations else subject.scheme,
+        scheme=scheme,
+        runs_as=eight_bit if engine.kernels.int8_activations else scheme,
         weights=options.weights,
         dtype=engine.dtype,
         kernel=engine.kernel,
         start_seconds=engine.start_seconds,
         decodes=decodes,
-        limits=tuple(
-            roof_of(subject.config, subject.scheme, roof, batch=found.batch, context=found.context)
-            for found in decodes
-        ),
+        limits=tuple(roof_of(config, scheme, roof, batch=d.batch, context=d.context) for d in decodes),
         roof=roof,
         per_token=timed,
-        parameters=parameters,
+        parameters=parameters | settings | same,
         layers=layers,
         remarks=(*remarks, *engine.remarks),
     )
 
 
-def _engine_settings(subject: _Subject, options: BenchOptions) -> dict[str, Any]:
+def _engine_settings(
+    config: dict[str, Any], asked: list[list[Message]], options: BenchOptions
+) -> dict[str, Any]:
     least = options.prompt_tokens + options.output_tokens
     wanted = max(least, 2048)
-    if subject.asked:
+    if asked:
         # A token is at least a byte of the question; the template adds some.
-        longest = max(len(str(conversation).encode()) for conversation in subject.asked)
+        longest = max(len(str(conversation).encode()) for conversation in asked)
         wanted = max(wanted, longest + 256 + options.max_gen_toks)
+    room = _room(text_config(config), options.max_model_len, wanted, least, options.kv_cache_gib)
     settings = {
-        "max_model_len": _room(subject.text, options.max_model_len, wanted, least, options.kv_cache_gib),
-        "threads": threads_for(subject.config, options.threads),
+        "max_model_len": room,
+        "threads": threads_for(config, options.threads),
         "kv_cache_gib": options.kv_cache_gib,
         "max_num_seqs": max(256, *options.batches),
         "tensor_parallel_size": 1,
@@ -344,14 +308,9 @@ def _room(config: dict[str, Any], given: int, wanted: int, least: int, kv_cache_
             if 0 < fits < room:
                 room, why = fits, say("what kv_cache_gib={gib:g} holds", gib=kv_cache_gib)
     if least > room:
+        fields = {"least": least, "why": why, "room": room}
         raise UsageError(
-            say(
-                "{least:,} prompt and output tokens exceed {why}, {room:,} tokens.",
-                least=least,
-                why=why,
-                room=room,
-            ),
-            expected=say("lengths that fit."),
+            say("{least:,} prompt and output tokens exceed {why}, {room:,} tokens.", **fields),
             remedy=say("Shorten the prompt or the output, or raise that limit where it is not the model's."),
         )
     return room

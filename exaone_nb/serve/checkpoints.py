@@ -92,9 +92,10 @@ def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
     ]
     if (timed := found.per_token) is not None:
         seconds = timed.seconds_per_token
-        details = {"batch": timed.questions, "tokens_per_second": 1 / seconds.value}
-        # Of the first fixed-length row: this measurement mixes reading and writing and has no roof of its own.
-        details |= {
+        details = {
+            "batch": timed.questions,
+            "tokens_per_second": 1 / seconds.value,
+            # Of the first fixed-length row: this measurement mixes reading and writing and has no roof of its own.
             "decode_batch": found.decodes[0].batch,
             "decode_roofline_fraction": found.fraction(0),
             "prefill_seconds": found.decodes[0].first_token.value,

@@ -32,9 +32,8 @@ def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: boo
         for place, row in enumerate(mine):
             _bar(axes, place, row, recorded)
         axes.set_xticks(range(len(mine)), [label_of(row) for row in mine], rotation=20, ha="right")
-        axes.set_title(say("batch {batch}", batch=batch))
         axes.margins(y=0.15)
-        axes.set_ylim(bottom=0)
+        axes.set(ylim=(0, None), title=say("batch {batch}", batch=batch))
         clean(axes, "y")
     panels[0][0].set_ylabel(say("generated tokens per second"))
     figure.suptitle(title, fontsize=10)
@@ -64,14 +63,10 @@ def finish_curve(runs: dict[str, Sequence[Answer]]) -> Figure:
     for place, (name, answers) in enumerate(runs.items()):
         ends = sorted(answer.seconds or 0.0 for answer in answers)
         shares = [100 * (number + 1) / len(ends) for number in range(len(ends))]
-        look = style(place)
-        line = {"color": look.colour, "linestyle": look.line, "linewidth": 2, "label": name}
-        axes.step([0, *ends], [0, *shares], where="post", **line)
+        axes.step([0, *ends], [0, *shares], where="post", label=name, **style(place).curve() | {"marker": ""})
     axes.axhline(95, color=FAINT, linewidth=1)
     axes.text(0, 95, " 95 %", va="bottom", color=INK)
-    axes.set_xlabel(say("seconds since the batch was sent"))
-    axes.set_ylabel(say("answers finished, %"))
-    axes.set_ylim(0, 103)
+    axes.set(ylim=(0, 103), xlabel=say("seconds since the batch was sent"), ylabel=say("answers finished, %"))
     clean(axes)
     axes.legend(frameon=False, loc="lower right")
     return figure

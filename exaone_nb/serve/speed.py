@@ -21,7 +21,7 @@ from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
-from exaone_nb.statistics.estimate import Estimate, over_repeats
+from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate, over_repeats
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ class Decode:
 
     @property
     def first_token(self) -> Estimate:
-        """Seconds until every request has its first token."""
         return over_repeats(self.first_tokens)
 
     @property
@@ -89,10 +88,8 @@ def measure_decode(
     whole("output_tokens", output_tokens, least=2)  # the first is the prefill's
     limit = engine.arguments["max_model_len"]
     if prompt_tokens + output_tokens > limit:
-        raise UsageError(
-            f"{prompt_tokens} prompt and {output_tokens} output tokens exceed max_model_len {limit}.",
-            remedy="Shorten them, or open the engine with a larger max_model_len.",
-        )
+        got = f"{prompt_tokens} prompt and {output_tokens} output tokens exceed max_model_len {limit}."
+        raise UsageError(got, remedy="Shorten them, or open the engine with a larger max_model_len.")
     import numpy as np
 
     draw = np.random.default_rng(0)
@@ -102,14 +99,10 @@ def measure_decode(
         # Ids from 10 on: the first ones are special tokens in every tokenizer of the catalog.
         prompts = draw.integers(10, max(vocabulary, 11), size=(batch, prompt_tokens)).tolist()
         answers, seconds = _timed(engine, prompts, sampling)
-        if turn == 0:
-            continue
-        short = [a.output_tokens for a in answers if a.output_tokens != output_tokens]
-        if short:
-            raise WorkbookError(
-                f"An answer has {short[0]} tokens.", expected=f"{output_tokens}, ends ignored."
-            )
-        runs.append((*_decode_step(answers), seconds))
+        for made in {answer.output_tokens for answer in answers} - {output_tokens}:
+            raise WorkbookError(f"An answer has {made} tokens.", expected=f"{output_tokens}, ends ignored.")
+        if turn:
+            runs.append((*_decode_step(answers), seconds))
     return Decode(batch, prompt_tokens, output_tokens, *zip(*runs, strict=True))
 
 
@@ -126,21 +119,19 @@ def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
     taken from the requests whose prompts were read last: nothing was read any more while they wrote. Raises
     WorkbookError when the first answer was complete before the last prompt was read: then they never wrote together.
     """
-    firsts = [(a.queued_seconds or 0.0) + a.first_token_seconds for a in answers]
-    ends = [(a.queued_seconds or 0.0) + a.seconds for a in answers]
-    all_read = max(firsts)
-    if min(ends) <= all_read:
+    times = [  # of each answer: its first token and its last, on the clock of the batch
+        ((a.queued_seconds or 0.0) + a.first_token_seconds, (a.queued_seconds or 0.0) + a.seconds, a)
+        for a in answers
+    ]
+    all_read = max(first for first, _, _ in times)
+    if min(end for _, end, _ in times) <= all_read:
         raise WorkbookError(
             f"Some of the {len(answers)} answers were complete before the last prompt was read: they never ran together.",
             expected="room for all at once.",
             remedy="Measure a smaller batch or longer answers, or give the engine a larger KV cache, max_num_seqs (at least "
             "the batch) and max_num_batched_tokens (at least batch times prompt tokens).",
         )
-    late = [
-        (end - first) / (answer.output_tokens - 1)
-        for answer, first, end in zip(answers, firsts, ends, strict=True)
-        if first >= all_read - 1e-6
-    ]
+    late = [(end - first) / (a.output_tokens - 1) for first, end, a in times if first >= all_read - 1e-6]
     return all_read, statistics.fmean(late)
 
 
@@ -200,7 +191,6 @@ class PerToken:
 
     @property
     def seconds_per_token(self) -> Estimate:
-        """Inference seconds per generated token."""
         return over_repeats(self.values)
 
     @classmethod
@@ -220,10 +210,15 @@ class PerToken:
         low, high = (1 - bound for bound in reversed(ratio.interval)) if ratio.interval else (None, None)
         return Estimate(norm, low, high, len(self.values))
 
+    def document(self) -> dict[str, Any]:
+        """The figure and its details as JSON."""
+        seconds = self.seconds_per_token
+        figure = {"seconds": seconds.value, "interval": seconds.interval, "interval_kind": INTERVAL_KIND}
+        return figure | {"repeats": len(self.values)} | self.details()
+
     def details(self) -> dict[str, Any]:
         """What a record keeps beside the figure; `values` lets two checkpoints be compared round by round."""
-        same = ("questions", "output_tokens", "longest_allowed")
-        found = {name: getattr(self, name) for name in same}
+        found = {name: getattr(self, name) for name in ("questions", "output_tokens", "longest_allowed")}
         return found | {"lengths": asdict(self.lengths), "values": list(self.values)}
 
 

@@ -1,7 +1,6 @@
 """The inference chapter's tables: speed, the hackathon's clock, where answers part, kernels, other engines' commands."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import zip_longest
 from typing import Any
 
@@ -42,9 +41,8 @@ def recorded(name: str) -> dict[str, Any]:
 
 def label_of(row: dict[str, Any]) -> str:
     """The row's name, with the scheme that it really ran as where that is another."""
-    if row["runs_as"] == row["scheme"]:
-        return row["name"]
-    return say("{name} run as {other}", name=row["name"], other=row["runs_as"])
+    same = row["runs_as"] == row["scheme"]
+    return row["name"] if same else say("{row[name]} run as {row[runs_as]}", row=row)
 
 
 def rate_of(row: dict[str, Any]) -> Estimate:
@@ -71,11 +69,11 @@ def speed_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def speed_words(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in words, for alt text."""
-    parts = [
+    parts = "; ".join(
         say("{name} at batch {r[batch]}: {r[tokens_per_second]:,.1f}", name=label_of(row), r=row)
         for row in rows
-    ]
-    return say("Generated tokens per second: {parts}.", parts="; ".join(parts))
+    )
+    return say("Generated tokens per second: {parts}.", parts=parts)
 
 
 def comparison_words(rows: Sequence[dict[str, Any]]) -> str:
@@ -83,33 +81,28 @@ def comparison_words(rows: Sequence[dict[str, Any]]) -> str:
     base, sentences = rows[0], []
     for row in rows[1:]:
         mine, theirs = rate_of(row), rate_of(base)
-        touch = mine.interval and theirs.interval and mine.low <= theirs.high and theirs.low <= mine.high
         decided = say("the intervals are apart")
-        if touch:
+        if mine.interval and theirs.interval and mine.low <= theirs.high and theirs.low <= mine.high:
             decided = say("the intervals touch, so these repeats do not decide it")
-        sentences.append(
-            say(
-                "{row[name]} writes {ratio:.1f} times as fast as {base[name]} in the mean ({decided}), and its first "
-                "token takes {row[first_token_seconds]:.2f} s against {base[first_token_seconds]:.2f} s.",
-                row=row,
-                base=base,
-                ratio=mine.value / theirs.value,
-                decided=decided,
-            )
+        fields = {"row": row, "base": base, "ratio": mine.value / theirs.value, "decided": decided}
+        words = say(
+            "{row[name]} writes {ratio:.1f} times as fast as {base[name]} in the mean ({decided}), and its first "
+            "token takes {row[first_token_seconds]:.2f} s against {base[first_token_seconds]:.2f} s.",
+            **fields,
         )
+        sentences.append(words)
     return " ".join(sentences)
 
 
 def eight_bit_words(rows: Sequence[dict[str, Any]]) -> str:
     """A warning where a 4-bit file with 16-bit activations was run with 8-bit ones; empty elsewhere."""
-    found = dict.fromkeys(label_of(row) for row in rows if row["runs_as"] != row["scheme"])
-    if not found:
-        return ""
-    return say(
+    names = ", ".join(dict.fromkeys(label_of(row) for row in rows if row["runs_as"] != row["scheme"]))
+    words = say(
         "{names}: on a CPU with AMX vLLM rounds the activations of 4-bit files to 8 bits (VLLM_CPU_INT4_W4A8 is 1 by "
         "default). The figures here are of that, not of 16-bit activations.",
-        names=", ".join(found),
+        names=names,
     )
+    return words if names else ""
 
 
 def per_token_table(timed: Mapping[str, PerToken]) -> Table:
@@ -131,7 +124,7 @@ def per_token_table(timed: Mapping[str, PerToken]) -> Table:
             "speed_norm": found.speed_norm(base) if len(timed) > 1 else None,
             "cut off": found.lengths.cut_off,
             "tail_share": found.lengths.tail_share,
-            **asdict(found.lengths),
+            **vars(found.lengths),
         }
         for name, found in timed.items()
     ]
@@ -147,20 +140,17 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     timed = found.per_token
     if timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
         yield say(
-            "Answers were cut off at {timed.longest_allowed:,} tokens, not at {asked[max_gen_toks]:,}: max_model_len is "
-            "{asked[max_model_len]:,}.",
-            timed=timed,
-            asked=asked,
+            "Answers were cut off at {cut:,} tokens, not at {p[max_gen_toks]:,}: max_model_len is {p[max_model_len]:,}.",
+            **{"cut": timed.longest_allowed, "p": asked},
         )
     if asked["enforce_eager"]:
         yield say(
-            "Not compiled, which is the choice on a CPU; --compiled measures what `vllm serve` does by default."
+            "Not compiled, as is usual on a CPU; --compiled measures what `vllm serve` does by default."
         )
+    facts = {"bench": found, "machine": machine_sentence(), "rate": found.roof.bandwidth / 1e9}
     yield say(
         "Started in {bench.start_seconds:.1f} s. {machine}; memory {rate:.1f} GB/s ({bench.roof.how}).",
-        bench=found,
-        machine=machine_sentence(),
-        rate=found.roof.bandwidth / 1e9,
+        **facts,
     )
 
 
@@ -190,9 +180,7 @@ def first_difference(base: Answer, other: Answer, tokenizer: Any) -> dict[str, A
 
 def _name(tokenizer: Any, token: int | None) -> str:
     """A token as a reader sees it; a part of a letter has no text of its own, and two of them would look the same."""
-    if token is None:
-        return "(end)"
-    text = tokenizer.decode([token])
+    text = "(end)" if token is None else tokenizer.decode([token])
     return text if text and "\ufffd" not in text else f"(part of a letter, token {token})"
 
 
@@ -232,13 +220,12 @@ def difference_table(candidates: Sequence[Candidate], tokenizer: Any, limit: int
 
 def agreement_table(candidates: Sequence[Candidate], tokenizer: Any) -> Table:
     """How many answers stay the same to the last token."""
-    rows = []
+    names, rows = ("checkpoint", "questions", "identical", "different"), []
     for candidate in candidates[1:]:
         found = _differences(candidates[0], candidate, tokenizer)
-        same = sum(place is None for place in found)
-        counts = {"questions": len(found), "identical": same, "different": len(found) - same}
-        rows.append({"checkpoint": candidate.recipe} | counts)
-    return Table(columns(("checkpoint", "questions", "identical", "different")), rows)
+        same = found.count(None)
+        rows.append(dict(zip(names, (candidate.recipe, len(found), same, len(found) - same), strict=True)))
+    return Table(columns(names), rows)
 
 
 def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H100-SXM")) -> Table:

@@ -1,10 +1,19 @@
 """Talking to a model as its makers recommend, and what two reasoning parsers make of its answers."""
 
+import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
-from exaone_nb.conversation.answers import MODES, Engine, Message
-from exaone_nb.conversation.modes import against_repetition, goes_round, in_words, is_korean, recommended
+from exaone_nb.conversation.answers import (
+    MODES,
+    Engine,
+    Message,
+    against_repetition,
+    goes_round,
+    in_words,
+    recommended,
+)
 from exaone_nb.engines.vllm_adapter import reasoning_parser
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -34,49 +43,38 @@ def talk(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int)
     for again with the presence penalty they name, where they name one.
     """
     rows = []
-    for prompt in prompts:
-        for mode in MODES:
-            advice = recommended(model, mode, max_tokens=max_tokens, korean=is_korean(prompt))
-            answer, sampled = engine.chat(ask(prompt), mode, advice.sampling), in_words(advice.sampling)
-            firmer = against_repetition(advice)
-            if answer.finish_reason == "length" and goes_round(answer.raw) and firmer != advice:
-                answer, again = engine.chat(ask(prompt), mode, firmer.sampling), in_words(firmer.sampling)
-                sampled = say("{sampling}, second try: the first went round in circles", sampling=again)
-            written = (answer.thought, answer.text, answer.output_tokens, answer.finish_reason)
-            rows.append(dict(zip(TALK, (prompt, mode, sampled, *written), strict=True)))
+    for prompt, mode in product(prompts, MODES):
+        korean = bool(re.search("[가-힣]", prompt))
+        advice = recommended(model, mode, max_tokens=max_tokens, korean=korean)
+        answer, sampled = engine.chat(ask(prompt), mode, advice.sampling), in_words(advice.sampling)
+        firmer = against_repetition(advice)
+        if answer.finish_reason == "length" and goes_round(answer.raw) and firmer != advice:
+            answer, again = engine.chat(ask(prompt), mode, firmer.sampling), in_words(firmer.sampling)
+            sampled = say("{sampling}, second try: the first went round in circles", sampling=again)
+        written = (answer.thought, answer.text, answer.output_tokens, answer.finish_reason)
+        rows.append(dict(zip(TALK, (prompt, mode, sampled, *written), strict=True)))
     return Table(columns(TALK), rows)
 
 
 def advice_table(models: Iterable[str]) -> Table:
     """The recommended sampling of models, with its source."""
-    rows = []
-    for model in models:
-        for mode in MODES:
-            found = recommended(model, mode)
-            rows.append(
-                {
-                    "model": model,
-                    "mode": mode,
-                    "temperature": found.as_written,
-                    "top_p": found.sampling.top_p if found.sampling.temperature else None,
-                    "top_k": found.sampling.top_k or None,
-                    "remark": found.remark,
-                    "source": found.source,
-                }
-            )
-    return Table(columns(rows[0] if rows else ()), rows)
+    names, rows = ("model", "mode", "temperature", "top_p", "top_k", "remark", "source"), []
+    for model, mode in product(models, MODES):
+        found = recommended(model, mode)
+        temperature, top_k = found.as_written, found.sampling.top_k or None
+        top_p = found.sampling.top_p if found.sampling.temperature else None
+        values = (model, mode, temperature, top_p, top_k, found.remark, found.source)
+        rows.append(dict(zip(names, values, strict=True)))
+    return Table(columns(names), rows)
 
 
 def parser_table(tokenizer: Any, written: dict[str, str]) -> Table:
     """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote."""
     rows = []
-    for name in PARSERS:
-        for mode, text in written.items():
-            parser = reasoning_parser(name, tokenizer, enable_thinking=mode == "reasoning")
-            reasoning, content = parser.extract_reasoning(text, None)
-            rows.append(
-                {"parser": name, "mode": mode, "reasoning": repr(reasoning), "content": repr(content)}
-            )
+    for name, (mode, text) in product(PARSERS, written.items()):
+        parser = reasoning_parser(name, tokenizer, enable_thinking=mode == "reasoning")
+        reasoning, content = map(repr, parser.extract_reasoning(text, None))
+        rows.append({"parser": name, "mode": mode, "reasoning": reasoning, "content": content})
     return Table([Column("parser", code=True), *columns(("mode", "reasoning", "content"))], rows)
 
 

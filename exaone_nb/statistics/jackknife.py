@@ -116,7 +116,9 @@ def kept_share(
     quantile = student(0.5 + level / 2, jackknife(base, clusters=clusters, ends=(0, reach)).freedom)
     if beyond(1000.0) > -quantile:
         return Estimate(value, n=len(base))
-    low = float(brentq(lambda ratio: beyond(ratio) - quantile, 0.0, 1000.0)) if beyond(0.0) > quantile else 0.0
+    low = (
+        float(brentq(lambda ratio: beyond(ratio) - quantile, 0.0, 1000.0)) if beyond(0.0) > quantile else 0.0
+    )
     return Estimate(value, low, float(brentq(lambda ratio: beyond(ratio) + quantile, low, 1000.0)), len(base))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.conversation.modes import against_repetition, recommended
+from exaone_nb.conversation.answers import against_repetition, recommended
 
 # Models of one shape, context and rope: their config cannot tell them apart.
 ALIKE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exaone_nb.conversation.preview import check_history, check_prompt, check_room
+from exaone_nb.conversation.prompt import check_history, check_prompt, check_room
 
 
 class Words:

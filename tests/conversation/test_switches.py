@@ -4,8 +4,7 @@ import ast
 
 import pytest
 
-from exaone_nb.conversation.preview import OPENS_NOTHING, preview
-from exaone_nb.conversation.template import QWEN3_TURNS, switch_rows, with_soft_switch
+from exaone_nb.conversation.prompt import OPENS_NOTHING, QWEN3_TURNS, preview, switch_rows, with_soft_switch
 from exaone_nb.paths import NANO
 
 QUESTION = [{"role": "user", "content": "3 + 4?"}]

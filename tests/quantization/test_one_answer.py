@@ -29,7 +29,7 @@ from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.schemes import SCHEMES, QuantArgs, nearest_preset
 from exaone_nb.results import RunFolder
 from exaone_nb.score import scoreboard
-from exaone_nb.score.submission.quantization import check_quantization
+from exaone_nb.score.submission.model import check_quantization
 from exaone_nb.serve import bandwidth
 from exaone_nb.workbook import doctor
 

@@ -66,7 +66,7 @@ def test_verdicts_separate_no_effect_jump_noise_and_the_rest():
     assert leaderboard.verdict(replace(example, worse=0.30), split, noise) == "survives"
     assert "no effect" in leaderboard.verdict(replace(example, takes_effect=False), split, noise)
     scores = {s.score for s in leaderboard.submissions()}
-    for conclusion in leaderboard.conclusions():
+    for conclusion in leaderboard.read_rows(leaderboard.FOLDER / "conclusions.csv", leaderboard.Conclusion):
         assert {conclusion.better, conclusion.worse} <= scores
 
 

@@ -18,9 +18,8 @@ from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.quantization.stored import StoredTensor
-from exaone_nb.score.submission import archive, load
-from exaone_nb.score.submission.check import check
-from exaone_nb.score.submission.load import boot_in_vllm
+from exaone_nb.score.submission import archive
+from exaone_nb.score.submission.check import boot_in_vllm, check
 from exaone_nb.score.submission.pack import pack
 
 CONFIG = {
@@ -543,8 +542,8 @@ def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path):
 
 def test_a_boot_with_an_empty_answer_proves_nothing(tmp_path, monkeypatch):
     outcome = {"text": " \n", "version": "0.14.1", "device": "GPU", "kernel": "unknown"}
-    monkeypatch.setattr(load, "run_apart", lambda *_, **__: outcome)
-    monkeypatch.setattr(load, "has_vllm", lambda: True)
+    monkeypatch.setattr(f"{check.__module__}.run_apart", lambda *_, **__: outcome)
+    monkeypatch.setattr(f"{check.__module__}.has_vllm", lambda: True)
     assert [f.level for f in boot_in_vllm(tmp_path)] == ["warning"]
     outcome["text"] = "2"
     assert [f.level for f in boot_in_vllm(tmp_path)] == ["ok"]

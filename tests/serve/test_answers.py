@@ -8,11 +8,12 @@ from exaone_nb.conversation.answers import (
     Answer,
     Sampling,
     ToolCall,
+    against_repetition,
     check_mode,
+    recommended,
     split_thought,
 )
-from exaone_nb.conversation.modes import against_repetition, recommended
-from exaone_nb.conversation.template import with_soft_switch
+from exaone_nb.conversation.prompt import with_soft_switch
 from exaone_nb.conversation.tools import (
     CALCULATOR,
     ROLL_DICE,

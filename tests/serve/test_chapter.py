@@ -8,9 +8,8 @@ import types
 import pytest
 
 from exaone_nb import catalog
-from exaone_nb.conversation.answers import Answer, Sampling
-from exaone_nb.conversation.modes import goes_round, in_words, is_korean
-from exaone_nb.conversation.preview import Preview
+from exaone_nb.conversation.answers import Answer, Sampling, goes_round, in_words
+from exaone_nb.conversation.prompt import Preview
 from exaone_nb.engines import options
 from exaone_nb.errors import UsageError
 from exaone_nb.serve import tables, talk
@@ -71,9 +70,8 @@ def test_going_round(text, round_):
     assert goes_round(text) is round_
 
 
-def test_words_for_sampling_and_korean():
+def test_words_for_sampling():
     assert in_words(Sampling(temperature=0.6, top_p=0.8, top_k=20)) == "temperature 0.6, top_p 0.8, top_k 20"
-    assert is_korean("nano는") and not is_korean("nano é")
 
 
 def test_preview_shows_every_token():

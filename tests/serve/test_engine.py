@@ -11,7 +11,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Sampling
-from exaone_nb.conversation.preview import preview
+from exaone_nb.conversation.prompt import preview
 from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_tools
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder

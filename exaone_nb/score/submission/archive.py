@@ -29,12 +29,10 @@ _DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", 
 
 def check_archive(path: Path) -> list[Finding]:
     """Everything that can be said from the zip's directory alone. Nothing is unpacked."""
-    limits = rules()
-    size = path.stat().st_size
+    size, most = path.stat().st_size, rules()["zip_bytes"].value
     found: list[Finding] = []
-    if size > limits["zip_bytes"].value:
-        most = limits["zip_bytes"].value / 1e9
-        text = say("The zip has {size:,} bytes; the limit is {most:g} GB.", size=size, most=most)
+    if size > most:
+        text = say("The zip has {size:,} bytes; the limit is {most:g} GB.", size=size, most=most / 1e9)
         found.append(fail("size", text, say("Choose a scheme with fewer bits.")))
     try:
         with zipfile.ZipFile(path) as archive:
@@ -45,12 +43,9 @@ def check_archive(path: Path) -> list[Finding]:
     if len(members) > _MOST_ENTRIES:
         text = say("{count:,} entries.", count=len(members))
         return [*found, fail("zip", text, say("A model has a few files; pack only the model folder."))]
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > limits["unzipped_bytes"].value:
-        most = limits["unzipped_bytes"].value / 1e9
-        text = say(
-            "It unpacks to {unpacked:,} bytes; the limit is {most:g} GB.", unpacked=unpacked, most=most
-        )
+    unpacked, most = sum(member.file_size for member in members), rules()["unzipped_bytes"].value
+    if unpacked > most:
+        text = say("It unpacks to {size:,} bytes; the limit is {most:g} GB.", size=unpacked, most=most / 1e9)
         remedy = say("Remove what is not the model, or distrust the file: it may be a zip bomb.")
         found.append(fail("size", text, remedy))
     for member in members:
@@ -105,19 +100,13 @@ def _check_names(names: list[str]) -> Iterator[Finding]:
         yield fail("structure", text, remedy)
     if others := sorted(tops - {MODEL}):
         text = say("Beside {model}/ there is {names}.", model=MODEL, names=", ".join(others[:5]))
-        remedy = say(
-            "Only {model}/ may be there; the server adds its own script and requirements.", model=MODEL
-        )
+        remedy = say("Only {model}/ may be there; the server adds script and requirements.", model=MODEL)
         yield fail("structure", text, remedy)
-    for ignoring_case, counts in (
-        (False, Counter(names)),
-        (True, Counter(name.lower() for name in set(names))),
-    ):
-        if twice := [name for name, count in counts.items() if count > 1]:
-            text = say("{name} is there twice.", name=twice[0])
-            if ignoring_case:
-                text = say("{name} is there twice if case is ignored.", name=twice[0])
-            yield fail("names", text, say("Keep one; which one is read is anyone's guess."))
+    remedy = say("Keep one; which one is read is anyone's guess.")
+    for name in (name for name, count in Counter(names).items() if count > 1):
+        yield fail("names", say("{name} is there twice.", name=name), remedy)
+    for name in (name for name, count in Counter(map(str.lower, set(names))).items() if count > 1):
+        yield fail("names", say("{name} is there twice if case is ignored.", name=name), remedy)
 
 
 @contextmanager

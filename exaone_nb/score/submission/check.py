@@ -5,21 +5,31 @@ as the server does, then a boot in vLLM. A step that needs an earlier one is lef
 """
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import catalog
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines import vllm_adapter
+from exaone_nb.engines.apart import run_apart
+from exaone_nb.engines.environment import has_gpu, has_vllm
+from exaone_nb.engines.options import context_limit
+from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.findings import Finding, fail, worst_first
+from exaone_nb.findings import Finding, fail, ok, warn, worst_first
+from exaone_nb.judging import rules
 from exaone_nb.messages import say
+from exaone_nb.quantization.kernels import JUDGE
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
-from exaone_nb.score.submission.load import boot_in_vllm, load_offline
-from exaone_nb.score.submission.model import check_model
-from exaone_nb.score.submission.quantization import check_quantization
+from exaone_nb.score.submission.model import check_model, check_quantization
 from exaone_nb.show.table import Table, columns
 
+TIMEOUT_SECONDS = 60 * rules()["minutes_online"].value  # the server's own limit
+MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
+CLOSED_THOUGHT = "</think>\n\n"
 # What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
 WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
 
@@ -35,9 +45,6 @@ class Report:
     def passed(self) -> bool:
         """True when nothing failed; warnings do not count."""
         return not any(finding.level == "error" for finding in self.findings)
-
-    def add(self, found: Iterable[Finding]) -> None:
-        self.findings += found
 
     def table(self) -> Table:
         """One row per finding: failures first, then warnings, then what was fine; otherwise in the order of checking."""
@@ -59,29 +66,33 @@ def check(
     """Check a submit.zip or a model folder. Raises UsageError when there is neither."""
     path = Path(submission)
     report = Report(path.name)
+
+    def look_at(folder: Path) -> None:
+        report.findings += check_static(folder)
+        if load and report.passed:
+            report.findings += load_offline(folder, trust_remote_code=trust_remote_code)
+        if boot and report.passed:
+            report.findings += boot_in_vllm(folder, trust_remote_code=trust_remote_code)
+
     if path.is_dir():
-        folder = path
-        if not (path / "config.json").is_file() and (path / archive.MODEL / "config.json").is_file():
-            folder = path / archive.MODEL
-        _check_folder(folder, report, load, boot, trust_remote_code)
-        return report
-    if not path.is_file():
+        inner = path / archive.MODEL
+        nested = (inner / "config.json").is_file() and not (path / "config.json").is_file()
+        look_at(inner if nested else path)
+    elif not path.is_file():
         raise UsageError(
             say("There is no {path}.", path=str(path)), expected=say("a submit.zip or a model folder.")
         )
-    if not zipfile.is_zipfile(path):
-        text = say("{name} is not a zip.", name=path.name)
+    elif not zipfile.is_zipfile(path):
         remedy = say("Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.")
-        report.add([fail("zip", text, remedy)])
-        return report
-    report.add(archive.check_archive(path))
-    if not report.passed:
-        return report
-    try:
-        with archive.unpacked(path) as folder:
-            _check_folder(folder, report, load, boot, trust_remote_code)
-    except WorkbookError as error:
-        report.add([fail("zip", error.got, error.remedy or archive.AGAIN)])
+        report.findings.append(fail("zip", say("{name} is not a zip.", name=path.name), remedy))
+    else:
+        report.findings += archive.check_archive(path)
+        try:
+            if report.passed:
+                with archive.unpacked(path) as folder:
+                    look_at(folder)
+        except WorkbookError as error:
+            report.findings.append(fail("zip", error.got, error.remedy or archive.AGAIN))
     return report
 
 
@@ -90,9 +101,94 @@ def check_static(folder: Path) -> list[Finding]:
     return [*check_files(folder), *check_model(folder), *check_quantization(folder)]
 
 
-def _check_folder(folder: Path, report: Report, load: bool, boot: bool, trust_remote_code: bool) -> None:
-    report.add(check_static(folder))
-    if load and report.passed:
-        report.add(load_offline(folder, trust_remote_code=trust_remote_code))
-    if boot and report.passed:
-        report.add(boot_in_vllm(folder, trust_remote_code=trust_remote_code))
+def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
+    """AutoTokenizer and AutoModelForCausalLM from the files alone, a forward pass and 16 tokens."""
+    request = {"folder": str(folder), "trust_remote_code": trust_remote_code}
+    try:
+        outcome = run_apart(f"{__name__}:in_transformers", request, timeout=TIMEOUT_SECONDS)
+    except WorkbookError as error:
+        text = say("AutoTokenizer or AutoModelForCausalLM stops: {reason}", reason=error.got)
+        remedy = say("Load it with local_files_only=True; save tokenizer and model again from the base.")
+        yield fail("load", text, remedy)
+        return
+    vocabulary, rows = outcome["vocabulary"], outcome["rows"]
+    if not outcome["finite"]:
+        remedy = say("A scale overflowed: quantize again, in bfloat16.")
+        yield fail("load", say("The logits are not finite."), remedy)
+    if vocabulary > rows:
+        text = say("The tokenizer has {n:,} tokens, the model {rows:,} rows.", n=vocabulary, rows=rows)
+        yield fail("tokenizer", text, say("Use the tokenizer that belongs to the model."))
+    if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
+        text = say("The prompt ends with {end!r}, EXAONE 4.0's with a closed thought.", end=prompt[-24:])
+        remedy = say("Use the base model's template, unless you changed it on purpose.")
+        yield warn("chat template", text, remedy)
+    if outcome["finite"] and vocabulary <= rows:
+        answer = outcome["text"][:60]
+        yield ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
+
+
+def boot_in_vllm(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
+    """A boot in vLLM with the server's arguments, and one answer through the chat template."""
+    if not has_vllm():
+        remedy = say("Run this where vLLM is.")
+        yield warn("boot", say("vLLM is not installed here, so the boot was not tried."), remedy)
+        return
+    options = {"gpu_memory_utilization": rules()["gpu_memory_utilization"].value, "tensor_parallel_size": 1}
+    request = {"folder": str(folder), "options": options | {"trust_remote_code": trust_remote_code}}
+    try:
+        outcome = run_apart(f"{__name__}:in_vllm", request, timeout=TIMEOUT_SECONDS)
+    except WorkbookError as error:
+        remedy = say(
+            "`exaone-nb bench FOLDER` explains a failed start. Too little memory or a missing kernel is a matter of "
+            "this machine, not of the submission."
+        )
+        yield fail("boot", say("vLLM does not start with it: {reason}", reason=error.got), remedy)
+        return
+    where = say("vLLM {o[version]} on this {o[device]}", o=outcome)
+    if answer := outcome["text"].strip()[:60]:
+        fields = {"where": where, "kernel": outcome["kernel"], "answer": answer}
+        yield ok("boot", say("{where} starts it ({kernel}) and answers {answer!r}", **fields))
+    else:
+        remedy = say("An empty answer is no proof of life: look at the chat template and the weights.")
+        yield warn("boot", say("{where} starts it, but its answer is empty.", where=where), remedy)
+    if outcome["version"].split("+")[0] != JUDGE:
+        text = say("The judging server has vLLM {judge} on an L4, not {where}.", judge=JUDGE, where=where)
+        yield warn("boot", text, say("requirements/hackathon-l4.txt is its package set."))
+
+
+def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `load_offline`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = request["folder"]
+    options = {"trust_remote_code": request["trust_remote_code"], "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    prompt = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **options)
+    inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**inputs).logits  # [batch, tokens, vocabulary]
+        made = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    return {
+        "prompt": prompt,
+        "finite": bool(torch.isfinite(logits).all()),
+        "vocabulary": len(tokenizer),
+        "rows": int(logits.shape[-1]),
+        "text": tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=False),
+    }
+
+
+def in_vllm(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side of `boot_in_vllm`: the model's whole context on a GPU, as the server has it."""
+    gpu = has_gpu()
+    config = catalog.read_config(Path(request["folder"], "config.json"))
+    length = context_limit(config) if gpu else 2048
+    with VllmEngine(request["folder"], max_model_len=length, **request["options"]) as engine:
+        answer = engine.chat(MESSAGES, sampling=Sampling(max_tokens=32))
+        return {
+            "text": answer.raw,
+            "version": vllm_adapter.version(),
+            "device": "GPU" if gpu else "CPU",
+            "kernel": engine.kernel,
+        }

@@ -89,8 +89,7 @@ def _unwanted(folder: Path) -> Iterator[Finding]:
                 text = say("{name} is a link out of the folder.", name=name)
                 yield warn("links", text, say("`exaone-nb pack` packs the file itself."))
             else:
-                text = say("{name} is a link to nothing.", name=name)
-                yield fail("links", text, say("Download the file again."))
+                yield fail("links", say("{name} is a link to nothing.", name=name), say("Download it again."))
         if path.name in LEFTOVERS:
             text = say("{name} does not belong to a model.", name=name)
             yield warn("leftovers", text, say("Delete it; `pack` leaves it out."))
@@ -118,9 +117,8 @@ def _texts(folder: Path) -> Iterator[Finding]:
                 remedy = say("Remove it, and revoke the token: whoever had the file has it.")
                 yield fail("secrets", found, remedy)
         if path.name not in _VOCABULARIES and (match := _PATHS.search(text)):
-            place = match.group()[:60]
             found = say(
-                "{name} names a path of the machine it was made on ({place}).", name=name, place=place
+                "{name} names a path of its maker's machine ({place}).", name=name, place=match[0][:60]
             )
             remedy = say("Remove it: the server does not have that path, and it tells about you.")
             yield warn("absolute paths", found, remedy)

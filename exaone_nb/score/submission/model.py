@@ -1,7 +1,9 @@
-"""The model itself: config against weights, tied tables, dtypes, and what the server's older libraries cannot read.
+"""The model itself: config against weights, tied tables, dtypes, and what the judging server cannot read or run.
 
 The server has transformers 4.57.3. Files written by transformers 5 carry new names for old things; some are refused
-there, others silently ignored. Both were tried with that version (see requirements/hackathon-l4.txt).
+there, others silently ignored. Both were tried with that version (see requirements/hackathon-l4.txt). The
+quantization_config is held against an L4 with vLLM 0.14.1; all facts are `exaone_nb.quantization`'s, the same that a
+plan is judged by before the checkpoint is made.
 """
 
 import math
@@ -11,14 +13,23 @@ from typing import Any
 
 from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.logical import expectations
+from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, some, warn
+from exaone_nb.gpus import find_gpu
 from exaone_nb.judging import rules
 from exaone_nb.messages import say
+from exaone_nb.quantization import effects, kernels
+from exaone_nb.quantization.config import Quantization, read_quantization
+from exaone_nb.quantization.kernels import JUDGE
+from exaone_nb.quantization.loading import obstacles, serve
+from exaone_nb.quantization.matching import Assignment
+from exaone_nb.quantization.patterns import pattern_findings
 from exaone_nb.score.submission.files import read_object
 
 SERVER = "transformers 4.57.3"
+CARD = "L4"
 # The base that a submission must be derived from: shapes that compression does not change.
 BASE_SHAPE = {"model_type": "exaone4", "hidden_size": 2048, "vocab_size": 102400, "num_hidden_layers": 30}
 
@@ -37,21 +48,18 @@ def check_model(folder: Path) -> list[Finding]:
     found += [fail("weights", problem, again) for problem in checkpoint.problems]
     found += [*_tensors(config, checkpoint), *_tied(config, checkpoint), *_dtypes(config, checkpoint)]
     if not any(finding.level == "error" for finding in found):
-        text = say(
-            "{n} tensors, {bytes:,} bytes, as the config says",
-            n=len(checkpoint.entries), bytes=checkpoint.file_bytes,
-        )  # fmt: skip
-        found.append(ok("weights", text))
+        facts = {"n": len(checkpoint.entries), "bytes": checkpoint.file_bytes}
+        found.append(ok("weights", say("{n} tensors, {bytes:,} bytes, as the config says", **facts)))
     return found
 
 
 def _config(config: dict[str, Any]) -> Iterator[Finding]:
     layers, types = config.get("num_hidden_layers"), config.get("layer_types")
     if isinstance(types, list) and types and len(types) != layers:
+        counts = {"n": len(types), "layers": layers}
         text = say(
-            "layer_types has {n} entries for {layers} layers: transformers and vLLM refuse to load.",
-            n=len(types), layers=layers,
-        )  # fmt: skip
+            "layer_types has {n} entries for {layers} layers: transformers and vLLM refuse it.", **counts
+        )
         remedy = say("Shorten layer_types together with num_hidden_layers when layers are removed.")
         yield fail("layer_types", text, remedy)
     if config.get("auto_map"):
@@ -73,10 +81,9 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
     limit = config.get("max_position_embeddings")
     longest = int(rules()["max_gen_toks"].value)
     if isinstance(limit, int) and limit < longest:
+        fields = {"limit": limit, "longest": longest}
         text = say(
-            "max_position_embeddings is {limit:,}, and answers get up to {longest:,} tokens.",
-            limit=limit,
-            longest=longest,
+            "max_position_embeddings is {limit:,}, and answers get up to {longest:,} tokens.", **fields
         )
         remedy = say("Leave it at 65,536: a smaller one makes nothing faster, memory sizes vLLM's cache.")
         yield warn("context", text, remedy)
@@ -96,9 +103,7 @@ def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
     if not isinstance(tokenizer, dict):
         return
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
-        text = say(
-            "{server} stops at tokenizer_class TokenizersBackend, a name of transformers 5.", server=SERVER
-        )
+        text = say("{server} stops at TokenizersBackend, a class of transformers 5.", server=SERVER)
         yield fail("old libraries", text, say("`exaone-nb pack` writes PreTrainedTokenizerFast."))
     if isinstance(tokenizer.get("extra_special_tokens"), list):
         text = say("extra_special_tokens is a list, and {server} expects an object there.", server=SERVER)
@@ -177,15 +182,79 @@ def _tied(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def _dtypes(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
-    wide = [
-        entry.name
-        for entry in checkpoint.entries
-        if entry.dtype in ("F32", "F64") and math.prod(entry.shape) > 4096
-    ]
-    if wide:
+    large = [entry for entry in checkpoint.entries if math.prod(entry.shape) > 4096]
+    if wide := [entry.name for entry in large if entry.dtype in ("F32", "F64")]:
         text = say("{n} large tensors have 32 bits or more: {names}.", n=len(wide), names=some(wide, 3))
         yield warn("dtype", text, say("Save in bfloat16."))
     given = str(config.get("torch_dtype") or config.get("dtype") or say("not given")).removeprefix("torch.")
     if given not in ("bfloat16", "float16"):
         text = say("The config's dtype is {dtype}.", dtype=given)
         yield warn("dtype", text, say("bfloat16, as in the base model."))
+
+
+def check_quantization(folder: Path) -> list[Finding]:
+    """Findings about quantization_config; one `ok` line when nothing is wrong with it."""
+    config = read_object(folder / "config.json")
+    if isinstance(config, Finding):
+        return []  # reported with the model
+    try:
+        quantization = read_quantization(config)
+    except WorkbookError as error:
+        return [fail("quantization", error.got, error.expected or say("Save the model again."))]
+    if quantization is None:
+        text = say("Nothing is quantized: this submission scores about 0.5, the base.")
+        return [warn("quantization", text, say("Quantize it: `exaone-nb quantize`."))]
+    if quantization.method != "compressed-tensors":
+        text = say("quant_method is {q.method!r}; only compressed-tensors is checked.", q=quantization)
+        return [warn("quantization", text, say("Boot it in vLLM before submitting (--boot)."))]
+    refused = [
+        say("compressed-tensors refuses the field {name}.", name=name) for name in quantization.unknown
+    ]
+    found = [fail("quantization", text, say("Remove it.")) for text in refused]
+    found += [*_sparsity(quantization), *effects.order_findings(quantization)]
+    if quantization.kv_cache:
+        found.append(effects.cache_finding(quantization.kv_cache, JUDGE))
+    try:
+        found += _served(config, quantization)
+    except WorkbookError as error:  # a config that does not add up is reported with the model
+        text = say("Targets were not held against the modules: {why}", why=error.got)
+        found.append(warn("quantization", text))
+    if not any(finding.level == "error" for finding in found):
+        found.append(ok("quantization", " ".join(quantization.sentences())))
+    return found
+
+
+def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Finding]:
+    """What the server would stop at, patterns without effect, and what stays as it was."""
+    card = find_gpu(CARD).machine
+    remedy = say("Use W8A8, FP8 or W4A16; the chapter on quantization shows what runs where.")
+    if not is_known(config):
+        for scheme, targets in quantization.groups:
+            one = kernels.support(scheme, card, JUDGE)
+            if scheme.weights and not one.runs:
+                text = f"{', '.join(targets)}: {one.reason}"
+                yield Finding("error" if one.answer == "no" else "warning", "kernels", text, remedy)
+        return
+    made = Assignment(
+        modules_of(config), quantization.groups, quantization.ignore, config.get("model_type", "")
+    )
+    stops = [finding for finding in obstacles(made, JUDGE) if finding.level == "error"]
+    yield from stops
+    verdict = serve(made, card, JUDGE)
+    if verdict.answer != "yes" and not stops:
+        text = say("{why} ({card}, vLLM {engine}).", why=verdict.why, card=CARD, engine=JUDGE)
+        yield Finding("error" if verdict.answer == "no" else "warning", "kernels", text, remedy)
+    yield from pattern_findings(made)
+    linear = [module.name for module in made.quantizable if module.kind == "linear"]
+    kept = [name for name in linear if made.assigned[name] is None]
+    if kept and len(kept) < len(linear):
+        share = f"{len(kept)} of {len(linear)}"
+        text = say("{share} Linear modules stay 16-bit: {names}.", share=share, names=some(kept, 3))
+        yield Finding("note", "quantization", text)
+
+
+def _sparsity(quantization: Quantization) -> Iterator[Finding]:
+    rule, has = kernels.rules(JUDGE)["sparse24"], find_gpu(CARD).compute_capability
+    if quantization.sparse24 and has < rule["from"]:
+        text = say("{why}; the {card} has {has}.", why=rule["why"], card=CARD, has=has)
+        yield fail("kernels", text, say("Save the model without a sparsity format."))

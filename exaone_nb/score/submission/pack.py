@@ -8,6 +8,7 @@ import json
 import shutil
 import zipfile
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,10 @@ def pack(
     findings = check_static(folder)
     failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
     if failures and not force:
-        first = failures[0]
-        more = len(failures) - 1
-        others = say(" ({n} more; see `exaone-nb check {name}`)", n=more, name=folder.name) if more else ""
-        text = say("Not packed. {problem}{others}", problem=first.text, others=others)
-        raise WorkbookError(text, remedy=first.remedy)
+        text = say("Not packed. {problem}", problem=failures[0].text)
+        if more := len(failures) - 1:
+            text = say("{text} ({n} more; see `exaone-nb check {name}`)", text=text, n=more, name=folder.name)
+        raise WorkbookError(text, remedy=failures[0].remedy)
     contents, left_out = _choose(folder, out)
     if licence is not None:
         if not Path(licence).is_file():
@@ -77,8 +77,7 @@ def pack(
         remedy = say("Give the base model's with --licence FILE.")
         findings.append(warn("licence", say("No licence file is packed."), remedy))
     contents |= rewritten
-    total = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in contents.values())
-    require_free_space(out.parent, total + (1 << 20), f"writing {out.name}")
+    require_free_space(out.parent, sum(map(_size, contents.values())) + (1 << 20), f"writing {out.name}")
     contents[MANIFEST] = _manifest(folder, contents, changed)
     with (
         staged_file(out) as staging,
@@ -103,9 +102,7 @@ def adapted(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     Old names are added beside new ones, so that both old and new loaders read the same settings.
     """
     rewritten: dict[str, bytes] = {}
-    changed: list[str] = []
-    config = _object(folder / "config.json")
-    added: dict[str, Any] = {}
+    config, added = _object(folder / "config.json"), {}
     rope = config.get("rope_parameters")
     if isinstance(rope, dict):
         scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
@@ -116,8 +113,8 @@ def adapted(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     if "torch_dtype" not in config and config.get("dtype"):
         added["torch_dtype"] = config["dtype"]
     if added:
-        rewritten["config.json"] = _json(dict(sorted({**config, **added}.items())))
-        changed += [f"config.json: {name} added" for name in added]
+        rewritten["config.json"] = _json(dict(sorted((config | added).items())))
+    changed = [f"config.json: {name} added" for name in added]
     tokenizer = _object(folder / "tokenizer_config.json")
     new = dict(tokenizer)
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
@@ -157,33 +154,26 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
         archive.writestr(entry, content)
         return
     # The size decides beforehand whether the entry can grow past 4 GB (zip64).
-    entry.file_size = content.stat().st_size
+    entry.file_size = _size(content)
     with open(content, "rb") as source, archive.open(entry, "w") as sink:
         shutil.copyfileobj(source, sink, _CHUNK)
 
 
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
 def _manifest(folder: Path, contents: dict[str, Path | bytes], changed: list[str]) -> bytes:
     """What is inside, by hash, and how it was made. No dates and no paths, so that equal folders give equal zips."""
-    from hashlib import sha256
-
-    files = {
-        name: {
-            "bytes": len(content) if isinstance(content, bytes) else content.stat().st_size,
-            "sha256": sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content),
-        }
-        for name, content in sorted(contents.items())
-    }
+    files = {}
+    for name, content in sorted(contents.items()):
+        digest = sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
+        files[name] = {"bytes": _size(content), "sha256": digest}
     made = _object(folder / "quantize.json")
     kept = ("recipe_name", "recipe", "versions", "calibration", "model")
-    return _json(
-        {
-            "schema": 1,
-            "made_with": "exaone-nb pack",
-            "files": files,
-            "adapted": changed,
-            "quantization": {name: made[name] for name in kept if name in made},
-        }
-    )
+    quantization = {name: made[name] for name in kept if name in made}
+    document = {"schema": 1, "made_with": "exaone-nb pack", "files": files, "adapted": changed}
+    return _json(document | {"quantization": quantization})
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -1,8 +1,13 @@
-"""The exact string and tokens the model sees, and what is wrong with them.
+"""The prompt: the chat template, applied the one way that all engines and previews share, and what is wrong with it.
 
 Most strange answers, and most lost evaluation nights, are strange prompts: no chat template, two beginning-of-text
 tokens, a think block that is missing or that nobody asked for, thoughts of earlier turns left in the history, a prompt
 longer than the context. One set of checks serves a conversation, a task of lm-eval and the command line.
+
+Thinking is turned on or off by the template, as in EXAONE 4.0, or by a word in the message, which Qwen3 knows too.
+Qwen3's `enable_thinking=False` closes an empty think block in the prompt. With True its template writes nothing: the
+model opens the block itself, and `/think` or `/no_think` in a message decides what it puts there. EXAONE 4.0's
+template opens or closes the block either way, so to it such a word is only text.
 """
 
 from collections.abc import Sequence
@@ -10,13 +15,71 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN, Message, Mode, check_mode
-from exaone_nb.conversation.template import prompt_text
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024
+# How Qwen3's template renders turns without tools or system prompt (its model card and notes on it, 2026-02).
+QWEN3_TURNS = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None) -> list[int]:
+    """A conversation as the token ids the model sees, generation prompt included."""
+    return list(applied(tokenizer, messages, thinking, tools, tokenize=True, return_dict=True)["input_ids"])
+
+
+def applied(
+    tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None, **form: Any
+) -> Any:
+    """A conversation as the model sees it, generation prompt included; `form` are options of `apply_chat_template`."""
+    options = {"tools": list(tools) if tools else None, "add_generation_prompt": True} | form
+    return tokenizer.apply_chat_template(list(messages), enable_thinking=thinking, **options)
+
+
+def opens_thought(tokenizer: Any, prompt: Sequence[int]) -> bool:
+    """True when the prompt ends in an open think block: what follows is thought until the block is closed."""
+    # The tag and the line break after it are two tokens of EXAONE's, and eight bytes for a tokenizer of bytes.
+    return tokenizer is not None and tokenizer.decode(list(prompt[-12:])).rstrip().endswith(THINK_OPEN)
+
+
+def with_soft_switch(messages: Sequence[Message], thinking: bool) -> list[Message]:
+    """Qwen3's switch inside a conversation: the last user message ends in `/think` or `/no_think`.
+
+    It works only while the template's enable_thinking is true, and the last one wins.
+    """
+    changed = [dict(message) for message in messages]
+    for message in reversed(changed):
+        if message.get("role") == "user":
+            message["content"] = f"{message.get('content', '')} {'/think' if thinking else '/no_think'}"
+            return changed
+    raise UsageError("The conversation has no user message to put the switch in.")
+
+
+def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
+    """Qwen3's hard and soft switch with the string each makes, and the soft one under `tokenizer`'s own template."""
+    plain = [{"role": "user", "content": question}]
+    no_think, think = with_soft_switch(plain, thinking=False), with_soft_switch(plain, thinking=True)
+    closed = "no thought: the prompt closed the block"
+    cases = [
+        ("Qwen3, enable_thinking=True", plain, True, QWEN3_TURNS, "it opens a block itself and thinks"),
+        ("Qwen3, enable_thinking=False", plain, False, QWEN3_TURNS, closed),
+        ("Qwen3, True and /no_think", no_think, True, QWEN3_TURNS, "it writes an empty block itself"),
+        ("Qwen3, False and /think", think, False, QWEN3_TURNS, f"{closed}, and the word changes nothing"),
+        ("this model, reasoning on and /no_think", no_think, True, None, ""),
+    ]
+    rows = []
+    for case, messages, thinking, template, then in cases:
+        text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
+        opened = text.rstrip().endswith(THINK_OPEN)
+        own = "it thinks: the block is open, the word is only text" if opened else closed
+        rows.append({"case": case, "the exact string": repr(text), "what the model does": then or own})
+    return rows
 
 
 @dataclass(frozen=True)
@@ -28,7 +91,6 @@ class PromptCheck:
 
     @property
     def line(self) -> str:
-        """The check as a line of text."""
         return say("[OK]   {text}", text=self.text) if self.ok else say("[FAIL] {text}", text=self.text)
 
 
@@ -67,11 +129,10 @@ def preview(
     """
     thinking = check_mode(mode)
     templated = not isinstance(messages, str) and has_template(tokenizer)
+    text = messages
     if templated:
         text = _render(tokenizer, messages, tools, thinking)
-    elif isinstance(messages, str):
-        text = messages
-    else:
+    elif not isinstance(messages, str):
         text = "\n".join(str(message.get("content", "")) for message in messages)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     checks = check_prompt(tokenizer, text, ids, thinking=thinking, templated=templated)
@@ -81,7 +142,6 @@ def preview(
 
 
 def has_template(tokenizer: Any) -> bool:
-    """True when the tokenizer comes with a chat template."""
     return bool(getattr(tokenizer, "chat_template", None))
 
 
@@ -107,11 +167,10 @@ def check_history(messages: Sequence[Message], text: str) -> list[PromptCheck]:
     thoughts = [_thought(message) for message in messages if message.get("role") == "assistant"]
     if not any(thoughts):
         return []
-    passed_on = any(thought and thought in text for thought in thoughts)
-    if passed_on:
-        return [_wrong(say("An earlier answer still carries its thoughts; and the template passes them on."))]
+    if any(thought and thought in text for thought in thoughts):
+        return [_wrong(say("An earlier answer still carries its thoughts, and the template passes them on."))]
     return [
-        _wrong(say("An earlier answer still carries its thoughts; this template drops them, others do not."))
+        _wrong(say("An earlier answer still carries its thoughts; this template drops them, not all do."))
     ]
 
 
@@ -122,17 +181,12 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
     """
     checks = []
     if thinking and 0 < answer < ROOM_FOR_THOUGHT:
-        checks.append(
-            _wrong(say("Thinking with {n} tokens will cut most answers; allow thousands.", n=answer))
-        )
-    fits = longest + answer <= context
-    counts = {"longest": longest, "answer": answer, "context": context}
-    room = say(
-        "Longest prompt {longest} + answer {answer} tokens fit into max_model_len {context}.", **counts
-    )
+        checks.append(_wrong(say("Thinking with {n} tokens will cut most answers; allow more.", n=answer)))
+    fits, counts = longest + answer <= context, {"longest": longest, "answer": answer, "most": context}
+    room = say("Longest prompt {longest} + answer {answer} tokens fit into max_model_len {most}.", **counts)
     if not fits:
         room = say(
-            "Longest prompt {longest} + answer {answer} tokens do not fit into max_model_len {context}.",
+            "Longest prompt {longest} + answer {answer} tokens do not fit into max_model_len {most}.",
             **counts,
         )
     return [*checks, PromptCheck(fits, room)]
@@ -143,9 +197,8 @@ def _wrong(text: str) -> PromptCheck:
 
 
 def _think_block(tokenizer: Any, text: str, thinking: bool) -> PromptCheck:
-    knows = "enable_thinking" in tokenizer.chat_template
-    end = text.rstrip()
-    opened, closed = end.endswith(THINK_OPEN), end.endswith(THINK_CLOSE)
+    knows, end = "enable_thinking" in tokenizer.chat_template, text.rstrip()
+    opened = end.endswith(THINK_OPEN)
     if thinking and not knows:
         return _wrong(say("Reasoning was asked for, but the template does not know enable_thinking."))
     if thinking and opened:
@@ -156,7 +209,7 @@ def _think_block(tokenizer: Any, text: str, thinking: bool) -> PromptCheck:
         return _wrong(OPENS_NOTHING)
     if opened:
         return _wrong(say("The prompt opens a think block although reasoning is off."))
-    if knows and not closed:
+    if knows and not end.endswith(THINK_CLOSE):
         return _wrong(say("Reasoning is off, but the prompt does not close an empty think block."))
     return PromptCheck(True, say("Reasoning is off, and the prompt leaves no think block open."))
 
@@ -171,7 +224,7 @@ def _model_opens_block(tokenizer: Any) -> bool:
 
 def _render(tokenizer: Any, messages: Sequence[Message], tools: Any, thinking: bool) -> str:
     try:
-        return prompt_text(tokenizer, messages, thinking, tools)
+        return applied(tokenizer, messages, thinking, tools, tokenize=False)
     except Exception as error:  # jinja raises its own kinds, and templates raise text
         raise WorkbookError(
             say("The chat template refuses the conversation: {reason}", reason=str(error)),
