@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score import comparison_views
+from exaone_nb.score import recorded
 from exaone_nb.statistics import paired as statistics
 from exaone_nb.statistics import planning as planner
 from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
@@ -34,7 +34,7 @@ def test_the_lectures_rows_are_reproduced_from_their_counts() -> None:
     assert (round(z, 2), round(p, 3)) == (1.68, 0.093)
     z, p = statistics.unpaired_z(289, 512, 242, 512)
     assert (round(z, 2), round(p, 4)) == (2.95, 0.0032)
-    rows = comparison_views.lecture_table().rows
+    rows = recorded.lecture_table().rows
     assert [round(row["z"], 2) for row in rows] == [1.68, 2.95]
 
 

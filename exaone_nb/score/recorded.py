@@ -1,0 +1,107 @@
+"""What others measured and what was measured once, as tables: the lecture's rows, sizes of benchmarks, simulations."""
+
+import math
+from itertools import product
+from typing import Any
+
+from exaone_nb import catalog
+from exaone_nb.anatomy.roofline import decode, prefill
+from exaone_nb.anatomy.work import work_of
+from exaone_nb.messages import say
+from exaone_nb.paths import DATA
+from exaone_nb.show.table import Column, Table
+from exaone_nb.statistics import paired
+from exaone_nb.written import read_csv
+
+# The lecture's four gsm8k rows: right answers of 512 items (0.6484, 0.5977, 0.5645, 0.4727 as printed).
+LECTURE_N = 512
+LECTURE_COUNTS = {"flexible-extract": (332, 306), "strict-match": (289, 242)}
+# A question of an exam or of gsm8k, roughly; and how many an engine answers at once.
+QUESTION_TOKENS = 100
+BATCH = 256
+
+
+def lecture_table() -> Table:
+    """The lecture's base and W4A16 rows, with standard errors and the unpaired z recomputed from their counts."""
+    columns = [
+        Column("filter", say("filter"), code=True),
+        Column("base", say("base"), ".4f"),
+        Column("base_error", say("± standard error"), ".4f"),
+        Column("candidate", say("W4A16"), ".4f"),
+        Column("candidate_error", say("± standard error"), ".4f"),
+        Column("drop", say("drop, points"), ".1f", scale=100),
+        Column("z", say("unpaired z"), ".2f"),
+        Column("p", say("p"), ".3f"),
+    ]
+    names, rows = [column.name for column in columns], []
+    for name, counts in LECTURE_COUNTS.items():
+        base, candidate = (right / LECTURE_N for right in counts)
+        before, after = (math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate))
+        z, p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
+        values = (name, base, before, candidate, after, base - candidate, z, p)
+        rows.append(dict(zip(names, values, strict=True)))
+    return Table(columns, rows)
+
+
+def benchmark_table(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Table:
+    """Benchmarks of lm-eval beside gsm8k and in Korean: requests and tokens of a whole run, and its least time.
+
+    The time is the roofline's, in 16-bit, BATCH requests at once, with QUESTION_TOKENS for a question and for each
+    example before it: what a run takes at the very least, and good for comparing benchmarks with each other.
+    """
+    config = catalog.resolve(model).config()
+    work = work_of(config)
+    columns = [
+        Column("task", say("task"), code=True),
+        Column("language", say("language")),
+        Column("what", say("about")),
+        Column("items", say("items"), ","),
+        Column("requests", say("requests"), ","),
+        Column("generated", say("generated at most"), ","),
+        Column("minutes", say("minutes on {gpu} at least", gpu=gpu), ".1f"),
+        Column("source", say("source")),
+        Column("date", say("date")),
+    ]
+    rows: list[dict[str, Any]] = [dict(row) for row in read_csv(DATA / "benchmarks.csv")]
+    for row in rows:
+        for name in ("items", "choices", "shots", "requests", "answer_tokens"):
+            row[name] = int(row[name]) if row[name] else None
+        per_answer = row["answer_tokens"]
+        row["generated"] = None if per_answer is None else row["items"] * per_answer
+        prompt = QUESTION_TOKENS * (row["shots"] + 1)
+        read = prefill(config, "BF16", gpu, batch=BATCH, tokens=prompt, work=work)
+        write = decode(config, "BF16", gpu, batch=BATCH, context=prompt + (per_answer or 0) // 2, work=work)
+        seconds = read.seconds + (per_answer or 0) * write.seconds
+        row["minutes"] = row["requests"] / BATCH * seconds / 60
+    return Table(columns, rows)
+
+
+def simulation_tables() -> tuple[Table, Table, str]:
+    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
+    document = catalog.read_config(DATA / "measured" / "intervals.json")
+    rates = sorted({row["differing"] for row in document["tests"]})
+    keys = [f"{rate:g}" for rate in rates]
+    of_rates = [
+        Column(key, say("{rate:.1%} differ", rate=rate), ".1%") for key, rate in zip(keys, rates, strict=True)
+    ]
+    intervals: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in document["intervals"]:
+        found = intervals.setdefault(
+            (row["interval"], row["n"]), {"interval": row["interval"], "n": row["n"]}
+        )
+        found["all" if row["differing"] is None else f"{row['differing']:g}"] = row["coverage"]
+    tests: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for row, what in product(document["tests"], ("size", "power")):
+        found = tests.setdefault(
+            (row["test"], row["n"], what), {"test": row["test"], "n": row["n"], "what": what}
+        )
+        found[f"{row['differing']:g}"] = row[what]
+    shown = {"size": say("wrong"), "power": say("right")}
+    rows = [row | {"what": shown[row["what"]]} for row in tests.values()]
+    head = [Column("n", say("n")), Column("what", say("how often"))]
+    return (
+        Table([Column("interval", say("interval of")), head[0], *of_rates, Column("all", say("all differ"), ".1%")],
+              list(intervals.values())),
+        Table([Column("test", say("test")), *head, *of_rates], rows),
+        say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document),
+    )  # fmt: skip
