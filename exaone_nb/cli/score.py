@@ -18,7 +18,7 @@ from exaone_nb.results import RunFolder
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
-    from exaone_nb.score.compare import Comparison
+    from exaone_nb.score.comparison import Comparison
     from exaone_nb.score.evaluate import Score
     from exaone_nb.score.preview import TaskPreview
 

@@ -7,17 +7,17 @@ beside it as a part. Holm's method corrects across questions, not across the par
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.score.comparison_words import words
+from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evidence import aligned, of_perplexities, of_scores
 from exaone_nb.score.samples import ItemScores, joined, perplexity_of
-from exaone_nb.statistics import paired, planning
+from exaone_nb.statistics import planning
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.verdicts import Evidence, Verdict, judge
 
@@ -25,93 +25,6 @@ from exaone_nb.statistics.verdicts import Evidence, Verdict, judge
 MARGIN = 0.01
 # So many tasks whose names begin alike are the subjects of one benchmark, where no results file says which are.
 SUBJECTS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One candidate against the base on one task, or on the pooled tasks of a group (`parts`).
-
-    `difference` is candidate minus base in the score's unit, with the interval of `found.level`; verdict, words and
-    picture come from it. `p_value` is of the exact `test` beside it. `recovery` is the share of the base's score that
-    is kept; None when the base scores 0. `discordant` is set for right-or-wrong items only, `clusters` where items
-    share a template or a passage. `scale` is the highest score: 1, or 100 for a metric in percent. `part_of` names the group that a task was pooled into; a part is not corrected.
-    """
-
-    task: str
-    metric: str
-    base: str
-    candidate: str
-    n: int
-    unmatched_base: int
-    unmatched_candidate: int
-    base_score: float
-    candidate_score: float
-    difference: Estimate
-    within: Estimate
-    margin: float
-    found: Verdict
-    test: str
-    unpaired_z: float
-    unpaired_p: float
-    recovery: Estimate | None
-    discordant: paired.Discordant | None = None
-    clusters: int | None = None
-    lower_is_better: bool = False
-    scale: float = 1.0
-    parts: tuple[str, ...] = ()
-    part_of: str = ""
-
-    @property
-    def point(self) -> float:
-        """What one point is in the score's unit: a hundredth of the highest score, or of the base's perplexity."""
-        return (self.base_score if self.lower_is_better else self.scale) / 100
-
-    @property
-    def in_points(self) -> Estimate:
-        """The difference in points."""
-        return self.difference * (1 / self.point)
-
-    @property
-    def verdict(self) -> str:
-        """better, worse, equivalent, borderline or undecided."""
-        return self.found.name
-
-    @property
-    def p_value(self) -> float:
-        """The exact p, uncorrected."""
-        return self.found.p_exact
-
-    @property
-    def p_holm(self) -> float:
-        """The exact p after Holm's correction for all questions asked together."""
-        return self.found.p_exact_holm
-
-    @property
-    def items_to_decide(self) -> int | None:
-        """About how many items would decide, where the verdict is borderline or undecided."""
-        return self.found.items_to_decide
-
-    @property
-    def words(self) -> str:
-        """The verdict with its evidence, in sentences."""
-        return words(self)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON; an infinite z (identical answers within each model) becomes null."""
-        document = asdict(self)
-        found = document.pop("found")
-        shown = ("verdict", "p_value", "p_holm", "items_to_decide", "words")
-        document |= {name: getattr(self, name) for name in shown}
-        document |= {name: found[name] for name in ("level", "within_level")}
-        document |= {"p_score": self.found.p, "p_score_holm": self.found.p_holm}
-        for name, key in (
-            ("difference", "interval"),
-            ("within", "within"),
-            ("recovery", "recovery_interval"),
-        ):
-            value, low, high, _ = (document[name] or {"": None, "low": None, "high": None, "n": 0}).values()
-            document |= {name: value, key: None if low is None else [low, high]}
-        return document | ({} if math.isfinite(self.unpaired_z) else {"unpaired_z": None})
 
 
 @dataclass(frozen=True)

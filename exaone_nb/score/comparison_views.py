@@ -6,7 +6,7 @@ from typing import Any
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score.compare import Comparison
+from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evaluate import Score
 from exaone_nb.score.samples import read_rows
 from exaone_nb.show.figures import (
