@@ -25,7 +25,6 @@ CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by 
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
-    """Totals, what does not fit, and every tensor when `tensors` is set."""
     lines(console, [inspection.name, *_sums(inspection)])
     console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
     console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
@@ -82,11 +81,10 @@ def show_sizes(
 
 
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
-    """Where one GPU's memory goes, and what that means."""
-    what = say("{model} in {scheme}", model=model, scheme=scheme)
     caption = say(
-        "{what} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU", what=what, p=plan
-    )
+        "{model} in {scheme} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU",
+        model=model, scheme=scheme, p=plan,
+    )  # fmt: skip
     console.print(drawn(memory_table(plan, caption)))
     lines(console, [*outlook(plan), *([remark] if remark else [])])
 
@@ -96,8 +94,8 @@ def show_speed(
 ) -> None:
     """Prefill and decode at best, or why there is no number."""
     if not writing.runs:
-        what = say("{model} in {scheme}", model=model, scheme=scheme)
-        return lines(console, [say("{what} on {w.gpu}: no number, {w.reason}.", what=what, w=writing)])
+        why = {"model": model, "scheme": scheme, "w": writing}
+        return lines(console, [say("{model} in {scheme} on {w.gpu}: no number, {w.reason}.", **why)])
     caption = say(
         "{model} on {w.gpu}: batch {w.batch}, {w.tokens:,} tokens of context, prompt of {r.tokens:,}",
         model=model, w=writing, r=reading,

@@ -80,6 +80,15 @@ def lines(console: Console, sentences: Iterable[str]) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
+def show_check(console: Console, mark: str, style: str, text: str, remedy: str) -> None:
+    """Print what was looked at behind its coloured mark, and the remedy where there is one."""
+    from rich.text import Text
+
+    console.print(Text(mark, style=style) + Text(text))
+    if remedy:
+        console.print(Text(f"       {remedy}", style="dim"))
+
+
 @contextmanager
 def writable(what: str, file: Path) -> Iterator[None]:
     """Raise UsageError instead of OSError when `file` cannot be written."""
@@ -100,12 +109,11 @@ def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None
 
 def _json(document: Any) -> str:
     """Readable JSON; pure ASCII when it holds control characters, or what stdout cannot encode."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        pass
-    else:
-        if all(map(str.isprintable, text.split("\n"))) or visible(text) == text:
-            return text
+    text, encoding = (
+        json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False),
+        sys.stdout.encoding or "utf-8",
+    )
+    harmless = all(map(str.isprintable, text.split("\n"))) or visible(text) == text
+    if harmless and text.encode(encoding, "replace").decode(encoding) == text:
+        return text
     return json.dumps(document, indent=2, allow_nan=False)
