@@ -11,6 +11,7 @@ from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics import paired
+from exaone_nb.statistics.verdicts import RightOrWrong, judge
 from exaone_nb.written import read_csv
 
 # The lecture's four gsm8k rows: right answers of 512 items (0.6484, 0.5977, 0.5645, 0.4727 as printed).
@@ -73,6 +74,27 @@ def benchmark_table(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Table:
         write = decode(config, "BF16", gpu, batch=BATCH, context=prompt + (per_answer or 0) // 2, work=work)
         seconds = read.seconds + (per_answer or 0) * write.seconds
         row["minutes"] = row["requests"] / BATCH * seconds / 60
+    return Table(columns, rows)
+
+
+def nemo_table() -> Table:
+    """Recorded: what NVIDIA's NeMo Evaluator says of the same counts at a margin of one point, beside our verdict."""
+    columns = [
+        Column("lost", say("lost"), ","),
+        Column("won", say("won"), ","),
+        Column("n", say("n"), ","),
+        Column("verdict", say("verdict here")),
+        Column("p_here", say("p exact, two-sided"), ".3g"),
+        Column("theirs", say("NeMo Evaluator 0.3.0")),
+        Column("p", say("its p, one-sided"), ".3g"),
+    ]
+    rows = []
+    for row in read_csv(DATA / "nemo_evaluator.csv"):
+        lost, won, n = (int(row[name]) for name in ("lost", "won", "n"))
+        p_exact = paired.mcnemar_exact(lost, won)
+        (ours,) = judge([RightOrWrong(lost, won, n)], [p_exact], [0.01])
+        found = {"verdict": ours.name, "p_here": p_exact, "theirs": row["verdict"], "p": float(row["p"])}
+        rows.append({"lost": lost, "won": won, "n": n} | found)
     return Table(columns, rows)
 
 

@@ -55,7 +55,9 @@ def test_every_model_and_task_leaves_a_result_and_lm_evals_own_files(run: RunFol
 
 def test_the_same_model_twice_is_identical(run: RunFolder) -> None:
     found = compare_all(scored_items(run, "baseline"), {"twin": scored_items(run, "twin")})
-    assert {c.discordant.share for c in found} == {0} and all("the same outcome on every item" in c.words for c in found)
+    assert {c.discordant.share for c in found} == {0} and all(
+        "the same outcome on every item" in c.words for c in found
+    )
 
 
 def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
