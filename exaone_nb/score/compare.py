@@ -7,7 +7,7 @@ beside it as a part. Holm's method corrects across questions, not across the par
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.score.comparison_words import words
-from exaone_nb.score.samples import ItemScores, joined, perplexity_of
+from exaone_nb.score.items import ItemScores, joined, perplexity_of, prompt_level
 from exaone_nb.statistics import paired, planning
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import cluster_totals, jackknife, kept_share
@@ -34,7 +34,8 @@ class Comparison:
     `difference` is candidate minus base in the score's unit, with the interval of `found.level`; verdict, words and
     picture come from it. `p_value` is of the exact `test` beside it. `recovery` is the share of the base's score that
     is kept; None when the base scores 0. `discordant` is set for right-or-wrong items only, `clusters` where items
-    share a template or a passage. `scale` is the highest score: 1, or 100 for a metric in percent. `part_of` names the group that a task was pooled into; a part is not corrected.
+    share a template or a passage; with `of_prompts` items are instructions, clusters their prompts, and `prompt_level` the
+    shares of prompts that base and candidate followed altogether. The `outcomes` count every answer of a side. `scale` is the highest score: 1, or 100 for a metric in percent. `part_of` names the group that a task was pooled into; a part is not corrected.
     """
 
     task: str
@@ -60,6 +61,11 @@ class Comparison:
     scale: float = 1.0
     parts: tuple[str, ...] = ()
     part_of: str = ""
+    base_outcomes: dict[str, int] = field(default_factory=dict)
+    candidate_outcomes: dict[str, int] = field(default_factory=dict)
+    of_prompts: bool = False
+    prompt_level: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def point(self) -> float:
@@ -246,7 +252,14 @@ def _question(
         "unmatched_candidate": candidate.n - len(x),
         "margin": margin,
         "lower_is_better": base.is_perplexity,
+        "base_outcomes": base.outcomes,
+        "candidate_outcomes": candidate.outcomes,
+        "of_prompts": base.of_prompts,
+        "remarks": (*base.remarks, *candidate.remarks),
     }
+    if base.of_prompts:
+        prompts = np.array(base.clusters)[rows_base]
+        fields["prompt_level"] = tuple(prompt_level(prompts, values) for values in (x, y))
     if base.is_perplexity:
         found, evidence, p_exact, unit = _perplexities(base.name.metric, x, y, weights)
     else:

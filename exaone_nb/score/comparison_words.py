@@ -15,9 +15,34 @@ def words(c: Comparison) -> str:
     told = [_change(c), _verdict(c)]
     if c.verdict in ("borderline", "undecided"):
         told.append(_needed(c))
+    if c.prompt_level:
+        told.append(say("All of a prompt's instructions: {p[0]:.4f} to {p[1]:.4f}.", p=c.prompt_level))
+    if c.base_outcomes.get("unusable") or c.candidate_outcomes.get("unusable"):
+        told.append(unusable_in_words(c))
     if c.part_of:
         told.append(say("A part of {group}, not corrected for the other parts.", group=c.part_of))
     return " ".join(told)
+
+
+def unusable_in_words(c: Comparison) -> str:
+    """How many answers of either side could not be used, by kind."""
+    kinds = {
+        "unparsable": say("unparsable"),
+        "truncated": say("cut"),
+        "prompt_cut": say("prompt cut"),
+        "empty": say("empty"),
+    }
+    counts = [
+        say(
+            "{kind} {b} and {c}",
+            kind=words,
+            b=c.base_outcomes.get(kind, 0),
+            c=c.candidate_outcomes.get(kind, 0),
+        )
+        for kind, words in kinds.items()
+        if c.base_outcomes.get(kind) or c.candidate_outcomes.get(kind)
+    ]
+    return say("Unusable answers, base and candidate: {counts}.", counts="; ".join(counts))
 
 
 def percent(level: float) -> str:
@@ -84,6 +109,8 @@ def _verdict(c: Comparison) -> str:
 
 
 def _items(c: Comparison) -> str:
+    if c.of_prompts:
+        return say("n = {n} instructions of {clusters} prompts", n=c.n, clusters=c.clusters)
     if c.clusters:
         return say("n = {n} in {clusters} clusters", n=c.n, clusters=c.clusters)
     return say("n = {n}, items taken as independent", n=c.n)

@@ -20,8 +20,9 @@ from exaone_nb.score.compare import compare_all
 from exaone_nb.score.comparison_views import parted_answers, score_table
 from exaone_nb.score.evaluate import Score, score
 from exaone_nb.score.lm_eval_adapter import find_tasks
+from exaone_nb.score.named import scored_items
 from exaone_nb.score.preview import expected_seconds, preview_tasks
-from exaone_nb.score.samples import find_samples, read_rows, read_samples, scored_items
+from exaone_nb.score.samples import find_samples, read_rows, read_samples
 from exaone_nb.score.settings import Settings
 
 pytestmark = pytest.mark.heavy
@@ -55,7 +56,9 @@ def test_every_model_and_task_leaves_a_result_and_lm_evals_own_files(run: RunFol
 
 def test_the_same_model_twice_is_identical(run: RunFolder) -> None:
     found = compare_all(scored_items(run, "baseline"), {"twin": scored_items(run, "twin")})
-    assert {c.discordant.share for c in found} == {0} and all("the same outcome on every item" in c.words for c in found)
+    assert {c.discordant.share for c in found} == {0} and all(
+        "the same outcome on every item" in c.words for c in found
+    )
 
 
 def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
