@@ -117,7 +117,7 @@ def compare(
         _plan(drop, differing, items, alpha, as_json)
         return
     from exaone_nb.score.compare import compare_all
-    from exaone_nb.score.samples import read_named
+    from exaone_nb.score.named import read_named
 
     runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
     (base, scored), *others = read_named(models or [], runs, task, metric, filter_name).items()
@@ -247,6 +247,8 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
                 "left out: {c.unmatched_base} of {c.base}, {c.unmatched_candidate} of {c.candidate}", c=c
             )
             console.print(Text(f"  {text}"))
+        for remark in c.remarks:
+            console.print(Text(f"  {remark}"))
     console.print(drawn(verdict_table(comparisons)))
 
 

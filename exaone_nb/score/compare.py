@@ -16,7 +16,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evidence import aligned, of_perplexities, of_scores
-from exaone_nb.score.samples import ItemScores, joined, perplexity_of
+from exaone_nb.score.items import ItemScores, joined, perplexity_of, prompt_level
 from exaone_nb.statistics import planning
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.verdicts import Evidence, Verdict, judge
@@ -159,7 +159,14 @@ def _question(
         "unmatched_candidate": candidate.n - len(x),
         "margin": margin,
         "lower_is_better": base.is_perplexity,
+        "base_outcomes": base.outcomes,
+        "candidate_outcomes": candidate.outcomes,
+        "of_prompts": base.of_prompts,
+        "remarks": (*base.remarks, *candidate.remarks),
     }
+    if base.of_prompts:
+        prompts = np.array(base.clusters)[rows_base]
+        fields["prompt_level"] = tuple(prompt_level(prompts, values) for values in (x, y))
     if base.is_perplexity:
         found, evidence, p_exact, unit = of_perplexities(base.name.metric, x, y, weights)
     else:

@@ -1,7 +1,7 @@
 """A comparison of two models, and how it is said: what changed, the verdict, and what it rests on."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from exaone_nb.messages import say
@@ -17,8 +17,10 @@ class Comparison:
     `difference` is candidate minus base in the score's unit, with the interval of `found.level`; verdict, words and
     picture come from it. `p_value` is of the exact `test` beside it. `recovery` is the share of the base's score that
     is kept; None when the base scores 0. `discordant` is set for right-or-wrong items only, `clusters` where items
-    share a template or a passage. `scale` is the highest score: 1, or 100 for a metric in percent. `part_of` names the
-    group that a task was pooled into; a part is not corrected.
+    share a template or a passage. With `of_prompts` items are instructions, clusters their prompts, and `prompt_level`
+    the shares of prompts that base and candidate followed altogether. The `outcomes` count every answer of a side.
+    `scale` is the highest score: 1, or 100 for a metric in percent. `part_of` names the group that a task was pooled
+    into; a part is not corrected.
     """
 
     task: str
@@ -44,6 +46,11 @@ class Comparison:
     scale: float = 1.0
     parts: tuple[str, ...] = ()
     part_of: str = ""
+    base_outcomes: dict[str, int] = field(default_factory=dict)
+    candidate_outcomes: dict[str, int] = field(default_factory=dict)
+    of_prompts: bool = False
+    prompt_level: tuple[float, float] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def point(self) -> float:
@@ -103,9 +110,34 @@ def _words(c: Comparison) -> str:
     told = [_change(c), _verdict(c)]
     if c.verdict in ("borderline", "undecided"):
         told.append(_needed(c))
+    if c.prompt_level:
+        told.append(say("All of a prompt's instructions: {p[0]:.4f} to {p[1]:.4f}.", p=c.prompt_level))
+    if c.base_outcomes.get("unusable") or c.candidate_outcomes.get("unusable"):
+        told.append(_unusable(c))
     if c.part_of:
         told.append(say("A part of {group}, not corrected for the other parts.", group=c.part_of))
     return " ".join(told)
+
+
+def _unusable(c: Comparison) -> str:
+    """How many answers of either side could not be used, by kind."""
+    kinds = {
+        "unparsable": say("unparsable"),
+        "truncated": say("cut"),
+        "prompt_cut": say("prompt cut"),
+        "empty": say("empty"),
+    }
+    counts = [
+        say(
+            "{kind} {b} and {c}",
+            kind=words,
+            b=c.base_outcomes.get(kind, 0),
+            c=c.candidate_outcomes.get(kind, 0),
+        )
+        for kind, words in kinds.items()
+        if c.base_outcomes.get(kind) or c.candidate_outcomes.get(kind)
+    ]
+    return say("Unusable answers, base and candidate: {counts}.", counts="; ".join(counts))
 
 
 def _percent(level: float) -> str:
@@ -172,6 +204,8 @@ def _verdict(c: Comparison) -> str:
 
 
 def _items(c: Comparison) -> str:
+    if c.of_prompts and c.clusters:
+        return say("n = {n} instructions of {clusters} prompts", n=c.n, clusters=c.clusters)
     if c.clusters:
         return say("n = {n} in {clusters} clusters", n=c.n, clusters=c.clusters)
     return say("n = {n}, items taken as independent", n=c.n)

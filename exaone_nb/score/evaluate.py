@@ -19,8 +19,8 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
-from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
-from exaone_nb.score.samples import ItemScores, items_of, perplexity_of
+from exaone_nb.score.items import ItemScores, items_of, perplexity_of
+from exaone_nb.score.outcomes import flags_of, main_metric
 from exaone_nb.score.settings import Settings
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import jackknife
@@ -33,8 +33,9 @@ KIND = "accuracy"
 class Score:
     """One model on one task: the main metric over its items, with the 95 % interval that `interval_kind` names.
 
-    `outcomes` counts correct, wrong, unparsable, truncated and empty; they add up to n. `scores` holds every
-    metric and filter of the task. `resumed` says that an earlier run of the same settings is shown.
+    `outcomes` counts correct, wrong and unusable answers, which add up to n, and the kinds of the unusable ones, of which
+    several may hold together. `scores` holds every metric and filter of the task. `resumed` says that an earlier run of
+    the same settings is shown.
     """
 
     recipe: str
@@ -184,9 +185,9 @@ def _score_one(
                 "samples_file": (folder / written[name].name).relative_to(run.path).as_posix(),
                 "task_version": results["versions"].get(name),
                 "num_fewshot": results["n-shot"].get(name),
-                "outcomes": count_outcomes(rows, items.values),
-                "truncated": sum(was_cut(first_response(row.get("resps"))) for row in rows),
-                "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
+                "outcomes": items.outcomes,
+                "truncated": sum("truncated" in flags_of(row) for row in rows),
+                "items": dict(zip(_item_names(rows, items), items.values.tolist(), strict=True)),
                 "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
                 "runs_as": backends.runs_as(place, settings),
@@ -216,7 +217,9 @@ def estimate_of(items: ItemScores) -> tuple[Estimate, str]:
     return Estimate(items.score, low, high, items.n), "95 % jackknife over items"
 
 
-def _item_names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The data set's own ids where it has unique ones, else lm-eval's running numbers."""
+def _item_names(rows: Sequence[dict[str, Any]], items: ItemScores) -> Sequence[str]:
+    """The data set's own ids where it has unique ones, else lm-eval's running numbers; of instructions their keys."""
+    if items.of_prompts:
+        return items.keys
     ids = [str(row["doc"].get("id", "")) if isinstance(row["doc"], dict) else "" for row in rows]
     return ids if len(set(ids)) == len(ids) and all(ids) else [str(row["doc_id"]) for row in rows]

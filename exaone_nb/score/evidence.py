@@ -11,7 +11,7 @@ import numpy as np
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.score.samples import ItemScores, perplexity_of
+from exaone_nb.score.items import ItemScores, perplexity_of
 from exaone_nb.statistics import paired
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import cluster_totals, jackknife, kept_share

@@ -14,8 +14,9 @@ from scipy import stats
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score.compare import compare, compare_all
+from exaone_nb.score.items import averaged, items_of
 from exaone_nb.score.outcomes import MetricName, main_metric
-from exaone_nb.score.samples import averaged, find_samples, items_of, read_samples
+from exaone_nb.score.samples import find_samples, read_samples
 
 DATE = "2026-11-23T03-47-27.192371"
 

@@ -20,8 +20,9 @@ from exaone_nb.score.compare import compare_all
 from exaone_nb.score.comparison_views import parted_answers, score_table
 from exaone_nb.score.evaluate import Score, score
 from exaone_nb.score.lm_eval_adapter import find_tasks
+from exaone_nb.score.named import scored_items
 from exaone_nb.score.preview import expected_seconds, preview_tasks
-from exaone_nb.score.samples import find_samples, read_rows, read_samples, scored_items
+from exaone_nb.score.samples import find_samples, read_rows, read_samples
 from exaone_nb.score.settings import Settings
 
 pytestmark = pytest.mark.heavy

@@ -63,7 +63,7 @@ def write_run(path, candidates=CANDIDATES, n=400, items=True, **details) -> RunF
                     "metric": "exact_match,none",
                     "task_version": 1,
                     "num_fewshot": 0,
-                    "outcomes": {"truncated": 3 if name == "bad" else 0},
+                    "outcomes": dict.fromkeys(("truncated", "unusable"), 3 if name == "bad" else 0),
                     **({"items": {f"{task}-{i}": v for i, v in enumerate(right)}} if items else {}),
                     **details,
                 },
