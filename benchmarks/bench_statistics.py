@@ -212,7 +212,7 @@ def rates_of_tests(n: int, rate: float, draws: int, rng: np.random.Generator) ->
         edge = 0.5 + margin / (rate * gap) / 2
         inside = partial(equivalent, margin=margin)
         size = share(drawn(edge), inside) if edge <= 1 else None
-        name = f"equivalent within {100 * margin:g} points{kind}"
+        name = f"equivalent, margin {100 * margin:g} %{kind}"
         yield {"test": name, "size": size, "power": share(drawn(0.5), inside)}
 
 

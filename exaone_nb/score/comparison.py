@@ -181,14 +181,14 @@ def _verdict(c: Comparison) -> str:
         return say("Undecided at {items} ({evidence}).", **fields)
     if c.verdict == "borderline" and c.difference.excludes_zero:
         return say(
-            "Borderline at {items}: the interval leaves out zero (p = {p:.3g}), but the exact test does not reject "
+            "Borderline at {items}: the interval leaves out zero (p = {p:.3g}), but the test beside it does not reject "
             "({evidence}).",
             p=c.found.p_holm,
             **fields,
         )
     if c.verdict == "borderline":
         return say(
-            "Borderline at {items}: the exact test rejects, but the interval holds zero ({evidence}).",
+            "Borderline at {items}: the test beside the interval rejects, but the interval holds zero ({evidence}).",
             **fields,
         )
     fields |= {"margin": _margin(c.margin, c.lower_is_better), "level": _percent(c.found.within_level)}

@@ -65,7 +65,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         Column("part_of", say("part of"), code=True),
         Column("difference", say("points, paired interval"), "+.1f"),
         Column("verdict", say("verdict")),
-        Column("p_value", say("p exact"), ".3g"),
+        Column("p_value", say("p paired"), ".3g"),
         Column("unpaired_p", say("p unpaired"), ".3g"),
         Column("p_holm", say("p Holm"), ".3g"),
         Column("only_base", say("only base right")),

@@ -1,7 +1,6 @@
 """What others measured and what was measured once, as tables: the lecture's rows, sizes of benchmarks, simulations."""
 
 import math
-from itertools import product
 from typing import Any
 
 from exaone_nb import catalog
@@ -102,28 +101,18 @@ def simulation_tables() -> tuple[Table, Table, str]:
     """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
     document = catalog.read_config(DATA / "measured" / "intervals.json")
     rates = sorted({row["differing"] for row in document["tests"]})
-    keys = [f"{rate:g}" for rate in rates]
     of_rates = [
-        Column(key, say("{rate:.1%} differ", rate=rate), ".1%") for key, rate in zip(keys, rates, strict=True)
+        Column(f"{rate:g}", say("{rate:.1%} differ", rate=rate), ".1%", join=" / ", missing="–")
+        for rate in rates
     ]
-    intervals: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in document["intervals"]:
-        found = intervals.setdefault(
-            (row["interval"], row["n"]), {"interval": row["interval"], "n": row["n"]}
-        )
-        found["all" if row["differing"] is None else f"{row['differing']:g}"] = row["coverage"]
-    tests: dict[tuple[str, int, str], dict[str, Any]] = {}
-    for row, what in product(document["tests"], ("size", "power")):
-        found = tests.setdefault(
-            (row["test"], row["n"], what), {"test": row["test"], "n": row["n"], "what": what}
-        )
-        found[f"{row['differing']:g}"] = row[what]
-    shown = {"size": say("wrong"), "power": say("right")}
-    rows = [row | {"what": shown[row["what"]]} for row in tests.values()]
-    head = [Column("n", say("n")), Column("what", say("how often"))]
-    return (
-        Table([Column("interval", say("interval of")), head[0], *of_rates, Column("all", say("all differ"), ".1%")],
-              list(intervals.values())),
-        Table([Column("test", say("test")), *head, *of_rates], rows),
-        say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document),
-    )  # fmt: skip
+    of_rates.append(Column("all", say("all differ"), ".1%", missing="–"))
+    tables = []
+    for kind, name in (("intervals", "interval"), ("tests", "test")):
+        rows: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in sorted(document[kind], key=lambda row: row[name]):
+            found = rows.setdefault((row[name], row["n"]), {name: row[name], "n": row["n"]})
+            rate = "all" if row["differing"] is None else f"{row['differing']:g}"
+            found[rate] = row.get("coverage") or [row["size"], row["power"]]
+        tables.append(Table([Column(name), Column("n"), *of_rates], list(rows.values())).without_empty())
+    how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
+    return (*tables, how)

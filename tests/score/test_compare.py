@@ -259,7 +259,7 @@ def test_nothing_has_no_width(tmp_path: Path) -> None:
         assert (round(points.low, 1), round(points.high, 1)) == interval
         assert compare(a, b).recovery.low < compare(a, b).recovery.high
     assert compare(a, b).verdict == "borderline"
-    assert "leaves out zero (p = 0.0455), but the exact test does not reject" in compare(a, b).words
+    assert "leaves out zero (p = 0.0455), but the test beside it does not reject" in compare(a, b).words
 
 
 def test_seeds_are_averaged_item_by_item(tmp_path: Path) -> None:
