@@ -82,6 +82,11 @@ def test_the_sign_flip_test_keeps_its_size_and_finds_a_shift() -> None:
     assert statistics.sign_flip_test(np.array([0.0, 0.5, 0.0])) == 1.0, "as far from zero under either sign"
 
 
+def test_a_handful_of_items_is_counted_out() -> None:
+    """Six differences of one sign: both ends of 2^6 flips."""
+    assert statistics.sign_flip_test(np.array([1, 1, 1, 1, 1, 0.5])) == pytest.approx(2 / 64)
+
+
 def test_many_light_items_need_no_resampling() -> None:
     """The normal form beside scipy's own permutations, and beside the exact binomial of as many coins."""
     rng = np.random.default_rng(8)
