@@ -18,7 +18,9 @@ OVERLAYS = {"judge"}
 
 def main() -> int:
     files = {path.stem.removeprefix("env-"): path for path in (ROOT / "requirements").glob("env-*.txt")}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=sorted(files))
     parser.add_argument("--folder", type=Path, help="default: .venv-NAME beside .venv")
     options = parser.parse_args()
@@ -31,11 +33,26 @@ def main() -> int:
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", files[options.name]]
+        install = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-r",
+            files[options.name],
+        ]
         subprocess.run([*install, *(["--no-deps"] if overlay else [])], check=True)
     except subprocess.CalledProcessError as error:
-        print(f"error: This step failed with status {error.returncode}: {' '.join(map(str, error.cmd))}", file=sys.stderr)
-        print("What to do: Read its message above, check the network, and run the command again.", file=sys.stderr)
+        print(
+            f"error: This step failed with status {error.returncode}: {' '.join(map(str, error.cmd))}",
+            file=sys.stderr,
+        )
+        print(
+            "What to do: Read its message above, check the network, and run the command again.",
+            file=sys.stderr,
+        )
         return 1
     if overlay:
         # A line in a .pth file comes after the environment's own packages, so its versions win.

@@ -11,10 +11,9 @@ from typer import Argument, Option
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.anatomy.predict import Prediction
 
 Model = Annotated[str, Argument(help="Catalog name, local folder or file, http(s) address, or hub id.")]

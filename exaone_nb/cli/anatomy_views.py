@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from exaone_nb.cli.output import lines
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
 from exaone_nb.show.memory import memory_table, outlook, speed_table
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.anatomy.inspection import Inspection
     from exaone_nb.anatomy.memory import MemoryPlan
     from exaone_nb.anatomy.predict import Prediction

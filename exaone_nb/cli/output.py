@@ -5,8 +5,6 @@ models, answers of servers. Control characters in it are written out (`\\x1b`), 
 what the terminal's encoding cannot hold is written as an escape, so that no output ends a run.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -14,15 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 from typer import Option
 
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say, visible
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document and nothing else.")]
 

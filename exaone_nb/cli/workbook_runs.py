@@ -12,12 +12,11 @@ from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, console, emit, tell, writable
 from exaone_nb.errors import Terminated, UsageError
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.workbook.diff import RunDiff
     from exaone_nb.workbook.sweep.engines import TaskResult
     from exaone_nb.workbook.sweep.grid import Grid
