@@ -46,6 +46,8 @@ def score(
     seed: Annotated[int, Option(help="Seed of sampling and of few-shot examples.")] = 1234,
     base_url: Annotated[str, Option(help="Server: address ending in /v1. Key: OPENAI_API_KEY.")] = "",
     tokenizer: Annotated[str, Option(help="Server: folder with the model's tokenizer.")] = "",
+    concurrency: Annotated[int, Option(help="Server: requests at once.")] = 16,
+    timeout: Annotated[int, Option(help="Server: seconds for one answer; it is asked three times.")] = 300,
     include: Annotated[str | None, Option(help="Folder of more lm-eval tasks (they may run code).")] = None,
     force: Annotated[bool, Option("--force", help="Score again what was scored before.")] = False,
     preview: Annotated[bool, Option("--preview", help="Show the first prompts and the work only.")] = False,
