@@ -195,12 +195,15 @@ def speed(
     as_json: JsonFlag = False,
 ) -> None:
     """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
+    from exaone_nb.anatomy.attention import context_limit
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
     from exaone_nb.anatomy.work import work_of
     from exaone_nb.gpus import find_gpu, remark_on_name
 
     config = catalog.resolve(model).config()
+    for what, tokens in (("context", context), ("prompt", prompt)):
+        context_limit(config, tokens, what)
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
     size = _kv_bytes(kv_dtype, config)

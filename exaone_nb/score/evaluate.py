@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.items import ItemScores, items_of, perplexity_of
-from exaone_nb.score.outcomes import flags_of, main_metric
+from exaone_nb.score.kept_answers import KeptAnswers
+from exaone_nb.score.outcomes import flags_of, main_metric, warning_of
+from exaone_nb.score.preview import BeforeRun
 from exaone_nb.score.settings import Settings
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import jackknife
@@ -82,25 +85,36 @@ def score(
 ) -> list[Score]:
     """Score every model (recipe name -> folder, catalog name or hub id) on every task; one Score each.
 
-    Groups and tags are opened into their tasks. `report` gets a line when a model is loaded and when it is done.
-    Nothing is written for a model that fails. Raises UsageError for unknown tasks, WorkbookError for a model or
-    an endpoint that does not work.
+    Groups and tags are opened into their tasks. Every prompt is checked before the first model is loaded. `report` gets a
+    line when a model is loaded and when it is done, and what is odd about prompts and answers. Of a model that fails, or is
+    killed, only the answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks
+    and a context longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that
+    does not work.
     """
     settings = settings or Settings()
     manager = lm_eval_adapter.find_tasks(tasks, include)
     wanted = list(lm_eval_adapter.load_tasks(manager, tasks))
-    scores: list[Score] = []
+    todo, before = [], BeforeRun(settings)
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
         identity = str(model) if isinstance(place, str) else fingerprint(place)
         done = {} if force else _finished(run, recipe, settings, identity)
         pending = [name for name in wanted if name not in done]
+        todo.append((recipe, place, identity, pending, done))
         if pending:
-            _score_one(recipe, place, identity, pending, manager, settings, run, report)
+            for line in before.check(recipe, place, lm_eval_adapter.load_tasks(manager, pending)):
+                report(line)
+    scores: list[Score] = []
+    for recipe, place, identity, pending, done in todo:
+        if pending:
+            _score_one(recipe, place, identity, pending, manager, settings, run, report, force)
         else:
             report(f"{recipe}: all {len(wanted)} tasks were scored before")
         found = _finished(run, recipe, settings, identity)
         scores += [replace(found[name], resumed=name in done) for name in wanted]
+        for one in scores[-len(wanted) :]:
+            if warning := warning_of(one.outcomes, one.estimate.n, f"{recipe}, {one.task}"):
+                report(warning)
     return scores
 
 
@@ -117,6 +131,12 @@ def fingerprint(folder: Path) -> str:
         elif path.suffix in (".json", ".jinja"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def answers_name(identity: str, settings: Settings) -> str:
+    """What answers depend on beside the request itself: the model, the settings, and lm-eval with what it does to texts."""
+    parts = (identity, settings.fingerprint(), lm_eval_adapter.version())
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
 def _finished(run: RunFolder, recipe: str, settings: Settings, identity: str) -> dict[str, Score]:
@@ -139,19 +159,26 @@ def _score_one(
     settings: Settings,
     run: RunFolder,
     report: Callable[[str], None],
+    force: bool,
 ) -> None:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
+    folder = run.path / "lm_eval" / recipe
+    kept = KeptAnswers(folder / f"answers_{answers_name(identity, settings)}.jsonl")
+    if force:
+        kept.remove()
     with backends.opened(place, settings) as lm:
+        lm.kept = kept
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
+        if len(kept):
+            report(say("{recipe}: {n:,} answers of an earlier start are kept", recipe=recipe, n=len(kept)))
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
         tasks = lm_eval_adapter.load_tasks(manager, names)
         # lm-eval's client for servers starts an event loop of its own.
         results = outside_event_loop(lambda: lm_eval_adapter.evaluate(lm, tasks, manager, settings))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
-    folder = run.path / "lm_eval" / recipe
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging:
         written = lm_eval_adapter.write_files(results, Path(staging), recipe, names, settings)
@@ -195,8 +222,11 @@ def _score_one(
                 "loading_seconds": loading,
                 "scored_together": list(names),
                 "generated_tokens": generated,
+                "answers_from_before": kept.used,
+                "generation_config": backends.generation_config(place, settings),
             },
         )
+    kept.remove()
     report(f"{recipe}: done in {seconds:.1f} s")
 
 

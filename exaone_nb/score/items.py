@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class ItemScores:
     log-likelihood and a weight a number of words or bytes; for everything else weights are 1. `clusters` [items] name
     what items share, a template or a passage; empty where the data do not say. With `of_prompts` an item is one of the
     instructions of a prompt, and the prompt is its cluster. `outcomes` counts what became of the answers, and `remarks`
-    are what a reader of the score must know.
+    are what a reader of the score must know. `path` is the file it was read from; None for several together.
     """
 
     task: str
@@ -50,6 +51,7 @@ class ItemScores:
     of_prompts: bool = False
     outcomes: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    path: Path | None = None
 
     @property
     def n(self) -> int:
@@ -188,6 +190,7 @@ def joined(group: str, tasks: Sequence[ItemScores]) -> ItemScores:
         weights=np.concatenate([items.weights for items in tasks]),
         prompts=tuple(prompt for items in tasks for prompt in items.prompts),
         source=" + ".join(items.source for items in tasks),
+        path=None,
         settings={},
         clusters=tuple(f"{items.task}/{name}" for items in tasks for name in items.clusters)
         if all(items.clusters for items in tasks)
@@ -227,6 +230,7 @@ def averaged(runs: Sequence[ItemScores]) -> ItemScores:
         first,
         values=np.mean(values, axis=0),
         source=" + ".join(run.source for run in runs),
+        path=first.path if len(runs) == 1 else None,
         outcomes=added(run.outcomes for run in runs),
         remarks=tuple(remark for run in runs for remark in run.remarks),
     )

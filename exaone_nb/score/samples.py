@@ -118,7 +118,7 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
     found = items_of(task, name, rows, source=path.name, settings=settings)
     if warning := warning_of(found.outcomes, len(rows), path.name):
         remarks.append(warning)
-    return replace(found, remarks=tuple(remarks))
+    return replace(found, remarks=tuple(remarks), path=path)
 
 
 def _metrics_of_old(rows: list[dict[str, Any]], source: str) -> list[str]:

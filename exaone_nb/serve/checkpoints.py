@@ -1,6 +1,7 @@
 """Measuring all checkpoints of a run in turns, asking each the same questions, and writing the results down."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def measure_checkpoints(
     second round goes backwards, and a round counts once. `compare` questions are answered once, with log-probabilities.
     """
     whole("rounds", rounds)
-    places = checkpoints(run, model)
+    places, started = checkpoints(run, model), datetime.now(UTC).isoformat()
     found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
     kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
     sampling = Sampling(max_tokens=ANSWER_TOKENS, logprobs=5)
@@ -60,16 +61,19 @@ def measure_checkpoints(
     candidates = []
     for recipe, benches in found.items():
         every_round = replace(pooled(benches), model=recipe)
-        record(run, recipe, replace(every_round, model=model))
+        record(run, recipe, replace(every_round, model=model), rounds_from=started)
         candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates
 
 
-def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
-    """Write the results of one checkpoint: "per_token" (for the scoreboard) and one per batch size."""
+def record(run: RunFolder, recipe: str, found: Bench, *, rounds_from: str = "") -> list[Path]:
+    """Write the results of one checkpoint: "per_token" (for the scoreboard) and one per batch size.
+
+    Checkpoints with one `rounds_from` were measured in turns, so that their rounds may be compared one by one.
+    """
     document = found.document()
     common = {name: document[name] for name in COMMON}
-    common |= {"engine": "vllm", "device": document["machine_in_words"]}
+    common |= {"engine": "vllm", "device": document["machine_in_words"], "rounds_from": rounds_from}
 
     def write(label: str, seconds: Estimate, details: dict[str, Any]) -> Path:
         return run.write_result(
