@@ -24,6 +24,7 @@ WINGS = {
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
     "score": ("score", "compare"),
+    "gate": ("gate",),
     "submission": ("pack", "check"),
     "workbook_run": ("run",),
     "workbook_diff": ("diff",),
