@@ -25,7 +25,7 @@ from exaone_nb.files import write_json
 from exaone_nb.paths import DATA
 from exaone_nb.statistics import paired
 from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.jackknife import cluster_totals, jackknife
+from exaone_nb.statistics.jackknife import cluster_totals, jackknife, kept_share
 from exaone_nb.statistics.verdicts import Evidence, RightOrWrong
 
 SIZES = (25, 100, 512)
@@ -109,6 +109,19 @@ def documents(spread: float, n: int, draws: int, rng: np.random.Generator) -> Ev
         yield jackknife(tokens * rng.normal(NATS, 0.3, n), tokens), 1 / draws
 
 
+def kept_coverage(n: int, rate: float, lost: float, draws: int, rng: np.random.Generator) -> float:
+    """How often the ratio interval of graded items holds the true ratio. An item loses or wins any part of what it can."""
+    values, shares = np.array([0, 1 / 3, 2 / 3, 1]), [0.2, 0.1, 0.2, 0.5]
+    mean, hits = float(values @ shares), 0
+    truth = 1 - rate * lost / 2 + rate * (1 - lost) / 2 * (1 - mean) / mean
+    for _ in range(draws):
+        base, part = rng.choice(values, size=n, p=shares), rng.random(n) * (rng.random(n) < rate)
+        candidate = base + part * np.where(rng.random(n) < lost, -base, 1 - base)
+        found = kept_share(base, candidate, None, 1.0)
+        hits += found.low <= truth <= found.high
+    return hits / draws
+
+
 def ratio_coverage(
     n: int, rate: float, lost: float, base: float, draws: int, rng: np.random.Generator
 ) -> float:
@@ -157,6 +170,8 @@ def coverages(n: int, rate: float, draws: int, rng: np.random.Generator) -> dict
                 (one, weight) for (one, _), weight in clustered(size, together, n, rate, lost, fewer, rng)
             )
             add("difference, clusters of 2 to 5", share(evidence, holds(truth)))
+        if lost != 0.75:
+            add("recovery, graded items", kept_coverage(n, rate, lost, max(1, draws // 10), rng))
     return found
 
 
@@ -197,7 +212,7 @@ def rates_of_tests(n: int, rate: float, draws: int, rng: np.random.Generator) ->
         edge = 0.5 + margin / (rate * gap) / 2
         inside = partial(equivalent, margin=margin)
         size = share(drawn(edge), inside) if edge <= 1 else None
-        name = f"equivalent within {100 * margin:g} points{kind}"
+        name = f"equivalent, margin {100 * margin:g} %{kind}"
         yield {"test": name, "size": size, "power": share(drawn(0.5), inside)}
 
 

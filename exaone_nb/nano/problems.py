@@ -47,7 +47,6 @@ class Problem:
 
     @property
     def values(self) -> list[int]:
-        """The start and the value after each step."""
         return list(
             accumulate(
                 self.steps, lambda value, step: OPERATIONS[step[0]](value, step[1]), initial=self.start
@@ -64,14 +63,13 @@ class Problem:
         return [f"{before} {SIGNS[op]} {n} = {after}" for (before, after), (op, n) in turns]
 
     def question(self) -> str:
-        """The problem in words."""
         who, sentences = self._wording()
         numbers = [self.start, *(n for _, n in self.steps)]
         told = [fill(sentence, n=n, **who) for sentence, n in zip_longest(sentences, numbers)]
         return " ".join(told)
 
     def template(self) -> str:
-        """The problem's sentences with places for its numbers, name and thing: what problems of one wording share."""
+        """The sentences with places for numbers, name and thing: what problems of one wording share."""
         return " ".join(self._wording()[1])
 
     def _wording(self) -> tuple[dict[str, str], list[str]]:

@@ -1,17 +1,12 @@
 """Scores and comparisons as tables and figures: what came out, what is real, and what a number of items can see."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Sequence
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from exaone_nb.catalog import read_config
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
-from exaone_nb.paths import DATA
 from exaone_nb.results import RunFolder
-from exaone_nb.score.compare import Comparison
+from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evaluate import Score
 from exaone_nb.score.samples import read_rows
 from exaone_nb.show.figures import (
@@ -24,14 +19,11 @@ from exaone_nb.show.figures import (
     STYLES,
     VERMILLION,
     Style,
+    canvas,
     clean,
 )
 from exaone_nb.show.table import Column, Table
-from exaone_nb.statistics import paired, planning
-from exaone_nb.written import read_csv
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from exaone_nb.statistics import planning
 
 # Shape and colour both carry the verdict.
 LOOKS = {
@@ -41,9 +33,6 @@ LOOKS = {
     "borderline": Style(ORANGE, marker="D"),
     "undecided": Style(INK, marker="o"),
 }
-# The lecture's four gsm8k rows: right answers of 512 items (0.6484, 0.5977, 0.5645, 0.4727 as printed).
-LECTURE_N = 512
-LECTURE_COUNTS = {"flexible-extract": (332, 306), "strict-match": (289, 242)}
 
 
 def score_table(scores: Sequence[Score]) -> Table:
@@ -76,7 +65,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         Column("part_of", say("part of"), code=True),
         Column("difference", say("points, paired interval"), "+.1f"),
         Column("verdict", say("verdict")),
-        Column("p_value", say("p exact"), ".3g"),
+        Column("p_value", say("p paired"), ".3g"),
         Column("unpaired_p", say("p unpaired"), ".3g"),
         Column("p_holm", say("p Holm"), ".3g"),
         Column("only_base", say("only base right")),
@@ -95,59 +84,6 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         }
         rows.append(row)
     return Table(columns, rows).without_empty()
-
-
-def simulation_tables() -> tuple[Table, Table, str]:
-    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
-    document = read_config(DATA / "measured" / "intervals.json")
-    rates = sorted({row["differing"] for row in document["tests"]})
-    keys = [f"{rate:g}" for rate in rates]
-    of_rates = [
-        Column(key, say("{rate:.1%} differ", rate=rate), ".1%") for key, rate in zip(keys, rates, strict=True)
-    ]
-    intervals: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in document["intervals"]:
-        found = intervals.setdefault(
-            (row["interval"], row["n"]), {"interval": row["interval"], "n": row["n"]}
-        )
-        found["all" if row["differing"] is None else f"{row['differing']:g}"] = row["coverage"]
-    tests: dict[tuple[str, int, str], dict[str, Any]] = {}
-    for row, what in product(document["tests"], ("size", "power")):
-        found = tests.setdefault(
-            (row["test"], row["n"], what), {"test": row["test"], "n": row["n"], "what": what}
-        )
-        found[f"{row['differing']:g}"] = row[what]
-    shown = {"size": say("wrong"), "power": say("right")}
-    rows = [row | {"what": shown[row["what"]]} for row in tests.values()]
-    head = [Column("n", say("n")), Column("what", say("how often"))]
-    return (
-        Table([Column("interval", say("interval of")), head[0], *of_rates, Column("all", say("all differ"), ".1%")],
-              list(intervals.values())),
-        Table([Column("test", say("test")), *head, *of_rates], rows),
-        say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document),
-    )  # fmt: skip
-
-
-def lecture_table() -> Table:
-    """The lecture's base and W4A16 rows, with standard errors and the unpaired z recomputed from their counts."""
-    columns = [
-        Column("filter", say("filter"), code=True),
-        Column("base", say("base"), ".4f"),
-        Column("base_error", say("± standard error"), ".4f"),
-        Column("candidate", say("W4A16"), ".4f"),
-        Column("candidate_error", say("± standard error"), ".4f"),
-        Column("drop", say("drop, points"), ".1f", scale=100),
-        Column("z", say("unpaired z"), ".2f"),
-        Column("p", say("p"), ".3f"),
-    ]
-    names, rows = [column.name for column in columns], []
-    for name, counts in LECTURE_COUNTS.items():
-        base, candidate = (right / LECTURE_N for right in counts)
-        before, after = (math.sqrt(a * (1 - a) / (LECTURE_N - 1)) for a in (base, candidate))
-        z, p = paired.unpaired_z(counts[0], LECTURE_N, counts[1], LECTURE_N)
-        values = (name, base, before, candidate, after, base - candidate, z, p)
-        rows.append(dict(zip(names, values, strict=True)))
-    return Table(columns, rows)
 
 
 def parted_answers(run: RunFolder, base: Score, candidate: Score, most: int = 4) -> Table:
@@ -184,35 +120,12 @@ def answer_text(row: dict[str, Any]) -> str:
     return ", ".join(f"{float(r[0][0]):.2f}" for r in responses)
 
 
-def benchmark_table() -> Table:
-    """Benchmarks of lm-eval beside gsm8k and in Korean, with the requests and tokens a whole run takes."""
-    columns = [
-        Column("task", say("task"), code=True),
-        Column("language", say("language")),
-        Column("what", say("about")),
-        Column("items", say("items"), ","),
-        Column("requests", say("requests"), ","),
-        Column("generated", say("generated at most"), ","),
-        Column("source", say("source")),
-        Column("date", say("date")),
-    ]
-    rows: list[dict[str, Any]] = [dict(row) for row in read_csv(DATA / "benchmarks.csv")]
-    for row in rows:
-        for name in ("items", "choices", "shots", "requests", "answer_tokens"):
-            row[name] = int(row[name]) if row[name] else None
-        per_answer = row["answer_tokens"]
-        row["generated"] = None if per_answer is None else row["items"] * per_answer
-    return Table(columns, rows)
-
-
 def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
     """One line per comparison: the difference in points with the interval of its verdict, and the margin as a band.
 
     The thin line is the interval that says "different", the thick one inside it the interval that says "equivalent".
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.42 * len(comparisons)), layout="constrained")
+    figure, axes = canvas(7.5, 0.9 + 0.42 * len(comparisons), layout="constrained")
     margin = 100 * max(c.margin for c in comparisons)
     axes.axvspan(-margin, margin, color=FAINT, alpha=BAND_ALPHA, linewidth=0, label=say("the margin"))
     axes.axvline(0, color=INK, linewidth=1)
@@ -234,10 +147,9 @@ def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
 
 def visible_drops_figure(shares: Sequence[float], marks: Sequence[tuple[str, int]]) -> Figure:
     """Smallest visible drop in points against the number of items, one line per share of differing items."""
-    import matplotlib.pyplot as plt
     import numpy as np
 
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axes = canvas(7.5, 4.2, layout="constrained")
     counts = np.unique(np.geomspace(20, 20000, 60).astype(int))
     for share, look in zip(shares, STYLES, strict=False):
         drops = [planning.smallest_drop(int(n), share) for n in counts]

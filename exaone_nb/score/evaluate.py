@@ -25,8 +25,8 @@ from exaone_nb.score.kept_answers import KeptAnswers
 from exaone_nb.score.outcomes import flags_of, main_metric, warning_of
 from exaone_nb.score.preview import BeforeRun
 from exaone_nb.score.settings import Settings
-from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.jackknife import jackknife
 from exaone_nb.threads import outside_event_loop
 
 KIND = "accuracy"
@@ -231,17 +231,20 @@ def _score_one(
 
 
 def estimate_of(items: ItemScores) -> tuple[Estimate, str]:
-    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the bootstrap."""
+    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the jackknife."""
     if items.is_binary:
         from statsmodels.stats.proportion import proportion_confint
 
         low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
         return Estimate(items.score, float(low), float(high), items.n), "95 % Wilson"
     if not items.is_perplexity:
-        return bootstrap(items.values), "95 % bootstrap over items"
-    ends = bootstrap((items.values, items.weights), ratio_of_sums)
+        within = items.values.min() >= 0 and items.values.max() <= 1
+        return jackknife(
+            items.values, ends=(0, 1) if within else None
+        ).interval(), "95 % jackknife over items"
+    ends = jackknife(items.values, items.weights).interval()
     low, high = sorted(perplexity_of(items.name.metric, end) for end in (ends.low, ends.high))
-    return Estimate(items.score, low, high, items.n), "95 % bootstrap over items"
+    return Estimate(items.score, low, high, items.n), "95 % jackknife over items"
 
 
 def _item_names(rows: Sequence[dict[str, Any]], items: ItemScores) -> Sequence[str]:

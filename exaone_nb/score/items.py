@@ -211,6 +211,8 @@ def added(outcomes: Iterable[dict[str, int]]) -> dict[str, int]:
 def averaged(runs: Sequence[ItemScores]) -> ItemScores:
     """One ItemScores from several seeds of the same model and task: each item's mean over the seeds."""
     first, values = runs[0], []
+    if len(runs) == 1:
+        return first
     for run in runs:
         if (run.task, run.name) != (first.task, first.name) or set(run.keys) != set(first.keys):
             raise WorkbookError(

@@ -2,7 +2,8 @@
 
 A unit is what was drawn independently: an item, a document with all of its tokens, or a cluster of items that share a
 passage or a template. The standard error is the jackknife's (Tukey 1958; Efron & Tibshirani 1993, chapter 11), which
-holds up better than the usual formula where a few units are much larger than the rest; the interval is Student's t.
+holds up better than the usual formula where a few units are much larger than the rest; the interval is Student's t, with
+the degrees of freedom of as many units of one size as these are worth (Kish 1965).
 
 Values that cannot leave a range get one more unit at each end of it, of average size. For differences of right-or-wrong
 answers this is the interval of Bonett & Price (2012, Journal of Educational and Behavioral Statistics 37:479): it has a
@@ -11,7 +12,7 @@ width even where no unit differs, and it stays honest where few do.
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,20 +23,15 @@ from exaone_nb.statistics.estimate import Estimate
 
 @dataclass(frozen=True)
 class Jackknife:
-    """A ratio of sums over `units` units, in which `items` items are. The interval lies around `centre`, which is the
-    value but for the added units, and never leaves `ends`."""
+    """A ratio of sums over `items` items. The interval lies around `centre`, which is the value but for the added units, and
+    never leaves `ends`; `freedom` are the degrees of freedom of its t."""
 
     value: float
     centre: float
     error: float
-    units: int
+    freedom: float
     items: int
     ends: tuple[float, float] | None = None
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of Student's t."""
-        return self.units - 1
 
     def statistic(self, hypothesis: float) -> float:
         """Student's t of the hypothesis that the true value is this."""
@@ -57,8 +53,8 @@ class Jackknife:
         return Estimate(self.value, low, high, self.items)
 
 
-@cache
-def student(probability: float, freedom: int) -> float:
+@lru_cache(1000)
+def student(probability: float, freedom: float) -> float:
     """The quantile of Student's t."""
     from scipy.special import stdtrit
 
@@ -91,7 +87,8 @@ def jackknife(
     centre = float(totals.sum() / sizes.sum())
     left_out = (totals.sum() - totals) / (sizes.sum() - sizes)
     error = math.sqrt((len(totals) - 1) / len(totals) * float(((left_out - centre) ** 2).sum()))
-    return Jackknife(value, centre, error, len(totals), len(values), ends)
+    freedom = float(sizes.sum() ** 2 / (sizes**2).sum()) - 1
+    return Jackknife(value, centre, error, freedom, len(values), ends)
 
 
 def kept_share(

@@ -22,11 +22,11 @@ import numpy as np
 
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
-from exaone_nb.statistics.bootstrap import DRAWS
 from exaone_nb.statistics.estimate import Estimate
 
 # At differences of -1 and 1 themselves the score statistic has no variance.
 EDGE = 1 - 1e-12
+RESAMPLES = 9999
 # With no unit above this share of the sum of squares, the normal form of the sign-flip test is off by 0.005 at most.
 LIGHT = 1 / 500
 
@@ -65,12 +65,6 @@ def mcnemar_exact(only_base: int, only_candidate: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_base, only_candidate), only_base + only_candidate, 0.5)))
 
 
-def mcnemar_score(only_base: int, only_candidate: int) -> float:
-    """Two-sided p-value of the McNemar score test, whose interval is `score_interval`; 1 when the models never differ."""
-    z = score_statistic(only_base, only_candidate, max(1, only_base + only_candidate), 0)
-    return math.erfc(abs(z) / math.sqrt(2))
-
-
 def unpaired_z(right_1: int, n_1: int, right_2: int, n_2: int) -> tuple[float, float]:
     """(z, two-sided p) of two accuracies as lm-eval's comparator computes it, pairing ignored.
 
@@ -89,7 +83,7 @@ def unpaired_z_of_values(base: np.ndarray, candidate: np.ndarray) -> tuple[float
     return difference / spread, math.erfc(abs(difference / spread) / math.sqrt(2))
 
 
-def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = DRAWS) -> float:
+def sign_flip_test(differences: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p of the paired permutation test for differences [units] that are not just -1, 0 and 1.
 
     A unit is an item, or the total of a cluster of items. Where none of many units weighs much, the flips add up to a

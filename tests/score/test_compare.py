@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,10 @@ def test_perplexity_is_compared_by_documents(tmp_path: Path) -> None:
     assert found.candidate_score / found.base_score == pytest.approx(math.exp(0.05))
     assert found.recovery.value == pytest.approx(math.exp(-0.05))
     assert compare(b, a).verdict == "better"
+    uneven = [[ll - float(rng.uniform(0, 0.1)) * w, w] for ll, w in better]
+    found = compare(a, read_samples(write_run(tmp_path / "c", uneven, **make)))
+    assert 0 < found.difference.low < found.difference.value < found.difference.high
+    assert found.recovery.low < found.recovery.value < found.recovery.high < 1
 
 
 def test_subjects_of_one_benchmark_are_one_question(tmp_path: Path) -> None:
@@ -170,7 +175,7 @@ def test_subjects_of_one_benchmark_are_one_question(tmp_path: Path) -> None:
     assert (pooled.discordant.only_base, pooled.discordant.only_candidate) == (50, 20)
     assert pooled.verdict == "worse" and round(pooled.p_value, 5) == 0.00044 == round(pooled.p_holm, 5)
     assert {(c.verdict, c.part_of, c.p_holm == c.p_value) for c in parts} == {("undecided", "mmlu", True)}
-    assert "A part of mmlu" in parts[0].words
+    assert "A part of mmlu" in parts[0].words and {c.found.level for c in parts} == {0.95}
     assert len(compare_all(base, {"small": other}, separate=True)) == 10
     one = compare_all(base, {"small": other, "smaller": other})
     assert one[0].p_holm == pytest.approx(2 * pooled.p_value), "two candidates are two questions"
@@ -218,6 +223,8 @@ def test_items_that_share_a_template_are_not_independent() -> None:
     found = compare(base, candidate)
     plain = compare(clustered_items(np.ones(300), [""] * 300), clustered_items(1.0 - lost, [""] * 300))
     assert (found.clusters, found.test) == (60, "sign flip by cluster") and plain.clusters is None
+    # One coin for each template that is lost, all of them on one side.
+    assert found.p_value == pytest.approx(2 * 0.5 ** (lost.sum() / 5))
     assert "n = 300 in 60 clusters" in found.words and "items taken as independent" in plain.words
     groups = np.repeat(np.arange(60), 5)
     error = float(
@@ -230,6 +237,14 @@ def test_items_that_share_a_template_are_not_independent() -> None:
     # Every template of its own: as if nothing were said.
     alone = clustered_items(1.0 - lost, [str(i) for i in range(300)])
     assert compare(clustered_items(np.ones(300), [str(i) for i in range(300)]), alone).clusters is None
+
+
+def test_templates_of_two_tasks_are_two_templates() -> None:
+    templates = [f"t{i // 4}" for i in range(40)]
+    tasks = [replace(clustered_items(np.ones(40), templates), task=f"exam_{name}") for name in "abc"]
+    base = {items.task: items for items in tasks}
+    pooled, *_ = compare_all(base, {"same": base})
+    assert (pooled.n, pooled.clusters) == (120, 30)
 
 
 def test_a_metric_in_percent_has_points_of_its_own(tmp_path: Path) -> None:
@@ -259,7 +274,7 @@ def test_nothing_has_no_width(tmp_path: Path) -> None:
         assert (round(points.low, 1), round(points.high, 1)) == interval
         assert compare(a, b).recovery.low < compare(a, b).recovery.high
     assert compare(a, b).verdict == "borderline"
-    assert "leaves out zero (p = 0.0455), but the exact test does not reject" in compare(a, b).words
+    assert "leaves out zero (p = 0.0455), but the test beside it does not reject" in compare(a, b).words
 
 
 def test_seeds_are_averaged_item_by_item(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_the_lectures_preset() -> None:
 
 def test_benchmarks_add_up_to_what_their_sources_count() -> None:
     """A request per choice, a request per written answer; sums in a source give the items."""
-    from exaone_nb.score.comparison_views import benchmark_table
+    from exaone_nb.score.recorded import benchmark_table
 
     rows = {row["task"]: row for row in benchmark_table().rows}
     assert set(rows) == {"gsm8k", "hrm8k", "kmmlu", "kobest", "haerae"}
@@ -128,3 +128,22 @@ def test_benchmarks_add_up_to_what_their_sources_count() -> None:
         # KoBEST: 500 HellaSwag items have two choices more than the others.
         extra = 2 * 500 if row["task"] == "kobest" else 0
         assert row["requests"] == row["items"] * (row["choices"] or 1) + extra, row["task"]
+    # Roofline by hand, for 60 to 150 tokens a request and 100 to 256 written tokens: nothing generated is not cheap.
+    assert 157 / 60 < rows["kmmlu"]["minutes"] < 394 / 60 and 64 / 60 < rows["gsm8k"]["minutes"] < 126 / 60
+
+
+def test_nemo_evaluator_tests_one_side() -> None:
+    """Its p is scipy's one-sided binomial; where nothing differs it passes whatever the number of items."""
+    from scipy.stats import binomtest
+
+    from exaone_nb.score.recorded import nemo_table
+
+    rows = {(row["lost"], row["won"], row["n"]): row for row in nemo_table().rows}
+    for (lost, won, _), row in rows.items():
+        if lost + won:
+            assert row["p"] == pytest.approx(
+                binomtest(lost, lost + won, alternative="greater").pvalue, abs=1e-4
+            )
+    pairs = {key: (row["verdict"], row["theirs"]) for key, row in rows.items()}
+    assert pairs[20, 50, 1000] == ("better", "INCONCLUSIVE") and pairs[0, 0, 25] == ("undecided", "PASS")
+    assert pairs[50, 20, 1000] == ("worse", "BLOCK") and pairs[9, 2, 512] == ("borderline", "BLOCK")

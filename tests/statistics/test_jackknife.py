@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from exaone_nb.errors import UsageError
-from exaone_nb.statistics.jackknife import cluster_totals, jackknife
+from exaone_nb.statistics.jackknife import cluster_totals, jackknife, kept_share
 
 
 def test_the_interval_of_a_plain_mean_is_students():
@@ -64,6 +64,22 @@ def test_leaving_out_by_hand():
     whole = nats.sum() / tokens.sum()
     assert found.value == pytest.approx(whole)
     assert found.error == pytest.approx(math.sqrt(59 / 60 * sum((r - whole) ** 2 for r in ratios)))
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_kept_share_is_every_ratio_that_a_t_test_allows(zeros):
+    """scipy's t test of candidate - r * base with one more item at each end, on a grid of ratios."""
+    rng = np.random.default_rng(4)
+    base = rng.choice([0, 0.5, 1], size=40)
+    candidate = np.zeros(40) if zeros else np.clip(base - rng.choice([0, 0, 0, 0.5], size=40), 0, 1)
+    ratios = np.linspace(0, 2, 2001)
+    fits = [
+        r for r in ratios if stats.ttest_1samp(np.append(candidate - r * base, [-r, 1]), 0).pvalue >= 0.05
+    ]
+    found = kept_share(base, candidate, None, 1.0)
+    assert (found.low, found.high) == pytest.approx((fits[0], fits[-1]), abs=0.002)
+    assert found.high > found.low == 0 if zeros else 0 < found.low < found.value < found.high
+    assert kept_share(np.zeros(9), np.ones(9), None, 1.0) is None
 
 
 def test_clusters_are_told_by_their_names():

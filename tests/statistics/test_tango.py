@@ -12,12 +12,12 @@ from statsmodels.stats.contingency_tables import mcnemar
 from exaone_nb.errors import UsageError
 from exaone_nb.statistics.paired import (
     Discordant,
-    mcnemar_score,
     ratio_interval,
     ratio_statistic,
     score_interval,
     score_statistic,
 )
+from exaone_nb.statistics.verdicts import RightOrWrong, p_different
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def mcnemar_p(lost: int, won: int) -> float:
 
 def test_the_score_test_is_the_librarys():
     for lost, won in ((0, 0), (4, 0), (9, 2), (30, 55)):
-        assert mcnemar_score(lost, won) == pytest.approx(mcnemar_p(lost, won), rel=1e-9)
+        assert p_different(RightOrWrong(lost, won, 100)) == pytest.approx(mcnemar_p(lost, won), rel=1e-9)
 
 
 def test_interval_and_test_never_contradict_each_other():
