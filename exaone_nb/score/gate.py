@@ -18,7 +18,7 @@ from exaone_nb.score.compare import Comparison, compare_all, groups_of
 from exaone_nb.score.evaluate import measured
 from exaone_nb.score.items import ItemScores, joined
 from exaone_nb.score.named import scored_items
-from exaone_nb.score.policy import Policy, Requirement
+from exaone_nb.score.policy import Policy, PolicyLine
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate, over_repeats
 
@@ -28,10 +28,10 @@ ANSWERS: tuple[Answer, ...] = ("GO", "UNDECIDED", "NO-GO")
 
 
 @dataclass(frozen=True)
-class Check:
+class LineCheck:
     """One requirement held against one candidate. `measured` is in points for a task, else in the budget's own unit."""
 
-    requirement: Requirement
+    requirement: PolicyLine
     state: State
     verdict: str
     measured: Estimate | None
@@ -43,7 +43,7 @@ class Gate:
     """The answer for one candidate, and the checks it rests on."""
 
     candidate: str
-    checks: tuple[Check, ...]
+    checks: tuple[LineCheck, ...]
 
     @property
     def answer(self) -> Answer:
@@ -128,7 +128,7 @@ def gate_table(gates: Sequence[Gate]) -> Table:
 
 
 def _comparisons(
-    run: RunFolder, policy: Policy, candidates: Sequence[str], asked: Sequence[Requirement]
+    run: RunFolder, policy: Policy, candidates: Sequence[str], asked: Sequence[PolicyLine]
 ) -> dict[tuple[str, str], Comparison]:
     """(candidate, task) -> its comparison. All tasks and candidates of the policy are one family of questions."""
     margins = {requirement.what: requirement.limit for requirement in asked}
@@ -159,7 +159,7 @@ def _named(scored: dict[str, ItemScores], names: Sequence[str]) -> dict[str, Ite
     return {name: scored[name] for name in names if name in scored} | pooled
 
 
-def _of_task(requirement: Requirement, found: Comparison | None, run: RunFolder) -> Check:
+def _of_task(requirement: PolicyLine, found: Comparison | None, run: RunFolder) -> LineCheck:
     if found is None:
         remedy = say(
             "exaone-nb score MODEL --tasks {task} --out {run}", task=requirement.what, run=run.path.name
@@ -172,12 +172,12 @@ def _of_task(requirement: Requirement, found: Comparison | None, run: RunFolder)
         state = "met"
     elif found.verdict == "worse":
         state = "broken"
-    return Check(requirement, state, found.verdict, found.in_points, found.words)
+    return LineCheck(requirement, state, found.verdict, found.in_points, found.words)
 
 
 def _of_budget(
-    requirement: Requirement, found: dict[str, Any] | None, base: dict[str, Any] | None, run: RunFolder
-) -> Check:
+    requirement: PolicyLine, found: dict[str, Any] | None, base: dict[str, Any] | None, run: RunFolder
+) -> LineCheck:
     if found is None or (requirement.of_base and base is None):
         axis = "bytes" if requirement.kind == "bytes" else "speed"
         remedy = say("exaone-nb run {chapter} --out {run}", chapter=AXES[axis], run=run.path.name)
@@ -189,14 +189,14 @@ def _of_budget(
         estimate = time_ratio(found, base) if requirement.of_base else measured(found)
     shown = _amount(requirement, estimate)
     if estimate.interval is None:
-        return Check(
+        return LineCheck(
             requirement, "undecided", "", estimate, say("{shown}, measured once: no interval", shown=shown)
         )
     low, high = estimate.interval
     state: State = (
         "met" if high <= requirement.limit else "broken" if low > requirement.limit else "undecided"
     )
-    return Check(requirement, state, "", estimate, shown)
+    return LineCheck(requirement, state, "", estimate, shown)
 
 
 def time_ratio(found: dict[str, Any], base: dict[str, Any]) -> Estimate:
@@ -218,7 +218,7 @@ def time_ratio(found: dict[str, Any], base: dict[str, Any]) -> Estimate:
     return Estimate(ratio, ratio * math.exp(-half), ratio * math.exp(half))
 
 
-def _amount(requirement: Requirement, found: Estimate) -> str:
+def _amount(requirement: PolicyLine, found: Estimate) -> str:
     if requirement.kind == "bytes" and not requirement.of_base:
         return say("{n:,} bytes", n=int(found.value))
     scale, unit = (100, say("% of the base's")) if requirement.of_base else (1e3, say("ms per token"))
@@ -228,5 +228,5 @@ def _amount(requirement: Requirement, found: Estimate) -> str:
     return say("{e.value:.4g} {unit} ({e.low:.4g} to {e.high:.4g})", e=scaled, unit=unit)
 
 
-def _unmeasured(requirement: Requirement, reason: str) -> Check:
-    return Check(requirement, "undecided", "", None, reason)
+def _unmeasured(requirement: PolicyLine, reason: str) -> LineCheck:
+    return LineCheck(requirement, "undecided", "", None, reason)

@@ -68,7 +68,7 @@ class Tier(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Requirement:
+class PolicyLine:
     """One line of a policy: `what` is a task, "bytes" or "seconds", `limit` its margin or its budget."""
 
     tier: str
@@ -101,15 +101,15 @@ class Policy:
     alpha: Level = 0.05
     purpose: Text = ""
 
-    def requirements(self) -> Iterator[Requirement]:
+    def requirements(self) -> Iterator[PolicyLine]:
         """Every line, the strictest first."""
         for tier in TIERS:
             asked = getattr(self, tier)
             for task, margin in asked.get("tasks", {}).items():
-                yield Requirement(tier, "task", task, margin)
+                yield PolicyLine(tier, "task", task, margin)
             for kind in ("bytes", "seconds"):
                 for name, limit in asked.get(kind, {}).items():
-                    yield Requirement(tier, kind, kind, limit, of_base=name == "of_base")
+                    yield PolicyLine(tier, kind, kind, limit, of_base=name == "of_base")
 
 
 def names() -> list[str]:
