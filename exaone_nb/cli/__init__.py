@@ -25,6 +25,7 @@ WINGS = {
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
     "score": ("score", "compare", "pack", "check"),
+    "gate": ("gate",),
     "workbook_run": ("run",),
     "workbook_runs": ("diff", "sweep"),
 }

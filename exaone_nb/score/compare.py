@@ -86,25 +86,25 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    margin: float = MARGIN,
+    margin: float | Mapping[str, float] = MARGIN,
     different_prompts: bool = False,
     separate: bool = False,
 ) -> list[Comparison]:
     """Every candidate against the base on every task both have, the tasks of a group pooled unless `separate`.
 
-    A pooled comparison stands before its parts. All questions are corrected together by Holm's method.
+    `margin` is one for all, or one for each task and group. A pooled comparison stands before its parts. All questions are corrected together by Holm's method.
     """
     whole: list[tuple[_Question, list[_Question]]] = []
     for name, by_task in candidates.items():
         shared = {task: (base[task], items) for task, items in by_task.items() if task in base}
         single = {
-            task: _question(*pair, (base_name, name), margin, different_prompts)
+            task: _question(*pair, (base_name, name), _margin_of(task, margin), different_prompts)
             for task, pair in shared.items()
         }
         groups = {} if separate else groups_of([pair[0] for pair in shared.values()])
         for group, tasks in groups.items():
             both = (joined(group, [shared[task][side] for task in tasks]) for side in (0, 1))
-            pooled = _question(*both, (base_name, name), margin, different_prompts)
+            pooled = _question(*both, (base_name, name), _margin_of(group, margin), different_prompts)
             pooled.fields["parts"] = tuple(tasks)
             whole.append((pooled, [single.pop(task) for task in tasks]))
         whole += [(question, []) for question in single.values()]
@@ -137,6 +137,10 @@ def groups_of(tasks: Sequence[ItemScores]) -> dict[str, list[str]]:
         and group not in members
         and not name.metric.endswith("perplexity")
     }
+
+
+def _margin_of(task: str, margin: float | Mapping[str, float]) -> float:
+    return margin.get(task, MARGIN) if isinstance(margin, Mapping) else margin
 
 
 def _verdicts(questions: Sequence[_Question], alpha: float) -> list[Verdict]:

@@ -1,14 +1,11 @@
 """Scores and comparisons as tables and figures: what came out, what is real, and what a number of items can see."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
-from exaone_nb.results import RunFolder
 from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evaluate import Score
-from exaone_nb.score.samples import read_rows
 from exaone_nb.show.figures import (
     BAND_ALPHA,
     BLUE,
@@ -47,6 +44,7 @@ def score_table(scores: Sequence[Score]) -> Table:
         Column("wrong", say("wrong"), ","),
         Column("unparsable", say("unparsable"), ","),
         Column("truncated", say("cut"), ","),
+        Column("prompt_cut", say("prompt cut"), ","),
         Column("empty", say("empty"), ","),
         Column("seconds", say("seconds"), ".0f", missing=say("before")),
     ]
@@ -84,40 +82,6 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         }
         rows.append(row)
     return Table(columns, rows).without_empty()
-
-
-def parted_answers(run: RunFolder, base: Score, candidate: Score, most: int = 4) -> Table:
-    """Items that the base gets right and the candidate wrong, with both answers in full."""
-    metric, _, filter_name = base.metric.partition(",")
-    before, after = (
-        {row["doc_hash"]: row for row in read_rows(run.path / s.samples_file) if row["filter"] == filter_name}
-        for s in (base, candidate)
-    )
-    columns = [
-        Column("question", say("question")),
-        Column("target", say("right")),
-        Column("base", base.recipe),
-        Column("candidate", candidate.recipe),
-    ]
-    rows = [
-        {
-            "question": row["doc"].get("question", ""),
-            "target": row["target"],
-            "base": answer_text(row),
-            "candidate": answer_text(after[key]),
-        }
-        for key, row in before.items()
-        if key in after and row[metric] and not after[key][metric]
-    ]
-    return Table(columns, rows[:most])
-
-
-def answer_text(row: dict[str, Any]) -> str:
-    """The model's answer of one logged sample on one line; for choices, the log-likelihood of each."""
-    responses = row["resps"]
-    if len(responses) == 1 and isinstance(responses[0][0], str):
-        return "; ".join(line for line in responses[0][0].strip().splitlines() if line)
-    return ", ".join(f"{float(r[0][0]):.2f}" for r in responses)
 
 
 def differences_figure(comparisons: Sequence[Comparison]) -> Figure:

@@ -169,7 +169,7 @@ def write_page(path: str | Path, found: Sequence[Flip], scored: Mapping[str, int
         counts=[
             say("{candidate}, {task} ({n:,} items): {kind} {count:,}", candidate=c, task=t, n=scored.get(t, 0),
                 kind=KINDS[k], count=count)
-            for (c, t, k), count in sorted(counts.items())
+            for (c, t, k), count in sorted(counts.items(), key=lambda each: (*each[0][:2], list(KINDS).index(each[0][2])))
         ],
         policy=policy.format(*digests),
         script=Markup(script),

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 POWER = 0.8
 ALPHA = 0.05
@@ -117,3 +118,20 @@ def _check(power: float, alpha: float) -> None:
         raise UsageError(
             f"power {power:g}, alpha {alpha:g}.", expected="power in [0.5, 1), alpha in (0, 0.5)."
         )
+
+
+def sensitivity(share: float, drop: float) -> str:
+    """What a drop of the score takes to be seen, when a `share` of the items has another outcome."""
+    fields = {"share": share, "points": 100 * drop}
+    if share >= drop:
+        return say(
+            "When {share:.1%} of the items differ, a drop of {points:g} points needs {items:,} items.",
+            items=items_needed(drop, share),
+            **fields,
+        )
+    return say(
+        "When {share:.1%} of the items differ, a drop of {points:g} points cannot happen: the largest possible one is {largest:.2g}, and it needs {items:,} items.",
+        largest=100 * share,
+        items=items_needed(share, share),
+        **fields,
+    )

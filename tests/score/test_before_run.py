@@ -33,7 +33,6 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"max_model_len": 128}, "do not fit into max_model_len 128"),
         ({"max_model_len": 512, "gen_kwargs": {"max_gen_toks": 512}}, "+ answer 512 tokens do not fit"),
-        ({"max_model_len": 512, "gen_kwargs": {"max_new_tokens": 512}}, "+ answer 512 tokens do not fit"),
     ],
 )
 def test_prompts_that_would_be_cut_are_refused(

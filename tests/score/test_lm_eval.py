@@ -13,8 +13,9 @@ from exaone_nb.cli import main
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.results import RunFolder
 from exaone_nb.score.compare import compare_all
-from exaone_nb.score.comparison_views import parted_answers, score_table
+from exaone_nb.score.comparison_views import score_table
 from exaone_nb.score.evaluate import score
+from exaone_nb.score.flips import flips
 from exaone_nb.score.lm_eval_adapter import find_tasks
 from exaone_nb.score.named import scored_items
 from exaone_nb.score.preview import expected_seconds, preview_tasks
@@ -61,6 +62,11 @@ def test_the_same_model_twice_is_identical(run: RunFolder) -> None:
     )
 
 
+def test_the_same_model_twice_changed_no_answer(run: RunFolder) -> None:
+    one, two = scored_items(run, "baseline"), scored_items(run, "twin")
+    assert [flips(one[task], two[task], ("baseline", "twin")) for task in TASKS] == [[], []]
+
+
 def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
@@ -74,7 +80,6 @@ def test_what_is_finished_is_not_run_again(run: RunFolder, monkeypatch: pytest.M
     table = score_table(scores)
     assert [row["n"] for row in table.rows] == [ITEMS, ITEMS]
     assert expected_seconds(run, preview_tasks("nano", TASKS, Settings(limit=ITEMS))) > 0
-    assert not parted_answers(run, scores[0], scores[0]).rows
 
 
 def test_hf_and_vllm_read_the_same_choices(run: RunFolder) -> None:

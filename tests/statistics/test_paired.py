@@ -145,3 +145,11 @@ def test_impossible_plans_are_refused(drop: float, share: float) -> None:
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([]) == []
+
+
+def test_the_sensitivity_sentence_says_one_thing() -> None:
+    """Connor's formula for 10 %; a share below the drop is its own largest drop, and no item count reaches further."""
+    assert "a drop of 2 points needs 1,960 items." in planner.sensitivity(0.1, 0.02)
+    small = planner.sensitivity(0.012, 0.02)
+    assert "1.2% of the items differ, a drop of 2 points cannot happen" in small
+    assert f"is 1.2, and it needs {planner.items_needed(0.012, 0.012):,} items" in small
