@@ -113,7 +113,7 @@ def score(
         found = _finished(run, recipe, settings, identity)
         scores += [replace(found[name], resumed=name in done) for name in wanted]
         for one in scores[-len(wanted) :]:
-            if warning := warning_of(one.outcomes, one.estimate.n, f"{recipe}, {one.task}"):
+            if warning := warning_of(one.outcomes, f"{recipe}, {one.task}"):
                 report(warning)
     return scores
 

@@ -136,9 +136,9 @@ def flips_table(found: Sequence[Flip], most: int = 3) -> Table:
             "kind": KINDS[flip.kind],
             "question": flip.question,
             "target": flip.target,
-            "before": flip.before.text,
+            "before": _on_one_line(flip.before.text),
             "ended_before": flip.before.ending,
-            "after": flip.after.text,
+            "after": _on_one_line(flip.after.text),
             "ended_after": flip.after.ending,
         }
         for flip in found[:most]
@@ -235,6 +235,10 @@ def _question(row: dict[str, Any]) -> str:
             _text(next(iter(arguments.values()), {}).get("arg_0", "")) if isinstance(arguments, dict) else ""
         )
     return text[-LONGEST_QUESTION:]
+
+
+def _on_one_line(text: str) -> str:
+    return "; ".join(line for line in text.strip().splitlines() if line.strip())
 
 
 def _text(value: Any) -> str:

@@ -18,6 +18,7 @@ from exaone_nb.score.compare import Comparison, compare_all, groups_of
 from exaone_nb.score.evaluate import measured
 from exaone_nb.score.items import ItemScores, joined
 from exaone_nb.score.named import scored_items
+from exaone_nb.score.outcomes import warning_of
 from exaone_nb.score.policy import Policy, PolicyLine
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate, over_repeats
@@ -29,13 +30,17 @@ ANSWERS: tuple[Answer, ...] = ("GO", "UNDECIDED", "NO-GO")
 
 @dataclass(frozen=True)
 class LineCheck:
-    """One requirement held against one candidate. `measured` is in points for a task, else in the budget's own unit."""
+    """One requirement held against one candidate.
+
+    `measured` is in points for a task, else in the budget's own unit. `words` is the whole comparison of a task.
+    """
 
     requirement: PolicyLine
     state: State
     verdict: str
     measured: Estimate | None
     reason: str
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Gate:
             found = check.measured
             checks.append(
                 asdict(check.requirement)
-                | {"state": check.state, "verdict": check.verdict, "reason": check.reason}
+                | {name: getattr(check, name) for name in ("state", "verdict", "reason", "words")}
                 | {"value": found and found.value, "interval": found and found.interval}
             )
         return {"candidate": self.candidate, "answer": self.answer, "checks": checks}
@@ -165,6 +170,8 @@ def _of_task(requirement: PolicyLine, found: Comparison | None, run: RunFolder) 
             "exaone-nb score MODEL --tasks {task} --out {run}", task=requirement.what, run=run.path.name
         )
         return _unmeasured(requirement, say("not scored for both; {remedy}", remedy=remedy))
+    if unusable := warning_of(found.base_outcomes, found.base):
+        return _unmeasured(requirement, unusable)
     # As the verdict is found: positive is better, whatever the metric.
     within = found.found.within
     state: State = "undecided"
@@ -172,7 +179,17 @@ def _of_task(requirement: PolicyLine, found: Comparison | None, run: RunFolder) 
         state = "met"
     elif found.verdict == "worse":
         state = "broken"
-    return LineCheck(requirement, state, found.verdict, found.in_points, found.words)
+    # The interval that the state was read from: that of the difference, or that of the margin.
+    different = found.verdict in ("better", "worse")
+    shown = found.in_points if different else found.within * (1 / found.point)
+    reason = say(
+        "{verdict}: {e.value:+.1f} points, {level:.3g} % from {e.low:+.1f} to {e.high:+.1f}, n = {n:,}",
+        verdict=found.verdict,
+        level=100 * (found.found.level if different else found.found.within_level),
+        e=shown,
+        n=found.n,
+    )
+    return LineCheck(requirement, state, found.verdict, shown, reason, found.words)
 
 
 def _of_budget(

@@ -99,11 +99,12 @@ def count_outcomes(flags: Iterable[tuple[str, ...]], values: Iterable[Any]) -> d
     return {name: counts[name] for name in (*OUTCOMES, "unusable")}
 
 
-def warning_of(outcomes: dict[str, int], n: int, source: str) -> str:
+def warning_of(outcomes: dict[str, int], source: str) -> str:
     """A warning when no answer at all could be used: that is a setting, not a score. Empty when there is nothing to say."""
-    fields = {"n": n, "source": source}
-    if not n or outcomes.get("correct") or outcomes.get("unusable") != n:
+    n = outcomes.get("unusable", 0)
+    if not n or outcomes["correct"] or outcomes["wrong"]:
         return ""
+    fields = {"n": n, "source": source}
     if outcomes["empty"] == n:
         return say(
             "All {n} answers of {source} are empty. Look at the chat template, and on a server at its reasoning parser: it "

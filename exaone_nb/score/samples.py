@@ -116,7 +116,7 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
             f"{path.name} has {len(rows)} items; its results file counts {counted}.", remedy=remedy
         )
     found = items_of(task, name, rows, source=path.name, settings=settings)
-    if warning := warning_of(found.outcomes, len(rows), path.name):
+    if warning := warning_of(found.outcomes, path.name):
         remarks.append(warning)
     return replace(found, remarks=tuple(remarks), path=path)
 

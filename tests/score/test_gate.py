@@ -110,6 +110,20 @@ def test_tiers_decide(run, tiers, answer):
     assert only(run, **tiers).answer == answer
 
 
+def test_two_models_without_a_usable_answer_are_not_equivalent(tmp_path):
+    """Nothing was measured: every answer of both holds no result, so both score 0."""
+    run = RunFolder.at(tmp_path)
+    for recipe in ("baseline", "w8a8"):
+        scored(run, recipe, "toy", [0] * 1000)
+        (path,) = (run.path / "lm_eval" / recipe).glob("samples_*")
+        rows = [
+            json.loads(line) | {"resps": [["no"]], "filtered_resps": ["[invalid]"]} for line in path.open()
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = only(run, critical={"tasks": {"toy": 0.01}})
+    assert found.answer == "UNDECIDED" and "[invalid]" in found.checks[0].reason
+
+
 def test_seconds_are_compared_round_by_round(tmp_path):
     run = RunFolder.at(tmp_path)
     base, other = timed(run, "a", [0.004, 0.008, 0.005]), timed(run, "b", [0.0036, 0.00728, 0.00445])

@@ -58,7 +58,7 @@ def test_a_file_says_why_an_answer_ended() -> None:
 )
 def test_no_usable_answer_at_all_is_a_warning(bad: dict[str, object], told: str) -> None:
     def warning(samples: list[dict[str, object]], values: list[int]) -> str:
-        return warning_of(count_outcomes(map(flags_of, samples), values), len(samples), "samples_toy.jsonl")
+        return warning_of(count_outcomes(map(flags_of, samples), values), "samples_toy.jsonl")
 
     assert told in warning([bad] * 8, [0] * 8) and "All 8" in warning([bad] * 8, [0] * 8).replace(
         "In all", "All"
