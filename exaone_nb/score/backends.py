@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +35,9 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
         import aiohttp
         import requests
 
-        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError)
+        # Requests that failed beside the one that is told here: asyncio would print each, whenever it is cleared away.
+        logging.getLogger("asyncio").addFilter(_is_news)
+        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError, json.JSONDecodeError)
     gc.collect()  # an earlier model may hang in a cycle of references
     try:
         lm = opening(str(model), settings)
@@ -57,6 +61,15 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
                 vllm_adapter.release()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for asyncio's word on the failure of a request that nobody waited for any more."""
+    import aiohttp
+
+    return not (
+        record.exc_info and isinstance(record.exc_info[1], aiohttp.ClientError | OSError | WorkbookError)
+    )
+
+
 def _unanswered(error: Exception, settings: Settings) -> WorkbookError:
     """What a server that did not answer, three times, leaves to do."""
     import requests
@@ -72,6 +85,12 @@ def _unanswered(error: Exception, settings: Settings) -> WorkbookError:
             say("The server at {a.base_url} refused three times: too many requests (429).", a=settings),
             remedy=say("Send fewer at once (--concurrency), or wait until its limit is over."),
         )
+    if isinstance(error, json.JSONDecodeError) or (status and status < 400):
+        return WorkbookError(
+            say("What the server at {a.base_url} sends is no OpenAI-compatible answer: {error}", a=settings,
+                error=_said(error)),
+            remedy=say("Check the address: it usually ends in /v1."),
+        )  # fmt: skip
     if status:
         return WorkbookError(
             say("The server at {a.base_url} refused three times: {status} {reason}.", a=settings, status=status,

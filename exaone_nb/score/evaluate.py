@@ -93,8 +93,8 @@ def score(
     """
     settings = settings or Settings()
     manager = lm_eval_adapter.find_tasks(tasks, include)
-    wanted = list(lm_eval_adapter.load_tasks(manager, tasks))
-    todo, before = [], BeforeRun(settings)
+    loaded = lm_eval_adapter.load_tasks(manager, tasks)
+    wanted, todo, before = list(loaded), [], BeforeRun(settings)
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
         identity = str(model) if isinstance(place, str) else fingerprint(place)
@@ -102,8 +102,9 @@ def score(
         pending = [name for name in wanted if name not in done]
         todo.append((recipe, place, identity, pending, done))
         if pending:
-            for line in before.check(recipe, place, lm_eval_adapter.load_tasks(manager, pending)):
+            for line in before.check(recipe, place, {name: loaded[name] for name in pending}):
                 report(line)
+    del loaded  # with every prompt of every task
     scores: list[Score] = []
     for recipe, place, identity, pending, done in todo:
         if pending:
@@ -134,8 +135,11 @@ def fingerprint(folder: Path) -> str:
 
 
 def answers_name(identity: str, settings: Settings) -> str:
-    """What answers depend on beside the request itself: the model, the settings, and lm-eval with what it does to texts."""
-    parts = (identity, settings.fingerprint(), lm_eval_adapter.version())
+    """What answers depend on beside the request itself: the model, the settings, and lm-eval with what it does to texts.
+
+    Of a server only a name is known, and the next server may serve another model by it.
+    """
+    parts = (identity, settings.base_url, settings.fingerprint(), lm_eval_adapter.version())
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 

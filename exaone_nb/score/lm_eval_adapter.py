@@ -246,8 +246,8 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
             return key
 
         def parse_generations(self, outputs, **kwargs):
-            texts = super().parse_generations(outputs=outputs, **kwargs)
             choices = _choices(outputs)
+            texts = super().parse_generations(outputs=outputs, **kwargs)
             for document in outputs if isinstance(outputs, list) else [outputs]:
                 self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
             return [
@@ -278,7 +278,8 @@ def _choices(outputs: Any) -> list[dict[str, Any]]:
     """The choices of an endpoint's answers, in lm-eval's order. Raises WorkbookError when there are none."""
     found = []
     for document in outputs if isinstance(outputs, list) else [outputs]:
-        found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
+        if isinstance(document, dict):
+            found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
     if not found:
         raise WorkbookError(
             say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),

@@ -79,7 +79,7 @@ class BeforeRun:
         self._seen: dict[tuple[str, ...], list[TaskPreview]] = {}
 
     def check(self, recipe: str, place: str | Path, tasks: Mapping[str, Any]) -> list[str]:
-        """What is odd about the prompts of freshly built `tasks`, for a person to read.
+        """What is odd about the prompts of `tasks`, for a person to read. They must not be scored with afterwards.
 
         Raises UsageError for a context longer than the model's and for a task that the backend cannot ask, WorkbookError
         for prompts that would be cut or refused.
