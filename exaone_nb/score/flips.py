@@ -107,15 +107,18 @@ def flips(base: ItemScores, candidate: ItemScores, names: tuple[str, str]) -> li
             ),
             remedy=say("Name another task with --task."),
         )
-    before, found = {_key(row): row for row in _rows(base)}, []
+    metric, found = base.name.metric, []
+    # Not the rows: few-shot prompts are many times longer than questions and answers.
+    before = {
+        _key(row): (_answered(row, metric), _question(row), _text(row.get("target"))) for row in _rows(base)
+    }
     for row in _rows(candidate):
-        other = before.get(_key(row))
-        if other is None:
+        if (known := before.get(_key(row))) is None:
             continue
-        sides = [_answered(each, base.name.metric) for each in (other, row)]
-        if kind := _kind(*sides):
-            asked = {"question": _question(other), "target": _text(other.get("target", ""))}
-            found.append(Flip(base.task, *names, kind, **asked, before=sides[0], after=sides[1]))
+        other, question, target = known
+        after = _answered(row, metric)
+        if kind := _kind(other, after):
+            found.append(Flip(base.task, *names, kind, question, target, before=other, after=after))
     return sorted(found, key=lambda flip: list(KINDS).index(flip.kind))
 
 

@@ -185,8 +185,8 @@ def _preview_one(name: str, task: Any, tokenizer: Any, settings: Settings) -> Ta
         longest = max(map(len, asked))
         # The engines write one token that nobody looks at.
         room = check_room(longest, 1, settings.max_model_len, thinking=False)
-    # A base model is asked without a template, and that is as it should be.
-    if settings.chat_template or has_template(tokenizer):
+    # A base model is asked without a template, and so is a text whose likelihood is measured: as it should be.
+    if (generates or chooses) and (settings.chat_template or has_template(tokenizer)):
         asked_for = {"thinking": thinking, "templated": settings.chat_template}
         checks = check_prompt(tokenizer, prompt, tokens[0], **asked_for)
     if thinking and not generates:

@@ -63,6 +63,14 @@ def test_choices_count_with_their_prompt(tmp_path: Path) -> None:
         score({"nano": "nano"}, ["nano_mc"], RunFolder.at(tmp_path), fits)
 
 
+def test_a_text_whose_likelihood_is_measured_is_no_prompt() -> None:
+    """It has no template and may be longer than the context: lm-eval reads it in windows."""
+    from exaone_nb.score.preview import preview_tasks
+
+    (look,) = preview_tasks("nano", ["prose_en"], Settings(limit=2, max_model_len=64))
+    assert look.longest_prompt > 64 and look.checks == ()
+
+
 def test_a_context_longer_than_the_models_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ from exaone_nb.score.samples import find_samples, read_rows
 from exaone_nb.score.settings import Settings
 
 pytestmark = pytest.mark.heavy
-ITEMS = 80
+ITEMS = 64
 
 
 def answers(run: RunFolder, recipe: str) -> list[str]:
