@@ -7,17 +7,19 @@ follows LLM Compressor 0.14: Linear modules are quantized except the head, a tie
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.layouts.experts import as_linear
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.arguments import FP8_CACHE
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
-from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
+from exaone_nb.quantization.stored import StoredTensor, check_fits, fitting, stored_linear
 from exaone_nb.tensors import TensorSpec
 
 # LLM Compressor's own limit per file.
@@ -89,6 +91,8 @@ def predict_checkpoint(
         config_groups = [{"scheme": scheme, "targets": targets}]
     groups = [(find_scheme(group["scheme"]), tuple(group["targets"])) for group in config_groups]
     called_for = expected_tensors(config)
+    if any(scheme.weights for scheme, _ in groups):
+        called_for = list(as_linear(called_for))
     plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
     stored = [tensor for spec in specs for tensor in plan.store(spec)]
@@ -104,7 +108,10 @@ def predict_checkpoint(
 def predict_schemes(
     config: dict[str, Any], schemes: Iterable[str], **options: Any
 ) -> tuple[dict[str, Prediction], dict[str, WorkbookError]]:
-    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name."""
+    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name.
+
+    Where only the group is too large, the same scheme with the largest group that divides is predicted, under its label.
+    """
     found: dict[str, Prediction] = {}
     refused: dict[str, WorkbookError] = {}
     for scheme in schemes:
@@ -114,6 +121,10 @@ def predict_schemes(
             raise
         except WorkbookError as error:
             refused[scheme] = error
+            inputs = {spec.shape[1] for spec in expected_tensors(config) if spec.kind == "linear"}
+            fitted = fitting(find_scheme(scheme), inputs)
+            with suppress(WorkbookError):
+                found[fitted.label] = predict_checkpoint(config, fitted, **options)
     return found, refused
 
 

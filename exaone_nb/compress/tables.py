@@ -13,6 +13,7 @@ from exaone_nb.compress.plan import Plan, compare, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
@@ -44,6 +45,7 @@ COLUMNS = {
         Column("perplexity", say("perplexity"), ".4f"),
         Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
+        Column("same_top", say("same most likely token"), ".1%"),
         Column("choice", say("choice")),
         Column("part", say("rounded alone"), code=True),
         Column("error", say("error of its weights"), ".4f"),
@@ -63,7 +65,8 @@ def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Tabl
 
 def recipes(chosen: dict[str, Recipe]) -> Table:
     rows = [
-        vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
+        vars(r) | {"recipe": name, "schemes": [find_scheme(g.scheme).label for g in r.groups]}
+        for name, r in chosen.items()
     ]
     return _table(rows, "recipe method schemes purpose")
 
@@ -134,7 +137,10 @@ def answers(made: dict[str, Row]) -> Table:
 
 
 def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
-    """Perplexity, paired loss difference and KL of every recipe, with intervals; the baseline first."""
+    """What every recipe lost, with intervals: perplexity, paired loss, KL, and how often the likeliest token is the same.
+
+    The baseline comes first.
+    """
     first = next(iter(judged.values()))
     rows = [{"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}]
     rows += [
@@ -143,10 +149,11 @@ def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
             "perplexity": damage.perplexity(measured["candidate"]),
             "loss": damage.paired_difference(measured["baseline"], measured["candidate"]),
             "kl": damage.per_token(measured["kl"]),
+            "same_top": damage.per_token(measured["same_top"]),
         }
         for name, measured in judged.items()
     ]
-    return _table(rows, "recipe perplexity loss kl")
+    return _table(rows, "recipe perplexity loss kl same_top")
 
 
 def selection(rows: Sequence[Row]) -> Table:

@@ -5,11 +5,16 @@ Formats of compressed-tensors 0.19 (compressors/*/base.py, quantization/lifecycl
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
 from exaone_nb.tensors import bytes_of
+
+# Group sizes that kernels are written for, the usual one first.
+GROUP_SIZES = (128, 64, 32, 16, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,43 @@ def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
     size = args.group_size
     if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
         got = f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name})."
-        raise WorkbookError(got, remedy="Choose a group size that does, or add the module to `ignore`.")
+        remedy, fitted = say("Add the module to `ignore`."), fitting(scheme, shape[1:])
+        if fitted is not scheme:
+            group = fitted.weights.group_size
+            remedy = say("Use groups of {group}, or add the module to `ignore`.", group=group)
+        raise WorkbookError(got, remedy=remedy)
 
 
-def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: str) -> list[StoredTensor]:
+def fitting(scheme: Scheme, inputs: Iterable[int]) -> Scheme:
+    """`scheme`, or, where its groups of integers do not divide all `inputs`, the same with the largest group that does.
+
+    Groups of 4-bit floats belong to their format and stay.
+    """
+    args, widths = scheme.weights, set(inputs)
+    if args is None or args.type != "int" or args.strategy != "group":
+        return scheme
+    sizes = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
+    if not sizes or not any(width % args.group_size for width in widths):
+        return scheme
+    fitted = replace(scheme, weights=replace(args, group_size=sizes[0]))
+    return replace(fitted, name=fitted.label)
+
+
+def packed_words(count: int, bits: int, whole: bool = False) -> int:
+    """int32 words that hold `count` integers of `bits` bits.
+
+    compressed-tensors lets a value cross from one word to the next since 0.17. Before (`whole`) it did not, and 3, 5, 6
+    and 7 bits took more words.
+    """
+    return math.ceil(count / (32 // bits)) if whole else math.ceil(count * bits / 32)
+
+
+def stored_linear(
+    module: str, shape: tuple[int, int], scheme: Scheme, dtype: str, *, whole: bool = False
+) -> list[StoredTensor]:
     """The tensors that replace `<module>.weight`, in the order of the module's state dict.
 
-    `shape` is [out, in], `dtype` the model's own. Symmetric zero points are not stored.
+    `shape` is [out, in], `dtype` the model's own, `whole` as in `packed_words`. Symmetric zero points are not stored.
     """
     args, activations, layout = scheme.weights, scheme.activations, scheme.format
     rows, columns = shape
@@ -72,7 +107,7 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         add("weight_scale", args.scale_dtype or dtype, scales)
     if not args.symmetric:
         if layout == "pack-quantized" and args.strategy in ("group", "channel"):
-            add("weight_zero_point", "I32", (math.ceil(rows * args.num_bits / 32), *scales[1:]))
+            add("weight_zero_point", "I32", (packed_words(rows, args.num_bits, whole), *scales[1:]))
         else:
             add("weight_zero_point", "I8" if args.type == "int" else (args.scale_dtype or "F8_E4M3"), scales)
     if args.strategy == "tensor_group":
@@ -87,7 +122,7 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         if not activations.symmetric:
             add("input_zero_point", "I8", (1,))
     if layout == "pack-quantized":
-        add("weight_packed", "I32", (rows, math.ceil(columns * args.num_bits / 32)))
+        add("weight_packed", "I32", (rows, packed_words(columns, args.num_bits, whole)))
         add("weight_shape", "I64", (2,))
         if args.actorder == "group":  # which group each column belongs to; LLM Compressor up to 0.13
             add("weight_g_idx", "I32", (columns,))

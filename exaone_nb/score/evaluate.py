@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
@@ -82,14 +83,15 @@ def score(
     include: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], None] = lambda line: None,
+    without_refused: bool = False,
 ) -> list[Score]:
     """Score every model (recipe name -> folder, catalog name or hub id) on every task; one Score each.
 
     Groups and tags are opened into their tasks. Every prompt is checked before the first model is loaded. `report` gets a
-    line when a model is loaded and when it is done, and what is odd about prompts and answers. Of a model that fails, or is
-    killed, only the answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks
-    and a context longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that
-    does not work.
+    line when a model is loaded and when it is done, what is odd about prompts and answers, and, `without_refused`, one for
+    a model after the first that the engine refuses, which is then left out. Of a model that fails, or is killed, only the
+    answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks and a context
+    longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that does not work.
     """
     settings = settings or Settings()
     manager = lm_eval_adapter.find_tasks(tasks, include)
@@ -108,7 +110,13 @@ def score(
     scores: list[Score] = []
     for recipe, place, identity, pending, done in todo:
         if pending:
-            _score_one(recipe, place, identity, pending, manager, settings, run, report, force)
+            try:
+                _score_one(recipe, place, identity, pending, manager, settings, run, report, force)
+            except WorkbookError as error:
+                if not without_refused or recipe == next(iter(models)):
+                    raise
+                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
+                continue
         else:
             report(f"{recipe}: all {len(wanted)} tasks were scored before")
         found = _finished(run, recipe, settings, identity)
