@@ -78,20 +78,27 @@ def log_probabilities(model: Any, document: Document) -> Tensor:
 
 def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, np.ndarray]:
     """Both models on the same texts: per document the summed negative log-likelihood in nats of the judged tokens
-    and their number, `baseline` and `candidate` [documents, 2], and `kl` [documents, 2] alike.
+    and their number, `baseline` and `candidate` [documents, 2], and `kl` and `same_top` [documents, 2] alike.
 
     KL is D(baseline || candidate) in nats, summed over judged tokens: how far the distributions are apart, right or
-    wrong answer aside.
+    wrong answer aside. `same_top` counts the tokens for which both find the same next token most likely.
     """
     import torch
 
-    rows: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
+    rows: dict[str, list[tuple[float, int]]] = {
+        "baseline": [],
+        "candidate": [],
+        "kl": [],
+        "same_top": [],
+    }
     for text in texts:
         first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
         targets = torch.tensor(text.ids[text.start :], device=second.device).unsqueeze(1)
         for name, found in (("baseline", first), ("candidate", second)):
             rows[name].append((-float(found.gather(1, targets).sum()), len(targets)))
         rows["kl"].append(divergence(first, second))
+        same = first.argmax(-1) == second.argmax(-1).to(first.device)
+        rows["same_top"].append((float(same.sum()), len(targets)))
     return {name: np.array(pairs) for name, pairs in rows.items()}
 
 

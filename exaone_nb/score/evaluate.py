@@ -90,8 +90,8 @@ def score(
     Groups and tags are opened into their tasks. Every prompt is checked before the first model is loaded. `report` gets a
     line when a model is loaded and when it is done, what is odd about prompts and answers, and, `without_refused`, one for
     a model after the first that the engine refuses, which is then left out. Of a model that fails, or is killed, only the
-    answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks and a context longer
-    than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that does not work.
+    answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks and a context
+    longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that does not work.
     """
     settings = settings or Settings()
     manager = lm_eval_adapter.find_tasks(tasks, include)
