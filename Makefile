@@ -53,7 +53,7 @@ dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh
 
-bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, run)
+bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, compare, statistics, run)
 	$(BIN)/python benchmarks/bench_$*.py
 
 clean: ## remove .venv and the caches; runs/ stays

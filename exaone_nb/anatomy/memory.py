@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.attention import context_limit
 from exaone_nb.anatomy.kv import Engine, KVCache, kv_cache, longest_context
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.logical import cache_dtype_bytes
@@ -167,12 +168,8 @@ def plan_memory(
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
         raise UsageError(f"The memory utilization is {utilization!r}.", expected="above 0 and at most 1.")
     fields.whole("The concurrency", concurrency)
-    limit = text_config(config).get("max_position_embeddings")
-    if context is not None and isinstance(limit, int) and context > limit:
-        raise UsageError(
-            f"A context of {context:,} tokens is beyond what the model was made for.",
-            expected=f"at most {limit:,} (max_position_embeddings).",
-        )
+    if context is not None:
+        context_limit(config, context, "context")
     prediction = prediction or predict_checkpoint(config, scheme)
     tokens = tokens_at_once = batched_tokens or card.batched_tokens()
     options: dict[str, Any] = {

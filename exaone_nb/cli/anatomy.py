@@ -221,18 +221,22 @@ def speed(
     scheme: SchemeOption = "",
     gpu: GpuOption = "L4",
     batch: Annotated[int, Option(help="Requests decoded together.")] = 1,
-    context: Annotated[int, Option(help="Tokens in the cache while decoding.")] = 1024,
-    prompt: Annotated[int, Option(help="Prompt tokens of the prefill.")] = 1024,
+    context: Annotated[int | None, Option(help="Tokens in the cache while decoding; default 1,024.")] = None,
+    prompt: Annotated[int | None, Option(help="Prompt tokens of the prefill; default 1,024.")] = None,
     kv_dtype: KvOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
+    from exaone_nb.anatomy.attention import context_limit
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
     from exaone_nb.anatomy.work import work_of
     from exaone_nb.gpus import find_gpu, remark_on_name
 
     config = catalog.resolve(model).config()
+    for what, tokens in (("context", context), ("prompt", prompt)):
+        held = context_limit(config, tokens or 0, what)
+    context, prompt = (min(1024, held) if tokens is None else tokens for tokens in (context, prompt))
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
     size = _kv_bytes(kv_dtype, config)

@@ -20,8 +20,9 @@ from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
-from exaone_nb.statistics import bootstrap
+from exaone_nb.statistics.bootstrap import clustered_quantile
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.jackknife import jackknife
 
 TAIL = 0.99
 
@@ -132,9 +133,9 @@ def summary(found: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
         "ratio": loss.map(math.expm1),
         "loss": loss,
         "kl": per_token(found["kl"]),
-        "kl_tail": bootstrap.clustered_quantile(*found["token_kl"].T, TAIL),
+        "kl_tail": clustered_quantile(*found["token_kl"].T, TAIL),
         "p_change": per_token(found["p_change"]),
-        "p_rms": squares.map(math.sqrt),
+        "p_rms": squares.map(lambda square: math.sqrt(max(square, 0.0))),  # a t interval may reach below zero
         "same_top": per_token(found["same_top"]),
     }
 
@@ -151,17 +152,17 @@ def _ids(model: Any, document: Document) -> Tensor:
 
 
 def perplexity(rows: np.ndarray) -> Estimate:
-    """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
+    """exp(nats per token) with its 95 % interval over documents; rows are [documents, 2]."""
     return per_token(rows).map(math.exp)
 
 
-def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:
-    """Nats per token with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    return bootstrap.bootstrap(rows.T, bootstrap.ratio_of_sums, seed=seed)
+def per_token(rows: np.ndarray) -> Estimate:
+    """Nats per token with the jackknife's 95 % interval over documents; rows are [documents, 2]."""
+    return jackknife(rows[:, 0], rows[:, 1]).interval()
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
-    """Nats per token of `second` minus `first` on the same documents, with a paired bootstrap interval.
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Nats per token of `second` minus `first` on the same documents, with the jackknife's 95 % interval.
 
     Pairing removes what both find hard or easy alike, so that smaller differences can be told from chance.
     """
@@ -169,7 +170,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> E
         raise WorkbookError(
             "The two measurements are not of the same documents.", expected="equal token counts."
         )
-    return bootstrap.paired_difference(first[:, 0], second[:, 0], first[:, 1], seed=seed)
+    return jackknife(second[:, 0] - first[:, 0], first[:, 1]).interval()
 
 
 def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:

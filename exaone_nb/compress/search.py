@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.compress.budget import Choices, Costs
-from exaone_nb.compress.damage import Document, compared, divergence
+from exaone_nb.compress.damage import Document, compared, divergence, per_token
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import named_dtype
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import Scheme
-from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
 
 TOKENS = 1024  # read in one pass
@@ -54,9 +53,9 @@ class Search:
         }
 
     def foreseen(self, chosen: Mapping[str, str]) -> Estimate:
-        """The KL of a choice if parts add up, nats per token, with a 95 % bootstrap interval over the texts."""
+        """The KL of a choice if parts add up, nats per token, with a 95 % interval over the texts."""
         total = sum(self.kl[name][label] for name, label in chosen.items())
-        return bootstrap((total, self.tokens), ratio_of_sums)
+        return per_token(np.column_stack([total, self.tokens]))
 
 
 def search(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.attention import context_limit
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.apart import run_apart
 from exaone_nb.engines.environment import has_gpu, has_vllm
-from exaone_nb.engines.options import context_limit
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.findings import Finding, fail, ok, warn, worst_first
