@@ -22,7 +22,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.findings import some
 from exaone_nb.messages import say
-from exaone_nb.quantization.arguments import MINMAX, read_mapping
+from exaone_nb.quantization.arguments import MINMAX, TRANSFORM_DEFAULTS, read_mapping
 from exaone_nb.quantization.matching import Assignment, check_pattern
 from exaone_nb.quantization.patterns import patterns_of
 from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_scheme
@@ -165,9 +165,20 @@ def compare(first: Plan, second: Plan) -> list[RecipeDifference]:
         for pair, names in changed.items()
     ]
     ours, theirs = _read_settings(first), _read_settings(second)
-    return found + [
-        RecipeDifference(what, ours[what], theirs[what]) for what in ours if ours[what] != theirs[what]
-    ]
+    differing = [what for what in ours if ours[what] != theirs[what]]
+    if "calibration" in differing and _same_text(first.recipe, second.recipe):
+        differing.remove("calibration")
+    return found + [RecipeDifference(what, ours[what], theirs[what]) for what in differing]
+
+
+def _same_text(first: Recipe, second: Recipe) -> bool:
+    """Whether both read the same samples, whatever the paths are called."""
+    try:
+        return first.needs_data == second.needs_data and (
+            first.calibration.fingerprint() == second.calibration.fingerprint()
+        )
+    except WorkbookError:
+        return False
 
 
 def _sentence(plan: Plan, module: str) -> str:
@@ -204,8 +215,10 @@ def _read_settings(plan: Plan) -> dict[str, str]:
 def _transform(transform: dict[str, Any] | None) -> str:
     if not transform:
         return say("none")
-    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
-    words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
+    kind, default = transform["type"], TRANSFORM_DEFAULTS[transform["type"]]
+    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[kind]]
+    options = {key: value for key, value in transform.items() if key not in ("type", "mappings")}
+    words += [f"{key} {value}" for key, value in options.items() if value not in (None, default.get(key))]
     for smooth, balance in map(read_mapping, transform.get("mappings") or ()):
         words.append(f"{smooth} -> {', '.join(balance)}")
     return "; ".join(words)

@@ -7,7 +7,8 @@ One YAML file per recipe in `data/recipes/`. The smallest one:
     ignore: [lm_head]
 
 Several schemes in one model are written as `groups`, a list of {scheme, targets}. Patterns are those of
-compressed-tensors: a full module name, a class name, or `re:` and a regular expression.
+compressed-tensors: a full module name, a class name, or `re:` and a regular expression. llm-compressor's own
+recipe.yaml is read as well (`modifiers`), and the manifest beside a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, Literal, TypedDict
 import yaml
 
 from exaone_nb import schema
+from exaone_nb.compress import modifiers
 from exaone_nb.compress.calibration import Calibration
+from exaone_nb.compress.modifiers import GPTQ_SETTINGS
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
@@ -32,16 +35,10 @@ from exaone_nb.schema import Count, Patterns, kind
 from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "recipes"
-GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
 PROSE = ("name", "title", "purpose", "known")
 PRESETS = [name for name in SCHEMES if name != "UNQUANTIZED"]
-# llm-compressor's classes.
-MODIFIERS = {
-    "awq": "AWQModifier",
-    "smoothquant": "SmoothQuantModifier",
-    "gptq": "GPTQModifier",
-    "rtn": "QuantizationModifier",
-}
+# llm-compressor's classes, by what we call them.
+MODIFIERS = {ours: theirs for theirs, ours in (modifiers.TRANSFORMS | modifiers.METHODS).items()}
 
 
 def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -148,8 +145,14 @@ class Recipe:
         return [*steps, (MODIFIERS[self.method], made)]
 
     def to_yaml(self) -> str:
-        """The recipe in llm-compressor's own YAML, for use without this package."""
-        document = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
+        """The recipe in llm-compressor's own YAML, for use without this package; `load` reads it back.
+
+        The calibration stands under `args`, which llm-compressor reads and does not use.
+        """
+        document: dict[str, Any] = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
+        if self.needs_data:
+            # Through JSON, so that tuples are lists.
+            document["args"] = json.loads(json.dumps({"calibration": dataclasses.asdict(self.calibration)}))
         return yaml.safe_dump(document, sort_keys=False)
 
 
@@ -186,7 +189,7 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
                 remedy=did_you_mean(recipe, names()),
             )
         path = FOLDER / f"{recipe}.yaml"
-    document = read_yaml(path, expected="a recipe, such as those in data/recipes/.")
+    document = read_yaml(path, dumped=True, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):
         raise WorkbookError(
             f"{path.name} holds a {type(document).__name__}.", expected="a mapping such as `scheme: W4A16`."
@@ -197,6 +200,8 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
 def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     """Check a recipe document and build the Recipe. Raises UsageError, naming the key. A blank key is not there."""
     what = f"Recipe {name}"
+    if modifiers.is_stages(document):
+        document = modifiers.short_form(document, what)
     given = {k: v for k, v in document.items() if k != "name" and v is not None}
     if ("scheme" in given) == ("groups" in given):
         raise UsageError(
