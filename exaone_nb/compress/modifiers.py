@@ -132,7 +132,9 @@ def _known(given: dict[str, Any], fields: tuple[str, ...], what: str) -> dict[st
             raise UsageError(
                 say("{what}: {key} is {value!r}.", what=what, key=key, value=given[key]),
                 expected=say("{default!r}, the default; another value cannot be said here.", default=default),
-                remedy=say("Observers of activations go into config_groups: input_activations: {{observer: …}}.")
+                remedy=say(
+                    "Observers of activations go into config_groups: input_activations: {{observer: …}}."
+                )
                 if key.endswith("_observer")
                 else "",
             )

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import catalog, fields
+from exaone_nb import catalog, fields, older_names
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import recipe as recipes
@@ -95,6 +95,7 @@ def quantize(
             )
         for path in _companions(source):
             shutil.copy2(path, staging / path.name)
+        older_names.make_readable(staging)
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
         write_text(staging / "recipe.yaml", recipe.to_yaml())

@@ -295,6 +295,8 @@ def test_seeds_draw_every_row_equally_often(tmp_path):
     """200 draws of 10 from 40: each row about 50 times; 4.5 standard deviations of the binomial are 28 to 72."""
     path = tmp_path / "text.jsonl"
     path.write_text(lines(ROWS))
-    drawn = [row[0]["content"] for seed in range(200) for row in calibration.rows(of(path, samples=10, seed=seed))]
+    drawn = [
+        row[0]["content"] for seed in range(200) for row in calibration.rows(of(path, samples=10, seed=seed))
+    ]
     counts = [drawn.count(row["messages"][0]["content"]) for row in ROWS]
-    assert sum(counts) == 2000 and 28 <= min(counts) and max(counts) <= 72
+    assert sum(counts) == 2000 and min(counts) >= 28 and max(counts) <= 72
