@@ -8,7 +8,7 @@ One YAML file per recipe in `data/recipes/`. The smallest one:
 
 Several schemes in one model are written as `groups`, a list of {scheme, targets}. Patterns are those of
 compressed-tensors: a full module name, a class name, or `re:` and a regular expression. llm-compressor's own
-recipe.yaml is read as well (`modifiers`), and the manifest beside a checkpoint.
+recipe.yaml is read as well (`modifiers`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -144,16 +145,21 @@ class Recipe:
             made |= {k: v for k, v in self.settings.items() if k in GPTQ_SETTINGS}
         return [*steps, (MODIFIERS[self.method], made)]
 
-    def to_yaml(self) -> str:
+    def to_yaml(self, *, folders: bool = True) -> str:
         """The recipe in llm-compressor's own YAML, for use without this package; `load` reads it back.
 
-        The calibration stands under `args`, which llm-compressor reads and does not use.
+        The calibration stands under `args`, which llm-compressor reads and does not use. Without `folders` its files
+        are named without the place where they lie on this machine.
         """
         document: dict[str, Any] = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
         if self.needs_data:
-            # Through JSON, so that tuples are lists.
-            document["args"] = json.loads(json.dumps({"calibration": dataclasses.asdict(self.calibration)}))
-        return yaml.safe_dump(document, sort_keys=False)
+            text = dataclasses.asdict(self.calibration)
+            text["sources"] = [
+                vars(source) | ({} if folders or source.path is None else {"name": Path(source.name).name})
+                for source in self.calibration.sources
+            ]
+            document["args"] = {"calibration": text}
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +175,26 @@ def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
 def names() -> list[str]:
     """Names of the recipes that come with the workbook."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_all(given: Iterable[str | Path], taken: Iterable[str] = ()) -> dict[str, Recipe]:
+    """Several recipes by their names, which become the names of checkpoints; one that is given twice counts once.
+
+    Raises UsageError when two files have one name, or one has a name that is `taken`: one would replace the other.
+    """
+    chosen: dict[str, Recipe] = {}
+    places = {name.casefold(): say("the workbook's own {name}", name=name) for name in taken}
+    for place in given:
+        recipe = load(place)
+        known = places.setdefault(recipe.name.casefold(), str(place))
+        if known != str(place) and chosen.get(recipe.name) != recipe:
+            raise UsageError(
+                say("{first} and {second} have one name.", first=known, second=str(place)),
+                expected=say("a name of its own for each recipe: its checkpoint is called so."),
+                remedy=say("Rename one of the files."),
+            )
+        chosen[recipe.name] = recipe
+    return chosen
 
 
 def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
