@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 found = {"version": transformers.__version__}
 for folder in sys.argv[1:]:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto").eval()
     rows = []
     for question in ("Who are you?", "Mina has 3 apples and buys 14 more. How many apples does she have?", "너는 누구야?"):
         for thinking in (False, True):
