@@ -145,7 +145,7 @@ def calibration(plan: Plan) -> Iterator[Finding]:
 
 
 def worth_knowing(plan: Plan) -> Iterator[Finding]:
-    """A scheme stored wider than it rounds, one scale for a whole tensor, and what becomes of a quantized cache."""
+    """A scheme stored wider than it rounds, and what becomes of a quantized cache."""
     for scheme in plan.schemes:
         weights = scheme.weights
         if weights.type == "int" and weights.num_bits < 8 and scheme.activations:
@@ -155,13 +155,6 @@ def worth_knowing(plan: Plan) -> Iterator[Finding]:
                 bits=weights.num_bits,
             )
             yield Finding("note", "int4-stored-as-int8", text)
-        if weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
-            text = say(
-                "{label}: all weights of a matrix share one scale, which vLLM does not run.",
-                label=scheme.label,
-            )
-            remedy = say("Write strategy: group and group_size: 128 beside num_bits.")
-            yield Finding("warning", "one-scale", text, remedy)
     if plan.recipe.kv_cache:
         yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, JUDGE))
 
