@@ -7,7 +7,7 @@ RUN ?= nano
 # shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help install install-dev install-ray lab report test test-lab lint lock clean
+.PHONY: help install install-dev install-ray lab report test test-lab lint dist lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless C
 lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
+
+env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge)
+	$(BIN)/python scripts/environment.py $*
+
+dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
+	rm -rf dist && $(BIN)/python -m hatchling build -d dist && $(BIN)/python -m twine check --strict dist/*
 
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh

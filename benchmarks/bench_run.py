@@ -23,7 +23,7 @@ from pathlib import Path
 
 from exaone_nb.paths import RUNS
 from exaone_nb.workbook.chapters import discover, select
-from exaone_nb.workbook.report.pdf import find_browser
+from exaone_nb.workbook.store import find_browser
 
 # Ours over theirs, and seconds. The first is promised for chapters 00 to 04, the default.
 LIMITS = {"cold_ratio": 0.6, "unchanged_seconds_all_chapters": 2.0}

@@ -196,12 +196,6 @@ def reasoning_parsers() -> dict[str, dict[str, Any]]:
     return _catalog_file()["reasoning_parsers"]
 
 
-@cache
-def config_sources() -> dict[str, dict[str, str]]:
-    """File name in data/configs -> its row of data/config_sources.csv (file, status, source, date)."""
-    return {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
-
-
 def record(model: str) -> Record:
     """The Record of a catalog model (by name or hub id). Raises UsageError when the catalog does not have it."""
     known = _catalog_file()
@@ -217,7 +211,8 @@ def record(model: str) -> Record:
     merged |= {"name": place.name, "hub_id": place.hub_id, "released": str(merged["released"])}
     merged["citation"] = merged["citation"].strip()
     merged["date"] = str(known["date"])
-    merged["config_source"] = config_sources().get(place.config_path.name, {})
+    sources = {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
+    merged["config_source"] = sources.get(place.config_path.name, {})
     return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
 
@@ -289,7 +284,7 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
     return temperature, "; ".join(remarks)
 
 
-def weights_folder(model: str | Path, revision: str | None = None) -> Path:
+def weights_folder(model: str | Path) -> Path:
     """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
 
     Raises WorkbookError when the model is not on this disk and the hub cannot give it.
@@ -304,6 +299,4 @@ def weights_folder(model: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     with hub_errors(place.hub_id):
-        return Path(
-            snapshot_download(place.hub_id, revision=revision, ignore_patterns=["*.bin", "*.pt", "*.pth"])
-        )
+        return Path(snapshot_download(place.hub_id, ignore_patterns=["*.bin", "*.pt", "*.pth"]))

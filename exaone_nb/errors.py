@@ -1,5 +1,16 @@
 """One family of errors: what was got, what was expected, what to do."""
 
+from collections.abc import Iterator
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those behind it, as a traceback shows them, the root last."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
 
 class WorkbookError(Exception):
     """Base of every error this package raises on purpose. The thing that was checked is bad (exit code 1).

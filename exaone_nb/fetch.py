@@ -144,14 +144,9 @@ def _tokenizer(read: Any, entry: dict[str, Any]) -> Any:
 
 def _readme(name: str, entry: dict[str, Any]) -> str:
     return say(
-        "# {name}\n\n{about}\n\nMade by `exaone-nb fetch {name}` from {file} in {package} {version} (sha256 {sha256}), "
-        "licence {licence}. The model itself: {hub_id}.\n",
+        "# {name}\n\n{e[about]}\n\nMade by `exaone-nb fetch {name}` from {file} in {e[package]} {e[version]} "
+        "(sha256 {e[sha256]}), licence {e[licence][name]}. The model itself: {e[hub_id]}.\n",
         name=name,
-        about=entry["about"],
         file=Path(entry["file"]).name,
-        package=entry["package"],
-        version=entry["version"],
-        sha256=entry["sha256"],
-        licence=entry["licence"]["name"],
-        hub_id=entry["hub_id"],
+        e=entry,
     )

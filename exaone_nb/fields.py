@@ -88,7 +88,6 @@ def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: i
 
 
 def layers(config: dict[str, Any]) -> int:
-    """The number of decoder layers."""
     return size(config, "num_hidden_layers")
 
 

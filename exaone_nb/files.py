@@ -81,7 +81,12 @@ def staged_directory(destination: str | Path) -> Iterator[Path]:
             staging.mkdir()
             yield staging
             os.chmod(staging, 0o755)
-            _swap(staging, destination, room / "old")
+            # In two renames, so that at every moment either the old or the new is whole; `_clear` undoes a lone first one.
+            if destination.is_symlink():
+                destination.unlink()
+            if destination.exists():
+                os.replace(destination, room / "old")
+            os.replace(staging, destination)
 
 
 @contextmanager
@@ -123,23 +128,6 @@ def _clear(room: Path, destination: Path) -> None:
     if (room / "old").exists() and not destination.exists():
         os.replace(room / "old", destination)
     shutil.rmtree(room, ignore_errors=True)
-
-
-def _swap(staging: Path, destination: Path, old: Path) -> None:
-    """Put one directory in another's place, in two renames, so that at every moment either the old or the new is whole.
-
-    The old one is put back if the second rename fails.
-    """
-    if destination.is_symlink():
-        destination.unlink()
-    try:
-        if destination.exists():
-            os.replace(destination, old)
-        os.replace(staging, destination)
-    except BaseException:
-        if old.exists() and not destination.exists():
-            os.replace(old, destination)
-        raise
 
 
 def write_text(destination: str | Path, text: str) -> Path:

@@ -40,7 +40,6 @@ def ok(code: str, text: str) -> Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """By level, otherwise in the order they came."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
-from exaone_nb.messages import say
+from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_csv
 
@@ -29,7 +29,6 @@ class Gpu:
 
     @property
     def machine(self) -> Machine:
-        """The card as `quantization.kernels` asks for it."""
         return Machine(self.name, self.compute_capability, memory_bytes=self.memory_bytes)
 
     def ridge(self) -> float:
@@ -81,7 +80,9 @@ def find_gpu(name: str) -> Gpu:
     raise UsageError(
         f"{'More than one' if begins else 'No'} GPU is called {name!r}.",
         expected=", ".join(gpu.name for gpu in begins or GPUS.values()),
-        remedy="A card that is missing can be added as one line of data/gpus.csv.",
+        remedy=did_you_mean(
+            name.upper(), GPUS, "A card that is missing can be added as one line of data/gpus.csv."
+        ),
     )
 
 

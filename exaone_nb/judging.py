@@ -37,7 +37,6 @@ class Rule:
 
 @cache
 def rules() -> dict[str, Rule]:
-    """The rows of data/hackathon/rules.csv by name."""
     rows = read_csv(DATA / "hackathon" / "rules.csv")
     return {row["name"]: Rule(**row | {"value": float(row["value"])}) for row in rows}
 
@@ -67,7 +66,6 @@ class Weights:
 
     @property
     def formula(self) -> str:
-        """The formula with these weights, in words."""
         return f"max({self.sum_in_words}, 0)"
 
 

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from pandas import DataFrame
+    from rich.console import Console
     from rich.table import Table as RichTable
     from torch import Tensor, device
 else:
-    Axes = Figure = Patch = DataFrame = RichTable = Tensor = device = Any
+    Axes = Figure = Patch = DataFrame = Console = RichTable = Tensor = device = Any

@@ -11,8 +11,6 @@ it with PR_SET_PDEATHSIG, but that fires when the starting *thread* ends, and se
 safe in a process that has threads.)
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -22,10 +20,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import psutil
+from typing import Any
 
 PATIENCE_SECONDS = 20.0  # between asking a process to end and ending it
 LOOK_SECONDS = 0.5
@@ -48,7 +43,7 @@ def end(child: subprocess.Popen[Any], patience_seconds: float = PATIENCE_SECONDS
     """End what `start` started, politely first. Safe to call twice, and on a child that has ended."""
     import psutil
 
-    family: list[psutil.Process] = []
+    family: list[Any] = []
     if child.poll() is None:
         with contextlib.suppress(psutil.Error):
             family = psutil.Process(child.pid).children(recursive=True)
@@ -124,21 +119,16 @@ class Watch:
         import psutil
 
         self.stop()
-        alive = [process for process in self._seen.values() if _alive(process)]
+        alive: list[psutil.Process] = []
+        for process in self._seen.values():
+            with contextlib.suppress(psutil.Error):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(process)
         for how in ("terminate", "kill"):
             for process in alive:
                 with contextlib.suppress(psutil.Error):
                     getattr(process, how)()
             _, alive = psutil.wait_procs(alive, timeout=patience_seconds)
-
-
-def _alive(process: psutil.Process) -> bool:
-    import psutil
-
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def total_bytes() -> int:

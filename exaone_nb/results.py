@@ -7,15 +7,13 @@ runs/NAME/
   results/*.json       one file per measurement (see `write_result`)
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
@@ -33,7 +31,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def at(cls, run_dir: str | Path = "") -> RunFolder:
+    def at(cls, run_dir: str | Path = "") -> Self:
         """The folder named by a notebook's RUN_DIR parameter; empty means `runs/interactive`."""
         return cls(Path(run_dir).absolute() if str(run_dir) else RUNS / "interactive")
 

@@ -14,20 +14,15 @@ The work is done by cattrs, which is pure Python, so that a recipe can be read w
 It is imported at the first reading (50 ms).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import did_you_mean, say
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 T = TypeVar("T")
 
@@ -71,17 +66,14 @@ def is_whole(value: Any) -> bool:
 
 
 def is_name(value: Any) -> bool:
-    """True for text that is not empty."""
     return isinstance(value, str) and bool(value)
 
 
 def are_names(value: Any) -> bool:
-    """True for a name, and for a list of names."""
     return is_name(value) or (isinstance(value, list | tuple) and all(map(is_name, value)))
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """A list as a tuple, and anything else as a tuple of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
@@ -149,7 +141,7 @@ def one_of(value: Any, allowed: Iterable[Any]) -> Any:
 
 
 @cache
-def _converter() -> Converter:
+def _converter() -> Any:
     from cattrs import Converter
     from cattrs.gen import make_dict_structure_fn
     from cattrs.gen.typeddicts import make_dict_structure_fn as make_typeddict_structure_fn

@@ -49,7 +49,6 @@ class TensorSpec:
 
     @property
     def elements(self) -> int:
-        """Number of elements (1 for a scalar)."""
         return math.prod(self.shape)
 
 

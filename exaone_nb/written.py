@@ -42,18 +42,12 @@ def decode(content: bytes, name: str, expected: str = "a text file in UTF-8.") -
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         encoding = encoding_of(content)
-        number = content.count(b"\n", 0, error.start) + 1
-        if encoding.startswith("UTF-"):
-            got = say("{name} is not UTF-8; it looks like {encoding}.", name=name, encoding=encoding)
-        elif encoding:
+        where = {"name": name, "number": content.count(b"\n", 0, error.start) + 1}
+        got = say("{name}, line {number} is not UTF-8.", **where)
+        if encoding:
             got = say(
-                "{name}, line {number} is not UTF-8; it looks like {encoding}.",
-                name=name,
-                number=number,
-                encoding=encoding,
+                "{name}, line {number} is not UTF-8; it looks like {encoding}.", encoding=encoding, **where
             )
-        else:
-            got = say("{name}, line {number} is not UTF-8.", name=name, number=number)
         raise UsageError(
             got,
             expected=expected,

@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument("--dev", action="store_true", help="also what `make test` needs")
     parser.add_argument("--ray", action="store_true", help="also Ray, for sweeps on a cluster")
     parser.add_argument("--no-uv", action="store_true", help="use pip even where uv is found")
+    parser.add_argument(
+        "--packages-only", action="store_true", help="not the workbook itself: it is there already"
+    )
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     options = parser.parse_args()
 
@@ -76,7 +79,8 @@ def main() -> int:
             )
         for name in locks:
             run([*install, "--no-deps", "-r", str(REQUIREMENTS / name)])
-        run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+        if not options.packages_only:
+            run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
     except subprocess.CalledProcessError as error:
         return fail(
             f"This step failed with status {error.returncode}: {' '.join(map(str, error.cmd))}",
@@ -143,6 +147,8 @@ def fingerprint(names: list[str]) -> str:
     """What decides the content of .venv: locks, interpreter, package metadata."""
     digest = hashlib.sha256(f"{platform.python_version()} {platform.machine()}".encode())
     for path in [*(REQUIREMENTS / name for name in names), ROOT / "pyproject.toml", Path(__file__)]:
+        if not path.exists():  # an installed package has no pyproject.toml
+            continue
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -40,7 +40,9 @@ def test_contracts_are_kept(capsys) -> None:
 def test_every_room_has_a_floor() -> None:
     layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
     floors = {room for layer in layers for room in re.findall(r"\w+", layer)}
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    rooms = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
     assert rooms - {"__init__"} == floors
 
 
@@ -64,14 +66,32 @@ def imported_outside_functions() -> set[str]:
     return found - set(sys.stdlib_module_names) - {"exaone_nb"}
 
 
-def test_dependencies_are_what_is_imported_outside_functions() -> None:
-    wanted = {DISTRIBUTIONS.get(name, name) for name in imported_outside_functions()}
-    assert {re.match(r"[\w-]+", line)[0] for line in PROJECT["project"]["dependencies"]} == wanted
+# Rooms that cannot start without torch; the light installation leaves it to their extras.
+HEAVY_AT_IMPORT = {"torch"}
+
+
+def test_light_dependencies_are_what_the_package_imports() -> None:
+    """What is imported outside functions is there; and nothing is asked for that no module imports at all.
+
+    That the list is enough for every light verb is seen in tests/test_wheel.py.
+    """
+    asked = {re.match(r"[\w-]+", line)[0].replace("_", "-") for line in PROJECT["project"]["dependencies"]}
+    at_start = {DISTRIBUTIONS.get(name, name) for name in imported_outside_functions()}
+    assert at_start - asked == HEAVY_AT_IMPORT
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    modules = {
+        name: next((k for k, v in DISTRIBUTIONS.items() if v == name), name.replace("-", "_"))
+        for name in asked
+    }
+    unused = [
+        name for name, module in modules.items() if not re.search(rf"\b(import|from) {module}\b", source)
+    ]
+    assert unused == []
 
 
 def test_what_is_asked_for_is_used() -> None:
     """Every package of base.in is imported somewhere, in the package, a notebook or a benchmark, or is a program."""
-    programs = {"jupyterlab", "ipykernel", "accelerate", "latex2mathml", "nbconvert"}
+    programs = {"jupyterlab", "ipykernel", "accelerate", "latex2mathml", "nbconvert", "hatchling"}
     text = "\n".join(
         path.read_text(encoding="utf-8")
         for folder, pattern in ((PACKAGE, "**/*.py"), (NOTEBOOKS, "*.ipynb"), (ROOT / "benchmarks", "*.py"))
@@ -79,7 +99,10 @@ def test_what_is_asked_for_is_used() -> None:
     )
     lines = (ROOT / "requirements" / "base.in").read_text(encoding="utf-8").splitlines()
     asked = [re.match(r"[\w-]+", line)[0] for line in lines if line and not line.startswith("#")]
-    imports = {name: next((k for k, v in DISTRIBUTIONS.items() if v == name), name.replace("-", "_")) for name in asked}
+    imports = {
+        name: next((k for k, v in DISTRIBUTIONS.items() if v == name), name.replace("-", "_"))
+        for name in asked
+    }
     unused = [name for name, module in imports.items() if not re.search(rf"\b(import|from) {module}\b", text)]
     assert set(unused) <= programs, unused
 
@@ -96,10 +119,16 @@ def test_a_class_name_means_one_thing() -> None:
 def test_nothing_is_dead() -> None:
     """Every function, class and constant of a module is named somewhere outside its own definition, tests aside."""
     sources = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
-    for path in [*NOTEBOOKS.glob("*.ipynb"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").glob("*.py")]:
+    for path in [
+        *NOTEBOOKS.glob("*.ipynb"),
+        *(ROOT / "benchmarks").glob("*.py"),
+        *(ROOT / "scripts").glob("*.py"),
+    ]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
-            text = "\n".join("".join(c["source"]) for c in json.loads(text)["cells"] if c["cell_type"] == "code")
+            text = "\n".join(
+                "".join(c["source"]) for c in json.loads(text)["cells"] if c["cell_type"] == "code"
+            )
         sources[path] = text
     words = defaultdict(int)
     for text in sources.values():
@@ -118,7 +147,13 @@ def test_nothing_is_dead() -> None:
 def defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AnnAssign)
+        else []
+    )
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 

@@ -5,8 +5,8 @@ import re
 import subprocess
 import sys
 
+from exaone_nb.hardware import REFERENCE
 from exaone_nb.paths import NOTEBOOKS, ROOT
-from exaone_nb.workbook.machine import REFERENCE
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -42,7 +42,7 @@ def nano_rows(rows: int, seed: int, split: str = "train", folder: str | Path = N
     from transformers import AutoTokenizer
 
     from exaone_nb.nano.conversations import conversations
-    from exaone_nb.nano.tokenizer import encode
+    from exaone_nb.nano.train import encode
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stream: list[int] = []

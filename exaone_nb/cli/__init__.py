@@ -15,19 +15,18 @@ import typer
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
 WINGS = {
-    "doctor": ("doctor",),
-    "fetch": ("fetch",),
+    "setup": ("doctor", "fetch"),
+    "chapters": ("install", "notebooks", "lab"),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "serve": ("bench",),
-    "score": ("score", "compare"),
-    "submission": ("pack", "check"),
+    "score": ("score", "compare", "pack", "check"),
     "workbook_run": ("run",),
-    "workbook_diff": ("diff",),
-    "workbook_sweep": ("sweep",),
+    "workbook_runs": ("diff", "sweep"),
 }
 
 
@@ -48,7 +47,7 @@ def command_line(verb: str = "") -> typer.Typer:
     for name in [name for name, verbs in WINGS.items() if verb in verbs] or WINGS:
         module = importlib.import_module(f"exaone_nb.cli.{name}")
         for each in WINGS[name]:
-            app.command(each, cls=getattr(module, "COMMAND_CLASS", None))(getattr(module, each))
+            app.command(each, cls=getattr(module, "PairsOfWords", None))(getattr(module, each))
     return app
 
 
@@ -64,6 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     except WorkbookError as error:
         tell(f"error: {error}")
         raise SystemExit(error.exit_code) from None
+    except ImportError as error:
+        # The light installation has what the arithmetic needs; a verb that needs more says what, and how to get it.
+        if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.startswith("exaone_nb"):
+            raise
+        missing = say("This needs the Python package {name}, which is not installed here.", name=error.name)
+        tell(f"error: {WorkbookError(missing, remedy=COMPLETE)}")
+        raise SystemExit(1) from None
     except SystemExit as stop:
         # typer turns Ctrl-C into a silent exit; the interrupt stands behind it.
         if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):

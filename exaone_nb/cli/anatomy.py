@@ -11,10 +11,9 @@ from typer import Argument, Option
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.anatomy.predict import Prediction
 
 Model = Annotated[str, Argument(help="Catalog name, local folder or file, http(s) address, or hub id.")]
@@ -137,27 +136,23 @@ def memory(
     as_json: JsonFlag = False,
 ) -> None:
     """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
+    given = locals()
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.memory import plan_memory
     from exaone_nb.gpus import remark_on_name
 
     config = catalog.resolve(model).config()
     scheme, prediction = _stored(config, scheme)
+    same = ("engine", "tensor_parallel", "context", "concurrency")
     plan = plan_memory(
         config,
         scheme,
         gpu,
-        engine=engine,
-        context=context,
-        concurrency=concurrency,
-        tensor_parallel=tensor_parallel,
         kv_dtype_bytes=_kv_bytes(kv_dtype, config),
-        batched_tokens=batched_tokens,
-        utilization=utilization,
         prediction=prediction,
+        **{name: given[name] for name in (*same, "batched_tokens", "utilization")},
     )
-    names = ("engine", "tensor_parallel", "context", "concurrency", "fits", "largest_concurrency")
-    document = {name: getattr(plan, name) for name in names} | {
+    document = {name: getattr(plan, name) for name in (*same, "fits", "largest_concurrency")} | {
         "model": model,
         "scheme": scheme,
         "gpu": plan.gpu.name,

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from exaone_nb.cli.output import lines
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
 from exaone_nb.show.memory import memory_table, outlook, speed_table
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.anatomy.inspection import Inspection
     from exaone_nb.anatomy.memory import MemoryPlan
     from exaone_nb.anatomy.predict import Prediction
@@ -25,7 +24,6 @@ CONTENT = {True: "same bytes", False: "but the contents differ", None: "told by 
 
 
 def show_inspection(console: Console, inspection: Inspection, tensors: bool) -> None:
-    """Totals, what does not fit, and every tensor when `tensors` is set."""
     lines(console, [inspection.name, *_sums(inspection)])
     console.print(drawn(totals_table(inspection, lambda row: row.component, say("component"))))
     console.print(drawn(totals_table(inspection, lambda row: row.dtype, say("dtype"))))
@@ -82,11 +80,10 @@ def show_sizes(
 
 
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
-    """Where one GPU's memory goes, and what that means."""
-    what = say("{model} in {scheme}", model=model, scheme=scheme)
     caption = say(
-        "{what} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU", what=what, p=plan
-    )
+        "{model} in {scheme} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU",
+        model=model, scheme=scheme, p=plan,
+    )  # fmt: skip
     console.print(drawn(memory_table(plan, caption)))
     lines(console, [*outlook(plan), *([remark] if remark else [])])
 
@@ -96,8 +93,8 @@ def show_speed(
 ) -> None:
     """Prefill and decode at best, or why there is no number."""
     if not writing.runs:
-        what = say("{model} in {scheme}", model=model, scheme=scheme)
-        return lines(console, [say("{what} on {w.gpu}: no number, {w.reason}.", what=what, w=writing)])
+        why = {"model": model, "scheme": scheme, "w": writing}
+        return lines(console, [say("{model} in {scheme} on {w.gpu}: no number, {w.reason}.", **why)])
     caption = say(
         "{model} on {w.gpu}: batch {w.batch}, {w.tokens:,} tokens of context, prompt of {r.tokens:,}",
         model=model, w=writing, r=reading,

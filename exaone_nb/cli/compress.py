@@ -1,11 +1,10 @@
 """Verbs of the compress wing: plan and quantize."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
@@ -13,9 +12,6 @@ from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table, drawn
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
 

@@ -5,8 +5,6 @@ models, answers of servers. Control characters in it are written out (`\\x1b`), 
 what the terminal's encoding cannot hold is written as an escape, so that no output ends a run.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -14,15 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO
 
 from typer import Option
 
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say, visible
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -80,6 +76,15 @@ def lines(console: Console, sentences: Iterable[str]) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
+def show_check(console: Console, mark: str, style: str, text: str, remedy: str) -> None:
+    """Print what was looked at behind its coloured mark, and the remedy where there is one."""
+    from rich.text import Text
+
+    console.print(Text(mark, style=style) + Text(text))
+    if remedy:
+        console.print(Text(f"       {remedy}", style="dim"))
+
+
 @contextmanager
 def writable(what: str, file: Path) -> Iterator[None]:
     """Raise UsageError instead of OSError when `file` cannot be written."""
@@ -100,12 +105,11 @@ def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None
 
 def _json(document: Any) -> str:
     """Readable JSON; pure ASCII when it holds control characters, or what stdout cannot encode."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        pass
-    else:
-        if all(map(str.isprintable, text.split("\n"))) or visible(text) == text:
-            return text
+    text, encoding = (
+        json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False),
+        sys.stdout.encoding or "utf-8",
+    )
+    harmless = all(map(str.isprintable, text.split("\n"))) or visible(text) == text
+    if harmless and text.encode(encoding, "replace").decode(encoding) == text:
+        return text
     return json.dumps(document, indent=2, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The verbs score and compare."""
+"""Verbs of the score wing: score and compare, and for a submission pack and check."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, console, emit
+from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from exaone_nb.score.compare import Comparison
     from exaone_nb.score.evaluate import Score
     from exaone_nb.score.preview import TaskPreview
+    from exaone_nb.score.submission.check import Report
+    from exaone_nb.score.submission.pack import Packed
 
 Run = Annotated[str, Option("--out", help="Run folder; empty means runs/interactive.")]
+STYLES = {"fail": "bold red", "warn": "yellow", "note": "cyan", "ok": "green"}
 
 
 def score(
@@ -125,6 +129,41 @@ def compare(
     )
 
 
+def pack(
+    folder: Annotated[Path, Argument(metavar="DIR", help="Model folder.")],
+    out: Annotated[Path, Option(help="The zip to write.")] = Path("submit.zip"),
+    licence: Annotated[Path | None, Option(help="Licence text of the base model, packed as LICENSE.")] = None,
+    adapt: Annotated[bool, Option(help="Add settings as transformers 4.57.3 names them.")] = True,
+    force: Annotated[bool, Option(help="Pack although a check fails.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make submit.zip for the hackathon: model/ and nothing else, the same bytes every time."""
+    from exaone_nb.score.submission.pack import pack as make
+
+    packed = make(folder, out, licence=licence, adapt=adapt, force=force)
+    document = vars(packed) | {
+        "path": str(packed.path),
+        "warnings": [{"check": w.code, "message": w.text, "remedy": w.remedy} for w in packed.warnings],
+    }
+    emit(as_json, document, lambda console: _show_packed(console, packed))
+
+
+def check(
+    submission: Annotated[Path, Argument(metavar="ZIP", help="submit.zip, or a model folder.")],
+    load: Annotated[bool, Option(help="Load it with transformers, offline, in a process of its own.")] = True,
+    boot: Annotated[bool, Option(help="Start it in vLLM with the server's arguments.")] = False,
+    trust_remote_code: Annotated[bool, Option(help="Run code that the submission brings along.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is wrong with a submission, each with its remedy. Exit code 1 when something fails."""
+    from exaone_nb.score.submission.check import check as examine
+
+    report = examine(submission, load=load, boot=boot, trust_remote_code=trust_remote_code)
+    emit(as_json, report.document(), lambda console: _show_report(console, report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
 def _named(models: list[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for text in models:
@@ -167,14 +206,11 @@ def _plan(drop: float, differing: float, items: int, alpha: float, as_json: bool
             "{d[items_needed]:,} items (power {d[power]:g}, level {d[alpha]:g}).",
             points=100 * drop, d=document,
         )  # fmt: skip
-        console.print(text)
-        if document["smallest_drop"] is None:
-            console.print(say("{items:,} items show no drop.", items=items))
-        else:
+        smallest = say("{items:,} items show no drop.", items=items)
+        if document["smallest_drop"] is not None:
             points = 100 * document["smallest_drop"]
-            console.print(
-                say("{n:,} items show drops of {points:.2f} points and more.", n=items, points=points)
-            )
+            smallest = say("{n:,} items show drops of {points:.2f} points and more.", n=items, points=points)
+        lines(console, [text, smallest])
 
     emit(as_json, document, human)
 
@@ -211,3 +247,22 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
             )
             console.print(Text(f"  {text}"))
     console.print(drawn(verdict_table(comparisons)))
+
+
+def _show_packed(console: Console, packed: Packed) -> None:
+    said = [f"{packed.path}: {packed.bytes:,} bytes, {len(packed.files)} files", f"sha256 {packed.sha256}"]
+    said += [f"changed   {line}" for line in packed.changed]
+    said += [f"left out  {name}" for name in packed.left_out]
+    console.print(Text("\n".join(said)))
+    for finding in packed.warnings:
+        console.print(Text(f"warn      {finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"]))
+
+
+def _show_report(console: Console, report: Report) -> None:
+    rows = report.document()["findings"]
+    for row in rows:
+        mark, text = f"[{row['level'].upper()}]".ljust(7), f"{row['check']}: {row['message']}"
+        show_check(console, mark, STYLES[row["level"]], text, row["remedy"])
+    failures = sum(row["level"] == "fail" for row in rows)
+    end = say("{n} failed", n=failures) if failures else say("nothing failed")
+    console.print(Text(f"{report.submission}: {end}"))

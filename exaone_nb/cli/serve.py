@@ -12,12 +12,11 @@ from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, writable
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from exaone_nb.serve.bench import Bench
 
 

@@ -34,23 +34,16 @@ class PairsOfWords(TyperCommand):
     """Accepts papermill's `-p NAME VALUE` beside `-p NAME=VALUE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
-            if word == "--":
-                joined += [word, *rest]
-                break
+        joined, rest = [], iter(args)
+        for word in rest:
             joined.append(word)
-            if word in ("-p", "--parameter") and rest:
-                name = rest.pop(0)
-                if "=" not in name and not rest:
+            if word == "--":
+                joined += rest
+            elif word in ("-p", "--parameter") and (name := next(rest, None)) is not None:
+                if "=" not in name and (value := next(rest, None)) is None:
                     raise UsageError(f"-p {name} has no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
-                joined.append(name if "=" in name else f"{name}={rest.pop(0)}")
+                joined.append(name if "=" in name else f"{name}={value}")
         return super().parse_args(ctx, joined)
-
-
-COMMAND_CLASS = PairsOfWords
 
 
 def run(
@@ -120,17 +113,14 @@ class _Progress:
 
     def __init__(self, silent: bool) -> None:
         self._console = console(stderr=True)
-        self._silent = silent
+        self._console.quiet = silent
         self._running: dict[str, str] = {}
         self._status = None
-        if not silent and self._console.is_terminal:
+        if self._console.is_terminal and not silent:
             self._status = self._console.status("starting")
             self._status.start()
 
     def show(self, event: Event) -> None:
-        """React to one event of the runner."""
-        if self._silent:
-            return
         name = event.chapter.slug
         if event.kind == "start":
             self._running[name] = name
@@ -147,7 +137,6 @@ class _Progress:
             self._status.update("  ".join(self._running.values()) or "…")
 
     def close(self) -> None:
-        """Take the moving line away."""
         if self._status is not None:
             self._status.stop()
 

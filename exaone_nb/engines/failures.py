@@ -6,7 +6,7 @@ lower and by how much; of the others the last error line is shown.
 
 import re
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import WorkbookError, causes
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -62,9 +62,4 @@ def _short(text: str, limit: int = 300) -> str:
 
 def messages_of(error: BaseException) -> str:
     """The messages of an exception and of those behind it, the root last."""
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    return "\n".join(f"{type(one).__name__}: {one}" for one in chain)
+    return "\n".join(f"{type(each).__name__}: {each}" for each in causes(error))

@@ -8,8 +8,7 @@ from typing import Any
 import typer
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.nano.export import write_all
-from exaone_nb.nano.publish import accuracy_by_skill, publish
+from exaone_nb.nano.publish import accuracy_by_skill, publish, write_all
 from exaone_nb.nano.train import WORK, TrainingSettings
 from exaone_nb.nano.train import train as run
 

@@ -6,7 +6,7 @@ Skills: word problems (short, with thoughts, as a bare number, over two turns), 
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,33 +159,17 @@ def small_talk(rng: random.Random, split: Split) -> Conversation:
     return Conversation([user(question)], reply, thought, skill="small_talk")
 
 
-Maker = Callable[[random.Random, Split], Conversation]
-Mixture = list[tuple[float, Maker]]
-
-MIXTURE: Mixture = [
-    (0.38, word_problem),
-    (0.22, reasoned_problem),
-    (0.16, bare_number),
-    (0.06, second_turn),
-    (0.04, compare_decimals),
-    (0.09, tool_use),
-    (0.05, small_talk),
-]
-# For the last steps of training: what is learned late, the use of tools and sums without a written equation.
-POLISH: Mixture = [
-    (0.26, word_problem),
-    (0.15, reasoned_problem),
-    (0.22, bare_sum),
-    (0.05, second_turn),
-    (0.04, compare_decimals),
-    (0.24, tool_use),
-    (0.04, small_talk),
-]
+MAKERS = {
+    make.__name__: make
+    for make in (
+        word_problem, reasoned_problem, bare_number, bare_sum, second_turn, compare_decimals, tool_use, small_talk,
+    )
+}  # fmt: skip
 
 
-def conversations(split: Split, seed: int, mixture: Mixture = MIXTURE) -> Iterator[Conversation]:
-    """An endless, seeded stream of conversations whose problems all belong to `split`."""
-    rng = random.Random(f"{split}-{seed}")
-    weights, makers = zip(*mixture, strict=True)
+def conversations(split: Split, seed: int, mixture: str = "usual") -> Iterator[Conversation]:
+    """An endless, seeded stream of conversations whose problems all belong to `split`, of a mixture in `TEXTS`."""
+    rng, shares = random.Random(f"{split}-{seed}"), TEXTS["mixtures"][mixture]
     while True:
-        yield rng.choices(makers, weights)[0](rng, split)
+        (name,) = rng.choices(list(shares), shares.values())
+        yield MAKERS[name](rng, split)

@@ -47,7 +47,6 @@ class Problem:
 
     @property
     def values(self) -> list[int]:
-        """The start and the value after each step."""
         return list(
             accumulate(
                 self.steps, lambda value, step: OPERATIONS[step[0]](value, step[1]), initial=self.start
@@ -64,7 +63,6 @@ class Problem:
         return [f"{before} {SIGNS[op]} {n} = {after}" for (before, after), (op, n) in turns]
 
     def question(self) -> str:
-        """The problem in words."""
         rng, words = random.Random(self.wording), WORDS[self.language]
         who = {"name": rng.choice(words["names"]), "thing": rng.choice(words["things"])}
         parts = [fill(rng.choice(words["openings"]), n=self.start, **who)]

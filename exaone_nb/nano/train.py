@@ -2,6 +2,10 @@
 
 Every step draws fresh conversations from (seed, step), so a resumed run sees exactly what an uninterrupted one
 would have seen. The loss counts the assistant's last turn only.
+
+The tokenizer is nano's own byte-level BPE: Korean and English, digits one by one, EXAONE's turn markers. The think and
+tool tags are added tokens that are not special. Marked special, vLLM would strip them before its reasoning and tool
+parsers see them, and the whole answer would come back as reasoning with no content.
 """
 
 from __future__ import annotations
@@ -11,14 +15,15 @@ import math
 import random
 import statistics
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
 from exaone_nb.nano import problems
-from exaone_nb.nano import tokenizer as nano_tokenizer
-from exaone_nb.nano.conversations import MIXTURE, POLISH, conversations
+from exaone_nb.nano.conversations import Conversation, conversations
 from exaone_nb.paths import NANO, ROOT
 
 if TYPE_CHECKING:
@@ -27,6 +32,70 @@ if TYPE_CHECKING:
 
 WORK = ROOT / "runs" / "nano-training"
 TEMPLATE = NANO / "chat_template.jinja"
+VOCAB_SIZE = 1024
+PAD, BOS, END = "[PAD]", "[BOS]", "[|endofturn|]"
+SPECIAL = [PAD, BOS, "[|system|]", "[|user|]", "[|assistant|]", "[|tool|]", END]
+TAGS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>"]
+TRAINING_CONVERSATIONS = 6000
+
+
+def train_tokenizer(template: Path, seed: int = 0) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on nano's own conversations; `template` is the chat template to attach."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE - len(TAGS),
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(_texts(seed), trainer)
+    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[t for t in SPECIAL if t not in (PAD, BOS, END)],
+        clean_up_tokenization_spaces=False,
+        model_max_length=2048,
+    )
+    tokenizer.chat_template = template.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def _texts(seed: int):
+    for item in islice(conversations("train", seed), TRAINING_CONVERSATIONS):
+        for message in item.messages:
+            yield str(message.get("content") or "")
+        yield item.target()
+        yield str(item.tools).replace("'", '"')
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, item: Conversation) -> tuple[list[int], list[bool]]:
+    """Token ids of prompt, target and end of turn; and which of them are learned (the target's)."""
+    head = prompt_ids(tokenizer, item.messages, item.thought is not None, item.tools)
+    tail = tokenizer(item.target() + END, add_special_tokens=False)["input_ids"]
+    return head + tail, [False] * len(head) + [True] * len(tail)
+
+
+def encode_drill(tokenizer: PreTrainedTokenizerFast, equations: list[str]) -> tuple[list[int], list[bool]]:
+    """Token ids of the equations, one a line; only what stands right of each `=` is learned."""
+    ids: list[int] = []
+    learned: list[bool] = []
+    for equation in equations:
+        left, right = equation.split("=")
+        for text, is_target in ((left + "=", False), (right + "\n", True)):
+            part = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids += part
+            learned += [is_target] * len(part)
+    return ids, learned
 
 
 @dataclass(frozen=True)
@@ -97,13 +166,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, settings: TrainingSettings, firs
     total = settings.steps + settings.polish_steps
     for group in range(first_step // GROUP, math.ceil(total / GROUP)):
         rng = random.Random(f"{settings.seed}-{group}")
-        mixture = MIXTURE if group * GROUP < settings.steps else POLISH
+        mixture = "usual" if group * GROUP < settings.steps else "polish"
         stream = conversations("train", settings.seed * 1_000_003 + group, mixture)
         share = drill_share(group * GROUP, settings)
         items = [
-            nano_tokenizer.encode_drill(tokenizer, problems.drill(rng, "train", DRILL_LINES))
+            encode_drill(tokenizer, problems.drill(rng, "train", DRILL_LINES))
             if rng.random() < share
-            else nano_tokenizer.encode(tokenizer, next(stream))
+            else encode(tokenizer, next(stream))
             for _ in range(settings.batch * GROUP)
         ]
         items.sort(key=lambda item: len(item[0]))
@@ -148,7 +217,7 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
             remedy="Remove that folder, or name another with --work.",
         )
     write_json(settings_file, asdict(settings))
-    tokenizer = nano_tokenizer.train(TEMPLATE, settings.seed)
+    tokenizer = train_tokenizer(TEMPLATE, settings.seed)
     tokenizer.save_pretrained(work / "tokenizer")
     model = new_model(settings.seed)
     optimizers = make_optimizers(model, settings)

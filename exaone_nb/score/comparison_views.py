@@ -1,11 +1,10 @@
 """Scores and comparisons as tables and figures: what came out, what is real, and what a number of items can see."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.results import RunFolder
@@ -16,9 +15,6 @@ from exaone_nb.show.figures import BLUE, FAINT, INK, STYLES, VERMILLION, Style, 
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics import paired, planning
 from exaone_nb.written import read_csv
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Shape and colour both carry the verdict.
 LOOKS = {

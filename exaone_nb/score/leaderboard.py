@@ -4,8 +4,6 @@ Everything here is recorded (data/hackathon/), nothing was measured by the workb
 fall into groups, how far apart do two submissions of the same thing land, and which conclusions survive that.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import re
@@ -13,17 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.show.figures import BLUE, FAINT, INK, VERMILLION, clean, styles_of
 from exaone_nb.show.table import Column, Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Row = TypeVar("Row")
 FOLDER = DATA / "hackathon"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.files import write_text
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.score.scoreboard import BoardRow, Scoreboard
 from exaone_nb.show.figures import FAINT, INK, Style, alt, clean, styles_of
@@ -17,9 +18,6 @@ from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from exaone_nb.statistics.estimate import Estimate
 
 REFERENCE = {"color": FAINT, "linewidth": 0.8, "linestyle": ":"}

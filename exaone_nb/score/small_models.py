@@ -4,19 +4,15 @@ The lecture's two tables are used, because they carry asterisks. The lecture doe
 it is shown as printed and nothing is concluded from it.
 """
 
-from __future__ import annotations
-
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.errors import UsageError
+from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.published import scores
 from exaone_nb.show.figures import INK, Style, clean, styles_of
 from exaone_nb.show.table import Column, Table, columns
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OURS = "EXAONE-4.0-1.2B"
 SOURCE = "SMALL-SIZE"

@@ -1,18 +1,13 @@
 """The inference chapter's figures: speed against the roof, and the length tail."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.conversation.answers import Answer
+from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.serve.tables import label_of, rate_of
 from exaone_nb.show.figures import FAINT, INK, clean, style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: bool = False) -> Figure:

@@ -5,22 +5,25 @@ the model's files, the versions of the libraries, and what the chapter reads fro
 and where the run folder lies.
 """
 
+import ast
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import paths
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
+from exaone_nb.schema import as_tuple
 from exaone_nb.workbook.chapters import Chapter
-from exaone_nb.workbook.imports import imported
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter
 
 # Their versions change results. Missing ones count too: an engine that appears makes a chapter run again.
 LIBRARIES = (
@@ -31,6 +34,10 @@ LIBRARIES = (
 EXECUTING = "import exaone_nb.workbook.papermill_engine"
 _WHOLE_BELOW_BYTES = 4_000_000
 _ENDS_BYTES = 65_536
+PACKAGE = "exaone_nb"
+_DOTTED = re.compile(rf"{PACKAGE}(?:\.\w+)+")
+# Lines that are IPython's and not Python's: magics and shell commands.
+_IPYTHON = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 
 
 def digest(document: Any) -> str:
@@ -41,7 +48,6 @@ def digest(document: Any) -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries whose change makes results stale."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -51,7 +57,6 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def data_fingerprint() -> str:
-    """The package's small data files."""
     suffixes = (".csv", ".json", ".jsonl", ".yaml", ".py")
     return _files(DATA, lambda path: path.suffix in suffixes)
 
@@ -69,7 +74,6 @@ def _file(path: Path) -> list[Any]:
 
 
 def fingerprint_path(path: Path) -> str:
-    """Fingerprint of a file, or of all files in a folder."""
     if path.is_file():
         return digest(_file(path))
     return _files(path, lambda inner: not any(part.startswith(".") for part in inner.parts))
@@ -109,14 +113,13 @@ def _code_it_imports(code: list[str]) -> dict[str, str]:
 
 
 def models_of(chapter: Chapter, values: Mapping[str, Any]) -> list[str]:
-    """The models that the chapter's parameters name."""
-    named = [as_list(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
+    named = [as_tuple(values[p.name]) for p in chapter.parameters if p.kind == "model" and p.name in values]
     return [name for names in named for name in names if name]
 
 
 def _named_by(parameter: Parameter, value: Any) -> list[str]:
     """Fingerprints of the models and files that the value of a parameter names."""
-    texts = [text for text in as_list(value) if isinstance(text, str) and text]
+    texts = [text for text in as_tuple(value) if isinstance(text, str) and text]
     if parameter.kind == "model":
         return [fingerprint_model(text) for text in texts]
     files = [Path(text) for text in texts if "/" in text or "." in text]
@@ -155,3 +158,62 @@ def why_stale(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             name += f" ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
         changed.append(name)
     return say("changed: {what}", what=", ".join(changed))
+
+
+def imported(source: str, root: Path = paths.PACKAGE.parent) -> dict[str, str]:
+    """Module -> fingerprint of its file, for every module of the package that `source` needs.
+
+    Imports inside functions count, too, and so does a module that is named by a text (`python -m exaone_nb.processes`).
+    Code that cannot be parsed may import anything, so it needs everything.
+    """
+    try:
+        waiting = set(_names(ast.parse(_IPYTHON.sub(r"\1pass", source)), "", root))
+    except SyntaxError:
+        paths = [path.relative_to(root).with_suffix("") for path in (root / PACKAGE).rglob("*.py")]
+        waiting = {".".join(path.parts).removesuffix(".__init__") for path in paths}
+    found: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        path = _module_file(name, root)
+        if path is not None and name not in found:
+            found[name], needs = _read_module(path, path.stat().st_mtime_ns, name, root)
+            waiting |= needs - found.keys()
+    return found
+
+
+@cache
+def _read_module(path: Path, changed: int, name: str, root: Path) -> tuple[str, frozenset[str]]:
+    """Fingerprint of a module's file and the modules it names. `changed` is when the file was: another time, another answer."""
+    content = path.read_bytes()
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    try:
+        tree = ast.parse(content)
+    except SyntaxError:  # the chapter that imports it will say so
+        tree = ast.Module([], [])
+    return hashlib.sha256(content).hexdigest()[:16], frozenset(_names(tree, package, root))
+
+
+def _names(tree: ast.AST, package: str, root: Path) -> Iterator[str]:
+    """Modules of the package that the code names, each with the packages it lies in: importing it executes those first."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            named = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = [node.value] if _DOTTED.fullmatch(node.value) else []
+        else:
+            continue
+        for name in named:
+            parts = name.split(".")
+            if parts[0] == PACKAGE and _module_file(name, root) is not None:
+                yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+@cache
+def _module_file(name: str, root: Path) -> Path | None:
+    """Where a module is; None when the name is that of something else, a class for instance."""
+    base = root.joinpath(*name.split("."))
+    return next((p for p in (base / "__init__.py", base.with_suffix(".py")) if p.is_file()), None)

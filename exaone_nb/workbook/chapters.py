@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,11 @@ from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 
-DEFAULT_TIMEOUT_SECONDS = 1800.0
 PARAMETERS_TAG = "parameters"  # papermill's word
-
-
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(map(str, values))
-
-
-# What a notebook may declare: how it is read, and what it is when left out.
-DECLARED: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "question": (str, ""),
-    **dict.fromkeys(("after", "reads", "writes"), (_texts, ())),
-    "minutes": (float, 0),
-    "memory_gb": (float, 1),
-    **dict.fromkeys(("heavy", "timed", "sweep"), (bool, False)),
-    "timeout_s": (float, DEFAULT_TIMEOUT_SECONDS),
-    "mode": (str, ""),
+# How a declaration of this type is read.
+READERS: dict[Any, Callable[[Any], Any]] = {
+    **{kind: kind for kind in (str, float, bool)},
+    tuple[str, ...]: lambda values: tuple(map(str, values)),
 }
 
 
@@ -45,21 +33,21 @@ class Chapter:
     """One notebook as stored. `number` is what `after` lists and what a person types."""
 
     path: Path
-    number: str
-    title: str
-    question: str
-    after: tuple[str, ...]
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    minutes: float
-    memory_gb: float
-    heavy: bool
-    timed: bool
-    sweep: bool
-    timeout_s: float
-    mode: str
     parameters: tuple[Parameter, ...]
     document: dict[str, Any] = field(repr=False, compare=False)
+    number: str
+    title: str
+    question: str = ""
+    after: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    minutes: float = 0.0
+    memory_gb: float = 1.0
+    heavy: bool = False
+    timed: bool = False
+    sweep: bool = False
+    timeout_s: float = 1800.0
+    mode: str = ""
 
     @property
     def slug(self) -> str:
@@ -84,7 +72,6 @@ def tags_of(cell: dict[str, Any]) -> list[str]:
 
 
 def has_tag(cell: dict[str, Any], tag: str) -> bool:
-    """Whether a cell carries a tag."""
     return tag in tags_of(cell)
 
 
@@ -131,13 +118,11 @@ def load(path: str | Path) -> Chapter:
         cell["source"] = source_of(cell)
     declared = document.get("metadata", {}).get("exaone_nb", {})
     leading = re.match(r"\d+", path.stem)
-    about: dict[str, Any] = {
-        "number": str(declared.get("chapter") or (leading[0] if leading else path.stem)),
-        "title": str(declared.get("title") or path.stem.replace("_", " ")),
-    }
+    number = declared.get("chapter") or (leading[0] if leading else path.stem)
+    declared = declared | {"number": number, "title": declared.get("title") or path.stem.replace("_", " ")}
     try:
-        for name, (read, default) in DECLARED.items():
-            about[name] = read(declared.get(name, default))
+        read = [field for field in fields(Chapter) if field.type in READERS and field.name in declared]
+        about = {field.name: READERS[field.type](declared[field.name]) for field in read}
     except (TypeError, ValueError) as error:
         raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
     parameters = _schema(document["cells"], path.name)

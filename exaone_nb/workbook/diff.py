@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +26,28 @@ class Change:
 
 @dataclass(frozen=True)
 class RunDiff:
-    """All differences between run A and run B, and how many results were equal."""
-
     before: str
     after: str
     changes: tuple[Change, ...]
     equal_results: int
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON document."""
         return asdict(self)
 
     def html(self) -> str:
-        """One self-contained page."""
         from exaone_nb.workbook.report import look
 
-        sections: dict[str, list[Change]] = {}
-        for change in self.changes:
-            sections.setdefault(change.section, []).append(change)
-        return look.fill("diff.html", diff=self, sections=sections.items())
+        sections = [(name, list(rows)) for name, rows in groupby(self.changes, attrgetter("section"))]
+        return look.fill("diff.html", diff=self, sections=sections)
 
 
 def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
     """Compare two run folders. Raises WorkbookError when one of them is not a run."""
     old, new = record.read(before), record.read(after)
     results, equal = _results(Path(before), Path(after))
+    both = sorted(old.chapters.keys() & new.chapters.keys())
     changes = (
-        *_mapping("parameters", *_parameters(old.chapters, new.chapters)),
+        *_mapping("parameters", _parameters(old, both), _parameters(new, both)),
         *_mapping("versions", _versions(old), _versions(new)),
         *_mapping("machine", asdict(old.origin.machine), asdict(new.origin.machine)),
         *_chapters(old.chapters, new.chapters),
@@ -62,21 +59,10 @@ def compare_runs(before: str | Path, after: str | Path) -> RunDiff:
     return RunDiff(*names, changes, equal)
 
 
-Chapters = Mapping[str, ChapterRecord]
-
-
-def _parameters(old: Chapters, new: Chapters) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`NN.NAME` -> value for every parameter of the chapters that both runs have; one row says that a chapter is absent."""
-    both = sorted(old.keys() & new.keys())
-    before, after = (
-        {
-            f"{number}.{setting.name}": setting.value
-            for number in both
-            for setting in chapters[number].parameters
-        }
-        for chapters in (old, new)
-    )
-    return before, after
+def _parameters(run: RunRecord, numbers: list[str]) -> dict[str, Any]:
+    """`NN.NAME` -> value for every parameter of these chapters, those that both runs have; one row says that one is absent."""
+    settings = ((number, setting) for number in numbers for setting in run.chapters[number].parameters)
+    return {f"{number}.{setting.name}": setting.value for number, setting in settings}
 
 
 def _versions(run: RunRecord) -> dict[str, Any]:
@@ -90,7 +76,7 @@ def _mapping(section: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
             yield Change(section, name, old.get(name), new.get(name))
 
 
-def _chapters(old: Chapters, new: Chapters) -> Iterator[Change]:
+def _chapters(old: Mapping[str, ChapterRecord], new: Mapping[str, ChapterRecord]) -> Iterator[Change]:
     for number in sorted({*old, *new}):
         a, b = old.get(number), new.get(number)
         if a is None or b is None or a.status != b.status:

@@ -17,7 +17,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import some
 from exaone_nb.hardware import Machine, this_cpu, this_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import ROOT
+from exaone_nb.paths import COMPLETE, ROOT, RUNS
 from exaone_nb.quantization import kernels
 from exaone_nb.show.table import Column, Table
 
@@ -133,10 +133,10 @@ def _packages(has_gpu: bool) -> Requirement:
         if found.split("+")[0] != wanted.split("+")[0] or (has_gpu and found.endswith("+cpu")):
             other.append(f"{name} {found} (locked {wanted})")
     if missing:
-        return Requirement("packages", "FAIL", say("missing: {names}", names=some(missing)), "make install")
+        return Requirement("packages", "FAIL", say("missing: {names}", names=some(missing)), COMPLETE)
     if other:
         found = say("other versions than tested: {names}", names=some(other))
-        return Requirement("packages", "WARN", found, "make install")
+        return Requirement("packages", "WARN", found, COMPLETE)
     return Requirement("packages", "OK", say("{n} packages as locked", n=len(pins)))
 
 
@@ -146,23 +146,20 @@ def _memory(cpu: Machine) -> Requirement:
     if size < LEAST_MEMORY:
         remedy = say("Nano needs 6 GB. Close programs, or use a larger machine.")
         return Requirement("memory", "FAIL", found, remedy)
-    remedy = say("Nano fits. For the 1.2B on a CPU have 16 GB.")
-    return (
-        Requirement("memory", "OK", found)
-        if size >= GOOD_MEMORY
-        else Requirement("memory", "WARN", found, remedy)
-    )
+    if size < GOOD_MEMORY:
+        return Requirement("memory", "WARN", found, say("Nano fits. For the 1.2B on a CPU have 16 GB."))
+    return Requirement("memory", "OK", found)
 
 
 def _disk() -> Requirement:
-    free = shutil.disk_usage(ROOT).free
+    free = shutil.disk_usage(RUNS.parent).free
     found = say("{gb:.1f} GB free", gb=free / GB)
     if free < LEAST_DISK:
         return Requirement("disk", "FAIL", found, say("Free some space: a run on nano writes about 0.2 GB."))
-    remedy = say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
-    return (
-        Requirement("disk", "OK", found) if free >= GOOD_DISK else Requirement("disk", "WARN", found, remedy)
-    )
+    if free < GOOD_DISK:
+        remedy = say("Enough for nano. The 1.2B and its checkpoints need 10 GB.")
+        return Requirement("disk", "WARN", found, remedy)
+    return Requirement("disk", "OK", found)
 
 
 def _gpu_check(gpu: Machine | None) -> Requirement:
@@ -201,8 +198,8 @@ def _engine() -> Requirement:
             found = f"{name} {version(name)}, transformers {version('transformers')}"
             return Requirement("engine", "OK", found)
     if find_spec("transformers") is None:
-        return Requirement("engine", "FAIL", say("neither vLLM nor transformers"), "make install")
-    remedy = "make install"
+        return Requirement("engine", "FAIL", say("neither vLLM nor transformers"), COMPLETE)
+    remedy = COMPLETE
     if sys.platform != "linux":
         remedy = say(
             "vLLM has no wheel for {system}: the chapters use transformers and say so. For vLLM use Linux or WSL 2.",
@@ -214,7 +211,7 @@ def _engine() -> Requirement:
 
 def _fonts() -> Requirement:
     if find_spec("matplotlib") is None:
-        return Requirement("fonts", "FAIL", say("matplotlib is missing"), "make install")
+        return Requirement("fonts", "FAIL", say("matplotlib is missing"), COMPLETE)
     if font := korean_font():
         return Requirement("fonts", "OK", say("Korean in figures: {font}", font=font))
     remedy = say("Install one, for instance Debian's fonts-nanum.")
@@ -241,7 +238,7 @@ def korean_font() -> str:
 
 
 def _browser() -> Requirement:
-    from exaone_nb.workbook.report.pdf import require_browser
+    from exaone_nb.workbook.store import require_browser
 
     try:
         return Requirement("browser", "OK", Path(require_browser()).name)

@@ -1,7 +1,5 @@
 """One kernel: a process of its own for one notebook, with what it needs around it and an end that leaves nothing alive."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -9,7 +7,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.processes import Watch
 
@@ -33,7 +31,7 @@ class Kernel:
         # is no news to the person who ended it; when a kernel cannot start, it is the reason.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
 
-    def start(self, folder: Path) -> Kernel:
+    def start(self, folder: Path) -> Self:
         """Start the process in `folder` and return at once. A `python3` kernel is the Python that runs this code."""
         from jupyter_client.manager import AsyncKernelManager
         from jupyter_core.utils import run_sync

@@ -131,10 +131,14 @@ class ExaoneEngine:
         execution.timeout_s = execution.timeout_s or nb.metadata.get(DECLARED, {}).get("timeout_s")
         manager = NotebookExecutionManager(nb, output_path, log_output, progress_bar, autosave_cell_every)
         manager.notebook_start()
+        kernel = execution.kernel or Kernel(bool(nb.metadata.get(DECLARED, {}).get("timed")), kernel_name)
         try:
-            with _kernel_for(nb, kernel_name, execution) as kernel:
-                _execute(manager, kernel, execution, log_output=log_output, **options)
+            if execution.kernel is None:
+                kernel.start(Path.cwd())
+            _execute(manager, kernel, execution, log_output=log_output, **options)
         finally:
+            if execution.kernel is None:
+                kernel.close()
             failure = asdict(execution.failure) if execution.failure else None
             nb.metadata.papermill[DECLARED] = {"peak_bytes": execution.peak_bytes, "failure": failure}
             manager.cleanup_pbar()
@@ -153,19 +157,6 @@ class ExaoneEngine:
         from papermill.utils import nb_language
 
         return nb_language(nb, language)
-
-
-@contextlib.contextmanager
-def _kernel_for(nb: Any, kernel_name: str, execution: Execution) -> Iterator[Kernel]:
-    """The kernel that the caller started, or one that lives as long as the notebook is executed."""
-    if execution.kernel is not None:
-        yield execution.kernel
-        return
-    kernel = Kernel(bool(nb.metadata.get(DECLARED, {}).get("timed")), kernel_name)
-    try:
-        yield kernel.start(Path.cwd())
-    finally:
-        kernel.close()
 
 
 def _execute(

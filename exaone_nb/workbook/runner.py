@@ -1,13 +1,14 @@
 """Running chapters into one run folder: in order, side by side, continuing after failures, repeating nothing.
 
     report = run(["05"], {"MODEL": "nano"}, out="nano")
-    report.exit_code, report.index
+    report.exit_code, report.pages
 
-`schedule` decides what starts when, `execution` executes it, `record` is what is known of it, `store` keeps and shows it.
+`execution` decides what starts when and executes it, `record` is what is known of it, `store` keeps and shows it.
 """
 
 import contextlib
 import functools
+import importlib.util
 import math
 import os
 import re
@@ -25,14 +26,13 @@ from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
-from exaone_nb.workbook.execution import Executor
-from exaone_nb.workbook.passport import mode_of
-from exaone_nb.workbook.record import ChapterRecord, RunRecord
-from exaone_nb.workbook.report.pdf import require_browser
-from exaone_nb.workbook.schedule import Schedule
+from exaone_nb.workbook.execution import Executor, Schedule
+from exaone_nb.workbook.record import ChapterRecord, RunRecord, mode_of
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8
+# What executing and rendering cannot do without; the light installation has none of it.
+NEEDED = ("papermill", "nbclient", "ipykernel", "nbconvert")
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,10 @@ class RunReport:
     pages: tuple[Path, ...]
 
     @property
-    def index(self) -> Path:
-        """The report's first page."""
-        return self.pages[0]
-
-    @property
     def exit_code(self) -> int:
         return 0 if self.record.status == "ok" else 1
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON document for `--json`."""
         pages = [str(page) for page in self.pages]
         how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
         return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}
@@ -105,8 +99,12 @@ def run(
     what chapters running at once declare (default: 80 % of what is available). `timeout_s` overrides every
     chapter's own limit. Everything is checked before anything starts; then a chapter that fails is recorded and
     the ones that do not depend on it still run. Raises UsageError for a bad call, WorkbookError when another run
-    uses the folder, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
+    uses the folder, ModuleNotFoundError before anything is written where
+    papermill or what it needs is not installed, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
     """
+    for package in NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     known = discover(folder)
     chosen = in_order(select(known, chapters))
     if not chosen:
@@ -115,7 +113,7 @@ def run(
     values = values_for(chosen, given)
     _require_limits(jobs, timeout_s, memory_gb)
     if pdf:
-        require_browser()
+        store.require_browser()
     model = _model_of(chosen, values)
     path = folder_for(out, model)
     if path.exists() and not path.is_dir():

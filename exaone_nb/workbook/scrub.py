@@ -67,7 +67,6 @@ class Scrubber:
         self._places = [(place, _place_pattern(place), places[place]) for place in longest_first]
 
     def text(self, text: str) -> str:
-        """The text without what must not be shared."""
         text = _SVG.sub(self._svg, text) if "data:image/svg+xml;base64," in text else text
         return self._plain(text)
 

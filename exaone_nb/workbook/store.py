@@ -1,21 +1,26 @@
-"""What a run leaves on disk: executed notebooks, whether they still hold, the report, the lock that keeps two runs apart."""
+"""What a run leaves on disk: executed notebooks, whether they still hold, the report and its PDF, the lock that keeps two runs apart."""
 
 import json
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.files import write_text
+from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say
 from exaone_nb.workbook import cache
 from exaone_nb.workbook.chapters import Chapter, has_tag
 from exaone_nb.workbook.record import ChapterRecord, RunRecord, scrubbed
-from exaone_nb.workbook.report.pdf import find_browser, print_pdf
 from exaone_nb.workbook.scrub import Scrubber
 
 LOCK = ".lock"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+LIMIT_SECONDS = 180
 
 
 @contextmanager
@@ -46,17 +51,14 @@ def exclusive(folder: Path, busy: str = "") -> Iterator[None]:
 
 
 def notebook_path(run: Path, slug: str) -> Path:
-    """Where the executed copy of a chapter is."""
     return run / "notebooks" / f"{slug}.ipynb"
 
 
 def page_path(run: Path, slug: str) -> Path:
-    """Where the page of a chapter is."""
     return run / "html" / f"{slug}.html"
 
 
 def stored(run: Path, slug: str) -> dict[str, Any]:
-    """The executed copy of a chapter."""
     return json.loads(notebook_path(run, slug).read_text(encoding="utf-8"))
 
 
@@ -145,3 +147,43 @@ def write_report(
         if pdf or (printed.is_file() and text != before and find_browser()):
             pages.append(print_pdf(whole, printed))
     return tuple(pages)
+
+
+def find_browser() -> str:
+    """Path of an installed Chromium-like browser ($CHROMIUM first), or empty."""
+    return os.environ.get("CHROMIUM", "") or next(filter(None, map(shutil.which, BROWSERS)), "")
+
+
+def require_browser() -> str:
+    """`find_browser`, or a WorkbookError when there is none or $CHROMIUM names no program."""
+    browser = find_browser()
+    if not shutil.which(browser):
+        raise WorkbookError(
+            f"CHROMIUM={browser} is no program."
+            if browser
+            else "There is no Chromium or Chrome to make the PDF with.",
+            remedy="Install one (Debian: apt install chromium), set CHROMIUM to it, or print report.html (--single) from "
+            "any browser.",
+        )
+    return browser
+
+
+def print_pdf(page: Path, destination: Path) -> Path:
+    """Print a page to PDF. Raises WorkbookError when there is no browser or it does not deliver."""
+    browser = require_browser()
+    with staged_file(destination) as staging, tempfile.TemporaryDirectory() as profile:
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            options.append("--no-sandbox")  # Chromium refuses to sandbox for root, as in containers
+        places = [f"--user-data-dir={profile}", f"--print-to-pdf={staging}", page.absolute().as_uri()]
+        command = [browser, *options, *places]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise WorkbookError(f"{Path(browser).name} did not make the PDF ({error}).") from error
+        if done.returncode != 0 or staging.stat().st_size == 0:
+            last = (done.stderr.strip().splitlines() or [""])[-1]
+            raise WorkbookError(
+                f"{Path(browser).name} did not make the PDF. {last}", remedy="Print report.html instead."
+            )
+    return destination

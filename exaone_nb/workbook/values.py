@@ -18,12 +18,13 @@ from typing import Any
 
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError
-from exaone_nb.gpus import GPUS, find_gpu
+from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
+from exaone_nb.schema import as_tuple
 from exaone_nb.workbook.chapters import Chapter, discover, select
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, as_list, coerce
+from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
@@ -140,17 +141,9 @@ def check_names(parameter: Parameter, value: Any) -> None:
     Raises UsageError with the nearest name when there is no such model, recipe, task, card, scheme or text.
     """
     check = CHECKS.get(parameter.kind, lambda name: None)
-    for name in as_list(value):
+    for name in as_tuple(value):
         if name:  # empty means the default
             check(name)
-
-
-def _gpu(name: str) -> None:
-    try:
-        find_gpu(name)
-    except UsageError as error:
-        near = did_you_mean(name.upper(), GPUS, error.remedy)
-        raise UsageError(error.got, expected=error.expected, remedy=near) from error
 
 
 def _recipe(name: str) -> None:
@@ -174,7 +167,7 @@ def _text(name: str) -> None:
 
 # The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
 CHECKS: dict[str, Callable[[str], Any]] = {
-    "model": resolve, "recipe": _recipe, "task": _task, "gpu": _gpu, "scheme": find_scheme, "text": _text,
+    "model": resolve, "recipe": _recipe, "task": _task, "gpu": find_gpu, "scheme": find_scheme, "text": _text,
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from exaone_nb.workbook.report.pdf import find_browser
+from exaone_nb.workbook.store import find_browser
 
 
 @pytest.fixture(scope="module")  # its event loop would be in the way of later modules'

@@ -16,7 +16,7 @@ from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.runner import run
 from exaone_nb.workbook.sweep import grid as grids
-from exaone_nb.workbook.sweep import leaderboard
+from exaone_nb.workbook.sweep.run import write_leaderboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebook]
 
@@ -80,7 +80,7 @@ def side_pages(tmp_path_factory):
     changes = tuple(
         Change("results", f"accuracy w8a8 {n} [points]", n, n + 1, "intervals overlap") for n in range(9)
     )
-    paths = [leaderboard.write(grid, {}), folder / "diff.html", folder / "same.html"]
+    paths = [write_leaderboard(grid, {}), folder / "diff.html", folder / "same.html"]
     paths[1].write_text(RunDiff("before", "after", changes, 3).html(), encoding="utf-8")
     paths[2].write_text(RunDiff("before", "after", (), 3).html(), encoding="utf-8")
     return paths

@@ -7,8 +7,7 @@ import pytest
 from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.workbook.report import look
-from exaone_nb.workbook.report.markdown import Prose
-from exaone_nb.workbook.report.sanitize import sanitize
+from exaone_nb.workbook.report.markdown import Prose, sanitize
 
 pytestmark = [pytest.mark.browser]
 

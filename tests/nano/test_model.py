@@ -6,7 +6,6 @@ import pytest
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of
-from exaone_nb.nano import tokenizer as nano_tokenizer
 from exaone_nb.nano import train
 from exaone_nb.nano.conversations import ROLL_DICE, call_message
 from exaone_nb.paths import NANO
@@ -47,7 +46,7 @@ def test_size_and_shape():
 
 def test_tags_are_added_but_not_special(tokenizer):
     added = {t.content: t for t in tokenizer.added_tokens_decoder.values()}
-    for tag in nano_tokenizer.TAGS:
+    for tag in train.TAGS:
         assert added[tag].special is False
         assert len(tokenizer.encode(tag, add_special_tokens=False)) == 1
     text = "<think>\na\n</think>\n\nb[|endofturn|]"

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from exaone_nb.nano import export, problems
+from exaone_nb.nano import problems, publish
 from exaone_nb.nano.conversations import conversations
 from exaone_nb.paths import DATA
 
@@ -80,9 +80,9 @@ def test_training_calibration_and_held_out_never_meet_the_tasks():
 
 
 def test_stored_files_are_what_the_code_writes():
-    assert read("tasks/nano_gsm.jsonl") == export.generative_rows("en")
-    assert read("tasks/nano_gsm_ko.jsonl") == export.generative_rows("ko")
-    assert read("tasks/nano_mc.jsonl") == export.choice_rows()
+    assert read("tasks/nano_gsm.jsonl") == publish.generative_rows("en")
+    assert read("tasks/nano_gsm_ko.jsonl") == publish.generative_rows("ko")
+    assert read("tasks/nano_mc.jsonl") == publish.choice_rows()
 
 
 def test_choices_hold_the_answer_once():

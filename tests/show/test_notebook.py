@@ -10,7 +10,7 @@ import pytest
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook import show_table
-from exaone_nb.workbook.report.sanitize import sanitize
+from exaone_nb.workbook.report.markdown import sanitize
 
 
 @pytest.fixture

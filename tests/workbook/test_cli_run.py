@@ -82,7 +82,7 @@ def test_diff_of_nothing(tmp_path, capsys):
     assert "is not a run" in capsys.readouterr().err
     (tmp_path / "file").write_text("x")
     assert call("diff", tmp_path / "file", tmp_path) == 1
-    assert "is a file, not a run" in capsys.readouterr().err
+    assert "is not a run" in capsys.readouterr().err
 
 
 @pytest.mark.notebook

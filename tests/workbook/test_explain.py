@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exaone_nb.errors import DiskFull, WorkbookError
-from exaone_nb.workbook.explain import WORDS, explain, explain_dead_kernel, explain_timeout
+from exaone_nb.workbook.explain import explain, explain_dead_kernel, explain_timeout, kinds
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,10 @@ def write_all(path):
         file.write(b"x")
 
 
-@pytest.mark.parametrize(("words", "file"), [(words, file) for words, (_, file) in WORDS.items() if file])
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [item for known in kinds().values() for item in known.get("words", {}).items() if item[1]],
+)
 def test_the_words_are_still_the_librarys(words, file):
     """A contract: an upgrade that words the message differently fails here first."""
     package, _, inner = file.partition("/")

@@ -8,7 +8,7 @@ import sys
 import pytest
 from notebook_maker import write_notebook
 
-from exaone_nb.workbook import cache, imports
+from exaone_nb.workbook import cache
 from exaone_nb.workbook.chapters import discover, load
 
 FILES = {
@@ -33,7 +33,7 @@ def package(tmp_path):
 
 
 def names(source, root):
-    return sorted(name.removeprefix("exaone_nb").lstrip(".") for name in imports.imported(source, root))
+    return sorted(name.removeprefix("exaone_nb").lstrip(".") for name in cache.imported(source, root))
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_imports_in_functions_relative_ones_and_commands_count(package, source, 
 
 
 def test_an_edit_changes_the_fingerprint_of_that_module_alone(package):
-    before = imports.imported("import exaone_nb.c", package)
+    before = cache.imported("import exaone_nb.c", package)
     (package / "exaone_nb/b/deep.py").write_text("import exaone_nb.a.alone  # another")
-    after = imports.imported("import exaone_nb.c", package)
+    after = cache.imported("import exaone_nb.c", package)
     assert after.keys() - before.keys() == {"exaone_nb.a.alone"}
     assert {name for name in before.keys() & after.keys() if before[name] != after[name]} == {
         "exaone_nb.b.deep"
@@ -62,7 +62,8 @@ def test_an_edit_changes_the_fingerprint_of_that_module_alone(package):
 
 def test_an_edit_of_what_is_imported_three_modules_away_makes_a_chapter_stale(package, tmp_path, monkeypatch):
     chapter = load(write_notebook(tmp_path / "nb", "01_a", [("code", "from exaone_nb.a import first")]))
-    monkeypatch.setattr(cache, "imported", lambda source: imports.imported(source, package))
+    imported = cache.imported
+    monkeypatch.setattr(cache, "imported", lambda source: imported(source, package))
     before = cache.key_parts(chapter, {}, tmp_path)
     (package / "exaone_nb/a/alone.py").write_text("changed = 1")
     assert cache.key_parts(chapter, {}, tmp_path) == before
@@ -94,12 +95,12 @@ def test_whatever_python_loads_for_a_chapters_imports_is_in_the_list(chapter):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
-    found = imports.imported(
+    found = cache.imported(
         "\n".join(c["source"] for c in chapter.document["cells"] if c["cell_type"] == "code")
     )
     assert set(done.stdout.split()) - found.keys() == set()
 
 
 def test_the_race_of_the_norms_chapter_depends_on_the_module_that_makes_nano():
-    found = imports.imported("from exaone_nb.architecture.race import race")
+    found = cache.imported("from exaone_nb.architecture.race import race")
     assert any(name.startswith("exaone_nb.nano.") for name in found)

@@ -9,7 +9,7 @@ import pytest
 
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
-from exaone_nb.workbook.passport import MODES, facts, mode_of
+from exaone_nb.workbook.record import MODES, facts, mode_of
 
 REAL = {"model_type": "exaone4", "hidden_size": 2048, "num_hidden_layers": 30, "vocab_size": 102400}
 

@@ -8,9 +8,8 @@ import re
 
 import pytest
 
-from exaone_nb.workbook.report.cells import LARGEST_PICTURE_BYTES, cells_to_html
-from exaone_nb.workbook.report.markdown import Prose
-from exaone_nb.workbook.report.sanitize import sanitize
+from exaone_nb.workbook.report.markdown import Prose, sanitize
+from exaone_nb.workbook.report.page import LARGEST_PICTURE_BYTES, cells_to_html
 
 
 def output_to_html(output):
@@ -80,7 +79,7 @@ def test_headings_get_unique_anchors_and_links_are_rewritten():
     html = prose.render(
         "# One\n\n## 같은 제목\n\n## 같은 제목\n\n[next](06_x.ipynb)", lambda a: a.replace(".ipynb", ".html")
     )
-    assert [(h.level, h.anchor) for h in prose.headings] == [
+    assert [(h["level"], h["anchor"]) for h in prose.headings] == [
         (2, "05-one"),
         (3, "05-같은-제목"),
         (3, "05-같은-제목-2"),

@@ -55,7 +55,7 @@ def test_unchanged_chapters_are_kept_and_changed_ones_run_again(chain, tmp_path)
     assert record["status"] == "ok" and all(
         c["peak_bytes"] > 1e7 and c["seconds"] > 0 for c in record["chapters"].values()
     )
-    assert first.index.is_file() and (out / "html" / "02_b.html").is_file()
+    assert first.pages[0].is_file() and (out / "html" / "02_b.html").is_file()
 
     again = run(out=out, folder=chain)
     assert [o.state for o in again.outcomes] == ["cached"] * 3 and counts(out) == {"01": 1, "02": 1, "03": 1}
@@ -229,7 +229,7 @@ def test_threads_wait_without_spinning_unless_something_is_timed(tmp_path, monke
 def test_a_changed_parameter_is_marked_with_its_default(tmp_path):
     write_notebook(tmp_path / "notebooks", "01_a", [CELL])
     report = run(parameters={"N": 5}, out=tmp_path / "run", folder=tmp_path / "notebooks")
-    row = re.search(r'<tr class="changed-row">.*?</tr>', report.index.read_text(), re.DOTALL)[0]
+    row = re.search(r'<tr class="changed-row">.*?</tr>', report.pages[0].read_text(), re.DOTALL)[0]
     assert all(
         part in row for part in ("<code>N</code>", "<code>5</code>", ">changed<", "default: <code>3</code>")
     )

@@ -15,15 +15,15 @@ import pytest
 # A busy machine starts a node slowly; Ray reads this when it is imported.
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
 
-from exaone_nb.cli import main, workbook_sweep
+from exaone_nb.cli import main, workbook_runs
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import RUNS
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook.chapters import discover, select
-from exaone_nb.workbook.sweep import engines, leaderboard
+from exaone_nb.workbook.sweep import engines
 from exaone_nb.workbook.sweep import grid as grids
-from exaone_nb.workbook.sweep.run import pin, survey, sweep
-from exaone_nb.workbook.sweep.task import TaskResult, finished, reason
+from exaone_nb.workbook.sweep.engines import TaskResult, finished, reason
+from exaone_nb.workbook.sweep.run import leaderboard_rows, pin, survey, sweep, write_leaderboard
 from exaone_nb.workbook.values import values_for
 
 PARAMETERS = """\
@@ -135,7 +135,7 @@ def test_the_grid_is_the_product_in_order(notebooks, tmp_path):
         ),
         ({"recipes": ["w8a9"]}, "Did you mean w8a8"),
         ({"tensor_parallel_size": 2}, "no chapter of this sweep has TENSOR_PARALLEL_SIZE"),
-        ({"tasks": ["nano_gsm"]}, r"no chapter of this sweep has a parameter marked \[task\]"),
+        ({"tasks": ["nano_gsm"]}, r"tasks means no parameter[\s\S]*marked \[task\]"),
         ({"parameters": {5: 3}}, "No parameter is named '5'"),
         ({"models": ["nanoo"]}, "Did you mean nano"),
         ({"models": [["nano"]]}, "MODEL"),
@@ -371,7 +371,7 @@ def test_a_damaged_result_or_record_is_not_the_end_of_the_sweep(notebooks, tmp_p
     folder = grid.folder / "w8a8-seed0"
     (folder / "results").mkdir(parents=True)
     (folder / "results" / "x.json").write_text("{")
-    (row, _) = leaderboard.rows(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")})
+    (row, _) = leaderboard_rows(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")})
     assert "x.json" in row["why"]
     (folder / "run.json").write_text("{")
     assert survey(grid)["w8a8-seed0"] == "its run.json is damaged"
@@ -384,7 +384,7 @@ def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(noteboo
         "accuracy", recipe="w8a8", value=0.123456789012, unit="fraction", n=64, interval=(0.1, 0.2), label="t"
     )
     folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
-    page = leaderboard.write(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
+    page = write_leaderboard(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
     for cell in (">0.123457 (0.1 to 0.2)<", ">64<", ">6,826,344<", 'data-sort="0.123456789012"', ">0<"):
         assert cell in page, cell
     assert "0.123456789012,0.1,0.2,64,6826344" in (grid.folder / "leaderboard.csv").read_text()
@@ -430,7 +430,7 @@ def test_an_address_that_fsspec_does_not_know_is_refused(notebooks, tmp_path):
 def test_the_estimate_counts_what_is_left_in_one_line(notebooks, tmp_path):
     def said(seeds, kept=0, minutes=0.1):
         grid = dataclasses.replace(make(notebooks, tmp_path, recipes=["w8a8"], seeds=seeds), minutes=minutes)
-        return workbook_sweep._estimate(
+        return workbook_runs._estimate(
             grid, {run.name: "" if n < kept else "not run yet" for n, run in enumerate(grid.runs)}
         )
 
@@ -629,7 +629,7 @@ def test_what_an_earlier_version_left_is_not_among_what_is_fetched(tmp_path, mon
         (grid.folder / run.name / "results" / "new.json").write_text("{}")
         return TaskResult(run.name, "ok")
 
-    monkeypatch.setattr("exaone_nb.workbook.sweep.task.execute", fake)
+    monkeypatch.setattr("exaone_nb.workbook.sweep.engines.execute", fake)
     run = grids.SweepRun("a", {}, {})
     grid = grids.Grid("toy", here.parent, ("01",), tmp_path, (run,), minutes=1)
     engines._execute_on_worker(grid, run, False, f"file://{store}")

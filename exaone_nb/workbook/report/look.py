@@ -45,8 +45,8 @@ def _environment() -> Any:
     options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(_HERE), **options)
     # `value` is a parameter's value as it is written in a cell.
-    own = (duration, gigabytes, breakable, commands, clock, span)
-    environment.filters.update({one.__name__: one for one in own}, value=repr)
+    own = {one.__name__: one for one in (duration, gigabytes, commands, clock, span)}
+    environment.filters.update(own, value=repr, breakable=lambda name: Markup(notebook.breakable(name)))
     return environment
 
 
@@ -67,13 +67,7 @@ def duration(seconds: float | None) -> str:
 
 
 def gigabytes(count: float | None) -> str:
-    """Bytes as GB (10^9)."""
     return f"{count / 1e9:.2f} GB" if count else ""
-
-
-def breakable(name: str) -> Any:
-    """A name that may go on in the next line after its punctuation."""
-    return Markup(notebook.breakable(name))
 
 
 def commands(text: str) -> Any:
@@ -91,7 +85,6 @@ def span(began: str, ended: str) -> str:
 
 
 def clock(time: str) -> str:
-    """A time in UTC, to the minute."""
     return moment(time).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -80,12 +80,10 @@ class Grid:
 
     @property
     def threads(self) -> int:
-        """Threads of one run."""
         return max(1, int(self.cpus_per_run))
 
     @property
     def axes(self) -> list[str]:
-        """Names of the parameters that differ between runs."""
         return list(self.runs[0].varied) if self.runs else []
 
 
@@ -135,10 +133,9 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
         wanted = "a folder for the sweep."
         raise UsageError(f"{in_the_way} is a file.", expected=wanted, remedy="Choose another --out.")
     numbers, minutes = tuple(chapter.number for chapter in chosen), sum(chapter.minutes for chapter in chosen)
-    given = {key: settings[key] for key in ("gpus_per_run", "cpus_per_run") if key in settings}
-    if "timeout_minutes" in settings:
-        given["timeout_s"] = 60 * settings["timeout_minutes"]
-    return Grid(name, folder, numbers, notebooks.absolute(), runs, minutes, **given)
+    needs = settings.get("gpus_per_run", 0), settings.get("cpus_per_run", 1)
+    limit = 60 * settings["timeout_minutes"] if "timeout_minutes" in settings else None
+    return Grid(name, folder, numbers, notebooks.absolute(), runs, minutes, *needs, limit)
 
 
 def _run(chapters: Sequence[Chapter], varied: dict[str, Any], fixed: Mapping[str, Any]) -> SweepRun:
@@ -209,27 +206,17 @@ def _varied_by(key: str, kind: str, chapters: Sequence[Chapter]) -> str:
     """The parameter that an axis such as `models` varies: the first of its kind in every chapter that has one."""
     first = [next((p.name for p in chapter.parameters if p.kind == kind), "") for chapter in chapters]
     names = list(dict.fromkeys(filter(None, first)))
-    numbers = ", ".join(chapter.number for chapter in chapters)
-    if not names:
+    if len(names) != 1:
+        numbers = ", ".join(chapter.number for chapter in chapters)
+        meant = say("could mean {names}", names=" or ".join(names)) if names else say("means no parameter")
         raise UsageError(
-            say(
-                "{key} is given, and no chapter of this sweep has a parameter marked [{kind}].",
+            say("{key} {meant} in the chapters {numbers}.", key=key, meant=meant, numbers=numbers),
+            expected=say("one name for the first parameter marked [{kind}] of these chapters.", kind=kind),
+            remedy=say(
+                "Write `matrix: {{NAME: …}}` instead of {key}, or choose other chapters: exaone-nb run --help-notebook "
+                "lists their parameters.",
                 key=key,
-                kind=kind,
             ),
-            expected=say("a chapter that has one; these are {numbers}.", numbers=numbers),
-            remedy=f"Leave {key} out, or add a chapter: exaone-nb run --help-notebook lists their parameters.",
-        )
-    if len(names) > 1:
-        raise UsageError(
-            say(
-                "{key} could mean {names}: the chapters {numbers} call it differently.",
-                key=key,
-                names=" or ".join(names),
-                numbers=numbers,
-            ),
-            expected="one name for what is varied.",
-            remedy=say("Write `matrix: {{{first}: …}}` instead of {key}.", first=names[0], key=key),
         )
     return names[0]
 

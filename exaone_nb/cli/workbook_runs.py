@@ -1,38 +1,34 @@
-"""The verb `sweep`."""
+"""Verbs over several runs: `sweep` makes them, `diff` compares two."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, console, emit, tell
+from exaone_nb.cli.output import JsonFlag, console, emit, tell, writable
 from exaone_nb.errors import Terminated, UsageError
+from exaone_nb.library_types import Console
 from exaone_nb.messages import say
+from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from exaone_nb.workbook.diff import RunDiff
+    from exaone_nb.workbook.sweep.engines import TaskResult
     from exaone_nb.workbook.sweep.grid import Grid
     from exaone_nb.workbook.sweep.run import SweepReport
-    from exaone_nb.workbook.sweep.task import TaskResult
 
 
-class RunsOn(StrEnum):
-    """Where the runs are executed."""
-
-    local = "local"
-    ray = "ray"
+RunsOn = Literal["local", "ray"]
 
 
 def sweep(
     grid_file: Annotated[Path, Argument(metavar="GRID.yaml", help="What is varied and what is fixed.")],
-    on: Annotated[RunsOn, Option("--on", help="Processes here, or a Ray cluster.")] = RunsOn.local,
+    on: Annotated[RunsOn, Option("--on", help="Processes here, or a Ray cluster.")] = "local",
     jobs: Annotated[int | None, Option("--jobs", "-j", help="Runs at once here. Default: 1.")] = None,
     address: Annotated[str, Option(help="Ray cluster, HOST:PORT. Default: this machine's.")] = "",
     store: Annotated[str, Option(help="With Ray, no shared disk: fsspec address for results.")] = "",
@@ -70,7 +66,7 @@ def sweep(
         with sigterm_is_an_interrupt():
             report = run_sweep(
                 grid,
-                on.value,
+                on,
                 jobs=jobs or 1,
                 address=address or "auto",
                 store=store,
@@ -88,14 +84,15 @@ def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> 
     """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}", expected="1 or more runs at once.", remedy="Leave it out for one.")
-    ignored = {"--jobs": jobs is not None} if on is RunsOn.ray else {"--address": address, "--store": store}
+    ignored = {"--jobs": jobs is not None} if on == "ray" else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
-        decides = say("Leave {option} out; cpus_per_run in the grid decides.", option=option)
-        instead = say("Leave {option} out, or add --on ray.", option=option)
         raise UsageError(
-            say("{option} has no effect with --on {on.value}.", option=option, on=on),
+            say("{option} has no effect with --on {on}.", option=option, on=on),
             expected="--jobs with --on local; --address and --store with --on ray.",
-            remedy=decides if on is RunsOn.ray else instead,
+            remedy=say(
+                "Leave {option} out, or change --on. On Ray cpus_per_run in the grid decides.",
+                option=option,
+            ),
         )
 
 
@@ -114,7 +111,6 @@ def _plan(grid: Grid, reasons: Mapping[str, str]) -> dict[str, object]:
 
 
 def _print_plan(console: Console, grid: Grid, reasons: Mapping[str, str]) -> None:
-    from exaone_nb.show.table import Column, Table, drawn
     from exaone_nb.workbook.store import NOT_YET
 
     def state(why: str) -> str:
@@ -154,3 +150,45 @@ def _print_summary(console: Console, report: SweepReport) -> None:
     counts = Counter(result.status for result in report.results)
     console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
     console.print(f"Leaderboard: {report.page}", soft_wrap=True, markup=False)
+
+
+def diff(
+    before: Annotated[str, Argument(help="A run: its name under runs/, or its folder.")],
+    after: Annotated[str, Argument(help="The run to compare with it.")],
+    html: Annotated[Path | None, Option(help="Also write the comparison as one HTML file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What changed between two runs: parameters, versions, machine, chapters, results."""
+    from exaone_nb.files import write_text
+    from exaone_nb.paths import RUNS
+    from exaone_nb.workbook.diff import compare_runs
+
+    # As for `run --out`: a word is a name under runs/, a path has a slash in it.
+    folders = [
+        RUNS / name if "/" not in name and ((RUNS / name).is_dir() or not Path(name).exists()) else Path(name)
+        for name in (before, after)
+    ]
+    for name, folder in zip((before, after), folders, strict=True):
+        if not folder.exists():
+            expected = say("a name under runs/, or a folder that `exaone-nb run --out NAME` made.")
+            raise UsageError(say("There is no run {name}.", name=name), expected=expected)
+    found = compare_runs(*folders)
+    if html is not None:
+        with writable("--html", html):
+            write_text(html, found.html())
+    emit(as_json, found.as_dict(), lambda console: _print_diff(console, found))
+
+
+def _print_diff(console: Console, found: RunDiff) -> None:
+    n = len(found.changes)
+    text = say("{f.before} -> {f.after}: {n} differences, {f.equal_results} results equal", f=found, n=n)
+    console.print(text, markup=False)
+    if found.changes:
+        heads = [
+            Column("section"),
+            Column("name", say("what"), code=True),
+            Column("before", found.before, missing=say("absent")),
+            Column("after", found.after, missing=say("absent")),
+            Column("note"),
+        ]
+        console.print(drawn(Table(heads, [vars(change) for change in found.changes])))

