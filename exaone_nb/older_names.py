@@ -21,7 +21,7 @@ INPUTS = ["input_ids", "attention_mask"]
 
 
 @dataclass(frozen=True)
-class Change:
+class OlderName:
     """One setting that the older library needs otherwise. `level` says what comes of leaving it."""
 
     file: str
@@ -32,7 +32,7 @@ class Change:
     dropped: tuple[str, ...] = ()
 
 
-def changes(folder: Path) -> list[Change]:
+def changes(folder: Path) -> list[OlderName]:
     """What must be written otherwise in the model folder; nothing where a file is missing or is no JSON object."""
     return [*_of_config(_object(folder / CONFIG)), *_of_tokenizer(_object(folder / TOKENIZER))]
 
@@ -55,7 +55,7 @@ def make_readable(folder: Path) -> None:
         write_text(folder / name, text)
 
 
-def _of_config(config: dict[str, Any]) -> Iterator[Change]:
+def _of_config(config: dict[str, Any]) -> Iterator[OlderName]:
     rope = config.get("rope_parameters")
     if isinstance(rope, dict):
         scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
@@ -68,31 +68,31 @@ def _of_config(config: dict[str, Any]) -> Iterator[Change]:
                 "config.json has {names} under rope_parameters only, which {older} ignores: wrong positions.",
                 names=names, older=OLDER,
             )  # fmt: skip
-            yield Change(CONFIG, "error", problem, say("{names} added", names=names), missing)
+            yield OlderName(CONFIG, "error", problem, say("{names} added", names=names), missing)
     if config.get("dtype") and "torch_dtype" not in config:
         problem = say("config.json says dtype and not torch_dtype, which older loaders look for.")
         done = say("torch_dtype added")
-        yield Change(CONFIG, "warning", problem, done, {"torch_dtype": config["dtype"]})
+        yield OlderName(CONFIG, "warning", problem, done, {"torch_dtype": config["dtype"]})
 
 
-def _of_tokenizer(tokenizer: dict[str, Any]) -> Iterator[Change]:
+def _of_tokenizer(tokenizer: dict[str, Any]) -> Iterator[OlderName]:
     kind, general = tokenizer.get("tokenizer_class"), "PreTrainedTokenizerFast"
     if kind == "TokenizersBackend":
         problem = say("{older} stops at TokenizersBackend, a class of transformers 5.", older=OLDER)
         done = say("tokenizer_class is {general}", general=general)
-        yield Change(TOKENIZER, "error", problem, done, {"tokenizer_class": general}, ("backend",))
+        yield OlderName(TOKENIZER, "error", problem, done, {"tokenizer_class": general}, ("backend",))
         kind = general
     special = tokenizer.get("extra_special_tokens")
     if isinstance(special, list):
         problem = say("extra_special_tokens is a list, and {older} expects an object there.", older=OLDER)
         done = say("extra_special_tokens became additional_special_tokens")
         added = {"additional_special_tokens": special}
-        yield Change(TOKENIZER, "error", problem, done, added, ("extra_special_tokens",))
+        yield OlderName(TOKENIZER, "error", problem, done, added, ("extra_special_tokens",))
     if kind == general and "model_input_names" not in tokenizer:
         problem = say(
             "tokenizer_config.json has no model_input_names: {older} adds token_type_ids.", older=OLDER
         )
-        yield Change(
+        yield OlderName(
             TOKENIZER, "note", problem, say("model_input_names added"), {"model_input_names": INPUTS}
         )
 
