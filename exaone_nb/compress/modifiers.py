@@ -20,26 +20,34 @@ from exaone_nb.quantization.arguments import MINMAX
 from exaone_nb.quantization.schemes import ACTORDER, SCHEMES, find_scheme
 
 STAGE, GROUP = "_stage", "_modifiers"
-METHODS = {"QuantizationModifier": "rtn", "GPTQModifier": "gptq"}
+METHODS = {"QuantizationModifier": "rtn", "GPTQModifier": "gptq", "AutoRoundModifier": "autoround"}
 TRANSFORMS = {"AWQModifier": "awq", "SmoothQuantModifier": "smoothquant"}
-GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
+# What is said in `settings`, by method.
+SETTINGS = {
+    "gptq": ("block_size", "dampening_frac", "actorder"),
+    "autoround": ("iters", "lr", "batch_size"),
+}
 # The fields that can be said in our keys, by modifier.
 QUANTIZING = (
     "scheme", "config_groups", "targets", "ignore", "kv_cache_scheme", "weight_observer", "observer",
 )  # fmt: skip
 FIELDS = {
     "QuantizationModifier": QUANTIZING,
-    "GPTQModifier": QUANTIZING + GPTQ_SETTINGS,
+    "GPTQModifier": QUANTIZING + SETTINGS["gptq"],
+    "AutoRoundModifier": QUANTIZING + SETTINGS["autoround"],
     "AWQModifier": ("mappings", "duo_scaling", "n_grid"),
     "SmoothQuantModifier": (
         "mappings", "smoothing_strength", "ignore", "num_calibration_steps", "algorithm",
     ),
 }  # fmt: skip
-# Where intermediate values are kept, and what follows from the other fields: they change nothing that is written.
-PASSED_OVER = ("requires_calibration_data", "offload_device", "offload_hessians", "sequential_targets")
+# Where and how fast it is computed, and what follows from the other fields: they change nothing that is meant.
+PASSED_OVER = (
+    "requires_calibration_data", "offload_device", "offload_hessians", "sequential_targets", "enable_torch_compile",
+    "device_ids",
+)  # fmt: skip
 # Fields that are dumped with a default; only that can be read.
 DEFAULTS: dict[str, Any] = {
-    "bypass_divisibility_checks": False, "batched_quantization": "auto", "input_observer": None,
+    "bypass_divisibility_checks": False, "disable_opt_rtn": False, "batched_quantization": "auto", "input_observer": None,
     "output_observer": None, "index": None, "group": None, "start": None, "end": None, "update": None,
 }  # fmt: skip
 
@@ -155,7 +163,7 @@ def _transform(name: str, given: dict[str, Any], what: str) -> dict[str, Any]:
 def _quantization(name: str, given: dict[str, Any], what: str) -> dict[str, Any]:
     fields = _known(given, FIELDS[name], what)
     made: dict[str, Any] = {"method": METHODS[name]}
-    settings = {key: fields[key] for key in GPTQ_SETTINGS if key in fields}
+    settings = {key: fields[key] for key in SETTINGS.get(METHODS[name], ()) if key in fields}
     if name == "GPTQModifier" and "actorder" in given:  # null means no order, and is not the default
         settings["actorder"] = given["actorder"]
     if observer := _observer(fields, what):

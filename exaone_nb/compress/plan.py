@@ -29,6 +29,11 @@ from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_sch
 
 # Arguments written out by hand that a scheme's sentence does not say.
 UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
+# What llm-compressor takes where a recipe says nothing; a block size is a matter of speed.
+READ_SETTINGS: dict[str, dict[str, Any]] = {
+    "gptq": {"dampening_frac": 0.01, "actorder": "static"},
+    "autoround": {"iters": 200, "lr": None, "batch_size": 8},
+}
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
 
@@ -200,16 +205,31 @@ def _sentence(plan: Plan, module: str) -> str:
 
 def _read_settings(plan: Plan) -> dict[str, str]:
     """The settings that something reads, with defaults filled in, so that writing a default is no difference."""
-    recipe, settings = plan.recipe, {"dampening_frac": 0.01, "actorder": "static"} | plan.recipe.settings
-    gptq, order = recipe.method == "gptq", settings["actorder"]
-    return {
-        "method": {"rtn": say("round to nearest"), "gptq": "GPTQ"}[recipe.method],
-        "dampening_frac": str(float(settings["dampening_frac"])) if gptq else say("not read"),
-        "actorder": str(ACTORDER.get(order, order)) if gptq else say("not read"),
-        "transform": _transform(recipe.transform),
-        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
-        "calibration": _calibration(recipe),
+    recipe, settings = plan.recipe, dict(plan.recipe.settings)
+    if (order := settings.get("actorder")) is not None:
+        settings["actorder"] = ACTORDER.get(order, order)
+    read = {
+        name: _plain((default | settings)[name]) if method == recipe.method else say("not read")
+        for method, default in READ_SETTINGS.items()
+        for name in default
     }
+    return (
+        {"method": method_name(recipe.method)}
+        | read
+        | {
+            "transform": _transform(recipe.transform),
+            "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
+            "calibration": _calibration(recipe),
+        }
+    )
+
+
+def method_name(method: str) -> str:
+    return {"rtn": say("round to nearest"), "gptq": "GPTQ", "autoround": "AutoRound"}[method]
+
+
+def _plain(value: Any) -> str:
+    return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _transform(transform: dict[str, Any] | None) -> str:

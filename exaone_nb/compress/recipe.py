@@ -2,7 +2,7 @@
 
 One YAML file per recipe in `data/recipes/`. The smallest one:
 
-    method: rtn            # rtn | gptq
+    method: rtn            # rtn | gptq | autoround
     scheme: W4A16          # a preset of llm-compressor, or an explicit {weights: …, input_activations: …}
     ignore: [lm_head]
 
@@ -26,13 +26,12 @@ import yaml
 from exaone_nb import schema
 from exaone_nb.compress import modifiers
 from exaone_nb.compress.calibration import Calibration
-from exaone_nb.compress.modifiers import GPTQ_SETTINGS
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
 from exaone_nb.quantization.schemes import SCHEMES, find_scheme
-from exaone_nb.schema import Count, Patterns, kind
+from exaone_nb.schema import Count, Patterns, Positive, kind
 from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "recipes"
@@ -62,11 +61,14 @@ Order = kind(str, lambda value: isinstance(value, str | bool | None), "static, i
 
 
 class MethodSettings(TypedDict, total=False):
-    """What belongs to GPTQ, and what people put there, so that a plan can say why it does nothing."""
+    """What belongs to a method, and what people put there, so that a plan can say why it does nothing."""
 
     block_size: Count
     dampening_frac: Fraction
     actorder: Order
+    iters: Count
+    lr: Positive
+    batch_size: Count
     observer: Observer
     group_size: Count
     max_position_embeddings: Count
@@ -86,7 +88,7 @@ class Recipe:
 
     name: str
     groups: schema.list_of(SchemeGroup, "a list of {scheme, targets}.")
-    method: Literal["rtn", "gptq"] = "rtn"
+    method: Literal["rtn", "gptq", "autoround"] = "rtn"
     ignore: Patterns = ()
     settings: MethodSettings = field(default_factory=dict)
     transform: Transform | None = None
@@ -111,9 +113,9 @@ class Recipe:
 
     @property
     def needs_data(self) -> bool:
-        """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
+        """True when the result depends on calibration text: GPTQ, AutoRound, AWQ, static activation or KV-cache scales."""
         return bool(
-            self.method == "gptq"
+            self.method != "rtn"
             or self.transform
             or self.kv_cache
             or self.settings.get("observer") == "imatrix_mse"
@@ -141,8 +143,11 @@ class Recipe:
             made["kv_cache_scheme"] = dict(self.kv_cache)
         if "observer" in self.settings:
             made["weight_observer"] = self.settings["observer"]
-        if self.method == "gptq":
-            made |= {k: v for k, v in self.settings.items() if k in GPTQ_SETTINGS}
+        made |= {k: v for k, v in self.settings.items() if k in modifiers.SETTINGS.get(self.method, ())}
+        if self.method == "autoround":
+            made["enable_torch_compile"] = (
+                False  # it wants a compiler, and small models wait for it longer than they run
+            )
         return [*steps, (MODIFIERS[self.method], made)]
 
     def to_yaml(self, *, folders: bool = True) -> str:

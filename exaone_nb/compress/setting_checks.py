@@ -13,8 +13,8 @@ from typing import Any
 from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.compress.calibration import Calibration
-from exaone_nb.compress.plan import Plan
-from exaone_nb.compress.recipe import GPTQ_SETTINGS
+from exaone_nb.compress.modifiers import SETTINGS
+from exaone_nb.compress.plan import Plan, method_name
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
@@ -32,13 +32,11 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
     )
     for name, value in plan.recipe.settings.items():
         level, remedy = "no-op", ""
-        if name in GPTQ_SETTINGS and method != "gptq":
-            text = say(
-                "{name} belongs to GPTQ; rounding to nearest ({method}) does not read it.",
-                name=name,
-                method=method,
-            )
-            remedy = say("Set method: gptq, or leave it out.")
+        owner = next((one for one, names in SETTINGS.items() if name in names), method)
+        if owner != method:
+            fields = {"name": name, "owner": method_name(owner), "method": method_name(method)}
+            text = say("{name} belongs to {owner}; {method} does not read it.", **fields)
+            remedy = say("Set method: {owner}, or leave it out.", owner=owner)
         elif name == "block_size":
             text = say(
                 "block_size {size} is how many columns GPTQ updates at once, a matter of speed; scales are shared as "
@@ -68,6 +66,17 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
         else:
             continue
         yield Finding(level, f"setting-{name}", text, remedy)
+
+
+def autorounds_reach(plan: Plan) -> Iterator[Finding]:
+    """Modules outside the layers, whose scales AutoRound never computes."""
+    outside = [m.name for m in plan.quantizable if m.layer is None and plan.assigned[m.name] is not None]
+    if plan.recipe.method == "autoround" and outside:
+        text = say(
+            "AutoRound rounds what stands in the layers; {names} stands outside.", names=", ".join(outside)
+        )
+        remedy = say("Add {names} to ignore, or use another method.", names=", ".join(outside))
+        yield Finding("error", "autoround-outside", text, remedy)
 
 
 def actorder_values(plan: Plan) -> Iterator[Finding]:
@@ -214,4 +223,11 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
 
 
-CHECKS = (settings_without_effect, actorder_values, smoothing_steps, calibration, worth_knowing)
+CHECKS = (
+    settings_without_effect,
+    autorounds_reach,
+    actorder_values,
+    smoothing_steps,
+    calibration,
+    worth_knowing,
+)
