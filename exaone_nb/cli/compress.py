@@ -13,7 +13,9 @@ from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table, drawn
 
-RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
+RecipeOption = Annotated[
+    str, Option("--recipe", help="A name in data/recipes/, or a YAML file, ours or llm-compressor's.")
+]
 
 
 def plan(

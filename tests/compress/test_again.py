@@ -126,7 +126,7 @@ def test_what_cannot_give_the_same_bytes_is_refused_before_loading(
 def test_what_is_no_manifest_is_refused(tmp_path):
     for text in ("{", "[1]", '{"baseline": true}'):
         (tmp_path / manifest.NAME).write_text(text)
-        with pytest.raises(UsageError, match="quantize.json of a checkpoint that this workbook made"):
+        with pytest.raises(UsageError, match=r"quantize\.json of a checkpoint that this workbook made"):
             again.read(tmp_path)
     with pytest.raises(UsageError, match="There is no file"):
         again.read(tmp_path / "none.json")
@@ -143,7 +143,7 @@ def test_two_files_of_one_name_are_refused_and_one_that_is_named_twice_counts_on
     for pair in (("a/mine.yaml", "b/mine.yaml"), ("a/mine.yaml", "b/Mine.yaml"), ("w8a8", "b/w8a8.yaml")):
         with pytest.raises(UsageError, match=f"{pair[0]} and {pair[1]} have one name"):
             recipes.load_all(pair)
-    with pytest.raises(UsageError, match="own baseline and b/baseline.yaml have one name"):
+    with pytest.raises(UsageError, match=r"own baseline and b/baseline\.yaml have one name"):
         recipes.load_all(["b/baseline.yaml"], taken=["baseline"])
     found = recipes.load_all(["a/mine.yaml", "./a/mine.yaml", "w8a8", "w8a8"])
     assert list(found) == ["mine", "w8a8"] and found["mine"].groups[0].scheme == "W8A16"

@@ -59,6 +59,17 @@ def test_only_line_ends_end_a_line_and_a_byte_order_mark_is_dropped(tmp_path):
     assert calibration.read_source(TextSource(str(path))) == lines
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_unicode_encoding_is_called_by_its_name(tmp_path, encoding):
+    path = tmp_path / "text.jsonl"
+    path.write_bytes(('{"text": "What is 1 plus 1? 한국어"}\n' * 9).encode(encoding))
+    name = {"utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE"}.get(encoding, encoding.upper())
+    with pytest.raises(
+        WorkbookError, match=rf"text\.jsonl.* is not UTF-8; it looks like {name}\.[\s\S]*iconv -f {name}"
+    ):
+        calibration.read_source(TextSource(str(path)))
+
+
 def test_another_encoding_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_bytes(b'{"text": "a"}\n' + '{"text": "한국어"}\n'.encode("cp949"))
