@@ -213,6 +213,17 @@ def test_every_recipe_comes_back_from_its_export(tmp_path, name):
         assert first.assigned == second.assigned
 
 
+@pytest.mark.parametrize("name", recipes.PRESETS)
+def test_a_preset_that_was_written_out_is_the_preset(tmp_path, name):
+    """Two groups of one preset can only be exported as explicit arguments, dtypes of scales and zero points included."""
+    groups = [{"scheme": name, "targets": ["re:.*o_proj$"]}, {"scheme": name, "targets": ["Linear"]}]
+    recipe = recipes.parse({"groups": groups, "ignore": ["lm_head"]})
+    text = recipe.to_yaml()
+    assert "config_groups" in text
+    back = recipes.load(saved(tmp_path, text))
+    assert compare(make_plan("EXAONE-4.0-1.2B", recipe), make_plan("EXAONE-4.0-1.2B", back)) == []
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_comes_back_from_llm_compressors_own_dump(tmp_path, name):

@@ -426,3 +426,15 @@ def test_autoround_says_what_it_cannot_reach_and_which_settings_are_its_own(plan
     several = compare(plan_of(method="autoround"), plan_of(method="autoround", settings={"iters": 20}))
     assert [(d.what, d.first, d.second) for d in several] == [("iters", "200.0", "20.0")]
     assert not compare(plan_of(method="autoround"), plan_of(method="autoround", settings={"iters": 200}))
+
+
+def test_one_text_under_two_paths_is_no_difference_and_another_text_is(plan_of, texts, tmp_path):
+    path = texts(9)
+    (tmp_path / "copy.jsonl").write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+    def reading(name, **more):
+        return plan_of(method="gptq", calibration={"source": str(name), "samples": 4} | more)
+
+    assert compare(reading(path), reading(tmp_path / "copy.jsonl")) == []
+    assert [d.what for d in compare(reading(path), reading(path, seed=1))] == ["calibration"]
+    assert [d.what for d in compare(reading(path), reading(texts(10, "other.jsonl")))] == ["calibration"]
