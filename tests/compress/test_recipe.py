@@ -154,6 +154,8 @@ import importlib.machinery as m, sys
 from exaone_nb.compress import plan, recipe
 for name in recipe.names():
     plan.make_plan("EXAONE-4.0-1.2B", name)
+theirs = {"a_stage": {"b_modifiers": {"GPTQModifier": {"config_groups": {"g": {"weights": {"num_bits": 4, "group_size": 64}}}}}}}
+plan.make_plan("EXAONE-4.0-1.2B", theirs)
 try:
     recipe.parse({"scheme": "W4A16", "calibration": {"samples": 0}})
 except recipe.UsageError:
