@@ -10,7 +10,7 @@ import pytest
 from exaone_nb.compress import again, llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress.calibration import TextSource
+from exaone_nb.compress.calibration import TextSource, tokenize
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import sha256_of
 from exaone_nb.paths import NANO
@@ -59,6 +59,49 @@ def test_one_text_at_three_paths_and_the_manifest_give_one_checkpoint(tmp_path, 
         set_torch_threads(before)
     assert remade["problems"] == [] and not remade["reused"] and remade["threads"] == document["threads"]
     assert hashes(tmp_path / "new") | {"recipe.yaml": ""} == first | {"recipe.yaml": ""}
+
+
+def test_the_same_samples_threads_and_recipe_reach_the_library_again(tmp_path, monkeypatch, texts):
+    """With a stand-in for llm-compressor that copies nano and notes what it was given."""
+    import torch
+    from transformers import AutoTokenizer
+
+    given = []
+
+    def note(source, recipe, out, **_):
+        ids = tokenize(recipe.calibration, AutoTokenizer.from_pretrained(source))
+        given.append((ids, torch.get_num_threads(), recipe.modifiers()))
+        for name in ("model.safetensors", "config.json"):
+            shutil.copy(NANO / name, out)
+        return {
+            "samples": len(ids),
+            "tokens": sum(map(len, ids)),
+            "threads": given[-1][1],
+            "round_to_nearest_fallback": [],
+        }
+
+    monkeypatch.setattr(llmcompressor_adapter, "compress", note)
+    path = texts(12, "chats.jsonl")
+    recipe = recipes.load("w4a16_gptq").with_calibration(
+        samples=6, length=48, sources=(TextSource(str(path)),)
+    )
+    first = maker.quantize("nano", recipe, tmp_path / "first", sanity=False)
+    moved = tmp_path / "moved.jsonl"
+    moved.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\r\n"))
+    path.unlink()
+    before = set_torch_threads(first["threads"] + 1)
+    try:
+        made = again.make_again(
+            tmp_path / "first", "nano", tmp_path / "new", calibration=str(moved), sanity=False
+        )
+        assert torch.get_num_threads() == first["threads"] + 1
+    finally:
+        set_torch_threads(before)
+    assert given[0] == given[1] and len(given[0][0]) == 6
+    assert made["problems"] == first["problems"] and not made["reused"]
+    # And the finished checkpoint is found by its text, wherever that lies.
+    elsewhere = recipe.with_calibration(sources=(TextSource(str(moved)),))
+    assert maker.quantize("nano", elsewhere, tmp_path / "first", sanity=False)["reused"]
 
 
 @pytest.mark.heavy
