@@ -51,7 +51,8 @@ def llama(tmp_path_factory):
 
 
 def error(folder, reference):
-    """Relative error of the logits on 4 x 32 fixed random tokens."""
+    """Relative error of the logits on 4 x 32 fixed random tokens. Twenty lines of torch that round as W8A8 does gave 0.60
+    without and 0.064 with smoothing on this model."""
     ids = torch.randint(10, 1000, (4, 32), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         wanted, got = (open_model(place)(ids).logits.float() for place in (reference, folder))
@@ -65,7 +66,7 @@ def test_smoothquant_fits_a_llama_and_takes_most_of_the_error_of_an_outlier_away
         document = maker.quantize(llama, recipe, tmp_path / name, sanity=False)
         assert document["problems"] == [] and document["actual_bytes"] == document["predicted_bytes"]
         errors[name] = error(tmp_path / name, llama)
-    assert errors["w8a8_smoothquant"] < 0.6 * errors["w8a8"], errors
+    assert errors["w8a8_smoothquant"] < 0.3 * errors["w8a8"], errors
 
 
 def test_autoround_loses_less_than_rounding_and_one_seed_gives_one_file(tmp_path):
