@@ -112,12 +112,7 @@ def build(recipe: Recipe) -> list[Any]:
     from llmcompressor.modifiers.transform.awq import AWQModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
-    known = [GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier]
-    if recipe.method == "autoround":
-        from llmcompressor.modifiers.autoround import AutoRoundModifier
-
-        known.append(AutoRoundModifier)
-    classes = {known_class.__name__: known_class for known_class in known}
+    classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
     return [classes[name](**values) for name, values in recipe.modifiers()]
 
 

@@ -32,7 +32,6 @@ UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 # What llm-compressor takes where a recipe says nothing; a block size is a matter of speed.
 READ_SETTINGS: dict[str, dict[str, Any]] = {
     "gptq": {"dampening_frac": 0.01, "actorder": "static"},
-    "autoround": {"iters": 200, "lr": None, "batch_size": 8},
 }
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
@@ -225,7 +224,7 @@ def _read_settings(plan: Plan) -> dict[str, str]:
 
 
 def method_name(method: str) -> str:
-    return {"rtn": say("round to nearest"), "gptq": "GPTQ", "autoround": "AutoRound"}[method]
+    return {"rtn": say("round to nearest"), "gptq": "GPTQ"}[method]
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 One YAML file per recipe in `data/recipes/`. The smallest one:
 
-    method: rtn            # rtn | gptq | autoround
+    method: rtn            # rtn | gptq
     scheme: W4A16          # a preset of llm-compressor, or an explicit {weights: …, input_activations: …}
     ignore: [lm_head]
 
@@ -31,7 +31,7 @@ from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
 from exaone_nb.quantization.schemes import SCHEMES, find_scheme
-from exaone_nb.schema import Count, Patterns, Positive, kind
+from exaone_nb.schema import Count, Patterns, kind
 from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "recipes"
@@ -66,9 +66,6 @@ class MethodSettings(TypedDict, total=False):
     block_size: Count
     dampening_frac: Fraction
     actorder: Order
-    iters: Count
-    lr: Positive
-    batch_size: Count
     observer: Observer
     group_size: Count
     max_position_embeddings: Count
@@ -88,7 +85,7 @@ class Recipe:
 
     name: str
     groups: schema.list_of(SchemeGroup, "a list of {scheme, targets}.")
-    method: Literal["rtn", "gptq", "autoround"] = "rtn"
+    method: Literal["rtn", "gptq"] = "rtn"
     ignore: Patterns = ()
     settings: MethodSettings = field(default_factory=dict)
     transform: Transform | None = None
@@ -113,9 +110,9 @@ class Recipe:
 
     @property
     def needs_data(self) -> bool:
-        """True when the result depends on calibration text: GPTQ, AutoRound, AWQ, static activation or KV-cache scales."""
+        """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
         return bool(
-            self.method != "rtn"
+            self.method == "gptq"
             or self.transform
             or self.kv_cache
             or self.settings.get("observer") == "imatrix_mse"
@@ -144,10 +141,6 @@ class Recipe:
         if "observer" in self.settings:
             made["weight_observer"] = self.settings["observer"]
         made |= {k: v for k, v in self.settings.items() if k in modifiers.SETTINGS.get(self.method, ())}
-        if self.method == "autoround":
-            made["enable_torch_compile"] = (
-                False  # it wants a compiler, and small models wait for it longer than they run
-            )
         return [*steps, (MODIFIERS[self.method], made)]
 
     def to_yaml(self, *, folders: bool = True) -> str:

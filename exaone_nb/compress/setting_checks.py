@@ -68,17 +68,6 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
         yield Finding(level, f"setting-{name}", text, remedy)
 
 
-def autorounds_reach(plan: Plan) -> Iterator[Finding]:
-    """Modules outside the layers, whose scales AutoRound never computes."""
-    outside = [m.name for m in plan.quantizable if m.layer is None and plan.assigned[m.name] is not None]
-    if plan.recipe.method == "autoround" and outside:
-        text = say(
-            "AutoRound rounds what stands in the layers; {names} stands outside.", names=", ".join(outside)
-        )
-        remedy = say("Add {names} to ignore, or use another method.", names=", ".join(outside))
-        yield Finding("error", "autoround-outside", text, remedy)
-
-
 def actorder_values(plan: Plan) -> Iterator[Finding]:
     """An order of columns that was removed, that nobody knows, or that is the default; and what it does per channel."""
     value = plan.recipe.settings.get("actorder")
@@ -225,7 +214,6 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
 
 CHECKS = (
     settings_without_effect,
-    autorounds_reach,
     actorder_values,
     smoothing_steps,
     calibration,

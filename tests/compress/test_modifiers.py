@@ -147,10 +147,6 @@ def test_the_organisers_recipe_runs_as_it_is(tmp_path):
             },
         ),
         (
-            "a_stage: {q_modifiers: {AutoRoundModifier: {scheme: W4A16, iters: 20, batch_size: 8, enable_torch_compile: true}}}",
-            {"method": "autoround", "scheme": "W4A16", "settings": {"iters": 20}},
-        ),
-        (
             "a_stage: {q_modifiers: {QuantizationModifier: {scheme: W4A16, observer: {weights: mse}}}}",
             {"scheme": "W4A16", "settings": {"observer": "mse"}},
         ),

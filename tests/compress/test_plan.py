@@ -415,19 +415,6 @@ def test_experts_treated_differently_are_told_apart(plan_of):
     assert found["mlp.experts.0-1.up_proj"] == "-" and found["mlp.experts.2-127.up_proj"] == "W4A16"
 
 
-def test_autoround_says_what_it_cannot_reach_and_which_settings_are_its_own(plan_of):
-    plan = plan_of(method="autoround", ignore=[], settings={"iters": 20, "dampening_frac": 0.1})
-    found = {f.code: f for f in analyse(plan).findings}
-    assert found["autoround-outside"].level == "error" and "lm_head" in found["autoround-outside"].remedy
-    assert "GPTQ" in found["setting-dampening_frac"].text and "setting-iters" not in found
-    assert "AutoRound" in next(
-        f.text for f in analyse(plan_of(settings={"iters": 20})).findings if f.code == "setting-iters"
-    )
-    several = compare(plan_of(method="autoround"), plan_of(method="autoround", settings={"iters": 20}))
-    assert [(d.what, d.first, d.second) for d in several] == [("iters", "200.0", "20.0")]
-    assert not compare(plan_of(method="autoround"), plan_of(method="autoround", settings={"iters": 200}))
-
-
 def test_one_text_under_two_paths_is_no_difference_and_another_text_is(plan_of, texts, tmp_path):
     path = texts(9)
     (tmp_path / "copy.jsonl").write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

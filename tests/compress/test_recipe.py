@@ -37,8 +37,6 @@ def test_name_and_prose_are_no_part_of_the_recipes_digest():
         ({"scheme": "W4A16", "settings": {"blok_size": 1}}, ["blok_size", "block_size"]),
         ({"scheme": "W4A16", "settings": {"dampening_frac": -1}}, ["dampening_frac", "(0, 1]"]),
         ({"scheme": "W4A16", "settings": {"block_size": 0}}, ["block_size", "above 0"]),
-        ({"scheme": "W4A16", "method": "autoround", "settings": {"iters": 0}}, ["iters", "above 0"]),
-        ({"scheme": "W4A16", "method": "autoround", "settings": {"lr": "fast"}}, ["lr", "above 0"]),
         ({"scheme": "W4A16", "settings": {"observer": "mean"}}, ["mean", "minmax"]),
         ({"scheme": "W4A16", "ignore": [3]}, ["[3]", "list of patterns"]),
         ({"groups": [{"targets": ["Linear"]}]}, ["groups: number 1 has no scheme"]),
@@ -133,7 +131,7 @@ def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(UsageError) as caught:
         recipes.parse(document, "mine")
     assert caught.value.got.splitlines() == [
-        "Recipe mine: method is 'gtpq'. Expected: one of rtn, gptq, autoround.",
+        "Recipe mine: method is 'gtpq'. Expected: one of rtn, gptq.",
         "Recipe mine: calibration: sources: number 1: name is ''. Expected: a JSONL file or a hub id ORG/NAME.",
         "Recipe mine: calibration: seed is 'a'. Expected: a whole number.",
     ]
@@ -217,7 +215,7 @@ def test_a_transform_runs_before_the_quantization_and_settings_of_gptq_stay_out_
 @pytest.mark.parametrize(
     ("name", "needed"),
     [("w4a16_rtn", False), ("w8a8", False), ("fp8_dynamic", False), ("fp8", True), ("nvfp4", True), ("w4a16_gptq", True),
-     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False), ("w4a16_autoround", True), ("w8a8_smoothquant", True)],
+     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False), ("w8a8_smoothquant", True)],
 )  # fmt: skip
 def test_which_recipes_need_text(name, needed):
     assert recipes.load(name).needs_data is needed
