@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+
 import pytest
 
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import compare, make_plan
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.written import read_yaml
 
 # As llm-compressor 0.9 saved it for the organisers' baseline notebook (224 bytes beside its weights) ...
 ORGANISERS = """\
@@ -197,6 +201,39 @@ def test_what_our_keys_cannot_say_is_refused_by_name(tmp_path, text, words):
         recipes.load(saved(tmp_path, text))
     for word in words:
         assert word in str(caught.value), str(caught.value)
+
+
+def places(document, path=()):
+    """The path to every value of a document."""
+    parts = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
+    for key, value in parts:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("text", [ORGANISERS, CACHE, GROUP_64, OLD_AWQ])
+def test_whatever_stands_anywhere_is_read_and_comes_back_or_is_refused(text):
+    document, read = read_yaml(text, dumped=True), 0
+    for path in places(document):
+        for odd in (None, -1, "x", [], {}, [{}], True, {1: 2}, float("nan"), 10**400, "W8A8", ["Linear"]):
+            changed = copy.deepcopy(document)
+            inside = functools.reduce(lambda part, key: part[key], path[:-1], changed)
+            inside[path[-1]] = odd
+            try:
+                plan = make_plan("nano", recipes.parse(changed))
+                analyse(plan)
+            except WorkbookError:
+                continue
+            read += 1
+            back = recipes.parse(read_yaml(plan.recipe.to_yaml()))
+            assert compare(plan, make_plan("nano", back)) == [], (path, odd)
+    assert read > 10
 
 
 @pytest.mark.parametrize("name", recipes.names())
