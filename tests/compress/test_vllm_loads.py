@@ -29,7 +29,6 @@ MORE = {
     "split_qkv": {"scheme": "W4A16", "ignore": ["lm_head", "re:.*v_proj$"]},
     "head_by_class": {"scheme": "W4A16"},
     "one_scale": {"scheme": {"weights": {"num_bits": 4}}, "ignore": ["lm_head"]},
-    "three_bits_eight": {"scheme": "W3A8", "ignore": ["lm_head"]},
     "file_order": {
         "groups": [
             {"scheme": "W4A16", "targets": ["re:.*proj"]},

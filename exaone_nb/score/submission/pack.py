@@ -64,8 +64,9 @@ def pack(
     older = older_names.changes(folder) if adapt else []
     changed = [f"{change.file}: {change.done}" for change in older]
     rewritten = {name: text.encode() for name, text in older_names.rewritten(folder).items()} if adapt else {}
-    findings = check_static(folder)
-    failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
+    # What is mended on the way is no remark about what is packed.
+    findings = [f for f in check_static(folder) if not (adapt and f.code == "old libraries")]
+    failures = [f for f in findings if f.level == "error"]
     if failures and not force:
         text = say("Not packed. {problem}", problem=failures[0].text)
         if more := len(failures) - 1:
