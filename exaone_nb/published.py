@@ -31,3 +31,8 @@ def sizes() -> tuple[dict[str, str], ...]:
     `head_twice` is "yes" where a tied head was stored a second time, `rounded` where the source gives few digits.
     """
     return tuple(read_csv(DATA / "published_sizes.csv"))
+
+
+def gguf_sizes(model: str) -> list[dict[str, str]]:
+    """The rows about GGUF files of a catalog model, `scheme` being the type of the file."""
+    return [row for row in sizes() if row["kind"] == "gguf" and row["model"] == model]

@@ -21,6 +21,7 @@ from exaone_nb.tensors import DTYPE_BITS
 LONGEST_HEADER = 100_000_000
 LARGEST_OFFSET = 1 << 63
 DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
+SAFETENSORS = "a safetensors file."
 PICKLE, GGUF, WEB_PAGE, LFS_POINTER = "pickle", "gguf", "web page", "git-lfs pointer"
 
 
@@ -61,17 +62,24 @@ class FileHeader:
         return sum(entry.bytes for entry in self.entries)
 
 
-def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> int:
-    """N from the first 8 bytes. Raises WorkbookError when it cannot be the length of a header in this file."""
-    text = first_bytes.lstrip().lower()
+def refuse_other_kinds(first_bytes: bytes, name: str, expected: str, but: bytes = b"") -> None:
+    """Raise WorkbookError when a file begins like a pickle, a GGUF file (unless that is what is wanted, `but`), a web
+    page or a git-LFS pointer.
+    """
+    text = first_bytes[:64].lstrip().lower()
     for what, start, signatures in (
         (PICKLE, first_bytes, (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")),
         (GGUF, first_bytes, b"GGUF"),
         (WEB_PAGE, text, (b"<!docty", b"<html", b"<head", b"<?xml")),
         (LFS_POINTER, text, b"version "),
     ):
-        if start.startswith(signatures):
-            raise not_weights(name, what)
+        if start.startswith(signatures) and not (but and start.startswith(but)):
+            raise not_weights(name, what, expected)
+
+
+def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> int:
+    """N from the first 8 bytes. Raises WorkbookError when it cannot be the length of a header in this file."""
+    refuse_other_kinds(first_bytes, name, SAFETENSORS)
     length = int.from_bytes(first_bytes[:8], "little")
     if length > LONGEST_HEADER:
         raise WorkbookError(
@@ -100,14 +108,17 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
     return length
 
 
-def not_weights(name: str, kind: str) -> WorkbookError:
+def not_weights(name: str, kind: str, expected: str = SAFETENSORS) -> WorkbookError:
     """The error for a file that is something else: PICKLE, GGUF, WEB_PAGE or LFS_POINTER."""
     got, remedy = {
         PICKLE: (
             say("{name} is a pickle. It can run code when loaded, so it is not opened.", name=name),
             say("Use the repository's safetensors files, or convert it in a sandbox you trust."),
         ),
-        GGUF: (say("{name} is a GGUF file.", name=name), say("Name the original model.")),
+        GGUF: (
+            say("{name} is a GGUF file.", name=name),
+            say("Let its name end in .gguf and inspect it again, or name the original model."),
+        ),
         WEB_PAGE: (
             say("{name} is a web page, not a file of weights.", name=name),
             say(
@@ -119,7 +130,7 @@ def not_weights(name: str, kind: str) -> WorkbookError:
             say("Run `git lfs pull` in that folder, or download from the hub."),
         ),
     }[kind]
-    return WorkbookError(got, expected="a safetensors file.", remedy=remedy)
+    return WorkbookError(got, expected=expected, remedy=remedy)
 
 
 def parse_header(

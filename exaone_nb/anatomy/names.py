@@ -1,20 +1,20 @@
-"""What a tensor's name says about it."""
+"""What a tensor's name says about it, in a published checkpoint or in a GGUF file."""
 
 import re
 
 _COMPONENTS = (
-    (re.compile(r"(^|\.)lm_head\."), "head"),
-    (re.compile(r"(embed_tokens|\.wte|word_embeddings)\."), "embedding"),
+    (re.compile(r"(^|\.)lm_head\.|^output\."), "head"),
+    (re.compile(r"(embed_tokens|\.wte|word_embeddings|^token_embd)\."), "embedding"),
     (re.compile(r"vision|\.visual\.blocks\.|\.visual\.patch"), "vision"),
     (re.compile(r"projector|\.visual\.merger"), "projector"),
-    (re.compile(r"shared_expert"), "shared_experts"),
-    (re.compile(r"\.experts\."), "experts"),
-    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction"), "router"),
+    (re.compile(r"shared_expert|_shexp\."), "shared_experts"),
+    (re.compile(r"\.experts\.|_exps\."), "experts"),
+    (re.compile(r"\.(router|gate)\.(weight|bias|e_score)|e_score_correction|ffn_gate_inp\."), "router"),
     (re.compile(r"norm|\.ln_"), "norm"),
     (re.compile(r"attn|attention"), "attention"),
-    (re.compile(r"mlp|feed_forward"), "mlp"),
+    (re.compile(r"mlp|feed_forward|\.ffn_"), "mlp"),
 )
-_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"(?:\.(?:layers|h|blocks)|^blk)\.(\d+)\.")
 
 
 def component_of(name: str) -> str:

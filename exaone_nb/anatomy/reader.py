@@ -28,6 +28,7 @@ from exaone_nb.anatomy.header import (
 )
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.anatomy.remote import Web
@@ -122,7 +123,9 @@ class Folder:
         raise WorkbookError(
             f"There are no safetensors files in {self.path}.",
             expected=f"{SINGLE}, or shards with {INDEX}.",
-            remedy="Name the folder that holds the weights.",
+            remedy=say("Name one of its GGUF files.")
+            if any(self.path.glob("*.gguf"))
+            else say("Name the folder that holds the weights."),
         )
 
 

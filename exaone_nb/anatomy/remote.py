@@ -133,7 +133,7 @@ def _check_status(answer: httpx.Response, name: str) -> None:
     if code >= 300:
         raise WorkbookError(
             f"The server has no {name} ({code}).",
-            expected="a model folder or a .safetensors file.",
+            expected="a model folder, or a .safetensors or .gguf file.",
             remedy="Check the address, the model's name and the revision.",
         )
     if code != 206 and "text/html" in answer.headers.get("content-type", ""):
@@ -155,7 +155,7 @@ class _TryAgain(Exception):
 
 
 def web(address: str) -> Web:
-    """A Web for the address of a folder, of a single .safetensors file, or of an index."""
+    """A Web for the address of a folder, of a single .safetensors or .gguf file, or of an index."""
     parts = urlsplit(address)
     folder, _, last = parts.path.rstrip("/").rpartition("/")
     if parts.query or parts.fragment:
@@ -164,7 +164,7 @@ def web(address: str) -> Web:
             expected="a plain address of a folder or a file.",
         )
     root = f"{parts.scheme}://{parts.netloc}"
-    if last.endswith(".safetensors"):
+    if last.lower().endswith((".safetensors", ".gguf")):
         return Web(root + folder, only=last)
     return Web(root + (folder if last.endswith(".json") else parts.path))
 

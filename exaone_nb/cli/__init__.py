@@ -23,6 +23,7 @@ WINGS = {
     "chapters": ("install", "notebooks", "lab"),
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
+    "gguf": ("convert",),
     "serve": ("bench",),
     "score": ("score", "compare", "pack", "check"),
     "workbook_run": ("run",),

@@ -12,6 +12,7 @@ from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
+from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.anatomy.predict import Prediction
@@ -40,13 +41,21 @@ def inspect(
     tensors: Annotated[bool, Option("--tensors", help="List every tensor.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Every byte of a checkpoint explained from its headers. Exits with 1 when it does not fit its config."""
+    """Every byte of a checkpoint or GGUF file explained from its headers. Exits with 1 when it does not fit its config."""
+    from exaone_nb.anatomy.gguf.inspection import inspect_gguf, is_gguf, require_consistent
     from exaone_nb.anatomy.inspection import inspect_model, require_sound
 
-    inspection = inspect_model(model, revision, None if as_json else _headers_read)
+    place = catalog.resolve(model)
+    if is_gguf(place):
+        inspection, require = inspect_gguf(place), require_consistent
+    else:
+        inspection, require = (
+            inspect_model(place, revision, None if as_json else _headers_read),
+            require_sound,
+        )
 
     _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)
-    require_sound(inspection)
+    require(inspection)
 
 
 def _headers_read(done: int, total: int) -> None:
@@ -59,6 +68,9 @@ def _headers_read(done: int, total: int) -> None:
 def size(
     model: Model,
     scheme: Annotated[list[str] | None, Option(help="BF16 or a preset; repeatable. Default: all.")] = None,
+    gguf: Annotated[
+        list[str] | None, Option(help="Type of a GGUF file instead, for instance Q4_K_M, or all; repeatable.")
+    ] = None,
     ignore: Annotated[list[str] | None, Option(help="Name, class, re: pattern. Default: lm_head.")] = None,
     targets: Annotated[list[str] | None, Option(help="What is quantized. Default: Linear.")] = None,
     kv_cache: Annotated[str, Option(help="fp8: add scales for an fp8 KV cache.")] = "",
@@ -68,7 +80,18 @@ def size(
     max_shard_size: Annotated[int, Option(help="Bytes per file at most.")] = 20_000_000_000,
     as_json: JsonFlag = False,
 ) -> None:
-    """The exact bytes of a checkpoint per quantization scheme, before anything is quantized."""
+    """The exact bytes of a checkpoint per quantization scheme, or of a GGUF file, before anything is quantized."""
+    if gguf:
+        if scheme or ignore or targets or kv_cache:
+            raise UsageError(
+                say("--gguf stands beside an option for schemes."),
+                expected=say(
+                    "--gguf alone, or with --untied-head: llama.cpp's rule decides which tensor gets what."
+                ),
+            )
+        from exaone_nb.cli.gguf import show_gguf_sizes
+
+        return show_gguf_sizes(model, gguf, untied_head, as_json)
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.predict import predict_schemes
     from exaone_nb.quantization.schemes import SCHEMES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from exaone_nb.anatomy.gguf.inspection import GgufInspection, kind_of, tokenizer_line
 from exaone_nb.cli.output import lines
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
@@ -39,6 +40,9 @@ def _sums(inspection: Inspection) -> Iterable[str]:
     yield say(
         "{t.tensors:,} tensors, {t.elements:,} stored elements, {known} parameters", t=total, known=known
     )
+    if isinstance(inspection, GgufInspection):
+        yield from _gguf_sums(inspection)
+        return
     if not read:
         yield say("{total.bytes:,} bytes of data", total=total)
         return
@@ -54,6 +58,24 @@ def _sums(inspection: Inspection) -> Iterable[str]:
         yield say("{read.requests} requests, {read.wire_bytes:,} bytes fetched", read=read)
 
 
+def _gguf_sums(inspection: GgufInspection) -> Iterable[str]:
+    file = inspection.file
+    yield say(
+        "{file.header_bytes:,} (header) + {file.data_bytes:,} (data) + {file.padding_bytes:,} (filling) = "
+        "{file.file_bytes:,} bytes",
+        file=file,
+    )
+    yield say(
+        "{kind}, {bits:.2f} bits per weight, GGUF version {version}",
+        kind=kind_of(file),
+        bits=inspection.bits_per_weight,
+        version=file.version,
+    )
+    yield from filter(None, [tokenizer_line(file)])
+    if file.requests:
+        yield say("{read.requests} requests, {read.wire_bytes:,} bytes fetched", read=file)
+
+
 def _findings(inspection: Inspection) -> Iterable[str]:
     for one in inspection.duplicates:
         seen = CONTENT[one.same_content]
@@ -65,7 +87,7 @@ def _findings(inspection: Inspection) -> Iterable[str]:
         yield from (say("{title}: {name}", title=title, name=name) for name in names[:LONGEST_LIST])
         if len(names) > LONGEST_LIST:
             yield say("{title}: and {more:,} more", title=title, more=len(names) - LONGEST_LIST)
-    problems = inspection.checkpoint.problems[:LONGEST_LIST] if inspection.checkpoint else ()
+    problems = inspection.index_problems[:LONGEST_LIST]
     yield from (say("note: {line}", line=line) for line in (*problems, *inspection.notes))
 
 
