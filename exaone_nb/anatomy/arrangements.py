@@ -8,6 +8,8 @@ Each layer has two blocks (attention, MLP) around a residual stream. What is don
     QK-Reorder-LN    the same, with an RMSNorm on queries and keys before the scores
     Sandwich-LN      norm, block, norm, add    both: Gemma
 
+An RMSNorm on queries and keys goes with any of them: EXAONE 4.0 and Qwen3 have it, with their other norms elsewhere.
+
 The reference modules run these descriptions, the diagrams draw them, the layouts take the norms' names from them, and
 the rules for smoothing ask for the norms that feed a block. Sources: Post-LN, Vaswani et al. 2017; Pre-LN, Xiong et al. 2020
 (arXiv 2002.04745) and Llama; Reorder-LN with QK norm, EXAONE 4.0 (arXiv 2507.11407); families: `modeling_*.py` of
@@ -27,7 +29,8 @@ Step = Literal["norm", "block", "add"]
 class Arrangement:
     """`order` is the order of the steps of each block; `norms` the tensor names of a layer's norms, in that order.
 
-    `qk_norm`: whether queries and keys are normalised too. `final_norm`: whether a norm stands before the output head.
+    `qk_norm`: whether queries and keys are normalised too, each head by itself or, `qk_whole`, all heads of a token
+    together. `final_norm`: whether a norm stands before the output head.
     Post-LN needs none, its stream is always normalised. `parallel`: attention and MLP read the output of one norm, side
     by side.
     """
@@ -36,8 +39,15 @@ class Arrangement:
     order: tuple[Step, ...]
     norms: tuple[str, ...]
     qk_norm: bool = False
+    qk_whole: bool = False
     final_norm: bool = True
     parallel: bool = False
+
+    @property
+    def block_norms(self) -> tuple[tuple[str, ...], ...]:
+        """The norms of attention, then those of the MLP, each in the order of the steps."""
+        half = len(self.norms) // 2
+        return self.norms[:half], self.norms[half:]
 
     @property
     def feeding_norms(self) -> tuple[str, ...]:
@@ -45,8 +55,8 @@ class Arrangement:
 
         Empty where the blocks read the stream itself; after Post-LN's norms the stream goes on as well.
         """
-        steps = len(self.norms) // 2
-        return (self.norms[0], self.norms[steps]) if self.order[0] == "norm" else ()
+        first = self.norms * 2 if self.parallel else tuple(names[0] for names in self.block_norms)
+        return first if self.order[0] == "norm" else ()
 
     def sentence(self) -> str:
         """Where the norms sit, in words."""
@@ -80,8 +90,11 @@ SANDWICH_LN = Arrangement(
     (*PRE_LN.norms, "pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
 
-# The four that the reference modules build, side by side.
-ARRANGEMENTS: dict[str, Arrangement] = {a.name: a for a in (PRE_LN, POST_LN, REORDER_LN, QK_REORDER_LN)}
+# Those that the chapter sets side by side.
+ARRANGEMENTS: dict[str, Arrangement] = {
+    a.name: a for a in (PRE_LN, QK_PRE_LN, POST_LN, REORDER_LN, QK_REORDER_LN)
+}
+OLMO = replace(QK_REORDER_LN, qk_whole=True)
 
 FAMILIES: dict[str, Arrangement] = {
     "exaone": replace(PRE_LN, norms=("ln_1", "ln_2")),
@@ -92,9 +105,8 @@ FAMILIES: dict[str, Arrangement] = {
     "qwen3_moe": QK_PRE_LN,
     "gemma2": SANDWICH_LN,
     "gemma3_text": replace(SANDWICH_LN, name="Sandwich-LN with QK norm", qk_norm=True),
-    # OLMo normalises the whole query and the whole key, not each head.
-    "olmo2": QK_REORDER_LN,
-    "olmo3": QK_REORDER_LN,
+    "olmo2": OLMO,
+    "olmo3": OLMO,
     "glm4": replace(
         SANDWICH_LN,
         norms=(

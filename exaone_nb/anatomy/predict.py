@@ -7,6 +7,7 @@ follows LLM Compressor 0.14: Linear modules are quantized except the head, a tie
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.arguments import FP8_CACHE
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
-from exaone_nb.quantization.stored import StoredTensor, check_fits, stored_linear
+from exaone_nb.quantization.stored import StoredTensor, check_fits, fitting, stored_linear
 from exaone_nb.tensors import TensorSpec
 
 # LLM Compressor's own limit per file.
@@ -104,7 +105,10 @@ def predict_checkpoint(
 def predict_schemes(
     config: dict[str, Any], schemes: Iterable[str], **options: Any
 ) -> tuple[dict[str, Prediction], dict[str, WorkbookError]]:
-    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name."""
+    """(scheme -> its prediction, scheme -> why it does not apply to this model). Raises UsageError for a wrong name.
+
+    Where only the group is too large, the same scheme with the largest group that divides is predicted, under its label.
+    """
     found: dict[str, Prediction] = {}
     refused: dict[str, WorkbookError] = {}
     for scheme in schemes:
@@ -114,6 +118,10 @@ def predict_schemes(
             raise
         except WorkbookError as error:
             refused[scheme] = error
+            inputs = {spec.shape[1] for spec in expected_tensors(config) if spec.kind == "linear"}
+            fitted = fitting(find_scheme(scheme), inputs)
+            with suppress(WorkbookError):
+                found[fitted.label] = predict_checkpoint(config, fitted, **options)
     return found, refused
 
 

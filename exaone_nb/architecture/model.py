@@ -54,22 +54,33 @@ class Decoder(nn.Module):
         """input_ids [batch, query]; attention_mask [batch, key] over everything seen so far, 0 for padding."""
         past = cache[0].tokens if cache else 0
         slots = torch.arange(past + input_ids.shape[1])
-        angles = self.shape.rope.angles(slots[None, past:], self.shape.head_dim)
-        stream = self.embed_tokens(input_ids)
+        stream = self.embed_tokens(input_ids) * self.shape.embedding_scale
         streams = [stream]
         for index, layer in enumerate(self.layers):
             mask = masks.visible(slots[past:], slots, self.shape.window_of(index), attention_mask)
+            angles = self.angles(slots[None, past:], index)
             stream = layer(stream, angles, mask, cache[index] if cache else None)
             streams.append(stream)
         head = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return Output(nn.functional.linear(self.norm(stream), head), streams)
 
+    def angles(self, positions: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """cos and sin of a layer's rotations for `positions` [batch, query]."""
+        return self.shape.rope_of(layer).angles(positions, self.shape.head_dim)
+
     def load(self, tensors: Mapping[str, Tensor]) -> Decoder:
-        """Take weights under transformers' names (`model.layers.0…`), in float32.
+        """Take weights under transformers' names (`model.layers.0…`), in float32; a Linear gets a bias where there is one.
 
         Raises WorkbookError when a tensor is missing or left over: then the arrangement is another one.
         """
         own = {name.removeprefix("model."): tensor.float() for name, tensor in tensors.items()}
+        if self.shape.norms_less_one:  # Gemma stores its norm weights minus one
+            own = {name: tensor + 1 if "norm" in name else tensor for name, tensor in own.items()}
+        modules = dict(self.named_modules())
+        for name, tensor in own.items():
+            module, _, kind = name.rpartition(".")
+            if kind == "bias" and isinstance(modules.get(module), nn.Linear):
+                modules[module].bias = nn.Parameter(torch.empty_like(tensor))
         if self.lm_head is None:
             own.pop("lm_head.weight", None)
         missing, unexpected = self.load_state_dict(own, strict=False)
@@ -83,7 +94,10 @@ class Decoder(nn.Module):
 
 
 def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
-    """The reference model with the weights of a local EXAONE 4.0 or Llama folder (safetensors), in float32."""
+    """The reference model with the weights of a local folder (safetensors), in float32.
+
+    Raises WorkbookError for a folder without weights, and for a model that the reference modules do not describe.
+    """
     from safetensors.torch import load_file
 
     files = sorted(Path(folder).glob("*.safetensors"))

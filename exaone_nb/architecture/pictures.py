@@ -27,9 +27,10 @@ def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Fi
 def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
     """(block, step, label) from the input of a layer to its output; the label is what the box says."""
     found = []
-    for block, norm in zip(("attention", "MLP"), arrangement.norms, strict=True):
+    for block, names in zip(("attention", "MLP"), arrangement.block_norms, strict=True):
+        norms = iter(names)
         for step in arrangement.order:
-            label = {"norm": norm, "block": block, "add": "+"}[step]
+            label = next(norms) if step == "norm" else {"block": block, "add": "+"}[step]
             if step == "block" and block == "attention" and arrangement.qk_norm:
                 label = "attention\nwith q_norm, k_norm"
             found.append((block, step, label))

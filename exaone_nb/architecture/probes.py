@@ -62,12 +62,11 @@ class AttentionStats:
 def attention_stats(model: Decoder, ids: Tensor) -> list[AttentionStats]:
     """One AttentionStats per layer, over all heads and all queries that see at least two keys."""
     slots = torch.arange(ids.shape[1])
-    angles = model.shape.rope.angles(slots[None], model.shape.head_dim)
     layers = {layer.self_attn: index for index, layer in enumerate(model.layers)}
 
     def look(attention: nn.Module, x: Tensor) -> AttentionStats:
         mask = masks.visible(slots, slots, model.shape.window_of(layers[attention]))
-        scores = attention.scores(x, angles)[0].float()
+        scores = attention.scores(x, model.angles(slots[None], layers[attention]))[0].float()
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         entropy = -(weights * weights.clamp_min(1e-30).log()).sum(-1)  # [B, H, Q]
         largest = mask.sum(-1).float().log()  # [1, 1, Q]
@@ -157,12 +156,15 @@ def rounded_per_row(x: Tensor) -> Tensor:
 def linear_inputs(model: nn.Module, ids: Tensor) -> list[Input]:
     """One Input per Linear of every decoder layer, in the order they run.
 
-    q, k, v see the same input, as do gate and up: each group is listed once, under its first name.
+    q, k, v see the same input, as do gate and up: each group is listed once, under its first name. Experts are left out:
+    each sees other tokens.
     """
+    names = ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
     places = {
-        layer.get_submodule(name): (index, name)
+        module: (index, name)
         for index, layer in enumerate(find_layers(model))
-        for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
+        for name, module in layer.named_modules()
+        if name in names
     }
 
     def look(module: nn.Linear, given: Tensor) -> Input:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exaone_nb import fields
+from exaone_nb.anatomy.attention import layer_kinds
+from exaone_nb.anatomy.layouts import expected_tensors, is_tied
 from exaone_nb.architecture.rope import Rope
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
+from exaone_nb.messages import say
 
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -39,10 +42,29 @@ def require_some(name: str, values: Sized) -> None:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """How the MLPs of `layers` are divided: `per_token` of `count` experts of `width` values, `shared` more for all.
+
+    The router's scores are softmax or `sigmoid` of its logits; `normalised` makes those chosen add up to one.
+    """
+
+    count: int
+    per_token: int
+    width: int
+    layers: frozenset[int]
+    normalised: bool = True
+    sigmoid: bool = False
+    scaling: float = 1.0
+    shared: int = 0
+
+
+@dataclass(frozen=True)
 class Shape:
     """Sizes in the names of config.json. `layer_types` has one entry per layer.
 
-    `rope_on_full` is False only for EXAONE 4.0's hybrid models: their full layers have no position encoding (NoPE).
+    `rope_on_full` is False only for EXAONE's hybrid models: their full layers have no position encoding (NoPE).
+    `local_rope` are the rotations of sliding layers where they have their own, `query_scale` what replaces
+    1 / sqrt(head_dim); both are Gemma's, as are scaled embeddings and norms that are stored minus one.
     """
 
     vocab_size: int = 1024
@@ -58,6 +80,12 @@ class Shape:
     rope_on_full: bool = True
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
+    hidden_act: str = "silu"
+    experts: Experts | None = None
+    local_rope: Rope | None = None
+    query_scale: float | None = None
+    embedding_scale: float = 1.0
+    norms_less_one: bool = False
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -94,31 +122,115 @@ class Shape:
         """Whether this layer rotates queries and keys."""
         return self.rope_on_full or self.layer_types[layer] == SLIDING
 
+    def rope_of(self, layer: int) -> Rope:
+        """The rotations of one layer."""
+        return self.local_rope if self.local_rope and self.layer_types[layer] == SLIDING else self.rope
+
+    @property
+    def score_scale(self) -> float:
+        """What the product of a query and a key is multiplied by."""
+        return self.head_dim**-0.5 if self.query_scale is None else self.query_scale
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Shape:
-        """The shape of an `exaone4` or `llama` config.json (transformers 4 or 5 spelling).
+        """The shape of a config.json (transformers 4 or 5 spelling) of one of DESCRIBED.
 
-        Raises WorkbookError for another architecture, whose layer these reference modules do not describe.
+        Raises WorkbookError for another family, whose layer these reference modules do not describe, and for what they
+        leave out of one that they do.
         """
-        kind = config.get("model_type")
-        if kind not in ("exaone4", "llama"):
-            raise WorkbookError(
-                f"The reference modules do not describe model_type {kind!r}.",
-                expected="exaone4 or llama.",
-                remedy="Use nano, EXAONE-4.0-1.2B or another EXAONE 4.0 model.",
-            )
-        layers = fields.layers(config)
+        config, family = dict(config), config.get("model_type")
+        _require_described(config)
         heads, kv_heads, head_dim = fields.heads(config)
-        same = ("vocab_size", "hidden_size", "intermediate_size", "rms_norm_eps")
+        kinds = layer_kinds(config)
+        windows = {window for kind, window in kinds if kind == "sliding"}
+        hybrid_exaone = family in ("exaone4", "exaone_moe") and config.get("sliding_window") is not None
+        same = ("vocab_size", "hidden_size", "intermediate_size")
         return cls(
             num_attention_heads=heads,
             num_key_value_heads=kv_heads,
             head_dim=head_dim,
-            layer_types=tuple(fields.per_layer(config, "layer_types", layers) or (FULL,) * layers),
-            sliding_window=config.get("sliding_window"),
+            layer_types=tuple(SLIDING if kind == "sliding" else FULL for kind, _ in kinds),
+            sliding_window=windows.pop() if windows else config.get("sliding_window"),
+            rms_norm_eps=config.get("rms_norm_eps") or USUAL_EPS.get(family, 1e-6),
             rope=Rope.from_config(config),
-            rope_on_full=kind == "llama" or config.get("sliding_window") is None,
-            tie_word_embeddings=fields.flag(config, "tie_word_embeddings", False),
+            rope_on_full=not hybrid_exaone,
+            tie_word_embeddings=is_tied(config),
             initializer_range=config.get("initializer_range", 0.02),
-            **{name: config[name] for name in same},
+            hidden_act=_activation(config),
+            experts=_experts(config),
+            **{name: fields.size(config, name) for name in same},
+            **(_gemma(config) if family == "gemma3_text" else {}),
         )
+
+
+# The families whose layer the reference modules describe; a test holds each against transformers.
+DESCRIBED = (
+    "exaone4", "exaone_moe", "gemma3_text", "llama", "mistral", "olmo2", "qwen2", "qwen3", "qwen3_moe",
+)  # fmt: skip
+# What a family's class assumes without rms_norm_eps (transformers 5.17); 1e-6 elsewhere.
+USUAL_EPS = {"exaone4": 1e-5, "exaone_moe": 1e-5, "olmo2": 1e-5}
+ACTIVATIONS = ("silu", "gelu_pytorch_tanh")
+
+
+def why_not_described(config: Mapping[str, Any]) -> str:
+    """Why the reference modules do not describe a model, in a sentence; "" where they do."""
+    try:
+        Shape.from_config(config)
+    except WorkbookError as error:
+        return error.got
+    return ""
+
+
+def _require_described(config: dict[str, Any]) -> None:
+    family = config.get("model_type")
+    if family not in DESCRIBED:
+        raise WorkbookError(
+            say("The reference modules do not describe model_type {family!r}.", family=family),
+            expected=say("one of {families}.", families=", ".join(DESCRIBED)),
+            remedy=say("Use nano, EXAONE-4.0-1.2B or another model of these families."),
+        )
+    used = {
+        "hidden_act": _activation(config) not in ACTIVATIONS,
+        "n_group": (fields.get(config, "n_group") or 1) > 1,
+        "attn_logit_softcapping": bool(config.get("attn_logit_softcapping")),
+        "final_logit_softcapping": bool(config.get("final_logit_softcapping")),
+        "use_bidirectional_attention": bool(config.get("use_bidirectional_attention")),
+    }
+    if wrong := [name for name, is_used in used.items() if is_used]:
+        raise WorkbookError(
+            say("The reference modules do not describe {names}.", names=", ".join(wrong)),
+            expected=say("a config that leaves them at what is usual."),
+        )
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    usual = "gelu_pytorch_tanh" if config.get("model_type") == "gemma3_text" else "silu"
+    return config.get("hidden_activation") or config.get("hidden_act") or usual
+
+
+def _experts(config: dict[str, Any]) -> Experts | None:
+    layers = {spec.layer for spec in expected_tensors(config) if spec.component == "experts"}
+    if not layers:
+        return None
+    exaone = config["model_type"] == "exaone_moe"
+    return Experts(
+        count=fields.size(config, "num_experts"),
+        per_token=fields.size(config, "num_experts_per_tok"),
+        width=fields.size(config, "moe_intermediate_size"),
+        layers=frozenset(layers),
+        normalised=fields.flag(config, "norm_topk_prob", exaone),
+        sigmoid=exaone,
+        scaling=config.get("routed_scaling_factor", 2.5) if exaone else 1.0,
+        shared=fields.size(config, "num_shared_experts", 1, least=0) if exaone else 0,
+    )
+
+
+def _gemma(config: dict[str, Any]) -> dict[str, Any]:
+    tables = fields.table(config, "rope_parameters")
+    local = tables.get(SLIDING) or {"rope_theta": config.get("rope_local_base_freq", 10000.0)}
+    return {
+        "local_rope": Rope.from_config({"rope_parameters": local}),
+        "query_scale": config.get("query_pre_attn_scalar", 256) ** -0.5,
+        "embedding_scale": config["hidden_size"] ** 0.5,
+        "norms_less_one": True,
+    }

@@ -41,6 +41,7 @@ VALUES = Pair("self_attn.v_proj", ("self_attn.o_proj",))
 PAIRS: tuple[Pair, ...] = (
     Pair("input_layernorm", QKV),
     Pair("post_attention_layernorm", GATE_UP),
+    Pair("pre_feedforward_layernorm", GATE_UP),
     Pair("post_feedforward_layernorm", QKV, across_layers=True),
     Pair("mlp.up_proj", ("mlp.down_proj",)),
     VALUES,
@@ -70,7 +71,7 @@ def prove(model: nn.Module, ids: Tensor, pair: Pair) -> Proof:
     scaled = copy.deepcopy(model)
     layers = find_layers(scaled)
     generator = torch.Generator().manual_seed(0)
-    there = dict(layers[0].named_modules())
+    there = set.intersection(*({name for name, _ in layer.named_modules()} for layer in layers))
     if missing := [name for name in (pair.source, *pair.targets) if name not in there]:
         return Proof(pair, None, float("nan"), float("nan"), f"the layer has no {', '.join(missing)}")
     with torch.no_grad():
@@ -81,6 +82,8 @@ def prove(model: nn.Module, ids: Tensor, pair: Pair) -> Proof:
             s = _factors(len(source.weight), generator).to(source.weight)
             columns = _columns(layer, s, targets[0].weight.shape[1])
             source.weight.div_(s if source.weight.dim() == 1 else s[:, None])
+            if getattr(source, "bias", None) is not None:
+                source.bias.div_(s)
             for target in targets:
                 target.weight.mul_(columns)
     return _compared(pair, model, scaled, ids)
@@ -133,6 +136,9 @@ def prove_free_columns(model: nn.Module, ids: Tensor) -> Proof:
             o, v = attention.o_proj.weight, attention.v_proj.weight
             s = _factors(o.shape[1], generator).to(o)
             groups = s.view(v.shape[0] // attention.head_dim, -1, attention.head_dim)
-            v.div_(groups.log().mean(1).exp().flatten()[:, None])
+            shared = groups.log().mean(1).exp().flatten()
+            v.div_(shared[:, None])
+            if attention.v_proj.bias is not None:
+                attention.v_proj.bias.div_(shared)
             o.mul_(s)
     return _compared(VALUES, model, scaled, ids, "one factor per query head's channel")

@@ -32,6 +32,10 @@ def bench(
     questions: Annotated[int, Option(help="Questions for the time per token; 0 leaves it out.")] = 64,
     mode: Annotated[str, Option(help="non-reasoning or reasoning.")] = "non-reasoning",
     max_gen_toks: Annotated[int, Option(help="Longest answer; the hackathon's server allows 16384.")] = 16384,
+    budget: Annotated[
+        float,
+        Option(help="Seconds for the time per token; answers that do not end are cut to it. 0: no limit."),
+    ] = 0.0,
     max_model_len: Annotated[int, Option(help="Prompt and answer; 0: as the longest answer needs.")] = 0,
     threads: Annotated[int, Option(help="CPU threads; 0 chooses: one for tiny models, else all.")] = 0,
     dtype: Annotated[str, Option(help="auto (what is allowed here), bfloat16, float16, float32.")] = "auto",
@@ -60,6 +64,7 @@ def bench(
         prompt_tokens=prompt,
         output_tokens=output,
         max_questions=questions,
+        budget_s=budget,
         engine=arguments,
     )
     if out is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +85,7 @@ def run(
 
     given = read_given(parameter or [], parameters_file)
 
-    progress = _Progress(as_json)
+    progress = Progress(as_json)
     try:
         report = runner.run(
             chapters or [],
@@ -108,35 +110,62 @@ def run(
     raise typer.Exit(report.exit_code)
 
 
-class _Progress:
-    """One line that moves on a terminal; finished chapters, one line each, in a log."""
+class Progress:
+    """One line that moves on a terminal. In a log each chapter's start and end, and every `every` seconds where it is."""
 
-    def __init__(self, silent: bool) -> None:
+    def __init__(self, silent: bool, every: float = 30) -> None:
         self._console = console(stderr=True)
         self._console.quiet = silent
-        self._running: dict[str, str] = {}
+        self._running: dict[str, tuple[float, int, int]] = {}  # name -> (began, cell, cells)
         self._status = None
+        self._ended, self._lock = threading.Event(), threading.Lock()
         if self._console.is_terminal and not silent:
             self._status = self._console.status("starting")
             self._status.start()
+        ticker = threading.Thread(target=self._tick, args=[1 if self._status else every], daemon=True)
+        ticker.start()
 
     def show(self, event: Event) -> None:
         name = event.chapter.slug
-        if event.kind == "start":
-            self._running[name] = name
-            if self._status is None:
-                self._console.print(f"{name}: running ({event.text})", highlight=False)
-        elif event.kind == "cell":
-            self._running[name] = f"{name} {event.done}/{event.total}"
-        else:
-            self._running.pop(name, None)
-            text = f": {escape(event.text)}" if event.text else ""
-            mark = f"[{_COLOURS.get(event.kind, 'yellow')}]{_STATES[event.kind]}[/]"
-            self._console.print(f"{name}: {mark}{text}", highlight=False)
+        with self._lock:
+            began = self._running.get(name, (time.monotonic(), 0, 0))[0]
+            if event.kind == "start":
+                self._running[name] = (began, 0, 0)
+                if self._status is None:
+                    self._console.print(f"{name}: running ({event.text})", highlight=False)
+            elif event.kind == "cell":
+                self._running[name] = (began, event.done, event.total)
+            else:
+                ran = self._running.pop(name, None) is not None
+                seconds = f", {time.monotonic() - began:.0f} s" if ran else ""
+                text = f": {escape(event.text)}" if event.text else ""
+                mark = f"[{_COLOURS.get(event.kind, 'yellow')}]{_STATES[event.kind]}[/]"
+                self._console.print(f"{name}: {mark}{seconds}{text}", highlight=False)
+            self._move()
+
+    def _tick(self, every: float) -> None:
+        """A cell may take minutes and says nothing itself, so the clock says where the chapters are."""
+        while not self._ended.wait(every):
+            with self._lock:
+                for line in [] if self._status else self._places():
+                    self._console.print(line, highlight=False)
+                self._move()
+
+    def _places(self) -> list[str]:
+        now = time.monotonic()
+        return [
+            say("{name}: cell {at} of {cells}, {seconds:.0f} s", name=name, at=at, cells=cells, seconds=now - began)
+            if cells
+            else say("{name}: starting, {seconds:.0f} s", name=name, seconds=now - began)
+            for name, (began, at, cells) in self._running.items()
+        ]  # fmt: skip
+
+    def _move(self) -> None:
         if self._status is not None:
-            self._status.update("  ".join(self._running.values()) or "…")
+            self._status.update("  ".join(self._places()) or "…")
 
     def close(self) -> None:
+        self._ended.set()
         if self._status is not None:
             self._status.stop()
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import yaml
+
 from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import is_tied
 from exaone_nb.anatomy.memory import plan_memory
@@ -24,6 +26,7 @@ from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.loading import ServingVerdict, obstacles, serve
 from exaone_nb.quantization.patterns import pattern_findings
+from exaone_nb.quantization.stored import fitting
 
 JUDGES_CARD = "L4"
 # The models that were judged: what decides the shapes of their matrices.
@@ -116,10 +119,16 @@ def group_sizes(plan: Plan) -> Iterator[Finding]:
                 size=size, inputs=", ".join(map(str, sorted({m.shape[1] for m in bad}))), n=len(bad),
                 names=some([m.name for m in bad]),
             )  # fmt: skip
-            fitting = [g for g in (128, 64, 32, 16, 8) if all(m.shape[1] % g == 0 for m in members)]
             remedy = say("Ignore these modules.")
-            if fitting:
-                remedy = say("Use a group size of {size}, or ignore these modules.", size=fitting[0])
+            fitted = fitting(scheme, (m.shape[1] for m in members))
+            if fitted is not scheme:
+                written = yaml.safe_dump(
+                    fitted.arguments(), default_flow_style=True, sort_keys=False, width=999
+                )
+                remedy = say(
+                    "Use a group size of {size}, or ignore these modules. In the recipe: `scheme: {written}`.",
+                    size=fitted.weights.group_size, written=written.strip(),
+                )  # fmt: skip
             yield Finding("error", "group-size", text, remedy)
 
 

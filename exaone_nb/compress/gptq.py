@@ -69,11 +69,16 @@ def output_error(weight: Tensor, rounded: Tensor, inputs: Tensor) -> float:
     return relative_error(x @ weight.to(x).T, x @ rounded.to(x).T)
 
 
-def compare_on_layer(weight: Tensor, calibration: Tensor, held_out: Tensor) -> dict[str, dict[str, float]]:
+def compare_on_layer(
+    weight: Tensor, calibration: Tensor, held_out: Tensor, group: int = 128
+) -> dict[str, dict[str, float]]:
     """Relative errors of round-to-nearest and of GPTQ: of the weights, and of the output on inputs that GPTQ saw and
     on inputs that it did not see."""
     weight = weight.to(calibration.device)
-    made = {"round to nearest": round_to_nearest(weight), "GPTQ": gptq(weight, hessian(calibration))}
+    made = {
+        "round to nearest": round_to_nearest(weight, 4, group),
+        "GPTQ": gptq(weight, hessian(calibration), 4, group),
+    }
     rounded = {name: dequantize(*pair) for name, pair in made.items()}
     return {
         name: {

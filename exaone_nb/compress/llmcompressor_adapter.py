@@ -6,13 +6,17 @@ tests/compress/test_llmcompressor_contract.py, which fails first when an upgrade
     GPTQModifier._rtn_fallback_module_names       which modules GPTQ gave up on
     modifiers.gptq.gptq_quantize.quantize_weight  GPTQ on one weight, for the chapter
     pipelines/cache.py pins memory                which torch refuses without an accelerator
+    modeling.moe.linearize.linearize_moe          experts as modules of their own
     "Quantizing …" in the log                     progress; without it the run is only silent
     "DefaultCPUAllocator" in torch's error        memory that ran out on the CPU has no type of its own
 """
 
 import contextlib
 import errno
+import io
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -20,7 +24,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from exaone_nb.compress import models
 from exaone_nb.compress.calibration import tokenize
 from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
@@ -29,6 +32,8 @@ from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
 
 CHECKED = "0.14.0.1"
+# The libraries that log through loguru while a quantized checkpoint is opened.
+LOGURU_LIBRARIES = ("llmcompressor", "compressed_tensors")
 CPU_MEMORY = "DefaultCPUAllocator"
 CUDA_MEMORY = 2  # cudaErrorMemoryAllocation
 Progress = Callable[[str], None]
@@ -222,7 +227,7 @@ def reporting(progress: Progress) -> Iterator[Progress]:
         if (text := str(message).strip()).startswith("Quantizing "):
             tell(text)
 
-    with models.quiet():
+    with quiet():
         from llmcompressor import logger
 
         logger.enable("llmcompressor")
@@ -231,6 +236,50 @@ def reporting(progress: Progress) -> Iterator[Progress]:
             yield tell
         finally:
             logger.remove(handler)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep logs, warnings and progress bars of transformers and compressed-tensors off the terminal."""
+    from loguru import logger
+    from transformers.utils import logging as transformers_logging
+
+    tracer = logging.getLogger("torch.fx._symbolic_trace")
+    level, bars = tracer.level, transformers_logging.is_progress_bar_enabled()
+    spoken = transformers_logging.get_verbosity()
+    tracer.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity(logging.CRITICAL)  # what matters is in the error
+    for name in LOGURU_LIBRARIES:
+        logger.disable(name)
+    with (
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            tracer.setLevel(level)
+            transformers_logging.set_verbosity(spoken)
+            for name in LOGURU_LIBRARIES:
+                logger.enable(name)
+            if bars:
+                transformers_logging.enable_progress_bar()
+
+
+def separate_experts(model: Any) -> None:
+    """Turn a mixture's experts into Linear modules, which can be looked at and quantized one by one.
+
+    transformers joins them to one tensor per layer when it loads them; llm-compressor does this itself before it starts.
+    """
+    if any(name.endswith(".experts") for name, _ in model.named_modules()):
+        from compressed_tensors.offload import remove_dispatch
+        from llmcompressor.modeling.moe.linearize import linearize_moe
+
+        # Prepared for offloading, a weight that is set would be copied into the old one.
+        remove_dispatch(linearize_moe(model), onload_tensors=True)
 
 
 def _pin_memory_without_accelerator(torch: Any) -> AbstractContextManager[Any]:

@@ -87,9 +87,9 @@ def rounded_group(group: np.ndarray) -> Figure:
     return figure
 
 
-def lopsided_group(weights: np.ndarray) -> np.ndarray:
+def lopsided_group(weights: np.ndarray, group_size: int = 128) -> np.ndarray:
     """The group whose largest and smallest weight differ most in size: there a zero point has something to gain."""
-    groups = weights.reshape(-1, 128)
+    groups = weights.reshape(-1, group_size)
     high, low = groups.max(1), groups.min(1)
     return groups[np.argmax(np.abs(high + low) / (high - low))]
 
@@ -118,12 +118,13 @@ def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128)
 
 
 def error_map(errors: dict[str, float], title: str = "") -> Figure:
-    """Relative error by layer and module, the numbers written into the cells when there is room."""
-    found = {}
+    """Relative error by layer and module (experts: their mean), written into the cells when there is room."""
+    every: dict[tuple[int, int], list[float]] = {}
     for name, value in errors.items():
         place = re.search(r"\.layers\.(\d+)\..*?(\w+)$", name)
         if place and place[2] in PARTS:
-            found[PARTS.index(place[2]), int(place[1])] = value
+            every.setdefault((PARTS.index(place[2]), int(place[1])), []).append(value)
+    found = {cell: float(np.mean(values)) for cell, values in every.items()}
     rows, layers = (sorted(set(numbers)) for numbers in zip(*found, strict=True))
     table = np.array([[found.get((row, layer), np.nan) for layer in layers] for row in rows])
     figure, axes = figures.canvas(max(4.5, 1.5 + 0.5 * len(layers)), 0.38 * len(rows) + 1.2)

@@ -6,7 +6,7 @@ on this disk. `compare` says what differs between two plans; what is wrong with 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,7 @@ from exaone_nb.quantization.arguments import MINMAX, TRANSFORM_DEFAULTS, read_ma
 from exaone_nb.quantization.matching import Assignment, check_pattern
 from exaone_nb.quantization.patterns import patterns_of
 from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_scheme
+from exaone_nb.quantization.stored import fitting
 
 # Arguments written out by hand that a scheme's sentence does not say.
 UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
@@ -43,6 +44,7 @@ class Plan(Assignment):
     model: str
     recipe: Recipe
     config: dict[str, Any]
+    fitted: str = ""  # which groups were made smaller, and why
 
     @property
     def schemes(self) -> list[Scheme]:
@@ -114,13 +116,43 @@ class Plan(Assignment):
         }
 
 
-def make_plan(model: str | Path, recipe: str | Path | dict[str, Any] | Recipe) -> Plan:
+def make_plan(
+    model: str | Path, recipe: str | Path | dict[str, Any] | Recipe, *, fit_groups: bool = False
+) -> Plan:
     """Plan `recipe` for `model` (anything the catalog can resolve to a config). Loads no weights.
 
-    Raises UsageError for a pattern that is no regular expression.
+    `fit_groups` makes the groups of a preset small enough for the model's matrices (`fitted` then says so). Raises
+    UsageError for a pattern that is no regular expression.
     """
     place = catalog.resolve(model)
-    return plan_for(place.config(), recipes.load(recipe), place.name)
+    plan = plan_for(place.config(), recipes.load(recipe), place.name)
+    return _with_fitting_groups(plan) if fit_groups else plan
+
+
+def _with_fitting_groups(plan: Plan) -> Plan:
+    """The plan of the same recipe with the largest groups that divide this model's inputs.
+
+    SmolLM2 has 576 inputs, which 128 does not divide and 64 does. A scheme that was written out keeps its group size.
+    """
+    groups, changes = list(plan.recipe.groups), {}
+    for i, (group, scheme) in enumerate(zip(groups, plan.schemes, strict=True)):
+        inputs = {module.shape[1] for module in plan.members(i)}
+        fitted = fitting(scheme, inputs)
+        if isinstance(group.scheme, str) and fitted is not scheme:
+            groups[i] = replace(group, scheme=fitted.arguments())
+            was, size = scheme.weights.group_size, fitted.weights.group_size
+            changes |= {(was, size, width): None for width in sorted(inputs) if width % was}
+    if not changes:
+        return plan
+    words = [
+        say(
+            "{recipe} on {model}: groups of {size}, since {was} does not divide {inputs} inputs.",
+            recipe=plan.recipe.name, model=plan.model, size=size, was=was, inputs=inputs,
+        )
+        for was, size, inputs in changes
+    ]  # fmt: skip
+    made = plan_for(plan.config, replace(plan.recipe, groups=tuple(groups)), plan.model)
+    return replace(made, fitted=" ".join(words))
 
 
 def plan_for(config: dict[str, Any], recipe: Recipe, model: str = "model") -> Plan:

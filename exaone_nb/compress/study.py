@@ -26,18 +26,21 @@ SETTINGS = (
     ("actorder null", {"ordered": False}),
     ("dampening_frac 0.1", {"dampening_frac": 0.1}),
     ("dampening_frac 0.001", {"dampening_frac": 0.001}),
-    ("group_size 64", {"group_size": 64}),
-    ("group_size 32", {"group_size": 32}),
     ("8 bits", {"bits": 8}),
 )
 
 
-def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor) -> Table:
-    """One row per setting: output error on held-out inputs, and the share of 4-bit codes unlike the default's."""
+def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor, group: int = 128) -> Table:
+    """One row per setting: output error on held-out inputs, and the share of 4-bit codes unlike the default's.
+
+    Groups are of `group` inputs where the setting does not say otherwise.
+    """
     weight, seen = weight.to(calibration.device), hessian(calibration)
-    made = {label: gptq(weight, seen, **change) for label, change in SETTINGS}
+    smaller = [(f"group_size {size}", {"group_size": size}) for size in (group // 2, group // 4)]
+    changes = {label: {"group_size": group} | change for label, change in (*SETTINGS, *smaller)}
+    made = {label: gptq(weight, seen, **change) for label, change in changes.items()}
     base, _ = made[SETTINGS[0][0]]
-    made[say("round to nearest, group 128")] = round_to_nearest(weight)
+    made[say("round to nearest, group {group}", group=group)] = round_to_nearest(weight, 4, group)
     made[say("round to nearest, per channel")] = round_to_nearest(weight, 4, weight.shape[1])
     rows = [
         {
@@ -55,7 +58,7 @@ def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor) -> Tab
     )
 
 
-def library_study(weight: Tensor, calibration: Tensor) -> Table:
+def library_study(weight: Tensor, calibration: Tensor, group: int = 128) -> Table:
     """The settings that people take for one another, through llm-compressor's own GPTQ on one layer.
 
     One row per setting: the share of codes unlike those of the same scheme with nothing set.
@@ -63,7 +66,10 @@ def library_study(weight: Tensor, calibration: Tensor) -> Table:
     from exaone_nb.compress.llmcompressor_adapter import library_codes
 
     seen = hessian(calibration)
-    schemes = {"4 bits, groups of 128": (4, 128), "8 bits, one scale per channel": (8, weight.shape[1])}
+    schemes = {
+        say("4 bits, groups of {group}", group=group): (4, group),
+        say("8 bits, one scale per channel"): (8, weight.shape[1]),
+    }
     changes = {
         "nothing": {},
         "actorder weight": {"actorder": "weight"},
@@ -127,7 +133,11 @@ def rounded(model: Any, plan: Plan) -> Iterator[None]:
 
 
 def calibration_study(
-    weight: Tensor, texts: dict[str, Sequence[Tensor]], held_out: Tensor, sizes: Sequence[int] = (2, 16, 64)
+    weight: Tensor,
+    texts: dict[str, Sequence[Tensor]],
+    held_out: Tensor,
+    sizes: Sequence[int] = (2, 16, 64),
+    group: int = 128,
 ) -> list[dict[str, Any]]:
     """GPTQ's held-out output error for several amounts of text and contents, with three seeds each.
 
@@ -140,7 +150,7 @@ def calibration_study(
         if size <= len(samples):
             chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
             inputs = torch.cat([samples[i] for i in chosen])
-            codes, scale = gptq(weight, hessian(inputs))
+            codes, scale = gptq(weight, hessian(inputs), group_size=group)
             error = output_error(weight, dequantize(codes, scale.float()), held_out)
             row = {"text": name, "samples": size, "seed": seed, "tokens": len(inputs), "error": error}
             rows.append(row)

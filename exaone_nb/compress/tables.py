@@ -13,6 +13,7 @@ from exaone_nb.compress.plan import Plan, compare, make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
+from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
@@ -63,7 +64,8 @@ def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Tabl
 
 def recipes(chosen: dict[str, Recipe]) -> Table:
     rows = [
-        vars(r) | {"recipe": name, "schemes": [str(g.scheme) for g in r.groups]} for name, r in chosen.items()
+        vars(r) | {"recipe": name, "schemes": [find_scheme(g.scheme).label for g in r.groups]}
+        for name, r in chosen.items()
     ]
     return _table(rows, "recipe method schemes purpose")
 

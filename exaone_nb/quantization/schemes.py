@@ -79,6 +79,12 @@ class QuantArgs:
             actorder=ACTORDER.get(order, str(order or "")),
         )
 
+    def document(self) -> dict[str, Any]:
+        """As `read` takes it. Only for what has no block and no scale format of its own."""
+        names = ("num_bits", "type", "strategy", "group_size", "symmetric", "dynamic")
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value or name == "symmetric"}
+
     def sentence(self) -> str:
         """In plain words, for example "int4, one scale per 128 inputs, symmetric"."""
         name = f"{'int' if self.type == 'int' else 'fp'}{self.num_bits}"
@@ -159,6 +165,11 @@ class Scheme:
         name = f"{kind}{weights.num_bits}A{activations.num_bits if activations else 16}"
         name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
         return name if weights.symmetric else f"{name} asym"
+
+    def arguments(self) -> dict[str, Any]:
+        """As a recipe writes it out: {weights: {…}, input_activations: {…}}, with what is not the default."""
+        parts = {"weights": self.weights, "input_activations": self.activations}
+        return {role: args.document() for role, args in parts.items() if args is not None}
 
     def sentence(self) -> str:
         if self.weights is None:

@@ -5,11 +5,16 @@ Formats of compressed-tensors 0.19 (compressors/*/base.py, quantization/lifecycl
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of
 from exaone_nb.tensors import bytes_of
+
+# Group sizes that kernels are written for, the usual one first.
+GROUP_SIZES = (128, 64, 32, 16, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,26 @@ def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
     size = args.group_size
     if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
         got = f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name})."
-        raise WorkbookError(got, remedy="Choose a group size that does, or add the module to `ignore`.")
+        remedy, fitted = say("Add the module to `ignore`."), fitting(scheme, shape[1:])
+        if fitted is not scheme:
+            group = fitted.weights.group_size
+            remedy = say("Use groups of {group}, or add the module to `ignore`.", group=group)
+        raise WorkbookError(got, remedy=remedy)
+
+
+def fitting(scheme: Scheme, inputs: Iterable[int]) -> Scheme:
+    """`scheme`, or, where its groups of integers do not divide all `inputs`, the same with the largest group that does.
+
+    Groups of 4-bit floats belong to their format and stay.
+    """
+    args, widths = scheme.weights, set(inputs)
+    if args is None or args.type != "int" or args.strategy != "group":
+        return scheme
+    sizes = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
+    if not sizes or not any(width % args.group_size for width in widths):
+        return scheme
+    fitted = replace(scheme, weights=replace(args, group_size=sizes[0]))
+    return replace(fitted, name=fitted.label)
 
 
 def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: str) -> list[StoredTensor]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
@@ -78,10 +80,12 @@ def score(
     include: str | Path | None = None,
     force: bool = False,
     report: Callable[[str], None] = lambda line: None,
+    without_refused: bool = False,
 ) -> list[Score]:
     """Score every model (recipe name -> folder, catalog name or hub id) on every task; one Score each.
 
-    Groups and tags are opened into their tasks. `report` gets a line when a model is loaded and when it is done.
+    Groups and tags are opened into their tasks. `report` gets a line when a model is loaded and when it is done, and,
+    `without_refused`, one for a model after the first that the engine refuses, which is then left out.
     Nothing is written for a model that fails. Raises UsageError for unknown tasks, WorkbookError for a model or
     an endpoint that does not work.
     """
@@ -95,7 +99,13 @@ def score(
         done = {} if force else _finished(run, recipe, settings, identity)
         pending = [name for name in wanted if name not in done]
         if pending:
-            _score_one(recipe, place, identity, pending, manager, settings, run, report)
+            try:
+                _score_one(recipe, place, identity, pending, manager, settings, run, report)
+            except WorkbookError as error:
+                if not without_refused or recipe == next(iter(models)):
+                    raise
+                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
+                continue
         else:
             report(f"{recipe}: all {len(wanted)} tasks were scored before")
         found = _finished(run, recipe, settings, identity)

@@ -84,6 +84,10 @@ class Scoreboard:
         return by_name[recipe]
 
 
+class BaseSolvesNothing(WorkbookError):
+    """The base's accuracy cannot be told from nothing, so nothing can be a share of it: there is no score."""
+
+
 def make_scoreboard(
     run: RunFolder,
     *,
@@ -94,7 +98,10 @@ def make_scoreboard(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Scoreboard:
-    """Join the results of a run. Raises WorkbookError naming the chapter that writes what is missing."""
+    """Join the results of a run.
+
+    Raises WorkbookError naming the chapter that writes what is missing, and its kind BaseSolvesNothing.
+    """
     if draws < 1000:
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
@@ -105,7 +112,7 @@ def make_scoreboard(
     # Every table is [candidates, 1 + draws], the base first: what was measured, then equally likely values of it.
     accuracy, paired, items = _accuracies(candidates, draws, rng)
     if accuracy[0].min() <= 0:
-        raise WorkbookError(
+        raise BaseSolvesNothing(
             say("The base solves almost nothing of {tasks}.", tasks=", ".join(tasks)),
             expected=say("a base that is well above zero: PerfNorm is a ratio to it."),
             remedy=say(

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.roofline import Pass, decode
+from exaone_nb.anatomy.work import work_of
 from exaone_nb.engines.environment import capability
 from exaone_nb.engines.options import choose_dtype
 from exaone_nb.engines.vllm_adapter import UNKNOWN
@@ -132,5 +134,9 @@ def roof_of(
         return None
     plain = unquantized(config)
     here = Gpu("this machine", "", 0.0, 0, roof.bandwidth, dict(roof.operations), "measured here")
-    found = decode(plain, scheme, here, batch=batch, context=context, support=roof.support(scheme))
+    # What is in the file, whose groups may be smaller than the preset's.
+    stored = predict_as_stored(config)[1] if config.get("quantization_config") else None
+    work = work_of(plain, scheme, prediction=stored)
+    support = roof.support(scheme)
+    found = decode(plain, scheme, here, batch=batch, context=context, support=support, work=work)
     return found if found.runs else None

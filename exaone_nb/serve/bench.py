@@ -1,6 +1,7 @@
 """One benchmark from start to record: open the engine, measure, hold it against the roof, write it down."""
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,8 +40,9 @@ class BenchOptions:
     `weights` "real" or "dummy": random numbers, which need only a config, in any `scheme`, and optionally fewer `layers`
     (0: all). Each of `batches` requests of `prompt_tokens` writes `output_tokens`, `repeats` times. The hackathon's time
     per token is taken on `max_questions` questions (0 leaves it out; dummy weights have none), whose answers end after
-    `max_gen_toks` tokens. `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what
-    `kv_cache_gib` holds. `engine` holds further arguments of `VllmEngine`.
+    `max_gen_toks` tokens, or sooner where they do not end by themselves within `budget_s` seconds (0: no budget).
+    `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what `kv_cache_gib` holds.
+    `engine` holds further arguments of `VllmEngine`.
     """
 
     scheme: str = ""
@@ -52,6 +54,7 @@ class BenchOptions:
     max_questions: int = 64
     mode: Mode = "non-reasoning"
     max_gen_toks: int = 16384  # the hackathon's
+    budget_s: float = 0.0
     max_model_len: int = 0
     layers: int = 0
     threads: int = 0
@@ -66,6 +69,11 @@ class BenchOptions:
             values = self.batches or [0] if name == "batches" else [getattr(self, name)]
             for value in values:
                 whole(name, value, least=least)
+        if not 0 <= self.budget_s < math.inf:
+            raise UsageError(
+                say("budget_s is {budget_s!r}.", budget_s=self.budget_s),
+                expected="seconds, or 0 for no limit.",
+            )
         if not 0 < self.kv_cache_gib < 1 << 20:
             got = say("kv_cache_gib is {gib!r}.", gib=self.kv_cache_gib)
             raise UsageError(got, expected="GiB above 0, for instance 1.")
@@ -228,7 +236,7 @@ def bench(
             lengths = {name: getattr(options, name) for name in ("prompt_tokens", "output_tokens", "repeats")}
             lengths["vocabulary"] = int(text_config(config).get("vocab_size", 1000))
             decodes = tuple(measure_decode(engine, batch=batch, **lengths) for batch in options.batches)
-            limits = {"mode": options.mode, "max_gen_toks": options.max_gen_toks}
+            limits = {name: getattr(options, name) for name in ("mode", "max_gen_toks", "budget_s")}
             limits["repeats"] = max(options.repeats, 2)
             timed = measure_per_token(engine, asked, **limits) if asked else None
     # With the threads the model had, and its memory given back.

@@ -1,5 +1,6 @@
 """Measuring all checkpoints of a run in turns, asking each the same questions, and writing the results down."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import whole
+from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate
@@ -36,30 +39,53 @@ def checkpoints(run: RunFolder, model: str) -> dict[str, Path]:
 
 
 def measure_checkpoints(
-    run: RunFolder, model: str, options: BenchOptions, *, rounds: int = 3, compare: int = 16
+    run: RunFolder,
+    model: str,
+    options: BenchOptions,
+    *,
+    rounds: int = 3,
+    compare: int = 16,
+    report: Callable[[str], None] = lambda words: None,
 ) -> list[Candidate]:
     """Measure all checkpoints `rounds` times in turns, each time with a freshly started engine, and record them.
 
     A machine changes its speed within seconds, and one engine may lie better in memory than the next: repeats within
     one engine do not show that, and two checkpoints that run the same kernel seemed to differ by a third. So every
     second round goes backwards, and a round counts once. `compare` questions are answered once, with log-probabilities.
+    `options.budget_s` is for all of them together. `report` gets a line for a checkpoint that the engine refuses, which is
+    then left out; a baseline that is refused raises WorkbookError.
     """
     whole("rounds", rounds)
     places = checkpoints(run, model)
     found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
     kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
+    asked = options.max_gen_toks
+    options = replace(options, budget_s=options.budget_s / rounds / len(places))
     sampling = Sampling(max_tokens=ANSWER_TOKENS, logprobs=5)
     for number in range(rounds):
-        for recipe in list(places) if number % 2 == 0 else reversed(list(places)):
+        for recipe in list(found) if number % 2 == 0 else reversed(list(found)):
 
             def answer(engine: VllmEngine, recipe: str = recipe) -> None:
                 kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
 
             first = answer if compare and not number else None
-            found[recipe].append(bench(str(places[recipe]), options, first=first))
+            try:
+                measured = bench(str(places[recipe]), options, first=first)
+            except WorkbookError as error:
+                if recipe == BASELINE:
+                    raise
+                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
+                del found[recipe]
+                continue
+            found[recipe].append(measured)
+            if measured.per_token and measured.per_token.budget_s:  # the same for all that follow
+                options = replace(options, max_gen_toks=measured.per_token.longest_allowed)
     candidates = []
     for recipe, benches in found.items():
-        every_round = replace(pooled(benches), model=recipe)
+        whole_bench = pooled(benches)
+        # What was asked for, whichever rounds were cut to what the first one could afford.
+        asked_for = whole_bench.parameters | {"max_gen_toks": asked}
+        every_round = replace(whole_bench, model=recipe, parameters=asked_for)
         record(run, recipe, replace(every_round, model=model))
         candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates

@@ -23,6 +23,9 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate, over_repeats
 
+# Tokens after which it is asked, under a time budget, whether the answers end by themselves.
+LOOK = 256
+
 
 @dataclass(frozen=True)
 class Decode:
@@ -168,7 +171,7 @@ def lengths(answers: Sequence[Answer]) -> Lengths:
         mean=statistics.fmean(tokens),
         median=statistics.median(tokens),
         longest=tokens[-1],
-        cut_off=sum(answer.finish_reason == "length" for answer in answers),
+        cut_off=sum(map(_is_cut, answers)),
         empty=sum(not answer.text for answer in answers),
         seconds=ends[-1],
         tail_seconds=ends[-1] - most,
@@ -179,7 +182,8 @@ def lengths(answers: Sequence[Answer]) -> Lengths:
 class PerToken:
     """The hackathon's figure: inference seconds over generated tokens, on `questions` questions, all at once.
 
-    `values` are seconds per token, one per repeat or round. `longest_allowed` is where an answer was cut off: max_gen_toks, or less where max_model_len left less.
+    `values` are seconds per token, one per repeat or round. `longest_allowed` is where an answer was cut off: max_gen_toks,
+    or less where max_model_len left less, or where `budget_s`, seconds for all repeats, would not have held more (0: it did).
     """
 
     values: tuple[float, ...]
@@ -187,6 +191,7 @@ class PerToken:
     questions: int
     output_tokens: int
     longest_allowed: int = 0
+    budget_s: float = 0.0
     answers: tuple[Answer, ...] = field(default=(), repr=False)
 
     @property
@@ -196,7 +201,8 @@ class PerToken:
     @classmethod
     def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
         """Several rounds as one, a value per round."""
-        return replace(rounds[-1], values=tuple(found.seconds_per_token.value for found in rounds))
+        values = tuple(found.seconds_per_token.value for found in rounds)
+        return replace(rounds[-1], values=values, budget_s=max(found.budget_s for found in rounds))
 
     def speed_norm(self, base: PerToken) -> Estimate:
         """SpeedNorm against `base`, each round's figure against the same round's, since slow rounds slow both.
@@ -218,7 +224,8 @@ class PerToken:
 
     def details(self) -> dict[str, Any]:
         """What a record keeps beside the figure; `values` lets two checkpoints be compared round by round."""
-        found = {name: getattr(self, name) for name in ("questions", "output_tokens", "longest_allowed")}
+        same = ("questions", "output_tokens", "longest_allowed", "budget_s")
+        found = {name: getattr(self, name) for name in same}
         return found | {"lengths": asdict(self.lengths), "values": list(self.values)}
 
 
@@ -229,10 +236,12 @@ def measure_per_token(
     mode: Mode = "non-reasoning",
     max_gen_toks: int = 16384,
     repeats: int = 3,
+    budget_s: float = 0.0,
 ) -> PerToken:
     """Answer all conversations as one batch, greedily, through the chat template, and divide.
 
-    `max_gen_toks` is cut to what max_model_len leaves, as lm-eval does. The lengths are those of the last repeat.
+    `max_gen_toks` is cut to what max_model_len leaves, as lm-eval does, and, for a model that does not end its answers, to
+    what `budget_s` seconds hold (0: no matter how long). The lengths are those of the last repeat.
     """
     prompts = [engine.prompt_tokens(messages, mode) for messages in conversations]
     if not prompts:
@@ -240,12 +249,33 @@ def measure_per_token(
     whole("max_gen_toks", max_gen_toks)
     whole("repeats", repeats)
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
-    sampling = Sampling(max_tokens=max(min(max_gen_toks, room), 1))
-    _timed(engine, prompts[: max(len(prompts) // 8, 1)], sampling)  # warms up
-    ratios: list[float] = []
-    for _ in range(repeats):
-        answers, seconds = _timed(engine, prompts, sampling)
-        total = sum(answer.output_tokens for answer in answers)
-        ratios.append(seconds / total)
-    allowed = sampling.max_tokens
-    return PerToken(tuple(ratios), lengths(answers), len(prompts), total, allowed, tuple(answers))
+    wanted = allowed = max(min(max_gen_toks, room), 1)
+    first = min(LOOK, wanted) if budget_s else wanted
+    _timed(engine, prompts[: max(len(prompts) // 8, 1)], Sampling(max_tokens=first))  # warms up
+    runs: list[tuple[list[Answer], float]] = []
+    if budget_s:
+        looked = _timed(engine, prompts, Sampling(max_tokens=first))
+        allowed = _affordable(*looked, first, wanted, budget_s / repeats)
+        if first == allowed or not any(_is_cut(answer) for answer in looked[0]):
+            runs.append(looked)  # nothing would have been longer
+    while len(runs) < repeats:
+        runs.append(_timed(engine, prompts, Sampling(max_tokens=allowed)))
+    ratios = [seconds / sum(answer.output_tokens for answer in answers) for answers, seconds in runs]
+    answers, _ = runs[-1]
+    total = sum(answer.output_tokens for answer in answers)
+    spent = budget_s if allowed < wanted else 0.0
+    return PerToken(tuple(ratios), lengths(answers), len(prompts), total, allowed, spent, tuple(answers))
+
+
+def _is_cut(answer: Answer) -> bool:
+    return answer.finish_reason == "length"
+
+
+def _affordable(answers: Sequence[Answer], seconds: float, looked: int, wanted: int, budget_s: float) -> int:
+    """How many tokens an answer may have when one run may take `budget_s`, after `looked` tokens took `seconds`.
+
+    `wanted` when every answer ended by itself; never less than `looked`.
+    """
+    if not any(map(_is_cut, answers)):
+        return wanted
+    return min(wanted, max(looked, int(looked * budget_s / seconds)))

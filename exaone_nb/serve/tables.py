@@ -131,6 +131,18 @@ def per_token_table(timed: Mapping[str, PerToken]) -> Table:
     return Table(shown, rows).without_empty()
 
 
+def budget_words(timed: Mapping[str, PerToken], asked: int) -> str:
+    """What a time budget cut off the answers of a model that does not end them; "" where it cut nothing."""
+    for name, found in timed.items():
+        if found.budget_s and found.lengths.cut_off:
+            return say(
+                "{name}: {cut} of {n} answers did not end by themselves. They were cut at {allowed:,} tokens, not at "
+                "{asked:,}, to keep within the time budget.",
+                name=name, cut=found.lengths.cut_off, n=found.questions, allowed=found.longest_allowed, asked=asked,
+            )  # fmt: skip
+    return ""
+
+
 def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What a reader of one measurement must know beside its numbers."""
     asked = found.parameters
@@ -138,7 +150,9 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     if words := eight_bit_words(rows):
         yield words
     timed = found.per_token
-    if timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
+    if timed is not None and (words := budget_words({found.model: timed}, asked["max_gen_toks"])):
+        yield words
+    elif timed is not None and timed.longest_allowed < asked["max_gen_toks"]:
         yield say(
             "Answers were cut off at {cut:,} tokens, not at {p[max_gen_toks]:,}: max_model_len is {p[max_model_len]:,}.",
             **{"cut": timed.longest_allowed, "p": asked},

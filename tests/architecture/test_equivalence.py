@@ -1,15 +1,16 @@
 """The reference modules equal transformers; and each way of getting them slightly wrong is noticed."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 
-from exaone_nb.anatomy.arrangements import POST_LN, PRE_LN, QK_REORDER_LN, REORDER_LN
+from exaone_nb.anatomy.arrangements import POST_LN, PRE_LN, QK_REORDER_LN, REORDER_LN, arrangement_of
 from exaone_nb.architecture import masks
 from exaone_nb.architecture.layers import DecoderLayer
-from exaone_nb.architecture.model import Decoder
-from exaone_nb.architecture.shape import FULL, SLIDING, Shape
+from exaone_nb.architecture.model import Decoder, read_model
+from exaone_nb.architecture.shape import DESCRIBED, FULL, SLIDING, Shape, why_not_described
 
 TOLERANCE = 1e-5
 LLAMA3 = {
@@ -261,3 +262,111 @@ def test_weights_of_another_arrangement_do_not_load(arrangement):
     theirs = exaone()
     with pytest.raises(WorkbookError, match=f"do not fit {arrangement.name}"):
         ours(theirs, arrangement)
+
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+HYBRID = {"layer_types": [SLIDING, SLIDING, SLIDING, FULL], "sliding_window": 5}
+ALIKE = {"rope_type": "default", "rope_theta": 10000.0}
+# What each family has beyond SIZES; every one of `shape.DESCRIBED` is here.
+FAMILIES = {
+    "exaone4": HYBRID,
+    "exaone_moe": {
+        **HYBRID,
+        **EXPERTS,
+        "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
+        "num_shared_experts": 2,
+        "n_group": 1,
+        "topk_group": 1,
+    },
+    "gemma3_text": {
+        **HYBRID,
+        "query_pre_attn_scalar": 40,
+        "rope_parameters": {FULL: {**ALIKE, "rope_theta": 1e6}, SLIDING: ALIKE},
+    },
+    "llama": {"attention_bias": True},
+    "mistral": {"sliding_window": 5},
+    "olmo2": {},
+    "qwen2": {},
+    "qwen3": {"tie_word_embeddings": False},
+    "qwen3_moe": {**EXPERTS, "norm_topk_prob": True, "mlp_only_layers": [1]},
+}
+
+
+def saved(family, folder, **changes):
+    """A random model of a family with uneven norms and biases, in a folder as transformers writes it."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    values = {**SIZES, "pad_token_id": 0, **FAMILIES[family], **changes}
+    theirs = with_uneven_norms(
+        AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **values)).eval()
+    )
+    with torch.no_grad():
+        for name, tensor in (*theirs.named_parameters(), *theirs.named_buffers()):
+            if name.endswith("bias"):
+                tensor.uniform_(-0.5, 0.5)
+    theirs.save_pretrained(folder)
+    return theirs
+
+
+def read(folder):
+    return read_model(folder, json.loads((folder / "config.json").read_text()))
+
+
+def test_every_described_family_is_tested():
+    assert set(FAMILIES) == set(DESCRIBED)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_described_family_equals_transformers(family, tmp_path):
+    theirs = saved(family, tmp_path)
+    reference = read(tmp_path)
+    ids = tokens()
+    with torch.no_grad():
+        wanted, found = theirs(ids).logits, reference(ids).logits
+    assert (wanted - found).abs().max() < TOLERANCE * max(1.0, wanted.abs().max().item())
+    assert reference.arrangement is arrangement_of(reference_config(tmp_path))
+
+
+def reference_config(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("family", "change"),
+    [
+        ("gemma3_text", {"local_rope": None}),
+        ("gemma3_text", {"query_scale": None}),
+        ("gemma3_text", {"embedding_scale": 1.0}),
+        ("gemma3_text", {"hidden_act": "silu"}),
+        ("gemma3_text", {"norms_less_one": False}),
+        ("exaone_moe", {"rope_on_full": True}),
+        ("mistral", {"layer_types": (FULL,) * 4}),
+        ("qwen3_moe", {"experts": {"normalised": False}}),
+        ("exaone_moe", {"experts": {"scaling": 1.0}}),
+        ("exaone_moe", {"experts": {"per_token": 1}}),
+    ],
+)
+def test_a_familys_own_ways_are_noticed_when_they_are_left_out(family, change, tmp_path):
+    from safetensors.torch import load_file
+
+    theirs = saved(family, tmp_path)
+    shape = Shape.from_config(reference_config(tmp_path))
+    if "experts" in change:
+        change = {"experts": dataclasses.replace(shape.experts, **change["experts"])}
+    reference = Decoder(dataclasses.replace(shape, **change), arrangement_of(reference_config(tmp_path)))
+    assert difference(theirs, reference.load(load_file(tmp_path / "model.safetensors")).eval()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "phi3"}, "model_type 'phi3'"),
+        ({"model_type": "gemma3_text", "final_logit_softcapping": 30.0}, "final_logit_softcapping"),
+        ({"model_type": "llama", "hidden_act": "relu"}, "hidden_act"),
+        ({"model_type": "llama", "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
+    ],
+)
+def test_what_is_not_described_is_said_and_not_computed(config, words):
+    assert words in why_not_described({**SIZES, "rope_parameters": None, **config})
+    assert why_not_described({**SIZES, "model_type": "llama"}) == ""

@@ -10,12 +10,14 @@ from exaone_nb.anatomy.arrangements import (
     ARRANGEMENTS,
     POST_LN,
     PRE_LN,
+    QK_PRE_LN,
     QK_REORDER_LN,
     REORDER_LN,
+    SANDWICH_LN,
 )
 from exaone_nb.architecture import pictures, probes, race, rope, smoothing
 from exaone_nb.architecture.model import Decoder
-from exaone_nb.architecture.shape import FULL, SLIDING, Shape, layer_pattern
+from exaone_nb.architecture.shape import FULL, SLIDING, Experts, Shape, layer_pattern
 from exaone_nb.errors import UsageError
 
 SIZES = {
@@ -61,6 +63,50 @@ def test_without_gqa_free_columns_are_fine():
     assert smoothing.prove_free_columns(multi_head, IDS).valid is True
 
 
+VALID = {"up_proj → down_proj", "v_proj → o_proj"}
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "valid", "invalid"),
+    [
+        (
+            QK_PRE_LN,
+            {"input_layernorm → q_proj, k_proj, v_proj", "post_attention_layernorm → gate_proj, up_proj"},
+            set(),
+        ),
+        (
+            SANDWICH_LN,
+            {"input_layernorm → q_proj, k_proj, v_proj", "pre_feedforward_layernorm → gate_proj, up_proj"},
+            {
+                "post_attention_layernorm → gate_proj, up_proj",
+                "post_feedforward_layernorm → next q_proj, k_proj, v_proj",
+            },
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_pairs_of_qwen3_and_of_gemma(arrangement, valid, invalid):
+    proofs = smoothing.prove_all(model(arrangement), IDS)
+    assert {p.pair.name for p in proofs if p.valid} == valid | VALID
+    assert {p.pair.name for p in proofs if p.valid is False} == invalid
+
+
+def test_a_bias_is_scaled_with_its_rows():
+    biased = model(PRE_LN)
+    for layer in biased.layers:
+        layer.self_attn.v_proj.bias = torch.nn.Parameter(torch.ones(SIZES["head_dim"] * 2))
+    assert smoothing.prove(biased, IDS, smoothing.VALUES).valid
+
+
+def test_experts_are_no_pair_and_no_input():
+    experts = Experts(count=4, per_token=2, width=16, layers=frozenset({1}))
+    mixture = model(QK_PRE_LN, experts=experts)
+    by_name = {p.pair.name: p for p in smoothing.prove_all(mixture, IDS)}
+    assert by_name["up_proj → down_proj"].valid is None and by_name["v_proj → o_proj"].valid
+    seen = {(i.layer, i.module) for i in probes.linear_inputs(mixture, IDS)}
+    assert (0, "mlp.down_proj") in seen and not any(layer == 1 and "mlp" in name for layer, name in seen)
+
+
 def test_the_prover_leaves_the_model_alone():
     exaone = model()
     before = {name: tensor.clone() for name, tensor in exaone.state_dict().items()}
@@ -103,7 +149,7 @@ def test_gradient_norms_equal_autograd_and_are_cleared():
     assert norms[1] == pytest.approx(wanted.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS.values(), ids=ARRANGEMENTS)
+@pytest.mark.parametrize("arrangement", [*ARRANGEMENTS.values(), SANDWICH_LN], ids=lambda a: a.name)
 def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
     """Follow the real order of calls through hooks, and compare with the drawing's boxes."""
     one = model(arrangement, layers=1)

@@ -9,10 +9,13 @@ from importlib.metadata import version
 
 import pytest
 
+from exaone_nb.compress import damage, models, study
 from exaone_nb.compress import llmcompressor_adapter as adapter
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
+from exaone_nb.compress.plan import make_plan
 from exaone_nb.paths import NANO
+from tests.tiny_models import make
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.heavy
@@ -104,3 +107,22 @@ def test_handlers_of_others_stay():
         assert len(lines) == 1
     finally:
         logger.remove(mine)
+
+
+def test_experts_are_modules_of_their_own_and_are_rounded_and_put_back(tmp_path):
+    """transformers joins them to one tensor per layer; what `linearize_moe` makes of it would copy what is set."""
+    from transformers import AutoModelForCausalLM
+
+    folder = make("qwen3_moe", tmp_path / "moe")
+    ids = torch.arange(20)[None]
+    joined = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+    apart = models.open_model(folder)
+    with torch.no_grad():
+        assert torch.equal(joined(ids).logits, apart(ids).logits)
+    plan = make_plan(folder, "w4a16_rtn")
+    before = {name: weight.clone() for name, weight in damage.linear_weights(apart).items()}
+    assert plan.rounded == set(before)
+    with study.rounded(apart, plan):
+        errors = damage.weight_errors(before, damage.linear_weights(apart))
+    assert all(0.05 < error < 0.2 for error in errors.values())
+    assert not any(damage.weight_errors(before, damage.linear_weights(apart)).values())

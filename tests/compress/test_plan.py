@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
+import yaml
 
+from exaone_nb.anatomy.predict import predict_schemes
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import Plan, compare, make_plan
@@ -425,3 +428,78 @@ def test_one_text_under_two_paths_is_no_difference_and_another_text_is(plan_of, 
     assert compare(reading(path), reading(tmp_path / "copy.jsonl")) == []
     assert [d.what for d in compare(reading(path), reading(path, seed=1))] == ["calibration"]
     assert [d.what for d in compare(reading(path), reading(texts(10, "other.jsonl")))] == ["calibration"]
+
+
+# --- shapes that a preset's groups do not divide -------------------------------------------------------------------
+
+# HuggingFaceTB/SmolLM2-135M-Instruct: 576 columns are 4.5 groups of 128 and 9 of 64.
+SMOLLM2 = {
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def smollm2(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    return tmp_path
+
+
+def test_the_remedy_for_a_group_that_does_not_divide_can_be_copied_into_the_recipe(smollm2):
+    analysis = analyse(make_plan(smollm2, "w4a16_rtn"))
+    (finding,) = [f for f in analysis.findings if f.code == "group-size"]
+    assert "does not divide the inputs (576) of 180 modules" in finding.text  # all but 30 down_proj
+    assert finding.remedy.startswith("Use a group size of 64,")
+    written = yaml.safe_load(finding.remedy.split("`")[1])
+    advised = make_plan(smollm2, {**written, "ignore": ["lm_head"]})
+    assert not analyse(advised).has_errors
+    # Packed words, one 16-bit scale for each 64 weights, and three numbers for the shape, of 106,168,320 weights.
+    linear = 30 * (576 * (576 + 2 * 192 + 576) + 3 * 576 * 1536)
+    quantized = sum(t.bytes for t in advised.prediction.tensors if "_proj.weight_" in t.name)
+    assert quantized == linear // 2 + 2 * linear // 64 + 210 * 16
+    assert make_plan(smollm2, "w4a16_rtn", fit_groups=True).predicted_bytes == advised.predicted_bytes
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_workbooks_recipes_are_fitted_to_a_model_of_576_columns(smollm2, name):
+    plan, wide = (make_plan(model, name, fit_groups=True) for model in (smollm2, "EXAONE-4.0-1.2B"))
+    assert not {f.code for f in analyse(plan).findings if f.level == "error"} - {"embedding-by-name"}
+    assert plan.predicted_bytes
+    assert wide.recipe == recipes.load(name) and wide.fitted == ""  # 128 divides everything there
+    integers = {
+        s.weights.num_bits for s in wide.schemes if s.weights.strategy == "group" and s.weights.type == "int"
+    }
+    assert bool(plan.fitted) == bool(integers)
+    if integers:
+        assert "groups of 64, since 128 does not divide 576 inputs" in plan.fitted and name in plan.fitted
+        assert {s.weights.group_size for s in plan.schemes} == {64}
+        # Nothing but the group changed.
+        assert [s.label.replace(" g64", "").replace(" asym", "_ASYM") for s in plan.schemes] == [
+            s.label for s in wide.schemes
+        ]
+
+
+def test_a_group_that_somebody_wrote_out_is_not_changed(smollm2):
+    scheme = {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}}
+    plan = make_plan(smollm2, {"scheme": scheme, "ignore": ["lm_head"]}, fit_groups=True)
+    assert plan.fitted == "" and "group-size" in codes(plan, "error")
+
+
+def test_no_group_is_offered_where_none_divides_or_the_format_fixes_it(plan_of, config):
+    for scheme, width in (("W4A16", 4100), ("MXFP4A16", 4080)):
+        plan = plan_of(on=config | {"intermediate_size": width}, scheme=scheme)
+        (finding,) = [f for f in analyse(plan).findings if f.code == "group-size"]
+        assert finding.remedy == "Ignore these modules."
+
+
+def test_the_predicted_schemes_of_a_model_name_the_group_that_fits():
+    found, refused = predict_schemes(SMOLLM2, ["BF16", "W4A16", "W8A8", "MXFP4"])
+    assert list(found) == ["BF16", "W4A16 g64", "W8A8", "MXFP4"] and list(refused) == ["W4A16"]
+    assert refused["W4A16"].remedy.startswith("Use groups of 64,")

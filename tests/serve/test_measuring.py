@@ -20,6 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
+from exaone_nb.serve import tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -195,6 +196,24 @@ def test_the_roof_follows_bandwidth_and_bytes():
     assert roof_of(config, "W8A16", roof) is None  # no CPU kernel: no number
 
 
+def test_the_roof_of_a_file_is_that_of_its_own_groups():
+    """576 inputs are no groups of 128: the preset of this name could not be predicted for them."""
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 64, "symmetric": True}
+    groups = {"group_0": {"weights": weights, "targets": ["Linear"]}}
+    written = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": groups}
+    config = {
+        "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
+        "quantization_config": written | {"ignore": ["lm_head"]},
+    }  # fmt: skip
+    roof = Roof(bandwidth=20e9, operations={"16-bit": 1e15}, how="given", device="cpu")
+    linear = 30 * (576 * (576 + 2 * 192 + 576) + 3 * 576 * 1536)
+    table, norms, cache = 49152 * 576 * 2, 61 * 576 * 2, 30 * 2 * 3 * 64 * 2
+    moved = linear // 2 + 2 * linear // 64 + 210 * 16 + table + norms + cache
+    found = roof_of(config, "W4A16", roof, context=1)
+    assert found.tokens_per_second == pytest.approx(20e9 / moved, rel=1e-3)
+
+
 def test_int8_has_its_own_arithmetic_and_what_was_not_measured_has_no_roof():
     config = catalog.resolve("EXAONE-4.0-1.2B").config()
     slow = Roof(bandwidth=1e15, operations={"16-bit": 1e11, "int8": 4e11}, how="given", device="cpu")
@@ -276,6 +295,75 @@ def test_per_token_cuts_the_limit_to_the_room_and_counts_all_questions():
         measure_per_token(engine, [[{"role": "user", "content": "x"}]], max_gen_toks=0)
 
 
+class Clocked(Timed):
+    """Answers of which `tokens` end by themselves; the others run until they are cut. A token takes 0.01 s."""
+
+    def generate(self, prompts, sampling):
+        answers = super().generate(prompts, sampling)
+        cut = self.tokens is None or self.tokens > sampling.max_tokens
+        made = sampling.max_tokens if cut else self.tokens
+        self.now += 0.01 * made
+        return [replace(a, output_tokens=made, finish_reason="length" if cut else "stop") for a in answers]
+
+    now = 0.0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "budget", "caps", "allowed"),
+    [
+        (None, 0.0, [4000, 4000, 4000], 4000),  # no budget: to the end
+        (None, 20.0, [256, 256, 1000, 1000], 1000),  # 10 s a repeat are 1,000 tokens
+        (None, 1.0, [256, 256, 256], 256),  # never fewer than were looked at, which counts as a repeat
+        (None, 1000.0, [256, 256, 4000, 4000], 4000),  # the budget holds everything
+        (96, 1.0, [256, 256, 4000], 4000),  # they end by themselves: the limit stays
+        (300, 20.0, [256, 256, 1000, 1000], 1000),  # ... and so do these, after the look
+    ],
+)
+def test_answers_that_do_not_end_are_cut_to_the_budget_and_that_is_said(
+    monkeypatch, tokens, budget, caps, allowed
+):
+    engine = Clocked(tokens, limit=5000)
+    monkeypatch.setattr("exaone_nb.serve.speed.time.perf_counter", lambda: engine.now)
+    asked = [[{"role": "user", "content": "x"}]] * 8
+    found = measure_per_token(engine, asked, max_gen_toks=4000, repeats=2, budget_s=budget)
+    assert [cap for _, cap in engine.batches] == caps and found.longest_allowed == allowed
+    words = tables.budget_words({"baseline": found}, 4000)
+    assert bool(words) == (allowed < 4000 and tokens is None)
+    if words:
+        assert f"8 of 8 answers did not end by themselves. They were cut at {allowed:,} tokens" in words
+
+
+def test_a_checkpoint_that_the_engine_refuses_is_named_and_left_out(tmp_path, monkeypatch):
+    from exaone_nb.serve import checkpoints
+
+    run, asked = RunFolder.at(tmp_path / "run"), []
+    places = {name: tmp_path / name for name in ("baseline", "w4a16", "w8a8")}
+    monkeypatch.setattr(checkpoints, "checkpoints", lambda run, model: places)
+
+    def refusing(place, options, first=None):
+        name = Path(place).name
+        asked.append((name, options.max_gen_toks, options.budget_s))
+        if name == "w4a16":
+            raise WorkbookError("No kernel for experts of 4 bits.")
+        one = one_round((1.0, 1.1), 4.0)
+        first = options.max_gen_toks > 512  # later rounds are cut there by what they are told
+        timed = replace(one.per_token, longest_allowed=512, budget_s=options.budget_s if first else 0.0)
+        return replace(one, per_token=timed)
+
+    monkeypatch.setattr(checkpoints, "bench", refusing)
+    said = []
+    options = BenchOptions(budget_s=60.0)
+    found = checkpoints.measure_checkpoints(run, "nano", options, rounds=2, compare=0, report=said.append)
+    assert [one.recipe for one in found] == ["baseline", "w8a8"]
+    assert said == ["w4a16 is left out: No kernel for experts of 4 bits."]
+    assert [name for name, *_ in asked] == ["baseline", "w4a16", "w8a8", "w8a8", "baseline"]
+    assert {budget for *_, budget in asked} == {10.0}
+    assert [limit for _, limit, _ in asked] == [16384, *[512] * 4]  # all are cut where the first one was
+    # ... and after all rounds it still shows, beside what was asked for.
+    assert [one.found.per_token.budget_s for one in found] == [10.0, 0.0]
+    assert {one.found.parameters["max_gen_toks"] for one in found} == {16384}
+
+
 def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypatch):
     monkeypatch.setattr(benches, "has_gpu", lambda: False)
     config = catalog.resolve(
@@ -298,7 +386,7 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
     [
         ({"batches": (1, 0)}, "batches is 0"), ({"batches": ()}, "batches is 0"), ({"prompt_tokens": 0}, "prompt_tokens"),
         ({"output_tokens": 1}, "output_tokens is 1"), ({"repeats": 0}, "repeats"), ({"max_questions": -1}, "max_questions"),
-        ({"max_gen_toks": -5}, "max_gen_toks"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
+        ({"max_gen_toks": -5}, "max_gen_toks"), ({"budget_s": -1.0}, "budget_s is -1.0"), ({"budget_s": math.inf}, "budget_s is inf"), ({"max_model_len": -5}, "max_model_len"), ({"threads": -1}, "threads"),
         ({"kv_cache_gib": -1}, "kv_cache_gib"), ({"kv_cache_gib": math.nan}, "kv_cache_gib"), ({"mode": "think"}, "mode"), ({"dtype": "half"}, "dtype is 'half'"),
         ({"max_model_len": 200_000}, "max_model_len is 200,000"), ({"prompt_tokens": 60_000, "output_tokens": 10_000}, "the model's own limit"),
     ],
