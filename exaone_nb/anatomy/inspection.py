@@ -18,10 +18,13 @@ from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
 from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
 from exaone_nb.anatomy.names import component_of, layer_of
+from exaone_nb.anatomy.packing import as_packed, written_shapes
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.config import Quantization, read_quantization
+from exaone_nb.quantization.effects import order_findings
 from exaone_nb.quantization.stored import StoredTensor
 
 
@@ -83,8 +86,8 @@ class Inspection:
 
     @property
     def index_problems(self) -> tuple[str, ...]:
-        """Where the index and the files disagree."""
-        return self.checkpoint.problems if self.checkpoint else ()
+        """Where the index and the files disagree, or two sets of weights lie in one folder."""
+        return tuple(finding.text for finding in self.checkpoint.problems) if self.checkpoint else ()
 
     @property
     def sound(self) -> bool:
@@ -145,20 +148,25 @@ def explain(checkpoint: Checkpoint) -> Inspection:
     quantization = read_quantization(config)
     expected: dict[str, Expectation] = {}
     if is_known(config):
-        expected = expectations(config)
-        notes += layout_notes(config)
+        expected, packed = as_packed(expectations(config), checkpoint, quantization)
+        notes += [*packed, *layout_notes(config)]
     elif config:
         notes.append(
             f"No layout for model_type {config.get('model_type')!r}: the file cannot be held against its config."
         )
     else:
         notes.append("There is no config.json beside the file: nothing to hold it against.")
+    notes += [finding.text for finding in checkpoint.findings if finding.level != "error"]
     if quantization and not quantization.understood:
         notes += quantization.sentences()[:1]
+    orders = order_findings(quantization) if quantization else ()
+    notes += [finding.text for finding in orders if finding.level == "warning"]
+    written = {} if expected else written_shapes(checkpoint)
     rows = []
     for entry in checkpoint.entries:
         wanted = expected.get(entry.name)
-        rows.append(_row(entry, wanted, logical_elements(entry, quantization, wanted)))
+        logical = written.get(entry.name)
+        rows.append(_row(entry, wanted, logical or logical_elements(entry, quantization, wanted)))
     inspection = Inspection(
         checkpoint.name, tuple(rows), checkpoint, _sentences(quantization), notes=tuple(notes)
     )
@@ -246,11 +254,24 @@ def require_sound(inspection: Inspection) -> None:
         ("tensors are missing", inspection.missing),
         ("tensors are left over", inspection.extra),
         ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
-        ("times the index disagrees", inspection.index_problems),
     )
     parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
+    problems = inspection.checkpoint.problems if inspection.checkpoint else ()
+    if not parts:
+        first, count = problems[0].text, len(problems)
+        raise WorkbookError(
+            first
+            if count == 1
+            else say("{count} disagreements; the first: {first}", count=count, first=first),
+            expected="an index and files that agree, and one set of weights.",
+            remedy=problems[0].remedy,
+        )
+    remedies = dict.fromkeys(
+        ["Check that config.json and the weights belong together.", *(p.remedy for p in problems)]
+    )
+    parts += [problem.text for problem in problems[:1]]
     raise WorkbookError(
         f"{inspection.name} does not fit its config: {'; '.join(parts)}.",
         expected="every tensor that the config calls for, in its shape, and no other.",
-        remedy="Check that config.json and the weights belong together.",
+        remedy=" ".join(remedies),
     )

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.anatomy.layouts import expected_tensors, linear_tensors
 from exaone_nb.anatomy.predict import SHARD, Prediction, cache_scales, predict_checkpoint
 from exaone_nb.anatomy.safetensors_layout import write_plan
 from exaone_nb.errors import WorkbookError
@@ -39,17 +39,23 @@ class Expectation:
     logical: int
 
 
-def expectations(config: dict[str, Any], dtype: str = "") -> dict[str, Expectation]:
+def expectations(
+    config: dict[str, Any], dtype: str = "", whole: bool | None = None
+) -> dict[str, Expectation]:
     """Every tensor that a file with this config holds, by stored name; `dtype` replaces the config's own.
+
+    `whole` is how integers are packed (`stored.packed_words`), by default as in the version that the config names.
 
     Raises WorkbookError for an unknown family.
     """
     quantization, dtype = read_quantization(config), dtype or model_dtype(config)
     found: dict[str, Expectation] = {}
     specs = expected_tensors(config)
+    if quantization is not None and quantization.method == "compressed-tensors":
+        specs = linear_tensors(config, rename=not quantization.packs_whole_values)
     for spec in specs:
         parameters = 0 if spec.buffer else spec.elements
-        for tensor in stored_tensors(spec, quantization, dtype):
+        for tensor in stored_tensors(spec, quantization, dtype, whole):
             found[tensor.name] = Expectation(tensor, spec, 0 if OVERHEAD.search(tensor.name) else parameters)
     for scale in cache_scales(config, specs, quantization.kv_cache if quantization else None, dtype):
         module = scale.name.rpartition(".")[0]
@@ -113,6 +119,8 @@ def logical_elements(
     if entry.dtype == "U8":
         return stored * 2
     bits = _bits(name.rpartition(".")[0], quantization)
+    if bits and 32 % bits and not quantization.bits:
+        return None  # compressed-tensors: two ways to pack, and unused bits in either
     return stored * 32 // bits if bits else None
 
 

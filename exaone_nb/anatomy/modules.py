@@ -9,7 +9,7 @@ can be quantized. Which of several fitting targets wins is said in `quantization
 import re
 from typing import Any
 
-from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.anatomy.layouts import linear_tensors
 from exaone_nb.quantization.matching import CLASSES_OF_KIND, Module
 
 # Prefix of the classes that transformers uses for a family's own modules.
@@ -18,7 +18,7 @@ FAMILY = {"exaone4": "Exaone4", "qwen3": "Qwen3", "llama": "Llama", "mistral": "
 
 def modules_of(config: dict[str, Any]) -> list[Module]:
     """Every module with or above a weight, a tied head included, in the model's order."""
-    specs = [spec for spec in expected_tensors(config) if not spec.buffer]
+    specs = [spec for spec in linear_tensors(config) if not spec.buffer]
     family = FAMILY.get(str(config.get("model_type")), "")
     found: dict[str, Module] = {}
     for spec in specs:

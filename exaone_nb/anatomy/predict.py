@@ -13,6 +13,7 @@ from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.layouts.experts import as_linear
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.quantization.arguments import FP8_CACHE
@@ -90,6 +91,8 @@ def predict_checkpoint(
         config_groups = [{"scheme": scheme, "targets": targets}]
     groups = [(find_scheme(group["scheme"]), tuple(group["targets"])) for group in config_groups]
     called_for = expected_tensors(config)
+    if any(scheme.weights for scheme, _ in groups):
+        called_for = list(as_linear(called_for))
     plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)
     stored = [tensor for spec in specs for tensor in plan.store(spec)]

@@ -9,33 +9,37 @@ read in parallel; the length of each header is guessed from the index, so that o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.anatomy.header import (
-    PICKLE,
     FileHeader,
     TensorEntry,
     header_length,
-    not_weights,
     parse_header,
+    refuse_pickle_name,
+)
+from exaone_nb.anatomy.index import (
+    INDEX,
+    SINGLE,
+    folder_findings,
+    index_findings,
+    json_object,
+    parse_index,
 )
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
+from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 
 if TYPE_CHECKING:
     from exaone_nb.anatomy.remote import Web
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 PARALLEL = 8
 # Bytes asked for when nothing is known: covers a file of about 400 tensors in one request.
 FIRST_READ = 48 << 10
@@ -50,10 +54,15 @@ class Checkpoint:
     files: tuple[FileHeader, ...]
     config: dict[str, Any] | None = None
     folder: Path | None = None  # set when the data is on this disk
-    index_total: int | None = None  # total_size of the index
-    problems: tuple[str, ...] = ()  # where index and files disagree
+    # Where the index, the files and the engines that read them disagree.
+    findings: tuple[Finding, ...] = ()
     requests: int = 0
     wire_bytes: int = 0
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings with which it cannot work."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
 
     @property
     def entries(self) -> tuple[TensorEntry, ...]:
@@ -111,11 +120,15 @@ class Folder:
         path = self.path / name
         return path.read_bytes() if path.is_file() else None
 
+    def safetensors(self) -> list[str]:
+        """The names of all safetensors files of the folder, hidden ones aside; none when one file was named."""
+        return [] if self.only else sorted(path.name for path in self.path.glob("[!.]*.safetensors"))
+
     def weight_files(self) -> list[str]:
         """The weight files when there is no index."""
-        if (self.path / SINGLE).is_file():
+        found = self.safetensors()
+        if SINGLE in found:
             return [SINGLE]
-        found = sorted(path.name for path in self.path.glob("*.safetensors"))
         if found:
             return found
         for path in sorted(self.path.iterdir()):
@@ -129,12 +142,6 @@ class Folder:
         )
 
 
-def refuse_pickle_name(name: str) -> None:
-    """Raise WorkbookError when a file's name says that it is a pickle."""
-    if name.lower().endswith(PICKLES):
-        raise not_weights(name, PICKLE)
-
-
 def read_headers(
     model: str | Path | Place, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
@@ -145,12 +152,17 @@ def read_headers(
     """
     place = model if isinstance(model, Place) else resolve(model)
     with closing(_source(place, revision)) as source, ThreadPoolExecutor(PARALLEL) as pool:
-        index = None if source.only else source.text(INDEX)
-        if index is not None:
-            guesses, weight_map, total = _from_index(index)
+        content = None if source.only else source.text(INDEX)
+        index = parse_index(content) if content is not None else None
+        present = source.safetensors()
+        beside = folder_findings(present, index)
+        if index:
+            guesses = index.header_lengths()
+            if beside and SINGLE in present and not set(index.shards).issubset(present):
+                raise WorkbookError(beside[0].text, expected="one set of weights.", remedy=beside[0].remedy)
         else:
             names = [source.only] if source.only else source.weight_files()
-            guesses, weight_map, total = dict.fromkeys(names, FIRST_READ), {}, None
+            guesses = dict.fromkeys(names, FIRST_READ)
         files = []
         for header in pool.map(partial(read_header, source), guesses, guesses.values()):
             files.append(header)
@@ -160,10 +172,9 @@ def read_headers(
     return Checkpoint(
         name=place.name,
         files=tuple(files),
-        config=_json_object(config, "config.json") if config is not None else None,
+        config=json_object(config, "config.json") if config is not None else None,
         folder=source.path if isinstance(source, Folder) else None,
-        index_total=total,
-        problems=tuple(_disagreements(files, weight_map)),
+        findings=(*beside, *index_findings(files, index)),
         requests=source.requests,
         wire_bytes=source.wire_bytes,
     )
@@ -199,61 +210,3 @@ def read_header(source: Folder | Web, name: str, first_read: int) -> FileHeader:
         )
     entries, metadata = parse_header(content, file_bytes - 8 - length, name)
     return FileHeader(name, length, file_bytes, entries, metadata)
-
-
-def _from_index(content: bytes) -> tuple[dict[str, int], dict[str, str], int | None]:
-    """Shard -> a guess of its header's length, tensor -> shard, and the total the index gives."""
-    document = _json_object(content, INDEX)
-    weight_map = document.get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise WorkbookError(f"{INDEX} has no weight_map of tensor to file.", expected="a safetensors index.")
-    guesses: dict[str, int] = {}
-    for tensor, shard in weight_map.items():
-        # name, dtype, shape and two offsets take about 77 bytes beside the name; too short a guess costs a second request
-        guesses[shard] = guesses.get(shard, 70) + len(tensor) + 77
-    for shard in guesses:
-        _check_inside(shard)
-    metadata = document.get("metadata")
-    total = metadata.get("total_size") if isinstance(metadata, dict) else None
-    return dict(sorted(guesses.items())), weight_map, int(total) if isinstance(total, int | float) else None
-
-
-def _check_inside(name: str) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise WorkbookError(
-            f"{INDEX} names the file {name!r}.",
-            expected="files inside the model's own folder.",
-            remedy="Do not use this checkpoint: its index points elsewhere.",
-        )
-    refuse_pickle_name(name)
-
-
-def _json_object(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WorkbookError(
-            f"{name} is not JSON: {str(error)[:200]}.", remedy="Download the file again."
-        ) from error
-    if not isinstance(document, dict):
-        raise WorkbookError(f"{name} holds a {type(document).__name__}.", expected="one JSON object.")
-    return document
-
-
-def _disagreements(files: Iterable[FileHeader], weight_map: dict[str, str]) -> list[str]:
-    """Tensors that the index puts into a file that lacks them, that no index entry names, or that are there twice."""
-    problems = []
-    place: dict[str, str] = {}
-    for file in files:
-        for entry in file.entries:
-            if entry.name in place:
-                problems.append(f"{entry.name} is in {place[entry.name]} and in {file.name}")
-            place[entry.name] = file.name
-    if weight_map:
-        for tensor, shard in weight_map.items():
-            if place.get(tensor) != shard:
-                problems.append(f"{tensor}: the index says {shard}, it is in {place.get(tensor, 'no file')}")
-        unlisted = place.keys() - weight_map.keys()
-        problems += [f"{tensor} in {place[tensor]} is not in the index" for tensor in sorted(unlisted)]
-    return problems

@@ -47,6 +47,10 @@ class Web:
         """The address of one file."""
         return f"{self.base}/{quote(name)}"
 
+    def safetensors(self) -> list[str]:
+        """Nothing: an address does not list what is there."""
+        return []
+
     def weight_files(self) -> list[str]:
         """A folder without an index holds one file."""
         return ["model.safetensors"]

@@ -26,6 +26,7 @@ WINGS = {
     "gguf": ("convert",),
     "serve": ("bench",),
     "score": ("score", "compare", "pack", "check"),
+    "gate": ("gate",),
     "workbook_run": ("run",),
     "workbook_runs": ("diff", "sweep"),
 }

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell
@@ -158,13 +158,17 @@ def memory(
     utilization: Annotated[float, Option(help="Share of the memory the engine may use.")] = 0.92,
     as_json: JsonFlag = False,
 ) -> None:
-    """Weights, KV cache, overhead, what fits on a GPU, and the longest context."""
+    """Weights, KV cache, overhead and the longest context on a GPU. Exits with 1 when what was asked for does not fit."""
     given = locals()
     from exaone_nb.anatomy.layouts import layout_notes
+    from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
+    from exaone_nb.anatomy.preflight import offers
+    from exaone_nb.fields import model_dtype
     from exaone_nb.gpus import remark_on_name
 
     config = catalog.resolve(model).config()
+    as_stored, wide = not scheme, model_dtype(config) not in ("BF16", "F16")
     scheme, prediction = _stored(config, scheme)
     same = ("engine", "tensor_parallel", "context", "concurrency")
     plan = plan_memory(
@@ -173,8 +177,10 @@ def memory(
         gpu,
         kv_dtype_bytes=_kv_bytes(kv_dtype, config),
         prediction=prediction,
+        in_file=predict_as_stored(config)[1] if as_stored and wide else None,
         **{name: given[name] for name in (*same, "batched_tokens", "utilization")},
     )
+    found = offers(plan)
     document = {name: getattr(plan, name) for name in (*same, "fits", "largest_concurrency")} | {
         "model": model,
         "scheme": scheme,
@@ -185,6 +191,7 @@ def memory(
         "memory_bytes": plan.gpu.memory_bytes,
         "budget_bytes": plan.budget,
         "weight_bytes": plan.weights,
+        "weight_bytes_in_file": plan.in_file,
         "overheads": [vars(part) | {"estimate": True} for part in plan.overheads],
         "left_for_cache_bytes": plan.left_for_cache,
         "cache": {
@@ -200,11 +207,13 @@ def memory(
         },
         "longest_context": plan.longest,
         "longest_context_one_request": plan.longest_for_one,
-        "advice": plan.advice(),
+        "would_fit": [vars(offer) for offer in found],
         "notes": layout_notes(config),
     }
 
     _emit(as_json, document, "show_memory", plan, model, scheme, document["gpu_remark"])
+    if not plan.fits:
+        raise Exit(1)
 
 
 def speed(
@@ -212,18 +221,22 @@ def speed(
     scheme: SchemeOption = "",
     gpu: GpuOption = "L4",
     batch: Annotated[int, Option(help="Requests decoded together.")] = 1,
-    context: Annotated[int, Option(help="Tokens in the cache while decoding.")] = 1024,
-    prompt: Annotated[int, Option(help="Prompt tokens of the prefill.")] = 1024,
+    context: Annotated[int | None, Option(help="Tokens in the cache while decoding; default 1,024.")] = None,
+    prompt: Annotated[int | None, Option(help="Prompt tokens of the prefill; default 1,024.")] = None,
     kv_dtype: KvOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Roofline: prefill seconds, decode tokens per second, what bounds them, and the kernel that would run."""
+    from exaone_nb.anatomy.attention import context_limit
     from exaone_nb.anatomy.layouts import layout_notes
     from exaone_nb.anatomy.roofline import compute_bound_batch, decode, prefill
     from exaone_nb.anatomy.work import work_of
     from exaone_nb.gpus import find_gpu, remark_on_name
 
     config = catalog.resolve(model).config()
+    for what, tokens in (("context", context), ("prompt", prompt)):
+        held = context_limit(config, tokens or 0, what)
+    context, prompt = (min(1024, held) if tokens is None else tokens for tokens in (context, prompt))
     scheme, prediction = _stored(config, scheme)
     work = work_of(config, scheme, prediction=prediction)
     size = _kv_bytes(kv_dtype, config)

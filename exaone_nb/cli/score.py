@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,15 +13,16 @@ from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check
+from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check, writable
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
-    from exaone_nb.score.compare import Comparison
+    from exaone_nb.score.comparison import Comparison
     from exaone_nb.score.evaluate import Score
+    from exaone_nb.score.items import ItemScores
     from exaone_nb.score.preview import TaskPreview
     from exaone_nb.score.submission.check import Report
     from exaone_nb.score.submission.pack import Packed
@@ -50,6 +52,8 @@ def score(
     seed: Annotated[int, Option(help="Seed of sampling and of few-shot examples.")] = 1234,
     base_url: Annotated[str, Option(help="Server: address ending in /v1. Key: OPENAI_API_KEY.")] = "",
     tokenizer: Annotated[str, Option(help="Server: folder with the model's tokenizer.")] = "",
+    concurrency: Annotated[int, Option(help="Server: requests at once.")] = 16,
+    timeout: Annotated[int, Option(help="Server: seconds for one answer; it is asked three times.")] = 300,
     include: Annotated[str | None, Option(help="Folder of more lm-eval tasks (they may run code).")] = None,
     force: Annotated[bool, Option("--force", help="Score again what was scored before.")] = False,
     preview: Annotated[bool, Option("--preview", help="Show the first prompts and the work only.")] = False,
@@ -103,30 +107,49 @@ def compare(
     filter_name: Annotated[str, Option("--filter", help="Filter, for instance strict-match.")] = "",
     different_prompts: Annotated[bool, Option("--different-prompts", help="Allow other prompts.")] = False,
     seeds: Annotated[str, Option(help="Runs of other seeds, comma separated: their mean counts.")] = "",
+    margin: Annotated[float, Option(help="What you do not care about: 0.01 is one point of a score.")] = 0.01,
+    separate: Annotated[bool, Option("--separate", help="Do not pool the tasks of one benchmark.")] = False,
     alpha: Annotated[float, Option(help="Level of the tests, after Holm's correction.")] = 0.05,
     plan: Annotated[bool, Option("--plan", help="No results: the items that a drop needs.")] = False,
     drop: Annotated[float, Option(help="Plan: the drop to be seen (0.02 is two points).")] = 0.02,
     differing: Annotated[float, Option(help="Plan: share where exactly one model is right.")] = 0.1,
     items: Annotated[int, Option(help="Plan: items at hand.")] = 512,
+    flips: Annotated[str, Option(help="Write a page with every answer that changed: PAGE.html.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare candidates with a base on the same items: difference, interval, exact test, verdict in words."""
+    """Compare candidates with a base on the same items: interval, exact test, and the verdict at a margin."""
     if plan:
         _plan(drop, differing, items, alpha, as_json)
         return
     from exaone_nb.score.compare import compare_all
-    from exaone_nb.score.samples import read_named
+    from exaone_nb.score.named import read_named
 
     runs = [RunFolder.at(out), *(RunFolder.at(name.strip()) for name in seeds.split(",") if name.strip())]
     (base, scored), *others = read_named(models or [], runs, task, metric, filter_name).items()
-    found = compare_all(
-        scored, dict(others), base_name=base, alpha=alpha, different_prompts=different_prompts
-    )
-    emit(
-        as_json,
-        {"comparisons": [c.as_json() for c in found]},
-        lambda console: _show_comparisons(console, found),
-    )
+    options = {"alpha": alpha, "margin": margin, "different_prompts": different_prompts, "separate": separate}
+    found = compare_all(scored, dict(others), base_name=base, **options)
+    document: dict[str, Any] = {"comparisons": [c.as_json() for c in found]}
+    if flips:
+        document["flips"] = _write_flips(flips, base, scored, dict(others))
+    emit(as_json, document, lambda console: _show_comparisons(console, found, document.get("flips")))
+
+
+def _write_flips(
+    page: str, base: str, scored: dict[str, ItemScores], others: dict[str, dict[str, ItemScores]]
+) -> dict[str, Any]:
+    """Write the page of every answer that changed. Returns its path and how many answers are on it, by kind."""
+    from exaone_nb.score.flips import flips, write_page
+
+    found = [
+        flip
+        for name, by_task in others.items()
+        for task, items in by_task.items()
+        if task in scored and not (scored[task].is_perplexity and len(by_task) > 1)
+        for flip in flips(scored[task], items, (base, name))
+    ]
+    with writable(say("page"), Path(page)):
+        write_page(page, found, {task: items.n for task, items in scored.items()})
+    return {"page": page, **Counter(flip.kind for flip in found)}
 
 
 def pack(
@@ -236,7 +259,9 @@ def _show_previews(console: Console, previews: list[TaskPreview], seconds: float
     console.print(say("time for one model: {time}", time=time))
 
 
-def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
+def _show_comparisons(
+    console: Console, comparisons: list[Comparison], flips: dict[str, Any] | None = None
+) -> None:
     from exaone_nb.score.comparison_views import verdict_table
 
     for c in comparisons:
@@ -246,7 +271,17 @@ def _show_comparisons(console: Console, comparisons: list[Comparison]) -> None:
                 "left out: {c.unmatched_base} of {c.base}, {c.unmatched_candidate} of {c.candidate}", c=c
             )
             console.print(Text(f"  {text}"))
+        for remark in c.remarks:
+            console.print(Text(f"  {remark}"))
     console.print(drawn(verdict_table(comparisons)))
+    if flips:
+        counts = {kind: flips.get(kind, 0) for kind in ("lost", "won", "changed")}
+        text = say(
+            "written: {page} ({c[lost]:,} answers lost, {c[won]:,} won, {c[changed]:,} wrong in another way)",
+            page=flips["page"],
+            c=counts,
+        )
+        console.print(Text(text))
 
 
 def _show_packed(console: Console, packed: Packed) -> None:

@@ -20,8 +20,8 @@ from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
-from exaone_nb.statistics import bootstrap
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.jackknife import jackknife
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,27 @@ def log_probabilities(model: Any, document: Document) -> Tensor:
 
 def against_baseline(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, np.ndarray]:
     """Both models on the same texts: per document the summed negative log-likelihood in nats of the judged tokens
-    and their number, `baseline` and `candidate` [documents, 2], and `kl` [documents, 2] alike.
+    and their number, `baseline` and `candidate` [documents, 2], and `kl` and `same_top` [documents, 2] alike.
 
     KL is D(baseline || candidate) in nats, summed over judged tokens: how far the distributions are apart, right or
-    wrong answer aside.
+    wrong answer aside. `same_top` counts the tokens for which both find the same next token most likely.
     """
     import torch
 
-    rows: dict[str, list[tuple[float, int]]] = {"baseline": [], "candidate": [], "kl": []}
+    rows: dict[str, list[tuple[float, int]]] = {
+        "baseline": [],
+        "candidate": [],
+        "kl": [],
+        "same_top": [],
+    }
     for text in texts:
         first, second = log_probabilities(baseline, text), log_probabilities(candidate, text)
         targets = torch.tensor(text.ids[text.start :], device=second.device).unsqueeze(1)
         for name, found in (("baseline", first), ("candidate", second)):
             rows[name].append((-float(found.gather(1, targets).sum()), len(targets)))
         rows["kl"].append(divergence(first, second))
+        same = first.argmax(-1) == second.argmax(-1).to(first.device)
+        rows["same_top"].append((float(same.sum()), len(targets)))
     return {name: np.array(pairs) for name, pairs in rows.items()}
 
 
@@ -107,18 +114,18 @@ def _ids(model: Any, document: Document) -> Tensor:
 
 
 def perplexity(rows: np.ndarray) -> Estimate:
-    """exp(nats per token) with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
+    """exp(nats per token) with its 95 % interval over documents; rows are [documents, 2]."""
     nats = per_token(rows)
     return Estimate(math.exp(nats.value), math.exp(nats.low), math.exp(nats.high), nats.n)
 
 
-def per_token(rows: np.ndarray, seed: int = 0) -> Estimate:
-    """Nats per token with a 95 % bootstrap interval over documents; rows are [documents, 2]."""
-    return bootstrap.bootstrap(rows.T, bootstrap.ratio_of_sums, seed=seed)
+def per_token(rows: np.ndarray) -> Estimate:
+    """Nats per token with the jackknife's 95 % interval over documents; rows are [documents, 2]."""
+    return jackknife(rows[:, 0], rows[:, 1]).interval()
 
 
-def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Estimate:
-    """Nats per token of `second` minus `first` on the same documents, with a paired bootstrap interval.
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Nats per token of `second` minus `first` on the same documents, with the jackknife's 95 % interval.
 
     Pairing removes what both find hard or easy alike, so that smaller differences can be told from chance.
     """
@@ -126,7 +133,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0) -> E
         raise WorkbookError(
             "The two measurements are not of the same documents.", expected="equal token counts."
         )
-    return bootstrap.paired_difference(first[:, 0], second[:, 0], first[:, 1], seed=seed)
+    return jackknife(second[:, 0] - first[:, 0], first[:, 1]).interval()
 
 
 def dequantized_weights(folder: str | Path) -> dict[str, Tensor]:

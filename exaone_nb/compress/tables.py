@@ -45,6 +45,7 @@ COLUMNS = {
         Column("perplexity", say("perplexity"), ".4f"),
         Column("loss", say("loss minus baseline's, nats per token"), "+.5f"),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
+        Column("same_top", say("same most likely token"), ".1%"),
         Column("choice", say("choice")),
         Column("part", say("rounded alone"), code=True),
         Column("error", say("error of its weights"), ".4f"),
@@ -136,7 +137,10 @@ def answers(made: dict[str, Row]) -> Table:
 
 
 def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
-    """Perplexity, paired loss difference and KL of every recipe, with intervals; the baseline first."""
+    """What every recipe lost, with intervals: perplexity, paired loss, KL, and how often the likeliest token is the same.
+
+    The baseline comes first.
+    """
     first = next(iter(judged.values()))
     rows = [{"recipe": baseline, "perplexity": damage.perplexity(first["baseline"])}]
     rows += [
@@ -145,10 +149,11 @@ def lost(judged: dict[str, dict[str, np.ndarray]], baseline: str) -> Table:
             "perplexity": damage.perplexity(measured["candidate"]),
             "loss": damage.paired_difference(measured["baseline"], measured["candidate"]),
             "kl": damage.per_token(measured["kl"]),
+            "same_top": damage.per_token(measured["same_top"]),
         }
         for name, measured in judged.items()
     ]
-    return _table(rows, "recipe perplexity loss kl")
+    return _table(rows, "recipe perplexity loss kl same_top")
 
 
 def selection(rows: Sequence[Row]) -> Table:

@@ -84,10 +84,14 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class PromptCheck:
-    """One thing that was checked: whether it is as it should be, and what was seen."""
+    """One thing that was checked: whether it is as it should be, and what was seen.
+
+    `stops`: with this an evaluation would measure something else, so it does not start. What else is wrong may be meant.
+    """
 
     ok: bool
     text: str
+    stops: bool = False
 
     @property
     def line(self) -> str:
@@ -189,7 +193,7 @@ def check_room(longest: int, answer: int, context: int, *, thinking: bool) -> li
             "Longest prompt {longest} + answer {answer} tokens do not fit into max_model_len {most}.",
             **counts,
         )
-    return [*checks, PromptCheck(fits, room)]
+    return [*checks, PromptCheck(fits, room, stops=not fits)]
 
 
 def _wrong(text: str) -> PromptCheck:

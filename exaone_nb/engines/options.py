@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone_nb import catalog, fields
-from exaone_nb.anatomy.layouts import expected_tensors, text_config
+from exaone_nb.anatomy.attention import context_limit
+from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.engines.environment import core_count, has_gpu
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import named_dtype, whole
@@ -69,17 +70,6 @@ def require_name(dtype: str) -> None:
     """Raise UsageError for a name that is none of DTYPES."""
     if dtype not in DTYPES:
         raise UsageError(say("dtype is {dtype!r}.", dtype=dtype), expected=", ".join(DTYPES) + ".")
-
-
-def context_limit(config: Mapping[str, Any], asked: int = 0) -> int:
-    """The longest context of a model, in tokens. Raises UsageError when more is asked for, which vLLM refuses too."""
-    held = int(fields.get(text_config(config), "max_position_embeddings") or 2048)
-    if asked > held:
-        raise UsageError(
-            say("max_model_len is {asked:,}.", asked=asked),
-            expected=say("at most {held:,}, the model's own limit (max_position_embeddings).", held=held),
-        )
-    return held
 
 
 def vllm_arguments(

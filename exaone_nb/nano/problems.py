@@ -10,7 +10,7 @@ import operator
 import random
 import re
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 from typing import Literal
 
 from exaone_nb.paths import DATA
@@ -63,12 +63,21 @@ class Problem:
         return [f"{before} {SIGNS[op]} {n} = {after}" for (before, after), (op, n) in turns]
 
     def question(self) -> str:
+        who, sentences = self._wording()
+        numbers = [self.start, *(n for _, n in self.steps)]
+        told = [fill(sentence, n=n, **who) for sentence, n in zip_longest(sentences, numbers)]
+        return " ".join(told)
+
+    def template(self) -> str:
+        """The sentences with places for numbers, name and thing: what problems of one wording share."""
+        return " ".join(self._wording()[1])
+
+    def _wording(self) -> tuple[dict[str, str], list[str]]:
         rng, words = random.Random(self.wording), WORDS[self.language]
         who = {"name": rng.choice(words["names"]), "thing": rng.choice(words["things"])}
-        parts = [fill(rng.choice(words["openings"]), n=self.start, **who)]
-        parts += [fill(rng.choice(words["events"][op]), n=n, **who) for op, n in self.steps]
-        parts.append(fill(rng.choice(words["closings"]), **who))
-        return " ".join(parts)
+        opening = rng.choice(words["openings"])
+        events = [rng.choice(words["events"][op]) for op, _ in self.steps]
+        return who, [opening, *events, rng.choice(words["closings"])]
 
     def short_answer(self) -> str:
         """The non-reasoning answer: one equation a line, then `#### N`."""

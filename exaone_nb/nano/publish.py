@@ -115,6 +115,7 @@ def generative_rows(language: Language) -> list[dict[str, Any]]:
             "answer": p.short_answer(),
             "grade": i % len(GRADES) + 1,
             "arithmetic": p.key,
+            "template": p.template(),
         }
         for i, p in enumerate(distinct_problems("test", language, f"gsm-{language}"))
     ]
@@ -133,6 +134,7 @@ def choice_rows() -> list[dict[str, Any]]:
                 "choices": [str(c) for c in choices],
                 "answer": choices.index(p.answer),
                 "arithmetic": p.key,
+                "template": p.template(),
             }
         )
     return rows

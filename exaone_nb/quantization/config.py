@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from exaone_nb import fields
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -45,6 +47,14 @@ class Quantization:
     def understood(self) -> bool:
         """False for a method whose storage is not known here."""
         return self.method in UNDERSTOOD
+
+    @property
+    def packs_whole_values(self) -> bool:
+        """Whether the version that is named packs as compressed-tensors did before 0.17 (`stored.packed_words`)."""
+        try:
+            return Version(self.version) < Version("0.17")
+        except InvalidVersion:
+            return False
 
     def scheme_for(self, module: str, kind: str) -> Scheme | None:
         """The compressed-tensors scheme of a module, None when it is left alone."""
@@ -181,8 +191,13 @@ def _block(value: Any) -> tuple[int, int]:
     return (value[0], value[1])
 
 
-def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: str) -> list[StoredTensor]:
-    """What one tensor of the model becomes in a file quantized this way."""
+def stored_tensors(
+    spec: TensorSpec, quantization: Quantization | None, dtype: str, whole: bool | None = None
+) -> list[StoredTensor]:
+    """What one tensor of the model becomes in a file quantized this way.
+
+    `whole` (`stored.packed_words`) follows the version that the file names unless it is given.
+    """
     plain = [StoredTensor(spec.name, spec.dtype or dtype, spec.shape)]
     if quantization is None:
         return plain
@@ -192,7 +207,10 @@ def stored_tensors(spec: TensorSpec, quantization: Quantization | None, dtype: s
         if scheme and stored_as != module:
             # A head that files and modules call differently is ignored by either name.
             scheme = quantization.scheme_for(stored_as, spec.kind)
-        return stored_linear(stored_as, shape, scheme, dtype) if scheme and scheme.weights else plain
+        if scheme is None or scheme.weights is None:
+            return plain
+        whole = quantization.packs_whole_values if whole is None else whole
+        return stored_linear(stored_as, shape, scheme, dtype, whole=whole)
     if quantization.method == "mxfp4":
         if spec.component != "experts" or len(shape) != 3 or quantization.skips(module):
             return plain

@@ -82,12 +82,11 @@ def order_findings(quantization: Quantization) -> list[Finding]:
 def cache_finding(kv_cache: dict[str, Any], engine: str = TODAY) -> Finding:
     """What an engine does with the scales of a kv_cache_scheme."""
     args = QuantArgs.read(kv_cache)
-    # vLLM 0.14.1 refuses only what is neither float nor 8 bits wide; 0.32 refuses all but 8-bit floats (tried).
+    # Of the number formats vLLM 0.14.1 refuses only what is neither float nor 8 bits wide; 0.32 all but 8-bit floats.
     wrong = (args.type != "float", args.num_bits != 8)
+    strategies = ("tensor",) if engine == JUDGE else ("tensor", "attn_head")
     refused = all(wrong) if engine == JUDGE else any(wrong)
-    if engine == JUDGE:
-        refused = refused or args.strategy != "tensor" or not args.symmetric
-    if refused:
+    if refused or args.strategy not in strategies or not args.symmetric:
         text = say("vLLM {engine} refuses this KV cache: {what}.", engine=engine, what=args.sentence())
         remedy = say("Use kv_cache: fp8, or leave it out.")
         return Finding("error", "kv-cache", text, remedy, f"vLLM {engine}")

@@ -175,22 +175,34 @@ def runs_as(scheme_name: str, machine: Machine) -> str:
     return ", ".join(other or part for part, other in zip(parts, made, strict=True))
 
 
-def split_problem(module: str, shape: tuple[int, int], scheme: Scheme, parts: int, by_inputs: bool) -> str:
-    """Why a matrix [out, in] cannot be split over `parts` GPUs; "" when it can.
+def split_problem(
+    module: str, shape: tuple[int, int], scheme: Scheme, parts: int, by_inputs: bool, joined: bool = False
+) -> str:
+    """Why a matrix [out, in] cannot be split over `parts` GPUs, or joined with others after it; "" when it can.
 
-    vLLM splits o_proj and down_proj by inputs and the others by outputs; a group or block of weights that share a
-    scale must stay whole on each GPU (verify_group_size_divides_partition and the FP8 blocks' own check).
+    vLLM splits o_proj and down_proj by inputs and the others by outputs, into equal parts (distributed/utils.py, divide);
+    a group or block of weights that share a scale must stay whole on each GPU (verify_group_size_divides_partition, and
+    validate_fp8_block_shape).
     """
-    weights = scheme.weights
-    if weights is None or parts == 1:
+    weights, side = scheme.weights, shape[1] if by_inputs else shape[0]
+    what = say("inputs") if by_inputs else say("outputs")
+    if side % parts:
+        return say(
+            "{module}: {side:,} {what} cannot be split over {parts} GPUs",
+            module=module, side=side, what=what, parts=parts,
+        )  # fmt: skip
+    if weights is None:
         return ""
     block = weights.block_structure or (1, 1)
     unit = (weights.group_size or block[1]) if by_inputs else block[0]
-    side = shape[1] if by_inputs else shape[0]
-    if side % parts == 0 and side // parts % unit == 0:
+    if (parts == 1 and not joined) or side // parts % unit == 0:
         return ""
+    if parts == 1:
+        return say(
+            "{module}: {side:,} {what} are {each:,.1f} blocks of {unit}, and another matrix follows in the same block",
+            module=module, side=side, what=what, each=side / unit, unit=unit,
+        )  # fmt: skip
     return say(
         "{module}: {side:,} {what} over {parts} GPUs are {each:,.1f} groups of {unit} each, which cannot be split",
-        module=module, side=side, what=say("inputs") if by_inputs else say("outputs"), parts=parts,
-        each=side / parts / unit, unit=unit,
+        module=module, side=side, what=what, parts=parts, each=side / parts / unit, unit=unit,
     )  # fmt: skip

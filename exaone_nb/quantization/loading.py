@@ -16,16 +16,24 @@ from dataclasses import dataclass
 from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.kernels import TODAY, refused_everywhere, rules, support
+from exaone_nb.quantization.kernels import TODAY, refused_everywhere, rules, split_problem, support
 from exaone_nb.quantization.matching import Assignment, matches
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
+# Parts of a joined matrix that are not its last: a block of weights with one scale must not reach into the next part.
+NOT_LAST = ("q_proj", "k_proj", "gate_proj")
 
 
 def obstacles(made: Assignment, engine: str = TODAY) -> list[Finding]:
     """Everything that vLLM would stumble over. An error where it certainly stops, a warning where nobody tried."""
-    found = [*_kernels(made, engine), *_split(made, engine), *_misread(made, engine), *_tables(made, engine)]
+    found = [
+        *_kernels(made, engine),
+        *_split(made, engine),
+        *_cut_blocks(made, engine),
+        *_misread(made, engine),
+        *_tables(made, engine),
+    ]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
@@ -73,6 +81,19 @@ def _split(made: Assignment, engine: str) -> Iterator[Finding]:
         )  # fmt: skip
         remedy = say("Give all parts of {part} the same scheme, or ignore all of them.", part=part)
         yield _stops(engine, "fused-split", text, remedy)
+
+
+def _cut_blocks(made: Assignment, engine: str) -> Iterator[Finding]:
+    """The first matrix whose last block of weights would lie half in the matrix that follows it in a joined one."""
+    for module in made.quantizable:
+        index = made.assigned[module.name]
+        if index is None or not module.name.endswith(NOT_LAST):
+            continue
+        problem = split_problem(module.name, module.shape, made.groups[index][0], 1, False, joined=True)
+        if problem:
+            remedy = say("Ignore these modules, or choose a scheme without blocks (FP8_DYNAMIC).")
+            yield _stops(engine, "fused-blocks", f"{problem}.", remedy)
+            return
 
 
 def _misread(made: Assignment, engine: str) -> Iterator[Finding]:

@@ -76,10 +76,21 @@ def fitting(scheme: Scheme, inputs: Iterable[int]) -> Scheme:
     return replace(fitted, name=fitted.label)
 
 
-def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: str) -> list[StoredTensor]:
+def packed_words(count: int, bits: int, whole: bool = False) -> int:
+    """int32 words that hold `count` integers of `bits` bits.
+
+    compressed-tensors lets a value cross from one word to the next since 0.17. Before (`whole`) it did not, and 3, 5, 6
+    and 7 bits took more words.
+    """
+    return math.ceil(count / (32 // bits)) if whole else math.ceil(count * bits / 32)
+
+
+def stored_linear(
+    module: str, shape: tuple[int, int], scheme: Scheme, dtype: str, *, whole: bool = False
+) -> list[StoredTensor]:
     """The tensors that replace `<module>.weight`, in the order of the module's state dict.
 
-    `shape` is [out, in], `dtype` the model's own. Symmetric zero points are not stored.
+    `shape` is [out, in], `dtype` the model's own, `whole` as in `packed_words`. Symmetric zero points are not stored.
     """
     args, activations, layout = scheme.weights, scheme.activations, scheme.format
     rows, columns = shape
@@ -96,7 +107,7 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         add("weight_scale", args.scale_dtype or dtype, scales)
     if not args.symmetric:
         if layout == "pack-quantized" and args.strategy in ("group", "channel"):
-            add("weight_zero_point", "I32", (math.ceil(rows * args.num_bits / 32), *scales[1:]))
+            add("weight_zero_point", "I32", (packed_words(rows, args.num_bits, whole), *scales[1:]))
         else:
             add("weight_zero_point", "I8" if args.type == "int" else (args.scale_dtype or "F8_E4M3"), scales)
     if args.strategy == "tensor_group":
@@ -111,7 +122,7 @@ def stored_linear(module: str, shape: tuple[int, int], scheme: Scheme, dtype: st
         if not activations.symmetric:
             add("input_zero_point", "I8", (1,))
     if layout == "pack-quantized":
-        add("weight_packed", "I32", (rows, math.ceil(columns * args.num_bits / 32)))
+        add("weight_packed", "I32", (rows, packed_words(columns, args.num_bits, whole)))
         add("weight_shape", "I64", (2,))
         if args.actorder == "group":  # which group each column belongs to; LLM Compressor up to 0.13
             add("weight_g_idx", "I32", (columns,))

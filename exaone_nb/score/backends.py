@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +35,9 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
         import aiohttp
         import requests
 
-        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError)
+        # Requests that failed beside the one that is told here: asyncio would print each, whenever it is cleared away.
+        logging.getLogger("asyncio").addFilter(_is_news)
+        unanswered = (aiohttp.ClientError, requests.RequestException, TimeoutError, json.JSONDecodeError)
     gc.collect()  # an earlier model may hang in a cycle of references
     try:
         lm = opening(str(model), settings)
@@ -48,16 +52,73 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     try:
         yield lm
     except unanswered as error:
-        raise WorkbookError(
-            say("The server at {a.base_url} failed three times: {error}", a=settings, error=_said(error)),
-            remedy=say("Check that it runs, the model's name, and the key in {a.key_variable}.", a=settings),
-        ) from error
+        raise _unanswered(error, settings) from error
     finally:
         if settings.backend == "vllm":
             engine, lm.model = lm.model, None
             if hasattr(engine, "llm_engine"):  # several copies live in Ray's workers, and end there
                 vllm_adapter.end(engine)
                 vllm_adapter.release()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for asyncio's word on the failure of a request that nobody waited for any more."""
+    import aiohttp
+
+    return not (
+        record.exc_info and isinstance(record.exc_info[1], aiohttp.ClientError | OSError | WorkbookError)
+    )
+
+
+def _unanswered(error: Exception, settings: Settings) -> WorkbookError:
+    """What a server that did not answer, three times, leaves to do."""
+    import requests
+
+    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, TimeoutError | requests.Timeout):
+        return WorkbookError(
+            say("The server at {a.base_url} gave no answer within {a.timeout} s, three times.", a=settings),
+            remedy=say("Give it more time (--timeout) or fewer requests at once (--concurrency)."),
+        )
+    if status == 429:
+        return WorkbookError(
+            say("The server at {a.base_url} refused three times: too many requests (429).", a=settings),
+            remedy=say("Send fewer at once (--concurrency), or wait until its limit is over."),
+        )
+    if isinstance(error, json.JSONDecodeError) or (status and status < 400):
+        return WorkbookError(
+            say("What the server at {a.base_url} sends is no OpenAI-compatible answer: {error}", a=settings,
+                error=_said(error)),
+            remedy=say("Check the address: it usually ends in /v1."),
+        )  # fmt: skip
+    if status:
+        return WorkbookError(
+            say("The server at {a.base_url} refused three times: {status} {reason}.", a=settings, status=status,
+                reason=getattr(error, "message", "")),
+            remedy=say(
+                "Check the model's name, the length of prompt and answer, and the key in {a.key_variable}.", a=settings
+            ),
+        )  # fmt: skip
+    return WorkbookError(
+        say("The server at {a.base_url} cannot be reached: {error}", a=settings, error=_said(error)),
+        remedy=say("Check that it runs, and the address."),
+    )
+
+
+def generation_config(model: str | Path, settings: Settings) -> dict[str, Any]:
+    """How the model's generation_config.json was used: `used` in words, and what it asks for and was `not_applied`.
+
+    The tokens that end an answer count; sampling and penalties are the task's and the user's alone, in both engines alike.
+    """
+    if settings.backend.startswith("server"):
+        return {"used": say("as the server decides"), "not_applied": {}}
+    path = Path(model) / "generation_config.json"
+    stored = catalog.read_config(path) if path.is_file() else {}
+    about_itself = ("transformers_version", "_from_model_config", "use_cache")
+    ignored = {n: v for n, v in stored.items() if not n.endswith("token_id") and n not in about_itself}
+    if not ignored.get("do_sample", True):
+        del ignored["do_sample"]  # greedy, as without it
+    return {"used": say("for the tokens that end an answer"), "not_applied": ignored}
 
 
 def _open_vllm(model: str, settings: Settings) -> Any:
@@ -117,6 +178,7 @@ def _open_server(model: str, settings: Settings) -> Any:
         num_concurrent=settings.concurrency,
         max_length=settings.max_model_len,
         max_retries=3,
+        timeout=settings.timeout,
         seed=settings.seed,
         tokenized_requests=not chat,
         tokenizer_backend=None if chat else "huggingface",

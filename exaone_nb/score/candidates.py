@@ -13,7 +13,6 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.evaluate import fingerprint
-from exaone_nb.score.outcomes import UNUSABLE
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
@@ -38,7 +37,7 @@ class BoardCandidate:
             "predicted_bytes": size.get("predicted_bytes"),
             "roofline_fraction": speed.get("decode_roofline_fraction"),
             "runs_as": next(filter(None, (details.get("runs_as") for details in (*scored, speed))), ""),
-            "unusable_answers": sum(d.get("outcomes", {}).get(kind, 0) for d in scored for kind in UNUSABLE),
+            "unusable_answers": sum(d.get("outcomes", {}).get("unusable", 0) for d in scored),
         }
 
 

@@ -1,91 +1,63 @@
-"""Is the difference between two models real? Paired, item by item, with the answer in words."""
+"""Is the difference between two models real, and is it larger than what one cares about? Paired, item by item.
+
+The tasks of one group (the subjects of a benchmark) are one question: their items are pooled, and each task is shown
+beside it as a part. Holm's method corrects across questions, not across the parts of one.
+"""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.score.samples import ItemScores, perplexity_of
-from exaone_nb.statistics import paired, planning
-from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
+from exaone_nb.score.comparison import Comparison
+from exaone_nb.score.evidence import aligned, of_perplexities, of_scores
+from exaone_nb.score.items import ItemScores, joined, perplexity_of, prompt_level
+from exaone_nb.statistics import planning
 from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.statistics.paired import score_interval
+from exaone_nb.statistics.verdicts import Evidence, Verdict, judge
 
-# A drop that a reader would care about; the verdict says how many items it would take to see it.
-NOTABLE_DROP = 0.02
+# One point of a score between 0 and 1; of a perplexity, one percent of the base's.
+MARGIN = 0.01
+# So many tasks whose names begin alike are the subjects of one benchmark, where no results file says which are.
+SUBJECTS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One candidate against the base on one task.
+@dataclass(frozen=True)
+class _Question:
+    """What is known of a comparison before the family it belongs to is judged."""
 
-    `difference` is candidate minus base in the score's unit, with its paired 95 % interval. `p_value` belongs to
-    `test`; `p_holm` is corrected for all comparisons made together and decides `verdict` (identical, better, worse,
-    within noise). `recovery` is the share of the base's score that is kept; None when the base scores 0.
-    `discordant` is set for right-or-wrong items only.
-    """
-
-    task: str
+    fields: dict[str, Any]
+    evidence: Evidence
+    p_exact: float
+    margin: float
     metric: str
-    base: str
-    candidate: str
-    n: int
-    unmatched_base: int
-    unmatched_candidate: int
     base_score: float
-    candidate_score: float
-    difference: Estimate
-    test: str = "paired permutation"
-    p_value: float
-    p_holm: float
-    unpaired_z: float
-    unpaired_p: float
-    recovery: Estimate | None
-    discordant: paired.Discordant | None = None
-    lower_is_better: bool
-    verdict: str = ""
 
-    @property
-    def words(self) -> str:
-        """The verdict with its evidence, in sentences."""
-        change, table = _change(self), self.discordant
-        if self.verdict == "identical" and table is None:
-            return say("{change} The same value on all {n} items.", change=change, n=self.n)
-        if self.verdict == "identical":
-            fields = {"change": change, "n": self.n, "bound": 100 * (self.difference.high or 0)}
-            return say(
-                "{change} The same outcome on all {n} items: a difference above {bound:.1f} points is excluded.",
-                **fields,
-            )
-        verdict = {
-            "better": say("Better, and not by chance"),
-            "worse": say("Worse, and not by chance"),
-            "within noise": say("Within noise"),
-        }[self.verdict]
-        evidence = say("{c.test} p = {c.p_value:.3g}", c=self)
-        if self.p_holm != self.p_value:
-            evidence = say("{evidence}, {p:.3g} after Holm", evidence=evidence, p=self.p_holm)
-        if table is not None:
-            evidence = say(
-                "{evidence}; only the base is right on {t.only_base} items, only the candidate on {t.only_candidate}",
-                evidence=evidence,
-                t=table,
-            )
-        fields = {"change": change, "verdict": verdict, "n": self.n, "evidence": evidence}
-        told = say("{change} {verdict} at n = {n} ({evidence}).", **fields)
-        return f"{told} {_sensitivity(self, table)}" if table and self.verdict == "within noise" else told
+    def judged(self, found: Verdict, part_of: str = "") -> Comparison:
+        unit = self._in_metric if self.fields["lower_is_better"] else lambda estimate: estimate
+        return Comparison(
+            **self.fields,
+            found=found,
+            difference=unit(found.difference),
+            within=unit(found.within),
+            part_of=part_of,
+        )
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON; an infinite z (identical answers within each model) becomes null."""
-        document = asdict(self) | {"words": self.words}
-        for name, interval in (("difference", "interval"), ("recovery", "recovery_interval")):
-            value, low, high, _ = (document[name] or {"": None, "low": None, "high": None, "n": 0}).values()
-            document |= {name: value, interval: None if low is None else [low, high]}
-        return document | ({} if math.isfinite(self.unpaired_z) else {"unpaired_z": None})
+    def _in_metric(self, nats: Estimate) -> Estimate:
+        """A change of the log-likelihood per unit as a change of the perplexity, the base's value held fixed."""
+        at_base = (
+            -math.log(self.base_score) if self.metric != "bits_per_byte" else -self.base_score * math.log(2)
+        )
+        ends = (
+            perplexity_of(self.metric, at_base + end) - self.base_score
+            for end in (nats.value, nats.high, nats.low)
+        )
+        return Estimate(*ends, nats.n)
 
 
 def compare(
@@ -94,38 +66,18 @@ def compare(
     *,
     names: tuple[str, str] = ("base", "candidate"),
     alpha: float = planning.ALPHA,
+    margin: float = MARGIN,
     different_prompts: bool = False,
 ) -> Comparison:
     """Compare two results on the items both have; unmatched items are left out and counted.
 
+    `margin` is the difference that one does not care about: 0.01 is one point of a score, or one percent of a perplexity.
     Raises WorkbookError when the two do not answer the same question: another task, metric, version, number of
     examples or generation setting, no item in common, or other prompts (allowed by `different_prompts`, which two
     model families with their own templates need).
     """
-    rows_base, rows_candidate = _aligned(base, candidate, names, different_prompts)
-    x, y, weights = base.values[rows_base], candidate.values[rows_candidate], base.weights[rows_base]
-    if base.is_perplexity:
-        # A log-likelihood rises where a perplexity falls.
-        z, p = paired.unpaired_z_of_values(x / weights, y / weights)
-        found = _perplexities(base.name.metric, x, y, weights)
-    else:
-        z, p = paired.unpaired_z_of_values(y, x)
-        found = _scores(x, y, base.is_binary and candidate.is_binary)
-    made = Comparison(
-        task=base.task,
-        metric=str(base.name),
-        base=names[0],
-        candidate=names[1],
-        n=len(x),
-        unmatched_base=base.n - len(x),
-        unmatched_candidate=candidate.n - len(x),
-        p_holm=found["p_value"],
-        unpaired_z=z,
-        unpaired_p=p,
-        lower_is_better=base.is_perplexity,
-        **found,
-    )
-    return _judged(made, alpha)
+    question = _question(base, candidate, names, margin, different_prompts)
+    return question.judged(*_verdicts([question], alpha))
 
 
 def compare_all(
@@ -134,136 +86,94 @@ def compare_all(
     *,
     base_name: str = "base",
     alpha: float = planning.ALPHA,
-    **options: Any,
+    margin: float | Mapping[str, float] = MARGIN,
+    different_prompts: bool = False,
+    separate: bool = False,
 ) -> list[Comparison]:
-    """Every candidate against the base on every task both have; p-values corrected together by Holm's method.
+    """Every candidate against the base on every task both have, the tasks of a group pooled unless `separate`.
 
-    `options` are those of `compare`.
+    `margin` is one for all, or one for each task and group. A pooled comparison stands before its parts. All questions are corrected together by Holm's method.
     """
-    found = [
-        compare(base[task], items, names=(base_name, name), alpha=alpha, **options)
-        for name, by_task in candidates.items()
-        for task, items in by_task.items()
-        if task in base
-    ]
-    if not found:
+    whole: list[tuple[_Question, list[_Question]]] = []
+    for name, by_task in candidates.items():
+        shared = {task: (base[task], items) for task, items in by_task.items() if task in base}
+        single = {
+            task: _question(*pair, (base_name, name), _margin_of(task, margin), different_prompts)
+            for task, pair in shared.items()
+        }
+        groups = {} if separate else groups_of([pair[0] for pair in shared.values()])
+        for group, tasks in groups.items():
+            both = (joined(group, [shared[task][side] for task in tasks]) for side in (0, 1))
+            pooled = _question(*both, (base_name, name), _margin_of(group, margin), different_prompts)
+            pooled.fields["parts"] = tuple(tasks)
+            whole.append((pooled, [single.pop(task) for task in tasks]))
+        whole += [(question, []) for question in single.values()]
+    if not whole:
         raise WorkbookError(
             say("{base} and {others} have no task in common.", base=base_name, others=", ".join(candidates)),
             remedy=say("Score both on the same tasks: exaone-nb score MODEL --tasks ..."),
         )
-    corrected = paired.holm([c.p_value for c in found])
-    return [_judged(replace(c, p_holm=p), alpha) for c, p in zip(found, corrected, strict=True)]
+    found: list[Comparison] = []
+    for (question, parts), verdict in zip(whole, _verdicts([q for q, _ in whole], alpha), strict=True):
+        found.append(question.judged(verdict))
+        found += [part.judged(*_verdicts([part], alpha), part_of=found[-1].task) for part in parts]
+    return found
 
 
-def _aligned(
-    base: ItemScores, candidate: ItemScores, names: tuple[str, str], different_prompts: bool
-) -> tuple[list[int], list[int]]:
-    """Row numbers of the common items, in the base's order. Raises when the results cannot be compared."""
+def groups_of(tasks: Sequence[ItemScores]) -> dict[str, list[str]]:
+    """Group -> its tasks, for tasks that are parts of one benchmark and have the same metric.
 
-    def refuse(what: str, remedy: str) -> WorkbookError:
-        got = say("{names[0]} and {names[1]} cannot be compared: {what}", names=names, what=what)
-        return WorkbookError(got, remedy=remedy)
-
-    if base.task != candidate.task:
-        tasks = say("{b.task!r} and {c.task!r} are different tasks.", b=base, c=candidate)
-        raise refuse(tasks, say("Name one task."))
-    if base.name != candidate.name:
-        metrics = say("the metrics are {b.name} and {c.name}.", b=base, c=candidate)
-        raise refuse(metrics, say("Name one --metric and --filter."))
-    if differing := base.differing(candidate):
-        settings = say("their {what} differ on {task} ({a} and {b}).", task=base.task, **differing)
-        raise refuse(settings, say("Score both the same way."))
-    place = {key: row for row, key in enumerate(candidate.keys)}
-    pairs = [(row, place[key]) for row, key in enumerate(base.keys) if key in place]
-    if len(pairs) < 2:
-        few = say("they have one item in common.") if pairs else say("they have no item in common.")
-        raise refuse(few, say("Score both on the same items (same task data and limit), two at least."))
-    asked = [(base.prompts[i], candidate.prompts[j]) for i, j in pairs]
-    changed = sum(one != other for one, other in asked if one and other)
-    if changed and not different_prompts:
-        prompts = say(
-            "{changed} of {n} items were asked with another prompt (chat template, thinking mode, system prompt or "
-            "few-shot examples).",
-            **{"changed": changed, "n": len(pairs)},
-        )
-        raise refuse(prompts, say("Score both the same way; for two families: --different-prompts"))
-    return tuple(map(list, zip(*pairs, strict=True)))
-
-
-def _scores(x: np.ndarray, y: np.ndarray, binary: bool) -> dict[str, Any]:
-    """Means of the same items compared; right-or-wrong items (`binary`) have exact tests."""
-    recovery = Estimate(float(y.mean() / x.mean()), n=len(x)) if x.any() else None
-    # With a handful of right answers some resamples hold none, and the ratio has no interval.
-    if x.sum() >= 10:
-        recovery = bootstrap((y, x), ratio_of_sums)
-    means = {"base_score": float(x.mean()), "candidate_score": float(y.mean()), "recovery": recovery}
-    if not binary:
-        return means | {"difference": paired_difference(x, y), "p_value": paired.sign_flip_test(y - x)}
-    table = paired.discordant(x, y)
-    return means | {
-        "difference": score_interval(table.only_base, table.only_candidate, len(x)),
-        "test": "exact McNemar",
-        "p_value": paired.mcnemar_exact(table.only_base, table.only_candidate),
-        "discordant": table,
-    }
-
-
-def _perplexities(metric: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    """Documents are resampled with their words; the interval is of the change with the base's value held fixed."""
-    mean_x, mean_y = (float(values.sum()) / float(weights.sum()) for values in (x, y))
-    before, after = perplexity_of(metric, mean_x), perplexity_of(metric, mean_y)
-    change = paired_difference(x, y, weights)
-    low, high = sorted(perplexity_of(metric, mean_x + end) - before for end in (change.low, change.high))
+    The results file of lm-eval says so; where it says nothing, SUBJECTS tasks or more whose names have the first word in
+    common are one benchmark (mmlu_anatomy, mmlu_astronomy …).
+    """
+    named: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for items in tasks:
+        group = items.settings.get("group")
+        named[group or items.task.partition("_")[0], items.name, bool(group)].append(items.task)
     return {
-        "base_score": before,
-        "candidate_score": after,
-        "difference": Estimate(after - before, low, high, len(x)),
-        "p_value": paired.sign_flip_test(y - x),
-        "recovery": Estimate(before / after, before / (before + high), before / (before + low), len(x)),
+        group: members
+        for (group, name, stated), members in named.items()
+        if len(members) >= (2 if stated else SUBJECTS)
+        and group not in members
+        and not name.metric.endswith("perplexity")
     }
 
 
-def _judged(c: Comparison, alpha: float) -> Comparison:
-    """The comparison with its verdict, from the corrected p-value."""
-    change = c.difference.value
-    if change == 0 and (c.discordant is None or c.discordant.share == 0) and c.p_value == 1:
-        return replace(c, verdict="identical")
-    if c.p_holm > alpha:
-        return replace(c, verdict="within noise")
-    return replace(c, verdict="better" if (change < 0) == c.lower_is_better else "worse")
+def _margin_of(task: str, margin: float | Mapping[str, float]) -> float:
+    return margin.get(task, MARGIN) if isinstance(margin, Mapping) else margin
 
 
-def _change(c: Comparison) -> str:
-    if c.lower_is_better:
-        return say(
-            "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4g} to {c.candidate_score:.4g} "
-            "(change {d.value:+.3g}, 95 % {d.low:+.3g} to {d.high:+.3g}).",
-            c=c,
-            d=c.difference,
-        )
-    return say(
-        "{c.task}: {c.base} to {c.candidate}, {c.base_score:.4f} to {c.candidate_score:.4f}, "
-        "{d.value:+.1f} points (95 % {d.low:+.1f} to {d.high:+.1f}).",
-        c=c,
-        d=c.difference * 100,
-    )
+def _verdicts(questions: Sequence[_Question], alpha: float) -> list[Verdict]:
+    family = [question.evidence for question in questions]
+    return judge(family, [q.p_exact for q in questions], [q.margin for q in questions], alpha)
 
 
-def _sensitivity(c: Comparison, table: paired.Discordant) -> str:
-    """What n could and could not have shown, given how often these two models differ."""
-    # The differing share was itself measured; half an item keeps the plan finite when none differed.
-    share = max(table.share, 0.5 / c.n)
-    items = planning.items_needed(NOTABLE_DROP, max(share, NOTABLE_DROP))
-    fields = {"n": c.n, "wanted": 100 * NOTABLE_DROP, "items": items}
-    drop = planning.smallest_drop(c.n, share)
-    if drop is None:
-        return say(
-            "To see a drop of {wanted:.0f} points you need about {items:,} items; these {n} items are too few to show "
-            "any drop between models that differ this rarely.",
-            **fields,
-        )
-    return say(
-        "To see a drop of {wanted:.0f} points you need about {items:,} items; these {n} items show drops of "
-        "{seen:.1f} points and more.",
-        **fields | {"seen": 100 * drop},
-    )
+def _question(
+    base: ItemScores, candidate: ItemScores, names: tuple[str, str], margin: float, different_prompts: bool
+) -> _Question:
+    rows_base, rows_candidate = aligned(base, candidate, names, different_prompts)
+    x, y, weights = base.values[rows_base], candidate.values[rows_candidate], base.weights[rows_base]
+    fields = {
+        "task": base.task,
+        "metric": str(base.name),
+        "base": names[0],
+        "candidate": names[1],
+        "n": len(x),
+        "unmatched_base": base.n - len(x),
+        "unmatched_candidate": candidate.n - len(x),
+        "margin": margin,
+        "lower_is_better": base.is_perplexity,
+        "base_outcomes": base.outcomes,
+        "candidate_outcomes": candidate.outcomes,
+        "of_prompts": base.of_prompts,
+        "remarks": (*base.remarks, *candidate.remarks),
+    }
+    if base.of_prompts:
+        prompts = np.array(base.clusters)[rows_base]
+        fields["prompt_level"] = tuple(prompt_level(prompts, values) for values in (x, y))
+    if base.is_perplexity:
+        found, evidence, p_exact, unit = of_perplexities(base.name.metric, x, y, weights)
+    else:
+        clusters = np.array(base.clusters)[rows_base] if base.clusters else None
+        found, evidence, p_exact, unit = of_scores(x, y, clusters)
+    return _Question(fields | found, evidence, p_exact, margin * unit, base.name.metric, found["base_score"])

@@ -21,11 +21,13 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
-from exaone_nb.score.outcomes import count_outcomes, first_response, main_metric, was_cut
-from exaone_nb.score.samples import ItemScores, items_of, perplexity_of
+from exaone_nb.score.items import ItemScores, items_of, perplexity_of
+from exaone_nb.score.kept_answers import KeptAnswers
+from exaone_nb.score.outcomes import flags_of, main_metric, warning_of
+from exaone_nb.score.preview import BeforeRun
 from exaone_nb.score.settings import Settings
-from exaone_nb.statistics.bootstrap import bootstrap, ratio_of_sums
 from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.jackknife import jackknife
 from exaone_nb.threads import outside_event_loop
 
 KIND = "accuracy"
@@ -35,8 +37,9 @@ KIND = "accuracy"
 class Score:
     """One model on one task: the main metric over its items, with the 95 % interval that `interval_kind` names.
 
-    `outcomes` counts correct, wrong, unparsable, truncated and empty; they add up to n. `scores` holds every
-    metric and filter of the task. `resumed` says that an earlier run of the same settings is shown.
+    `outcomes` counts correct, wrong and unusable answers, which add up to n, and the kinds of the unusable ones, of which
+    several may hold together. `scores` holds every metric and filter of the task. `resumed` says that an earlier run of
+    the same settings is shown.
     """
 
     recipe: str
@@ -84,23 +87,31 @@ def score(
 ) -> list[Score]:
     """Score every model (recipe name -> folder, catalog name or hub id) on every task; one Score each.
 
-    Groups and tags are opened into their tasks. `report` gets a line when a model is loaded and when it is done, and,
-    `without_refused`, one for a model after the first that the engine refuses, which is then left out.
-    Nothing is written for a model that fails. Raises UsageError for unknown tasks, WorkbookError for a model or
-    an endpoint that does not work.
+    Groups and tags are opened into their tasks. Every prompt is checked before the first model is loaded. `report` gets a
+    line when a model is loaded and when it is done, what is odd about prompts and answers, and, `without_refused`, one for
+    a model after the first that the engine refuses, which is then left out. Of a model that fails, or is killed, only the
+    answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks and a context
+    longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that does not work.
     """
     settings = settings or Settings()
     manager = lm_eval_adapter.find_tasks(tasks, include)
-    wanted = list(lm_eval_adapter.load_tasks(manager, tasks))
-    scores: list[Score] = []
+    loaded = lm_eval_adapter.load_tasks(manager, tasks)
+    wanted, todo, before = list(loaded), [], BeforeRun(settings)
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
         identity = str(model) if isinstance(place, str) else fingerprint(place)
         done = {} if force else _finished(run, recipe, settings, identity)
         pending = [name for name in wanted if name not in done]
+        todo.append((recipe, place, identity, pending, done))
+        if pending:
+            for line in before.check(recipe, place, {name: loaded[name] for name in pending}):
+                report(line)
+    del loaded  # with every prompt of every task
+    scores: list[Score] = []
+    for recipe, place, identity, pending, done in todo:
         if pending:
             try:
-                _score_one(recipe, place, identity, pending, manager, settings, run, report)
+                _score_one(recipe, place, identity, pending, manager, settings, run, report, force)
             except WorkbookError as error:
                 if not without_refused or recipe == next(iter(models)):
                     raise
@@ -110,6 +121,9 @@ def score(
             report(f"{recipe}: all {len(wanted)} tasks were scored before")
         found = _finished(run, recipe, settings, identity)
         scores += [replace(found[name], resumed=name in done) for name in wanted]
+        for one in scores[-len(wanted) :]:
+            if warning := warning_of(one.outcomes, f"{recipe}, {one.task}"):
+                report(warning)
     return scores
 
 
@@ -126,6 +140,15 @@ def fingerprint(folder: Path) -> str:
         elif path.suffix in (".json", ".jinja"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def answers_name(identity: str, settings: Settings) -> str:
+    """What answers depend on beside the request itself: the model, the settings, and lm-eval with what it does to texts.
+
+    Of a server only a name is known, and the next server may serve another model by it.
+    """
+    parts = (identity, settings.base_url, settings.fingerprint(), lm_eval_adapter.version())
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
 def _finished(run: RunFolder, recipe: str, settings: Settings, identity: str) -> dict[str, Score]:
@@ -148,19 +171,26 @@ def _score_one(
     settings: Settings,
     run: RunFolder,
     report: Callable[[str], None],
+    force: bool,
 ) -> None:
     """Load one model, run the named tasks, write lm-eval's files and our results."""
     started = time.perf_counter()
+    folder = run.path / "lm_eval" / recipe
+    kept = KeptAnswers(folder / f"answers_{answers_name(identity, settings)}.jsonl")
+    if force:
+        kept.remove()
     with backends.opened(place, settings) as lm:
+        lm.kept = kept
         loading = time.perf_counter() - started
         report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
+        if len(kept):
+            report(say("{recipe}: {n:,} answers of an earlier start are kept", recipe=recipe, n=len(kept)))
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
         tasks = lm_eval_adapter.load_tasks(manager, names)
         # lm-eval's client for servers starts an event loop of its own.
         results = outside_event_loop(lambda: lm_eval_adapter.evaluate(lm, tasks, manager, settings))
         generated = getattr(lm, "generated_tokens", 0)
     seconds = time.perf_counter() - started
-    folder = run.path / "lm_eval" / recipe
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging:
         written = lm_eval_adapter.write_files(results, Path(staging), recipe, names, settings)
@@ -194,9 +224,9 @@ def _score_one(
                 "samples_file": (folder / written[name].name).relative_to(run.path).as_posix(),
                 "task_version": results["versions"].get(name),
                 "num_fewshot": results["n-shot"].get(name),
-                "outcomes": count_outcomes(rows, items.values),
-                "truncated": sum(was_cut(first_response(row.get("resps"))) for row in rows),
-                "items": dict(zip(_item_names(rows), items.values.tolist(), strict=True)),
+                "outcomes": items.outcomes,
+                "truncated": sum("truncated" in flags_of(row) for row in rows),
+                "items": dict(zip(_item_names(rows, items), items.values.tolist(), strict=True)),
                 "settings": settings.fingerprint(),
                 "model_fingerprint": identity,
                 "runs_as": backends.runs_as(place, settings),
@@ -204,26 +234,34 @@ def _score_one(
                 "loading_seconds": loading,
                 "scored_together": list(names),
                 "generated_tokens": generated,
+                "answers_from_before": kept.used,
+                "generation_config": backends.generation_config(place, settings),
             },
         )
+    kept.remove()
     report(f"{recipe}: done in {seconds:.1f} s")
 
 
 def estimate_of(items: ItemScores) -> tuple[Estimate, str]:
-    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the bootstrap."""
+    """A score with its 95 % interval, and the kind of interval: Wilson for right-or-wrong items, else the jackknife."""
     if items.is_binary:
         from statsmodels.stats.proportion import proportion_confint
 
         low, high = proportion_confint(int(items.values.sum()), items.n, alpha=0.05, method="wilson")
         return Estimate(items.score, float(low), float(high), items.n), "95 % Wilson"
     if not items.is_perplexity:
-        return bootstrap(items.values), "95 % bootstrap over items"
-    ends = bootstrap((items.values, items.weights), ratio_of_sums)
+        within = items.values.min() >= 0 and items.values.max() <= 1
+        return jackknife(
+            items.values, ends=(0, 1) if within else None
+        ).interval(), "95 % jackknife over items"
+    ends = jackknife(items.values, items.weights).interval()
     low, high = sorted(perplexity_of(items.name.metric, end) for end in (ends.low, ends.high))
-    return Estimate(items.score, low, high, items.n), "95 % bootstrap over items"
+    return Estimate(items.score, low, high, items.n), "95 % jackknife over items"
 
 
-def _item_names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The data set's own ids where it has unique ones, else lm-eval's running numbers."""
+def _item_names(rows: Sequence[dict[str, Any]], items: ItemScores) -> Sequence[str]:
+    """The data set's own ids where it has unique ones, else lm-eval's running numbers; of instructions their keys."""
+    if items.of_prompts:
+        return items.keys
     ids = [str(row["doc"].get("id", "")) if isinstance(row["doc"], dict) else "" for row in rows]
     return ids if len(set(ids)) == len(ids) and all(ids) else [str(row["doc_id"]) for row in rows]

@@ -24,7 +24,7 @@ from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA
-from exaone_nb.score.outcomes import EndedText
+from exaone_nb.score.outcomes import EndedText, finish_reason_of
 from exaone_nb.score.settings import Settings
 
 CHECKED_AGAINST = "0.4.13"
@@ -36,11 +36,13 @@ PRIVATE = {
     "lm_eval.models.vllm_causallms:version": "is importlib.metadata's, asked for a distribution called `vllm`",
     "lm_eval.models.vllm_causallms:VLLM._model_generate": "is overridden: hands back vLLM's outputs",
     "lm_eval.models.vllm_causallms:VLLM.tok_encode": "gives the token ids that `_model_generate` gets",
+    "lm_eval.models.huggingface:HFLM._model_generate": "is overridden: the default of top_k",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.api_key": "is overridden: our variable",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_generations": "is overridden: finish reasons",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_logprobs": "is overridden: no choices",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.apply_chat_template": "is overridden: thinking",
     "lm_eval.models.openai_completions:LocalChatCompletion.parse_generations": "is overridden: finish reasons",
+    "lm_eval.models.utils:normalize_gen_kwargs": "knows every name of an answer's limit",
     "lm_eval.loggers:EvaluationTracker.save_results_aggregated": "writes results_DATE.json, makes date_id",
     "lm_eval.loggers:EvaluationTracker.save_results_samples": "writes samples_TASK_DATE.jsonl",
     "lm_eval.loggers.evaluation_tracker:GeneralConfigTracker.log_experiment_args": "names the model",
@@ -62,23 +64,28 @@ def require(path: str) -> Any:
         ) from error
 
 
+def version() -> str:
+    """lm-eval's version."""
+    return metadata.version("lm_eval")
+
+
 @contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars and no log lines of lm-eval while prompts are built; as it was afterwards."""
+def quietly(level: int = logging.ERROR) -> Iterator[None]:
+    """No progress bars and no log lines of lm-eval below `level`; as it was afterwards."""
     import datasets
     from tqdm import tqdm
 
     require("lm_eval.api.task:tqdm")
     logger = logging.getLogger("lm_eval")
-    level, shown = logger.level, not datasets.are_progress_bars_disabled()
+    before, shown = logger.level, not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(level)
     try:
         # lm-eval has no switch for its bars.
         with mock.patch("lm_eval.api.task.tqdm", partial(tqdm, disable=True)):
             yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(before)
         if shown:
             datasets.enable_progress_bars()
 
@@ -115,6 +122,26 @@ def vllm_module() -> Any:
         return importlib.import_module("lm_eval.models.vllm_causallms")
 
 
+class _Keeping:
+    """Asks for what `kept` does not know already, where it is set (a KeptAnswers). In front of lm-eval's class."""
+
+    kept: Any = None
+    generated_tokens = 0
+
+    def _answered(self, kind: str, requests: Any, ask: Any) -> Any:
+        return ask(requests) if self.kept is None else self.kept.answered(kind, requests, ask)
+
+    def generate_until(self, requests, disable_tqdm=False):
+        return self._answered("generate_until", requests, partial(super().generate_until, disable_tqdm=True))
+
+    def loglikelihood(self, requests, disable_tqdm=False):
+        return self._answered("loglikelihood", requests, partial(super().loglikelihood, disable_tqdm=True))
+
+    def loglikelihood_rolling(self, requests, disable_tqdm=False):
+        ask = partial(super().loglikelihood_rolling, disable_tqdm=True)
+        return self._answered("loglikelihood_rolling", requests, ask)
+
+
 def vllm_class() -> type:
     """lm-eval's VLLM; remembers the finish reason of every prompt it generates for."""
     base = vllm_module().VLLM
@@ -131,7 +158,7 @@ def vllm_class() -> type:
             return outputs
 
         def generate_until(self, requests, disable_tqdm=False):
-            self.endings, self.generated_tokens = {}, 0
+            self.endings = {}
             answers = super().generate_until(requests, disable_tqdm=True)
             prompts = self.tok_encode([request.args[0] for request in requests])
             # A prompt cut to fit the context is not found under its full ids: that answer did not see it all.
@@ -140,32 +167,57 @@ def vllm_class() -> type:
                 for text, ids in zip(answers, prompts, strict=True)
             ]
 
-        def loglikelihood(self, requests, disable_tqdm=False):
-            return super().loglikelihood(requests, disable_tqdm=True)
-
-    return RecordingVLLM
+    return type("VLLM", (_Keeping, RecordingVLLM), {})
 
 
 def hf_class() -> type:
-    """lm-eval's HFLM; an answer as long as the limit allowed counts as cut."""
+    """lm-eval's HFLM; an answer as long as the limit allowed counts as cut, and a prompt that left no room for it too.
+
+    Of the model's generation_config.json only the tokens that end an answer count, as in vLLM under lm-eval; HFLM by itself
+    takes the penalties in it as well.
+    """
     prepare_process(log="errors")
     from lm_eval.models.huggingface import HFLM
 
     class RecordingHF(HFLM):
+        def __init__(self, *arguments, **options):
+            from transformers import GenerationConfig
+
+            super().__init__(*arguments, **options)
+            stored = self.model.generation_config
+            ends = {name: getattr(stored, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+            self.model.generation_config = GenerationConfig(**ends)
+
+        def _model_generate(self, context, max_length, stop, **generation_kwargs):
+            if generation_kwargs.get("temperature") or generation_kwargs.get("do_sample"):
+                # Where nobody names it, vLLM draws from all tokens and transformers from the likeliest 50.
+                generation_kwargs.setdefault("top_k", 0)
+            return super()._model_generate(context, max_length, stop, **generation_kwargs)
+
         def generate_until(self, requests, disable_tqdm=False):
             answers = super().generate_until(requests, disable_tqdm=True)
-            limits = [request.args[1].get("max_gen_toks", self.max_gen_toks) for request in requests]
+            limits = [answer_limit(request.args[1], self.max_gen_toks) for request in requests]
+            prompts = [self.tok_encode(request.args[0]) for request in requests]
             encoded = self.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-            self.generated_tokens = sum(map(len, encoded))
-            return [
-                EndedText.of(text, "length" if len(ids) >= limit else "stop")
-                for text, ids, limit in zip(answers, encoded, limits, strict=True)
+            self.generated_tokens += sum(map(len, encoded))
+            reasons = [
+                "prompt"
+                if len(prompt) + limit > self.max_length
+                else "length"
+                if len(ids) >= limit
+                else "stop"
+                for prompt, ids, limit in zip(prompts, encoded, limits, strict=True)
             ]
+            return list(map(EndedText.of, answers, reasons))
 
-        def loglikelihood(self, requests, disable_tqdm=False):
-            return super().loglikelihood(requests, disable_tqdm=True)
+    return type("HFLM", (_Keeping, RecordingHF), {})
 
-    return RecordingHF
+
+def answer_limit(gen_kwargs: Mapping[str, Any], default: int) -> int:
+    """The most tokens of an answer, by any of the names that lm-eval takes for it."""
+    return int(
+        require("lm_eval.models.utils:normalize_gen_kwargs")(dict(gen_kwargs), default)["max_gen_toks"]
+    )
 
 
 def rendered(
@@ -189,18 +241,19 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
     base = require(f"{module}:LocalChatCompletion" if chat else f"{module}:LocalCompletionsAPI")
 
     class RecordingServer(base):
-        generated_tokens = 0
-
         @property
         def api_key(self):
             return key
 
         def parse_generations(self, outputs, **kwargs):
+            choices = _choices(outputs)
             texts = super().parse_generations(outputs=outputs, **kwargs)
-            reasons = [choice.get("finish_reason") for choice in _choices(outputs)]
             for document in outputs if isinstance(outputs, list) else [outputs]:
                 self.generated_tokens += int((document.get("usage") or {}).get("completion_tokens") or 0)
-            return [EndedText.of(text or "", reason) for text, reason in zip(texts, reasons, strict=True)]
+            return [
+                EndedText.of(text or "", choice.get("finish_reason"), _is_thought(choice))
+                for text, choice in zip(texts, choices, strict=True)
+            ]
 
         @staticmethod
         def parse_logprobs(outputs, **kwargs):
@@ -212,14 +265,21 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
                 return super().apply_chat_template(chat_history, add_generation_prompt)
             return rendered(self.tokenizer, thinking, chat_history, add_generation_prompt)
 
-    return RecordingServer
+    return type("Server", (_Keeping, RecordingServer), {})
+
+
+def _is_thought(choice: Mapping[str, Any]) -> bool:
+    """Whether the server put all of an answer where its reasoning parser puts thoughts."""
+    message = choice.get("message") or {}
+    return not message.get("content") and bool(message.get("reasoning_content") or message.get("reasoning"))
 
 
 def _choices(outputs: Any) -> list[dict[str, Any]]:
     """The choices of an endpoint's answers, in lm-eval's order. Raises WorkbookError when there are none."""
     found = []
     for document in outputs if isinstance(outputs, list) else [outputs]:
-        found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
+        if isinstance(document, dict):
+            found += sorted(document.get("choices") or [], key=lambda choice: choice.get("index", 0))
     if not found:
         raise WorkbookError(
             say("The endpoint answered without any choice: {answer!r}.", answer=str(outputs)[:200]),
@@ -283,7 +343,8 @@ def evaluate(lm: Any, tasks: Mapping[str, Any], manager: Any, settings: Settings
     import lm_eval
 
     seeds = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
-    with quietly():
+    # Its client for servers logs every failed attempt as an error; what is left after the last one is raised.
+    with quietly(logging.CRITICAL if settings.backend.startswith("server") else logging.ERROR):
         return lm_eval.simple_evaluate(
             model=lm,
             tasks=list(tasks.values()),
@@ -328,8 +389,11 @@ def write_files(
     )
     tracker.save_results_aggregated(results=document, samples=samples)
     for name in names:
-        # lm-eval rewrites the samples it saves, so it gets copies of their first level.
-        tracker.save_results_samples(name, [dict(sample) for sample in samples[name]])
+        # lm-eval rewrites the samples it saves, so it gets copies of their first level. It drops why an answer ended.
+        reasons = [{"finish_reason": finish_reason_of(sample)} for sample in samples[name]]
+        logged = [sample | (reason if any(reason.values()) else {})
+                  for sample, reason in zip(samples[name], reasons, strict=True)]  # fmt: skip
+        tracker.save_results_samples(name, logged)
     written = {path.name: path for path in folder.rglob("*.json*")}
     wanted = {name: f"samples_{name}_{tracker.date_id}.jsonl" for name in names}
     wanted[""] = f"results_{tracker.date_id}.json"

@@ -11,21 +11,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-UNUSABLE = ("unparsable", "truncated", "empty")
+from exaone_nb.messages import say
+
+# Kinds of answers that could not be used. Several may hold together: an empty answer may have been cut as well.
+UNUSABLE = ("unparsable", "truncated", "prompt_cut", "empty")
 OUTCOMES = ("correct", "wrong", *UNUSABLE)
 # What lm-eval's regex filters return when nothing matched.
 UNPARSABLE = "[invalid]"
 
 
 class EndedText(str):
-    """A model's answer with the reason it ended: "stop", "length" (cut), or "" when the backend does not say."""
+    """A model's answer with the reason it ended: "stop", "length" (cut), "prompt" (its prompt was cut to fit the context),
+    or "" when the backend does not say. `thought` says that the server put text beside the answer and none in it."""
 
     finish_reason: str = ""
+    thought: bool = False
 
     @classmethod
-    def of(cls, text: str, finish_reason: str | None) -> EndedText:
+    def of(cls, text: str, finish_reason: str | None, thought: bool = False) -> EndedText:
         answer = cls(text)
-        answer.finish_reason = finish_reason or ""
+        answer.finish_reason, answer.thought = finish_reason or "", thought
         return answer
 
 
@@ -51,29 +56,68 @@ def main_metric(metrics: Sequence[str], filters: Iterable[str]) -> MetricName:
     return MetricName(metrics[0], (preferred or names)[0])
 
 
-def outcome_of(sample: dict[str, Any], value: float) -> str:
-    """One of OUTCOMES for one logged sample. A cut answer that is right all the same counts as correct."""
-    if value > 0:
-        return "correct"
+def is_right(value: Any) -> bool:
+    """Whether an item's value counts as right; of several instructions, whether all were followed."""
+    return all(value) if isinstance(value, list | tuple) else value > 0
+
+
+def flags_of(sample: dict[str, Any]) -> tuple[str, ...]:
+    """What keeps the answer of one logged sample from being used: those of UNUSABLE that hold; empty for log-likelihoods."""
     response = first_response(sample.get("resps"))
-    if not isinstance(response, str):  # log-likelihoods are never cut or empty
-        return "wrong"
-    if not response.strip():
-        return "empty"
-    if was_cut(response):
-        return "truncated"
-    return "unparsable" if first_response(sample.get("filtered_resps")) == UNPARSABLE else "wrong"
+    if not isinstance(response, str):
+        return ()
+    ended = finish_reason_of(sample)
+    holds = {
+        "unparsable": response.strip() and first_response(sample.get("filtered_resps")) == UNPARSABLE,
+        "truncated": ended == "length",
+        "prompt_cut": ended == "prompt",
+        "empty": not response.strip(),
+    }
+    return tuple(name for name in UNUSABLE if holds[name])
 
 
-def was_cut(response: Any) -> bool:
-    """True for an answer that ended at its limit, or whose prompt was cut to fit the context."""
-    return isinstance(response, EndedText) and response.finish_reason in ("length", "prompt")
+def finish_reason_of(sample: dict[str, Any]) -> str:
+    """Why the answer of a logged sample ended: as the engine says, or as our samples files note it; "" if nobody does."""
+    response = first_response(sample.get("resps"))
+    return getattr(response, "finish_reason", "") or sample.get("finish_reason", "")
 
 
-def count_outcomes(samples: Sequence[dict[str, Any]], values: Sequence[float]) -> dict[str, int]:
-    """How many items met each outcome; the counts add up to the number of items."""
-    counts = Counter(outcome_of(sample, value) for sample, value in zip(samples, values, strict=True))
-    return {name: counts.get(name, 0) for name in OUTCOMES}
+def count_outcomes(flags: Iterable[tuple[str, ...]], values: Iterable[Any]) -> dict[str, int]:
+    """How many items met each outcome, and how many answers were `unusable` for any reason.
+
+    `flags` are those of `flags_of` for each item. An answer that is right all the same, though cut, counts as correct
+    alone. correct + wrong + unusable is the number of items; the kinds of unusable answers may add up to more.
+    """
+    counts: Counter[str] = Counter()
+    for found, value in zip(flags, values, strict=True):
+        if is_right(value):
+            counts["correct"] += 1
+        elif found:
+            counts.update((*found, "unusable"))
+        else:
+            counts["wrong"] += 1
+    return {name: counts[name] for name in (*OUTCOMES, "unusable")}
+
+
+def warning_of(outcomes: dict[str, int], source: str) -> str:
+    """A warning when no answer at all could be used: that is a setting, not a score. Empty when there is nothing to say."""
+    n = outcomes.get("unusable", 0)
+    if not n or outcomes["correct"] or outcomes["wrong"]:
+        return ""
+    fields = {"n": n, "source": source}
+    if outcomes["empty"] == n:
+        return say(
+            "All {n} answers of {source} are empty. Look at the chat template, and on a server at its reasoning parser: it "
+            "may have taken the answers for thoughts.",
+            **fields,
+        )
+    if outcomes["unparsable"] == n:
+        return say(
+            "In all {n} answers of {source} no result was found ([invalid]). Read some: `--flips`.", **fields
+        )
+    return say(
+        "None of the {n} answers of {source} can be used: they are cut, empty or unreadable.", **fields
+    )
 
 
 def first_response(value: Any) -> Any:

@@ -1,90 +1,30 @@
 """Reading what lm-eval logged, item by item: `samples_TASK_DATE.jsonl` with `results_DATE.json` beside it.
 
 Any lm-eval run with --log_samples will do, not only ours. Items are known by the hash of their document, so that
-two runs are aligned by what was asked, not by the order in which it was asked. `read_named` finds what a person names:
-recipes of a run, samples files, or folders with them.
+two runs are aligned by what was asked, not by the order in which it was asked.
 """
 
-from __future__ import annotations
-
+import gc
 import json
-import math
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from exaone_nb.catalog import read_config
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
-from exaone_nb.results import RunFolder
-from exaone_nb.score.outcomes import MetricName, main_metric
+from exaone_nb.score.items import ItemScores, cluster_of, items_of
+from exaone_nb.score.outcomes import MetricName, flags_of, main_metric, warning_of
 
-# lm-eval aggregates these as exp(-sum of log-likelihoods / sum of weights), or the like.
-PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte", "perplexity")
-# What must be equal for two results to answer the same question.
-SETTINGS = {
-    "version": say("task versions"),
-    "num_fewshot": say("numbers of few-shot examples"),
-    "generation_kwargs": say("generation settings"),
-}
+# What lm-eval writes of an item beside its metrics.
+_NO_METRICS = {
+    "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "doc_hash", "prompt_hash", "target_hash", "filter",
+    "metrics", "finish_reason", "cluster", "flags",
+}  # fmt: skip
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[0-9.-]+)\.jsonl$")
-
-
-@dataclass(frozen=True)
-class ItemScores:
-    """One metric of one task for every item: `values` [items], their `weights` [items], and what was asked.
-
-    `keys` are document hashes, numbered where a task asks the same document twice. For perplexities a value is a
-    log-likelihood and a weight a number of words or bytes; for everything else weights are 1.
-    """
-
-    task: str
-    name: MetricName
-    keys: tuple[str, ...]
-    values: np.ndarray
-    weights: np.ndarray
-    prompts: tuple[str, ...]
-    source: str
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def n(self) -> int:
-        return len(self.keys)
-
-    @property
-    def is_perplexity(self) -> bool:
-        return self.name.metric in PERPLEXITIES
-
-    @property
-    def is_binary(self) -> bool:
-        return not self.is_perplexity and bool(np.isin(self.values, (0.0, 1.0)).all())
-
-    @property
-    def score(self) -> float:
-        """The task's score: the mean, or the perplexity."""
-        if self.is_perplexity:
-            return perplexity_of(self.name.metric, float(self.values.sum() / self.weights.sum()))
-        return float(self.values.mean())
-
-    def differing(self, other: ItemScores) -> dict[str, Any]:
-        """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
-        for key, what in SETTINGS.items():
-            a, b = self.settings.get(key), other.settings.get(key)
-            if None not in (a, b) and a != b:
-                return {"what": what, "a": str(a), "b": str(b)}
-        return {}
-
-
-def perplexity_of(metric: str, mean_log_likelihood: float) -> float:
-    """A perplexity, or bits per byte, from the mean log-likelihood (nats) per unit of weight."""
-    if metric == "bits_per_byte":
-        return -mean_log_likelihood / math.log(2)
-    return math.exp(-mean_log_likelihood)
 
 
 def find_samples(place: str | Path) -> dict[str, Path]:
@@ -114,71 +54,142 @@ def _task_and_date(path: Path) -> tuple[str, str]:
     return (match["task"], match["date"]) if match else (path.stem.removeprefix("samples_"), "")
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for cycles while rows are read: they have none, and it takes a quarter of the time of a large file."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_without_collection()
 def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> ItemScores:
     """Read one samples file, one metric, one filter (the task's main ones when not named).
 
-    Raises WorkbookError for a line cut short, fewer items than the results file counts, a missing metric, or a
-    value that is not a finite number.
+    An item that stands there more than once counts once, and that is said. Raises WorkbookError for a line cut short,
+    fewer items than the results file counts, a missing metric, an item with two different values, or a value that is
+    not a finite number.
     """
     path = Path(path)
-    (task, _), rows = _task_and_date(path), read_rows(path)
-    filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
-    if filter_name and filter_name not in filters:
-        expected = f"one of {', '.join(filters)}."
-        raise UsageError(f"{path.name} has no filter {filter_name!r}.", expected=expected)
-    metrics = rows[0].get("metrics") or []
-    if not metrics or (metric and metric not in metrics):
-        raise UsageError(
-            f"{path.name} has no metric {metric!r}." if metric else f"{path.name} names no metric.",
-            expected=f"one of {', '.join(metrics)}." if metrics else "lines with a `metrics` list.",
+    (task, _), rows = _task_and_date(path), [_without_texts(row) for row in rows_of(path)]
+    remarks = []
+    if "metrics" not in rows[0]:
+        metrics = _metrics_of_old(rows, path.name)
+        name = MetricName(metric or metrics[0])
+        remarks.append(
+            say(
+                "{name} is a log of an older lm-eval; {metric} is its metric.",
+                name=path.name,
+                metric=name.metric,
+            )
         )
-    chosen = main_metric(metrics, filters)
-    name = MetricName(metric or chosen.metric, filter_name or chosen.filter)
+    else:
+        metrics = rows[0]["metrics"]
+        filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
+        if filter_name and filter_name not in filters:
+            expected = f"one of {', '.join(filters)}."
+            raise UsageError(f"{path.name} has no filter {filter_name!r}.", expected=expected)
+        chosen = main_metric(metrics, filters)
+        name = MetricName(metric or chosen.metric, filter_name or chosen.filter)
+        rows = [row for row in rows if row.get("filter", "none") == name.filter]
+    if name.metric not in metrics:
+        raise UsageError(
+            say("{file} has no metric {metric!r}.", file=path.name, metric=name.metric),
+            expected=say("one of {metrics}.", metrics=", ".join(metrics)),
+        )
     settings = _settings(path, task)
-    rows = [row for row in rows if row.get("filter", "none") == name.filter]
+    rows, doubled = _without_doubles(rows, name.metric, path.name)
+    if doubled:
+        remarks.append(
+            say(
+                "{doubled} lines of {name} repeat an item and were left out.", doubled=doubled, name=path.name
+            )
+        )
     counted = settings.get("n_samples")
     if counted is not None and counted != len(rows):
         remedy = "The file was cut short or mixed up. Score again, or copy both files again."
         raise WorkbookError(
             f"{path.name} has {len(rows)} items; its results file counts {counted}.", remedy=remedy
         )
-    return items_of(task, name, rows, source=path.name, settings=settings)
+    found = items_of(task, name, rows, source=path.name, settings=settings)
+    if warning := warning_of(found.outcomes, path.name):
+        remarks.append(warning)
+    return replace(found, remarks=tuple(remarks), path=path)
 
 
-def items_of(
-    task: str,
-    name: MetricName,
-    rows: list[dict[str, Any]],
-    source: str = "",
-    settings: dict[str, Any] | None = None,
-) -> ItemScores:
-    """ItemScores from lm-eval's logged samples of one filter. Raises WorkbookError for a value that is no number."""
-    seen: Counter[str] = Counter()
-    keys, pairs = [], []
+def _metrics_of_old(rows: list[dict[str, Any]], source: str) -> list[str]:
+    """The metrics of a log whose lines do not name them, in lm-eval's order.
+
+    Such logs do not name the filter of a line either. Raises WorkbookError where an item has several values, which are
+    those of several filters.
+    """
+    metrics = [
+        key for key, value in rows[0].items() if key not in _NO_METRICS and not isinstance(value, str | dict)
+    ]
+    remedy = say("Score again with the installed lm-eval, which names filter and metric on every line.")
+    if not metrics or "doc_id" not in rows[0]:
+        raise WorkbookError(
+            say("{source} names no metric.", source=source),
+            expected=say("samples as lm-eval logs them, with `doc_id` and `metrics` on every line."),
+            remedy=remedy,
+        )
+    seen: dict[Any, Any] = {}
     for row in rows:
-        document, logged = str(row.get("doc_hash") or row.get("doc_id")), row.get(name.metric)
-        keys.append(f"{document}#{seen[document]}" if seen[document] else document)
-        seen[document] += 1
-        pair = logged if isinstance(logged, list | tuple) and len(logged) == 2 else (logged, 1)
-        try:
-            value, weight = map(float, pair)
-        except (TypeError, ValueError):
-            value = weight = math.nan
-        if not (math.isfinite(value) and weight > 0):
-            fields = {"item": row.get("doc_id"), "source": source or task, "metric": name.metric}
+        values = [row.get(metric) for metric in metrics]
+        if seen.setdefault((row["doc_id"], row.get("doc_hash")), values) != values:
             raise WorkbookError(
-                say("Item {item} of {source} has {metric} = {logged!r}.", logged=logged, **fields),
-                expected="a finite number for every item.",
-                remedy="Look at that item's answer; a NaN usually means that the model's logits overflowed.",
+                say(
+                    "{source} is a log of an older lm-eval: item {item} stands there once for each filter, and the lines do "
+                    "not name the filter.",
+                    source=source,
+                    item=row["doc_id"],
+                ),
+                expected=say("one line for each item, or lines that name their filter."),
+                remedy=remedy,
             )
-        pairs.append((value, weight))
-    prompts = tuple(str(row.get("prompt_hash") or "") for row in rows)
-    return ItemScores(task, name, tuple(keys), *np.array(pairs).T, prompts, source, settings or {})
+    return metrics
+
+
+def _without_doubles(
+    rows: list[dict[str, Any]], metric: str, source: str
+) -> tuple[list[dict[str, Any]], int]:
+    """The rows of each item once, and how many were left out. One document asked twice by a task has two ids."""
+    first: dict[Any, dict[str, Any]] = {}
+    kept = []
+    for row in rows:
+        if row.get("doc_id") is None:
+            kept.append(row)
+            continue
+        known = first.setdefault((row["doc_id"], row.get("doc_hash")), row)
+        if known is row:
+            kept.append(row)
+        elif any(known.get(key) != row.get(key) for key in (metric, "prompt_hash")):
+            raise WorkbookError(
+                say(
+                    "Item {item} stands in {source} with two different outcomes.",
+                    item=row["doc_id"],
+                    source=source,
+                ),
+                expected=say("the samples of one run in a file."),
+                remedy=say(
+                    "Take the runs apart. To average seeds: exaone-nb compare BASE CANDIDATE --seeds RUN,RUN"
+                ),
+            )
+    return kept, len(rows) - len(kept)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Every line of a samples file as a dict. Raises WorkbookError naming the line that is not one."""
-    rows = []
+    return list(rows_of(path))
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a samples file one by one, so that a large one need not fit into memory. Raises as `read_rows`."""
+    number = 0
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -194,10 +205,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                     ),
                     remedy="Copy it again, or score again.",
                 )
-            rows.append(row)
-    if not rows:
+            yield row
+    if not number:
         raise WorkbookError(f"{path.name} is empty.", remedy="Score again with samples logged.")
-    return rows
+
+
+def _without_texts(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what was asked and answered, which a score does not need."""
+    row["cluster"], row["flags"] = cluster_of(row), flags_of(row)
+    for name in ("doc", "arguments", "resps", "filtered_resps", "target"):
+        row.pop(name, None)
+    return row
 
 
 def _settings(path: Path, task: str) -> dict[str, Any]:
@@ -207,102 +225,11 @@ def _settings(path: Path, task: str) -> dict[str, Any]:
     if not date or not results.is_file():
         return {}
     document = read_config(results)
+    groups = document.get("group_subtasks", {})
     return {
         "version": document.get("versions", {}).get(task),
         "num_fewshot": document.get("n-shot", {}).get(task),
         "generation_kwargs": document.get("configs", {}).get(task, {}).get("generation_kwargs"),
         "n_samples": document.get("n-samples", {}).get(task, {}).get("effective"),
+        "group": next((name for name, tasks in groups.items() if task in tasks and name != task), ""),
     }
-
-
-def scored_items(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
-    """Task -> item scores of one recipe of a run folder, by the metric its result names."""
-    results = run.read_results("accuracy")
-    found = {}
-    for result in results:
-        if result["recipe"] == recipe:
-            metric, _, filter_name = result["details"]["metric"].partition(",")
-            samples = run.path / result["details"]["samples_file"]
-            found[result["label"]] = read_samples(samples, metric, filter_name)
-    if not found:
-        known = ", ".join(sorted({result["recipe"] for result in results}))
-        raise UsageError(
-            say("There is no accuracy of {recipe!r} in this run.", recipe=recipe),
-            expected=say("one of {known}.", known=known) if known else "",
-            remedy=say("Score it: exaone-nb score MODEL --tasks TASK --out {run}", run=run.path),
-        )
-    return found
-
-
-def averaged(runs: Sequence[ItemScores]) -> ItemScores:
-    """One ItemScores from several seeds of the same model and task: each item's mean over the seeds."""
-    first, values = runs[0], []
-    for run in runs:
-        if (run.task, run.name) != (first.task, first.name) or set(run.keys) != set(first.keys):
-            raise WorkbookError(
-                say("{one} has other items than {first}.", one=run.source, first=first.source),
-                expected=say("the same task, metric and items for every seed."),
-            )
-        if differing := first.differing(run):
-            raise WorkbookError(
-                say("The seeds of {task} have different {what} ({a} and {b}).", task=first.task, **differing),
-                expected=say("nothing but the seed to differ."),
-            )
-        by_key = dict(zip(run.keys, run.values, strict=True))
-        values.append([by_key[key] for key in first.keys])
-    return replace(first, values=np.mean(values, axis=0), source=" + ".join(run.source for run in runs))
-
-
-def read_named(
-    names: Sequence[str], runs: Sequence[RunFolder], task: str = "", metric: str = "", filter_name: str = ""
-) -> dict[str, dict[str, ItemScores]]:
-    """Label -> task -> item scores, each item's mean over the runs (one run per seed).
-
-    `task`, `metric` and `filter_name` narrow what is read; empty takes every task and its main metric. A label is the
-    last part of a path, as long as these stay different. Raises UsageError for fewer than two names, a name twice, a
-    run twice, a path where there are several runs, and a task that a run lacks.
-    """
-    if len(names) < 2:
-        few = say("compare needs a base and a candidate.")
-        raise UsageError(few, remedy="exaone-nb compare BASE CANDIDATE")
-    if len({run.path.resolve() for run in runs}) < len(runs):
-        raise UsageError(say("A run folder is named twice."), expected=say("one per seed, --out among them."))
-    paths = [name for name in names if Path(name).exists()]
-    if paths and len(runs) > 1:
-        path = say("{name} is a path.", name=paths[0])
-        raise UsageError(path, expected=say("recipes, when --seeds is given."))
-    found = [_over_seeds(name, runs, task, metric, filter_name) for name in names]
-    if names[0] in names[1:]:
-        itself = say("{name} would be compared with itself.", name=names[0])
-        raise UsageError(itself, remedy=say("Name two different results."))
-    labels = [Path(name).name.removesuffix(".jsonl") if name in paths else name for name in names]
-    if len(set(labels)) < len(set(names)):
-        labels = list(names)
-    if len(runs) > 1:
-        labels = [say("{name} (mean of {seeds} seeds)", name=label, seeds=len(runs)) for label in labels]
-    return dict(zip(labels, found, strict=True))
-
-
-def _over_seeds(
-    name: str, runs: Sequence[RunFolder], task: str, metric: str, filter_name: str
-) -> dict[str, ItemScores]:
-    by_run = [_items(name, run, task, metric, filter_name) for run in runs]
-    for run, found in zip(runs, by_run, strict=True):
-        if missing := ", ".join(sorted(set(by_run[0]) - set(found))):
-            raise UsageError(
-                say("{name} has no {tasks} in {run}.", name=name, tasks=missing, run=run.path.name),
-                remedy=say("Score it there, or name one --task."),
-            )
-    return {task: averaged([found[task] for found in by_run]) for task in by_run[0]}
-
-
-def _items(name: str, run: RunFolder, task: str, metric: str, filter_name: str) -> dict[str, ItemScores]:
-    if not (Path(name).exists() or metric or filter_name):
-        return {t: items for t, items in scored_items(run, name).items() if task in ("", t)}
-    files = find_samples(name if Path(name).exists() else run.path / "lm_eval" / name)
-    if task and task not in files:
-        raise UsageError(
-            say("{name} has no task {task!r}.", name=name, task=task),
-            expected=say("one of {tasks}.", tasks=", ".join(files)),
-        )
-    return {t: read_samples(path, metric, filter_name) for t, path in files.items() if task in ("", t)}

@@ -20,7 +20,7 @@ from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import BoardCandidate, read_candidates
 from exaone_nb.score.evaluate import measured
-from exaone_nb.statistics.draws import DRAWS, drawn, estimate_of, resampled_means, share_best
+from exaone_nb.statistics.draws import DRAWS, drawn, drawn_in_rounds, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
 
 # accuracy up, bytes down, seconds per token down
@@ -119,8 +119,7 @@ def make_scoreboard(
                 "Check the chat template and the token limit (exaone-nb score --preview), or take easier tasks."
             ),
         )
-    times = [measured(candidate.speed) for candidate in candidates]
-    seconds = np.array([[time.value, *drawn(time, draws, rng, positive=True)] for time in times])
+    seconds, alone = _times(candidates, draws, rng)
     size = np.array([[fact["file_bytes"]] for fact in facts])
     measures = {"performance": accuracy, "seconds": seconds, "size": size}
     bases = {f"{name}_base": values[0] for name, values in measures.items()}
@@ -156,9 +155,17 @@ def make_scoreboard(
 
     remarks += [
         say("The speed of {name} has no interval; it is taken as exact.", name=name)
-        for name, time in zip(names, times, strict=True)
-        if time.low is None
+        for name, candidate in found.items()
+        if measured(candidate.speed).low is None
     ]
+    if alone:
+        remarks.append(
+            say(
+                "The speed of {names} was not measured in the same rounds as that of {base}, so slow rounds do not cancel.",
+                names=", ".join(names[i] for i in alone),
+                base=baseline,
+            )
+        )
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
     return Scoreboard(tuple(map(row, order)), baseline, tasks, items, paired, weights, gpu, tuple(remarks))
@@ -193,6 +200,28 @@ def _accuracies(
             table = [drawn(measured(r), draws, rng) for r in results]
         tables.append(np.column_stack([[r["value"] for r in results], table]))
     return np.mean(tables, axis=0), all_paired, items
+
+
+def _times(
+    candidates: Sequence[BoardCandidate], draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[int]]:
+    """Seconds per token [candidates, 1 + draws], and which candidates were not measured in the base's rounds."""
+    times = [measured(candidate.speed) for candidate in candidates]
+    rounds = [candidate.speed["details"].get("values") or [] for candidate in candidates]
+    together = [candidate.speed["details"].get("rounds_from") for candidate in candidates]
+    same = [
+        i
+        for i, values in enumerate(rounds)
+        if together[0] and together[i] == together[0] and len(values) == len(rounds[0]) > 1
+    ]
+    table = np.empty((len(times), 1 + draws))
+    table[:, 0] = [time.value for time in times]
+    if len(same) > 1:
+        table[same, 1:] = drawn_in_rounds(np.array([rounds[i] for i in same], dtype=float), draws, rng)
+    alone = [i for i in range(len(times)) if i not in same or len(same) < 2]
+    for i in alone:
+        table[i, 1:] = drawn(times[i], draws, rng, positive=True)
+    return table, [i for i in alone if i and times[i].low is not None]
 
 
 def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:

@@ -9,12 +9,21 @@ from typing import Any, Literal, get_args
 
 from exaone_nb.engines.options import check_sizes
 from exaone_nb.errors import UsageError
+from exaone_nb.fields import whole
 from exaone_nb.messages import say
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # These say where, and how many at once: they change no answer.
-PLACES = {"base_url", "tokenizer", "key_variable", "concurrency", "batch_size", "data_parallel_size"}
+PLACES = {
+    "base_url",
+    "tokenizer",
+    "key_variable",
+    "concurrency",
+    "timeout",
+    "batch_size",
+    "data_parallel_size",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Settings:
     """One way of scoring. `limit` is items per task; `max_gen_toks` applies to tasks that name none themselves.
 
     `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks
-    /v1/chat/completions, where the server applies the template (generation only).
+    /v1/chat/completions, where the server applies the template (generation only). `concurrency` requests are sent at once,
+    each is given `timeout` seconds and tried three times.
     """
 
     backend: Backend = "vllm"
@@ -46,6 +56,7 @@ class Settings:
     tokenizer: str = ""
     key_variable: str = "OPENAI_API_KEY"
     concurrency: int = 16
+    timeout: int = 300
 
     def __post_init__(self) -> None:
         backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
@@ -55,6 +66,8 @@ class Settings:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
         check_sizes(*sizes)
+        for name in ("max_model_len", "concurrency", "timeout", "batch_size"):
+            whole(name, getattr(self, name))
         got = remedy = ""
         if backend != "vllm" and max(sizes) > 1:
             got = say("Backend {backend!r} does not divide a model between GPUs.", backend=backend)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.attention import context_limit
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
 from exaone_nb.engines.dummy import shape_config, shape_folder
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
-from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, context_limit, require_name, threads_for
+from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, require_name, threads_for
 from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def measure_checkpoints(
     then left out; a baseline that is refused raises WorkbookError.
     """
     whole("rounds", rounds)
-    places = checkpoints(run, model)
+    places, started = checkpoints(run, model), datetime.now(UTC).isoformat()
     found: dict[str, list[Bench]] = {recipe: [] for recipe in places}
     kept: dict[str, list[Answer]] = {recipe: [] for recipe in places}
     asked = options.max_gen_toks
@@ -86,16 +87,19 @@ def measure_checkpoints(
         # What was asked for, whichever rounds were cut to what the first one could afford.
         asked_for = whole_bench.parameters | {"max_gen_toks": asked}
         every_round = replace(whole_bench, model=recipe, parameters=asked_for)
-        record(run, recipe, replace(every_round, model=model))
+        record(run, recipe, replace(every_round, model=model), rounds_from=started)
         candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates
 
 
-def record(run: RunFolder, recipe: str, found: Bench) -> list[Path]:
-    """Write the results of one checkpoint: "per_token" (for the scoreboard) and one per batch size."""
+def record(run: RunFolder, recipe: str, found: Bench, *, rounds_from: str = "") -> list[Path]:
+    """Write the results of one checkpoint: "per_token" (for the scoreboard) and one per batch size.
+
+    Checkpoints with one `rounds_from` were measured in turns, so that their rounds may be compared one by one.
+    """
     document = found.document()
     common = {name: document[name] for name in COMMON}
-    common |= {"engine": "vllm", "device": document["machine_in_words"]}
+    common |= {"engine": "vllm", "device": document["machine_in_words"], "rounds_from": rounds_from}
 
     def write(label: str, seconds: Estimate, details: dict[str, Any]) -> Path:
         return run.write_result(

@@ -12,7 +12,9 @@ from exaone_nb import catalog
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
+from exaone_nb.anatomy.on_card import padding_words
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.preflight import words
 from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.errors import WorkbookError
@@ -83,7 +85,8 @@ def memory_table(plan: MemoryPlan, caption: str = "") -> Table:
     lines = [
         (say("memory of the card"), plan.gpu.memory_bytes, say("as the driver reports it")),
         (say("budget"), plan.budget, say("the share the engine may use")),
-        (say("weights"), plan.weights, say("exact")),
+        (say("weights in the file"), plan.in_file, say("exact")),
+        (say("weights on the card"), plan.weights, padding_words(plan.in_file, plan.weights)),
         *((part.name, part.bytes, say("estimate: {basis}", basis=part.basis)) for part in plan.overheads),
         (say("left for the cache"), plan.left_for_cache, ""),
         (needed, plan.cache_needed, plan.kv.how),
@@ -113,11 +116,16 @@ def verdict(plan: MemoryPlan) -> str:
 
 
 def outlook(plan: MemoryPlan) -> list[str]:
-    """The plan in sentences: does it fit, how long may a context be, what does sharing heads save, what to try."""
-    runs, reason = plan.support.runs, plan.support.reason
+    """The plan in sentences: does it fit, what would, how long may a context be, what does sharing heads save."""
+    told = {
+        "no": say("This does not run here: {s.reason}.", s=plan.support),
+        "unknown": say("Whether this scheme runs here is not known: {s.reason}.", s=plan.support),
+    }
     return [
-        *([] if runs else [say("This scheme does not run here: {reason}.", reason=reason)]),
-        say("Fits.") if plan.fits else say("Does not fit."),
+        *([told[plan.support.answer]] if plan.support.answer in told else []),
+        *([say("Fits.")] if plan.fits else []),
+        *([] if plan.fits or plan.support.answer == "no" else [say("Does not fit.")]),
+        *([] if plan.fits else [words(plan)]),
         say(
             "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one. "
             "At {plan.context:,} tokens: {plan.largest_concurrency} at once.",
@@ -127,7 +135,6 @@ def outlook(plan: MemoryPlan) -> list[str]:
             "Sharing key/value heads makes the cache {times:g} times smaller.",
             times=plan.kv.if_multi_head / plan.kv.every_token_every_layer,
         ),
-        *(say("Try: {tip}", tip=tip) for tip in plan.advice()),
     ]
 
 

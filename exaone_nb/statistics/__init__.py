@@ -1,1 +1,1 @@
-"""Intervals, tests, bootstrap and planning, for scores, speeds and losses alike."""
+"""Intervals, tests, verdicts and planning, for scores, speeds and losses alike."""

@@ -9,12 +9,18 @@ Biometrics 43:207):
 The exact test is a little more cautious than this normal form; the tests hold the two together by simulation.
 """
 
+import bisect
 import math
+from collections.abc import Callable
+from statistics import NormalDist
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 POWER = 0.8
 ALPHA = 0.05
+# Beyond this no benchmark goes, and "undecided" is the answer.
+MOST_ITEMS = 10**8
 
 
 def items_needed(drop: float, share_differing: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
@@ -53,6 +59,39 @@ def smallest_drop(
     return float(brentq(missing, 1e-6, share_differing))
 
 
+def items_to_decide(
+    difference: float,
+    variance: Callable[[float], float],
+    margin: float,
+    *,
+    power: float = POWER,
+    alpha: float = ALPHA,
+) -> int | None:
+    """The fewest items after which a comparison is decided with this power, if the answers go on as they were.
+
+    Decided is: the two-sided test at `alpha` finds a difference, or two one-sided tests at `alpha` place it inside the
+    margin. `variance(hypothesis)` is that of one item's difference, as the test takes it under a hypothesis. None where
+    more than MOST_ITEMS would be needed: equal to the margin, or nearly so.
+    """
+    _check(power, alpha)
+    two_sided, one_sided = (NormalDist().inv_cdf(1 - level) for level in (alpha / 2, alpha))
+
+    def decided(n: int) -> bool:
+        """Whether what will be found falls into none of the gaps between "different" and "equivalent"."""
+        clear = max(two_sided * math.sqrt(variance(0.0) / n), 1e-9)
+        inside = [sign * (margin - one_sided * math.sqrt(variance(sign * margin) / n)) for sign in (-1, 1)]
+        gaps = [(-clear, inside[0]), (inside[1], clear)] if inside[0] < inside[1] else [(-clear, clear)]
+        found = NormalDist(difference, max(math.sqrt(variance(difference) / n), 1e-12))
+        return sum(found.cdf(high) - found.cdf(low) for low, high in gaps if low < high) <= 1 - power
+
+    n = 2
+    while not decided(n):
+        n *= 2
+        if n > MOST_ITEMS:
+            return None
+    return bisect.bisect_left(range(n), True, lo=n // 2, key=decided)
+
+
 def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
     """Items per model when the two are compared without pairing (two independent proportions, normal form)."""
     from scipy.stats import norm
@@ -79,3 +118,20 @@ def _check(power: float, alpha: float) -> None:
         raise UsageError(
             f"power {power:g}, alpha {alpha:g}.", expected="power in [0.5, 1), alpha in (0, 0.5)."
         )
+
+
+def sensitivity(share: float, drop: float) -> str:
+    """What a drop of the score takes to be seen, when a `share` of the items has another outcome."""
+    fields = {"share": share, "points": 100 * drop}
+    if share >= drop:
+        return say(
+            "When {share:.1%} of the items differ, a drop of {points:g} points needs {items:,} items.",
+            items=items_needed(drop, share),
+            **fields,
+        )
+    return say(
+        "When {share:.1%} of the items differ, a drop of {points:g} points cannot happen: the largest possible one is {largest:.2g}, and it needs {items:,} items.",
+        largest=100 * share,
+        items=items_needed(share, share),
+        **fields,
+    )

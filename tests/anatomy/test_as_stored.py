@@ -88,7 +88,7 @@ def test_plans_and_rooflines_take_it() -> None:
     config = config_of("gpt-oss-20b")
     name, prediction = predict_as_stored(config)
     plan = plan_memory(config, name, "RTX-4090", context=32_768, prediction=prediction)
-    assert plan.fits and plan.weights == prediction.data_bytes
+    assert plan.fits and plan.in_file == prediction.data_bytes < plan.weights  # Marlin pads 2,880
     work = work_of(config, name, prediction=prediction)
     experts = 24 * 4 * 3 * 2880 * 2880
     assert work.products["quantized"] == experts, "mxfp4 touches the experts alone"

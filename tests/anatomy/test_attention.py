@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,41 @@ def test_vllm_refuses_a_window_on_some_layers_of_qwen() -> None:
         kv_cache(config, "vllm", max_model_len=100)
     everywhere = {**config, "max_window_layers": 0}
     assert layer_kinds(everywhere, "vllm") == layer_kinds(everywhere) == [("sliding", 2048)] * 5
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("first", [0, 3, 5, 28])
+def test_what_vllms_qwen_asserts(first: int) -> None:
+    """Qwen2Model (Qwen3's too) looks at the layers before it builds anything; what comes after is of no interest."""
+    qwen = pytest.importorskip("vllm.model_executor.models.qwen2", reason="vLLM is not installed here")
+    from transformers import AutoConfig
+
+    config = {**QWEN, "use_sliding_window": True, "max_window_layers": first}
+    settings = AutoConfig.for_model(**config)
+    whole = SimpleNamespace(
+        model_config=SimpleNamespace(hf_config=settings), cache_config=None, quant_config=None
+    )
+    try:
+        qwen.Qwen2Model.__init__(torch_module(qwen.Qwen2Model), vllm_config=whole)
+    except AssertionError as error:
+        refused = "some but all layers" in str(error)
+    except Exception:  # past the assertion: nothing of this is a model
+        refused = False
+    try:
+        layer_kinds(config, "vllm")
+        ours = False
+    except WorkbookError:
+        ours = True
+    assert ours is refused is (first == 3)
+
+
+def torch_module(kind: type):
+    """An object of the class on which only torch's own part was run."""
+    import torch
+
+    made = kind.__new__(kind)
+    torch.nn.Module.__init__(made)
+    return made
 
 
 WINDOWS = [

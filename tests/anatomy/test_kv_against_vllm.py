@@ -12,10 +12,13 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.kv import kv_cache, longest_context
+from exaone_nb.anatomy.layouts import text_config
 
 pytestmark = pytest.mark.heavy
 
 MODELS = ("EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "K-EXAONE-236B-A23B", "gpt-oss-120b", "gemma-3-1b-it")
+# Latent attention (one vector for all heads), and chunks (Llama 4).
+OTHERS = ("DeepSeek-R1", "Llama-4-Maverick-17B-128E-Instruct")
 LENGTHS = (1, 17, 1000, 4096, 20_001, 32_768)
 # One of them odd: with multiples of the block alone, a window that is off by one would go unseen.
 IN_FLIGHT = (2048, 8193, 2 * 8192)
@@ -35,7 +38,8 @@ def layer_types(config: dict) -> list[str]:
     from transformers import AutoConfig
 
     fields = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
-    return list(AutoConfig.for_model(config["model_type"], **fields).layer_types)
+    types = getattr(AutoConfig.for_model(config["model_type"], **fields), "layer_types", None)
+    return list(types or ["full_attention"] * config["num_hidden_layers"])
 
 
 def vllm_config(interface, layout, length: int, in_flight: int, disabled: bool) -> SimpleNamespace:
@@ -58,19 +62,25 @@ def vllm_config(interface, layout, length: int, in_flight: int, disabled: bool) 
 
 
 def vllm_specs(interface, config: dict, types: list[str], dtype, tensor_parallel: int) -> dict:
-    heads = max(1, config["num_key_value_heads"] // tensor_parallel)
     specs = {}
     for index, kind in enumerate(types):
+        if config.get("kv_lora_rank"):
+            width = config["kv_lora_rank"] + config["qk_rope_head_dim"]
+            common = {"block_size": BLOCK, "num_kv_heads": 1, "head_size": width, "dtype": dtype}
+            specs[f"layer.{index}"] = interface.MLAAttentionSpec(**common)
+            continue
+        heads = max(1, config["num_key_value_heads"] // tensor_parallel)
         common = {"block_size": BLOCK, "num_kv_heads": heads, "head_size": config["head_dim"], "dtype": dtype}
-        specs[f"layer.{index}"] = (
-            interface.SlidingWindowSpec(**common, sliding_window=config["sliding_window"])
-            if kind == "sliding_attention"
-            else interface.FullAttentionSpec(**common)
-        )
+        more = {
+            "sliding_attention": (interface.SlidingWindowSpec, "sliding_window"),
+            "chunked_attention": (interface.ChunkedLocalAttentionSpec, "attention_chunk_size"),
+        }
+        made, name = more.get(kind, (interface.FullAttentionSpec, ""))
+        specs[f"layer.{index}"] = made(**common, **({name: config[name]} if name else {}))
     return specs
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, *OTHERS])
 @pytest.mark.parametrize("in_flight", IN_FLIGHT)
 @pytest.mark.parametrize("disabled", [False, True], ids=["hybrid", "hybrid-off"])
 def test_kv_equals_vllm(model: str, in_flight: int, disabled: bool) -> None:
@@ -78,7 +88,7 @@ def test_kv_equals_vllm(model: str, in_flight: int, disabled: bool) -> None:
 
     utils, interface, layouts = vllm_modules()
     layout = layouts.LBNHC
-    config = catalog.resolve(model).config()
+    config = text_config(catalog.resolve(model).config())
     types = layer_types(config)
     available = 20 * 2**30 + 12_345
     for tensor_parallel, dtype in ((1, torch.bfloat16), (2, torch.float8_e4m3fn)):

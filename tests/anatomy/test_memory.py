@@ -1,4 +1,4 @@
-"""Does it fit: weights exact, budget as vLLM takes it, estimates named, and advice that follows."""
+"""Does it fit: weights exact, budget as vLLM takes it, estimates named, and what would fit instead."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.kv import kv_cache
-from exaone_nb.anatomy.memory import plan_memory, weights_per_gpu
+from exaone_nb.anatomy.memory import plan_memory
+from exaone_nb.anatomy.on_card import file_share
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.preflight import offers, words
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import find_gpu
 
@@ -24,7 +26,7 @@ def test_parts_add_up() -> None:
     assert plan.budget == math.ceil(23_034 * 2**20 * 0.92)
     assert plan.budget == plan.weights + plan.overhead + plan.left_for_cache
     assert plan.cache_needed == 4 * 8192 * 61_440
-    assert plan.fits and plan.advice() == []
+    assert plan.fits and offers(plan) == []
     assert all(part.basis and part.bytes > 0 for part in plan.overheads)
 
 
@@ -52,10 +54,16 @@ def test_in_flight_is_what_the_card_would_batch() -> None:
 
 
 def test_tensor_parallel_splits_matrices_and_copies_norms() -> None:
-    prediction = predict_checkpoint(config_of("EXAONE-4.0-32B"), "BF16")
+    config = config_of("EXAONE-4.0-32B")
+    prediction = predict_checkpoint(config, "BF16")
     norms = prediction.by_component()["norm"]
-    assert weights_per_gpu(prediction) == prediction.data_bytes
-    assert weights_per_gpu(prediction, 4) == math.ceil((prediction.data_bytes - norms) / 4) + norms
+    assert file_share(config, prediction) == prediction.data_bytes
+    assert file_share(config, prediction, 4) == math.ceil((prediction.data_bytes - norms) / 4) + norms
+    # 64 layers, 8 heads of keys and as many of values, 128 x 5,120 x 2 bytes each: 16 GPUs hold one of each, not half.
+    copied = 64 * 2 * 128 * 5120 * 2
+    assert file_share(config, prediction, 16) == pytest.approx(
+        (prediction.data_bytes - norms) / 16 + norms + copied / 2, abs=2
+    )
 
 
 def test_transformers_may_use_all_and_needs_no_graphs() -> None:
@@ -65,20 +73,39 @@ def test_transformers_may_use_all_and_needs_no_graphs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "gpu", "options", "said"),
+    ("scheme", "gpu", "options", "helps"),
     [
-        ("BF16", "L4", {}, "weights do not fit"),
-        ("W4A16", "L4", {"context": 32768}, "Shorten the context"),
-        ("W4A16", "L4", {"context": 32768}, "--max-num-batched-tokens 2048"),
-        ("W4A16", "L4", {"context": 32768}, "FP8"),
-        ("W4A16", "L4", {"context": 32768, "engine": "sglang"}, "--engine vllm"),
-        ("FP8_DYNAMIC", "H100-SXM", {"concurrency": 64, "context": 8192}, "at once"),
+        ("BF16", "L4", {}, {"tensor_parallel"}),
+        ("BF16", "L4", {"context": 4096}, {"tensor_parallel"}),
+        ("W4A16", "L4", {"context": 32768}, {"context", "tensor_parallel"}),
+        ("W4A16", "L4", {"context": 4096}, {"context", "batched_tokens", "tensor_parallel"}),
+        ("BF16", "L40S", {"context": 8192}, {"scheme", "tensor_parallel"}),
+        ("FP8_DYNAMIC", "H100-SXM", {"concurrency": 30, "context": 8192}, {"context", "concurrency", "kv_dtype_bytes"}),
+        ("W4A16", "L40S", {"context": 65536, "engine": "sglang", "concurrency": 2}, {"engine"}),
     ],
-)
-def test_advice_when_it_does_not_fit(scheme: str, gpu: str, options: dict, said: str) -> None:
-    plan = plan_memory(config_of("EXAONE-4.0-32B"), scheme, gpu, **options)
+)  # fmt: skip
+def test_what_would_fit_does(scheme: str, gpu: str, options: dict, helps: set) -> None:
+    """Each offer is planned anew from scratch, with that one argument changed."""
+    config = config_of("EXAONE-4.0-32B")
+    plan = plan_memory(config, scheme, gpu, **options)
     assert not plan.fits
-    assert said in "\n".join(plan.advice())
+    found = offers(plan)
+    assert helps <= {offer.what for offer in found}
+    for offer in found:
+        asked = {"scheme": scheme, "gpu": gpu, **options, offer.what: offer.value}
+        assert plan_memory(config, **asked).fits, offer
+        assert offer.text in words(plan)
+    context = next((offer.value for offer in found if offer.what == "context"), None)
+    if context:
+        assert not plan_memory(config, scheme, gpu, **{**options, "context": context + 16}).fits
+    cards = next((offer.value for offer in found if offer.what == "tensor_parallel"), None)
+    if cards and cards > 2:
+        assert not plan_memory(config, scheme, gpu, **options, tensor_parallel=cards // 2).fits
+
+
+def test_nothing_is_offered_that_does_not_help() -> None:
+    plan = plan_memory(config_of("Kimi-K2-Thinking"), "BF16", "T4")
+    assert not plan.fits and offers(plan) == [] and "Neither a shorter context" in words(plan)
 
 
 def test_batching_fewer_tokens_really_helps() -> None:
@@ -119,6 +146,13 @@ def test_impossible_arguments(options: dict) -> None:
         ("EXAONE-4.0-32B", "FP8_BLOCK", 4, False),
         ("EXAONE-4.0-32B", "W8A8", 4, True),  # one scale per row: nothing is cut
         ("K-EXAONE-236B-A23B", "W4A16", 32, False),  # the experts' 2,048 inputs in 32 parts of half a group
+        (
+            "DeepSeek-R1",
+            "FP8_BLOCK",
+            16,
+            True,
+        ),  # 2,048 / 16 = one block of 128; the compressing projections are whole
+        ("DeepSeek-R1", "FP8_BLOCK", 32, False),
     ],
 )
 def test_what_shares_a_scale_stays_on_one_gpu(model, scheme, parallel, runs):
@@ -127,6 +161,8 @@ def test_what_shares_a_scale_stays_on_one_gpu(model, scheme, parallel, runs):
     )
     assert plan.support.runs is runs and (runs or not plan.fits)
     assert runs or "cannot be split" in plan.support.reason
+    if (model, parallel) == ("EXAONE-4.0-32B", 4) and not runs:
+        assert any(offer.what == "tensor_parallel" and offer.value in (1, 2) for offer in offers(plan))
 
 
 def test_a_stored_cache_scheme_halves_the_cache_in_todays_vllm():

@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 from exaone_nb.anatomy import predict
+from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError, WorkbookError
@@ -221,3 +222,16 @@ def test_bits_per_weight():
     assert bits_per_weight(find_scheme("MXFP4")) == 4.25
     assert bits_per_weight(find_scheme("NVFP4")) == pytest.approx(4.5, abs=1e-3)
     assert bits_per_weight(find_scheme("W4A8")) == pytest.approx(8.125, abs=1e-3)  # stored at 8 bits
+
+
+def test_experts_are_quantized_one_by_one_whatever_the_published_file_does():
+    """gpt-oss and Llama 4 publish the experts of a layer in one tensor; LLM Compressor writes each on its own."""
+    config = resolve("gpt-oss-20b").config() | {"quantization_config": None}
+    plain, eight = (predict_checkpoint(config, scheme) for scheme in ("BF16", "W8A8"))
+    name = "model.layers.0.mlp.experts"
+    shapes = {t.name: (t.dtype, t.shape) for t in eight.tensors}
+    assert f"{name}.gate_up_proj" in {t.name for t in plain.tensors} and f"{name}.gate_up_proj" not in shapes
+    assert shapes[f"{name}.31.gate_proj.weight"] == ("I8", (2880, 2880))
+    assert shapes[f"{name}.31.down_proj.bias"] == ("BF16", (2880,))
+    assert eight.parameters == plain.parameters and eight.data_bytes < 0.56 * plain.data_bytes
+    assert {spec.name for spec in modules_of(config) if ".experts." in spec.name} >= {f"{name}.0.up_proj"}

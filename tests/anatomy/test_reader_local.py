@@ -9,6 +9,7 @@ import re
 import pytest
 
 from exaone_nb.anatomy.inspection import inspect_model, require_sound
+from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import INDEX, read_headers
 from exaone_nb.anatomy.sparse import W4A16_CONFIG, write_sparse
@@ -29,7 +30,7 @@ def test_shards_add_up_and_are_sound(sharded, tiny):
         assert (
             file.file_bytes == (sharded / file.name).stat().st_size == 8 + file.header_bytes + file.data_bytes
         )
-    assert checkpoint.index_total == checkpoint.data_bytes
+    assert checkpoint.findings == ()
     inspection = inspect_model(sharded)
     assert inspection.sound and not inspection.duplicates
     for key in (lambda row: row.component, lambda row: row.dtype, lambda row: row.layer):
@@ -51,6 +52,22 @@ def test_quantized_file_counts_its_logical_parameters(tmp_path, tiny):
     assert inspection.total.logical == quantized.parameters
     assert inspection.total.elements < quantized.parameters / 1.5
     assert "int4, one scale per 128 inputs" in inspection.quantization[0]
+
+
+@pytest.mark.parametrize("order", ["group", "dynamic", True, "static", None])
+def test_columns_that_are_reordered_at_run_time_store_their_groups(tmp_path, tiny, order):
+    """`weight_g_idx`: there it is sound, and said which versions refuse it; without it the file is incomplete."""
+    group = {**W4A16_CONFIG["config_groups"]["group_0"]}
+    group["weights"] = {**group["weights"], "actorder": order}
+    config = {**tiny, "quantization_config": {**W4A16_CONFIG, "config_groups": {"group_0": group}}}
+    reordered = order in ("group", "dynamic", True)
+    folder = write_sparse(tmp_path / "q", predict_as_stored(config)[1], config)
+    inspection = inspect_model(folder)
+    assert inspection.sound and inspection.total.logical == predict_checkpoint(tiny).parameters
+    assert reordered is any("vLLM 0.32 refuse the file" in note for note in inspection.notes)
+    incomplete = inspect_model(write_sparse(tmp_path / "p", predict_checkpoint(tiny, "W4A16"), config))
+    assert len(incomplete.missing) == (21 if reordered else 0)
+    assert all(name.endswith(".weight_g_idx") for name in incomplete.missing)
 
 
 def test_scales_of_a_quantized_cache_are_expected(tmp_path, tiny):
@@ -129,7 +146,7 @@ def test_index_that_disagrees_with_the_files_is_reported(sharded):
         del weight_map["model.embed_tokens.weight"]
 
     _edit_index(sharded, change)
-    problems = read_headers(sharded).problems
+    problems = [finding.text for finding in read_headers(sharded).problems]
     assert any("model.ghost.weight" in problem and "no file" in problem for problem in problems)
     assert any(
         "model.embed_tokens.weight" in problem and "not in the index" in problem for problem in problems

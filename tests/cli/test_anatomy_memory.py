@@ -26,7 +26,7 @@ def test_memory_json(capsys) -> None:
     assert document["weight_bytes"] == 971_176_736
     assert document["cache"]["bytes_per_request"] == 8192 * 61_440
     assert document["cache"]["times_less_than_multi_head"] == 4
-    assert document["fits"] is True and document["advice"] == []
+    assert document["fits"] is True and document["would_fit"] == []
     assert all(part["estimate"] for part in document["overheads"])
     left = (
         document["budget_bytes"] - document["weight_bytes"] - sum(p["bytes"] for p in document["overheads"])
@@ -51,16 +51,49 @@ def test_memory_human(capsys) -> None:
     code, out, _ = run(
         capsys, "memory", "EXAONE-4.0-32B", "--scheme", "W4A16", "--gpu", "L4", "--context", "32768"
     )
-    assert code == 0
+    assert code == 1
     for text in (
         "18.06",
         "Does not fit",
         "estimate",
         "Longest context",
-        "Shorten the context",
+        "What would fit: 1,824 tokens of context; 2 x L4",
         "5 times smaller",
     ):
         assert text in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "offered"),
+    [
+        (["EXAONE-4.0-1.2B", "--gpu", "L4"], 0, set()),
+        (["EXAONE-4.0-32B", "--gpu", "L4", "--scheme", "W4A16"], 1, {"context", "tensor_parallel"}),
+        (["EXAONE-4.0-32B", "--gpu", "L4", "--scheme", "W4A16", "--tensor-parallel", "4"], 1, {"tensor_parallel"}),
+        (["EXAONE-4.0-1.2B", "--gpu", "T4", "--concurrency", "9", "--context", "65536"], 1, {"concurrency"}),
+        (["EXAONE-4.0-1.2B", "--gpu", "V100-16GB", "--scheme", "W4A16"], 1, {"scheme"}),  # no kernel
+    ],
+)  # fmt: skip
+def test_memory_is_a_preflight(capsys, arguments, code, offered) -> None:
+    found, out, err = run(capsys, "memory", *arguments, "--json")
+    document = json.loads(out)
+    assert (found, document["fits"], err) == (code, not code, "")
+    assert offered <= {offer["what"] for offer in document["would_fit"]}
+    assert run(capsys, "memory", *arguments)[0] == code
+
+
+def test_bytes_in_the_file_and_on_the_card_are_two_figures(capsys, tmp_path) -> None:
+    """gpt-oss-120b under Marlin: 60.77 GiB in the files; a user's log says 65.97 GiB, workspaces included."""
+    arguments = ["--gpu", "H100-SXM", "--utilization", "0.9", "--context", "131072"]
+    code, out, _ = run(capsys, "memory", "gpt-oss-120b", *arguments, "--json")
+    document = json.loads(out)
+    assert code == 1 and not document["fits"]
+    assert round(document["weight_bytes_in_file"] / 2**30, 2) == 60.77
+    assert round(document["weight_bytes"] / 2**30, 1) == 65.9
+    assert "weights in the file" in (shown := run(capsys, "memory", "gpt-oss-120b", *arguments)[1])
+    assert "weights on the card" in shown and "pads" in shown
+    # Published in float32, loaded in 16 bits.
+    wide = json.loads(run(capsys, "memory", "EXAONE-3.5-2.4B-Instruct", "--json")[1])
+    assert wide["weight_bytes_in_file"] == 2 * wide["weight_bytes"]
 
 
 def test_speed_json_and_human(capsys) -> None:
@@ -101,6 +134,9 @@ def test_note_to_stdout_to_a_file_and_as_json(capsys, tmp_path) -> None:
         (["memory", "EXAONE-4.0-1.2B", "--gpu", "A100"], "A100-40GB, A100-80GB"),
         (["memory", "EXAONE-4.0-1.2B", "--scheme", "W4A17"], "W4A16"),
         (["memory", "EXAONE-4.0-1.2B", "--context", "0"], "at least 1"),
+        (["memory", "EXAONE-4.0-1.2B", "--context", "65540"], "context is 65,540"),
+        (["speed", "EXAONE-4.0-1.2B", "--context", "65540"], "context is 65,540"),
+        (["speed", "EXAONE-4.0-1.2B", "--prompt", "65540"], "prompt is 65,540"),
         (["memory", "EXAONE-4.0-1.2B", "--engine", "tgi"], "sglang"),
         (["memory", "EXAONE-4.0-1.2B", "--kv-dtype", "int3"], "fp8"),
         (["memory", "EXAONE-4.0-1.2B", "--utilization", "92"], "at most 1"),

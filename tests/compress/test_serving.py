@@ -239,3 +239,13 @@ def test_a_plan_with_errors_gets_no_verdict(plan_of, recipe):
 
 def test_an_already_quantized_model_gets_no_verdict(plan_of, config):
     assert answers(plan_of(on=config | {"quantization_config": {"quant_method": "gptq"}})) == ["unknown"] * 3
+
+
+def test_a_block_that_reaches_over_joined_matrices_is_refused(plan_of):
+    """vLLM's validate_fp8_block_shape (0.32 and 0.14.1): 4,096 rows of gate_proj are whole blocks of 128, 4,000 are not."""
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()
+    assert not findings(plan_of(scheme="FP8_BLOCK"), "fused-blocks")
+    (finding,) = findings(
+        plan_of(on=config | {"intermediate_size": 4000}, scheme="FP8_BLOCK"), "fused-blocks"
+    )
+    assert finding.level == "error" and "mlp.gate_proj: 4,000 outputs" in finding.text

@@ -56,11 +56,12 @@ def judged() -> dict[str, dict[str, np.ndarray]]:
         return np.column_stack([hard + extra, counts])
 
     base = rows(0.0)
-    kl = np.column_stack([np.full(80, 0.5), counts])
+    same = np.column_stack([np.full(80, 9), counts])
+    kl = {"kl": np.column_stack([np.full(80, 0.5), counts]), "same_top": same}
     return {
-        "w4a16_gptq": {"baseline": base, "candidate": rows(0.1), "kl": kl},
-        "w4a16_rtn": {"baseline": base, "candidate": rows(1.0), "kl": kl},
-        "w8a8": {"baseline": base, "candidate": rows(0.0), "kl": kl},
+        "w4a16_gptq": {"baseline": base, "candidate": rows(0.1), **kl},
+        "w4a16_rtn": {"baseline": base, "candidate": rows(1.0), **kl},
+        "w8a8": {"baseline": base, "candidate": rows(0.0), **kl},
     }
 
 
@@ -69,6 +70,7 @@ def test_damage_and_pairs():
     assert [row["recipe"] for row in rows] == ["baseline", "w4a16_gptq", "w4a16_rtn", "w8a8"]
     assert rows[1]["loss"].value == pytest.approx(0.01) and rows[1]["kl"].value == pytest.approx(0.05)
     assert tables.lost(judged(), "baseline").cells()[1][2].startswith("+0.01000")
+    assert tables.lost(judged(), "baseline").cells()[1][-1] == "90.0%"
     pairs = {row["pair"]: row["verdict"] for row in tables.pairs(judged()).rows}
     assert list(pairs)[-1] == "w4a16_gptq minus w4a16_rtn"
     assert pairs["w4a16_gptq minus w4a16_rtn"] == "better" and pairs["w4a16_rtn"] == "worse"

@@ -59,6 +59,7 @@ CSV_FILES = {
         "x86_cpu",
         "google_tpu",
     ],
+    "nemo_evaluator.csv": ["lost", "won", "n", "verdict", "p", "source", "date"],
     "published_scores.csv": ["model", "mode", "benchmark", "category", "value", "note", "source", "date"],
     "published_sizes.csv": [
         "model",

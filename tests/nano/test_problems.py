@@ -108,3 +108,17 @@ def test_same_seed_same_conversations():
     first, second = ([c.target() for c in islice(conversations("train", 5), 50)] for _ in range(2))
     assert first == second
     assert first != [c.target() for c in islice(conversations("train", 6), 50)]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_template_is_what_problems_of_one_wording_share(language):
+    """Every fixed part of it stands in the question, in order; and the items of a task share templates."""
+    rng = random.Random(language)
+    for _ in range(100):
+        p = problems.draw(rng, "train", language)
+        fixed = [re.escape(part) for part in re.split(r"\{[^}]*\}", p.template())]
+        assert re.fullmatch(".*".join(fixed), p.question()), p.template()
+        assert len(re.findall(r"\{n[}|]", p.template())) == len(p.steps) + 1
+    for name in TASK_FILES:
+        rows = read(f"tasks/{name}")
+        assert 100 < len({row["template"] for row in rows}) < 400

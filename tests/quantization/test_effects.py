@@ -56,7 +56,7 @@ def test_todays_library_agrees(strategy, group_size):
         (FP8 | {"type": "int"}, "error", "no-op"),
         (FP8 | {"type": "int", "num_bits": 4}, "error", "error"),
         (FP8 | {"strategy": "attn_head"}, "note", "error"),
-        (FP8 | {"symmetric": False}, "note", "error"),
+        (FP8 | {"symmetric": False}, "error", "error"),
     ],
 )
 def test_what_each_version_does_with_a_quantized_cache(scheme, today, judge):

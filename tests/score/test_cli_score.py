@@ -49,6 +49,19 @@ def test_two_files_written_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "Worse, and not by chance" in out and "89.4%" in out and "recovery" in out
 
 
+def test_the_margin_is_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """25 lost and 28 won of 618: R's PropCIs::scoreci.mp(25, 28, 618, 0.90) is -0.0148 to 0.0247."""
+    base = samples(tmp_path / "a", [1] * 325 + [0] * 293)
+    candidate = samples(tmp_path / "b", [0] * 25 + [1] * 300 + [1] * 28 + [0] * 265)
+    for margin, verdict in (("0.01", "undecided"), ("0.024", "undecided"), ("0.025", "equivalent")):
+        code, out, _ = call(capsys, "compare", base, candidate, "--margin", margin, "--json")
+        (found,) = json.loads(out)["comparisons"]
+        assert code == 0 and (found["verdict"], found["margin"]) == (verdict, float(margin))
+        assert found["within_level"] == 0.9 and found["within"] == pytest.approx([-0.0148, 0.0247], abs=5e-5)
+    code, _, err = call(capsys, "compare", base, candidate, "--margin", "0")
+    assert code == 2 and "margin" in err
+
+
 def seed_run(folder: Path, right: dict[str, list[int]], **results: str) -> str:
     """A run folder with one scored task per recipe."""
     for recipe, values in right.items():
@@ -75,19 +88,19 @@ def test_seeds_are_averaged_before_the_comparison(tmp_path: Path, capsys: pytest
     runs = [
         seed_run(
             tmp_path / f"s{seed}",
-            # The candidate loses the items 0 to 4 for good, and one more by the luck of the seed.
-            {"base": [1] * 30, "worse": [0] * 5 + [int(i != seed) for i in range(25)]},
+            # The candidate loses the items 0 to 19 for good, and ten more by the luck of the seed.
+            {"base": [1] * 120, "worse": [0] * 20 + [int(i % 10 != seed) for i in range(100)]},
         )
         for seed in range(3)
     ]
     code, out, _ = call(capsys, "compare", "base", "worse", "--out", runs[0], "--json")
     (alone,) = json.loads(out)["comparisons"]
-    assert code == 0 and alone["candidate"] == "worse" and alone["candidate_score"] == pytest.approx(24 / 30)
+    assert code == 0 and alone["candidate"] == "worse" and alone["candidate_score"] == pytest.approx(90 / 120)
     seeds = ",".join(runs[1:])
     code, out, _ = call(capsys, "compare", "base", "worse", "--out", runs[0], "--seeds", seeds, "--json")
     (found,) = json.loads(out)["comparisons"]
-    assert code == 0 and found["n"] == 30 and found["candidate"] == "worse (mean of 3 seeds)"
-    assert found["test"] == "paired permutation" and found["candidate_score"] == pytest.approx(24 / 30)
+    assert code == 0 and found["n"] == 120 and found["candidate"] == "worse (mean of 3 seeds)"
+    assert found["test"] == "sign flip" and found["candidate_score"] == pytest.approx(90 / 120)
     width = {which: c["interval"][1] - c["interval"][0] for which, c in (("one", alone), ("three", found))}
     assert width["three"] < width["one"], "luck of the seed averages out"
     code, out, _ = call(capsys, "compare", "--help")

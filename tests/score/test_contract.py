@@ -13,7 +13,6 @@ import pytest
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.score import lm_eval_adapter as adapter
-from exaone_nb.score.outcomes import was_cut
 from exaone_nb.score.settings import Settings
 
 WITH_VLLM = [path for path in adapter.PRIVATE if "vllm" in path]
@@ -83,7 +82,15 @@ def test_a_server_keeps_the_reason_an_answer_ended() -> None:
     client = made(model="m", base_url="http://127.0.0.1:9/v1", tokenizer_backend=None)
     choices = [{"index": 0, "message": {"content": "12 + 12"}, "finish_reason": "length"}]
     (answer,) = client.parse_generations([{"choices": choices, "usage": {"completion_tokens": 4}}])
-    assert answer == "12 + 12" and was_cut(answer)
+    assert answer == "12 + 12" and answer.finish_reason == "length"
     assert client.generated_tokens == 4 and client.header["Authorization"] == "Bearer key"
     with pytest.raises(WorkbookError, match="without any choice"):
         client.parse_generations([{"error": "no"}])
+
+
+@pytest.mark.parametrize("name", ["max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"])
+def test_an_answers_limit_has_many_names(name: str) -> None:
+    assert adapter.answer_limit({name: 7, "until": ["x"]}, 256) == 7
+    # A task's own max_gen_toks wins over another name that a user gives.
+    assert adapter.answer_limit({"max_gen_toks": 96, name: 7}, 256) == (7 if name == "max_gen_toks" else 96)
+    assert adapter.answer_limit({}, 256) == 256

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score.outcomes import EndedText, count_outcomes
+from exaone_nb.score.outcomes import EndedText, count_outcomes, flags_of, warning_of
 from exaone_nb.score.settings import Settings
 
 
@@ -22,15 +22,50 @@ def test_bad_answers_are_told_apart_from_wrong_ones() -> None:
         sample("I do not know", extracted="[invalid]"),
         sample("12 + 12 + 12 + 12", "length"),
         sample("12 + 12", "length", "[invalid]"),
-        sample("prompt did not fit", "prompt"),
-        sample("  \n"),
+        sample("the end of a prompt was asked", "prompt"),
+        sample("  \n", extracted="[invalid]"),
+        sample("", "length", "[invalid]"),
         sample("cut but right", "length"),
         {"resps": [[(-1.5, False)], [(-0.5, True)]], "filtered_resps": [(-1.5, False), (-0.5, True)]},
     ]
-    values = [1, 0, 0, 0, 0, 0, 0, 1, 0]
-    counts = count_outcomes(samples, values)
-    assert counts == {"correct": 2, "wrong": 2, "unparsable": 1, "truncated": 3, "empty": 1}
-    assert sum(counts.values()) == len(samples)
+    counts = count_outcomes(map(flags_of, samples), [1, 0, 0, 0, 0, 0, 0, 0, 1, 0])
+    # Cut and unreadable, empty and cut: both hold. Of an empty answer nothing could be read in any case.
+    assert counts == {
+        "correct": 2,
+        "wrong": 2,
+        "unusable": 6,
+        "unparsable": 2,
+        "truncated": 3,
+        "prompt_cut": 1,
+        "empty": 2,
+    }
+    assert counts["correct"] + counts["wrong"] + counts["unusable"] == len(samples)
+
+
+def test_a_file_says_why_an_answer_ended() -> None:
+    """JSON keeps no class of text, so our samples files have the reason beside it."""
+    logged = {"resps": [[""]], "filtered_resps": ["[invalid]"], "finish_reason": "length"}
+    assert flags_of(logged) == ("truncated", "empty")
+    assert flags_of(logged | {"finish_reason": ""}) == ("empty",)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (sample("", "length", "[invalid]"), "reasoning parser"),
+        (sample("no number", "stop", "[invalid]"), "[invalid]"),
+    ],
+)
+def test_no_usable_answer_at_all_is_a_warning(bad: dict[str, object], told: str) -> None:
+    def warning(samples: list[dict[str, object]], values: list[int]) -> str:
+        return warning_of(count_outcomes(map(flags_of, samples), values), "samples_toy.jsonl")
+
+    assert told in warning([bad] * 8, [0] * 8) and "All 8" in warning([bad] * 8, [0] * 8).replace(
+        "In all", "All"
+    )
+    assert "None of the 2 answers" in warning([bad, sample("12", "length")], [0, 0])
+    assert warning([bad] * 7 + [sample("#### 8")], [0] * 8) == ""
+    assert warning([bad] * 7 + [sample("#### 7")], [0] * 7 + [1]) == ""
 
 
 @pytest.mark.parametrize(
@@ -82,7 +117,7 @@ def test_the_lectures_preset() -> None:
 
 def test_benchmarks_add_up_to_what_their_sources_count() -> None:
     """A request per choice, a request per written answer; sums in a source give the items."""
-    from exaone_nb.score.comparison_views import benchmark_table
+    from exaone_nb.score.recorded import benchmark_table
 
     rows = {row["task"]: row for row in benchmark_table().rows}
     assert set(rows) == {"gsm8k", "hrm8k", "kmmlu", "kobest", "haerae"}
@@ -93,3 +128,22 @@ def test_benchmarks_add_up_to_what_their_sources_count() -> None:
         # KoBEST: 500 HellaSwag items have two choices more than the others.
         extra = 2 * 500 if row["task"] == "kobest" else 0
         assert row["requests"] == row["items"] * (row["choices"] or 1) + extra, row["task"]
+    # Roofline by hand, for 60 to 150 tokens a request and 100 to 256 written tokens: nothing generated is not cheap.
+    assert 157 / 60 < rows["kmmlu"]["minutes"] < 394 / 60 and 64 / 60 < rows["gsm8k"]["minutes"] < 126 / 60
+
+
+def test_nemo_evaluator_tests_one_side() -> None:
+    """Its p is scipy's one-sided binomial; where nothing differs it passes whatever the number of items."""
+    from scipy.stats import binomtest
+
+    from exaone_nb.score.recorded import nemo_table
+
+    rows = {(row["lost"], row["won"], row["n"]): row for row in nemo_table().rows}
+    for (lost, won, _), row in rows.items():
+        if lost + won:
+            assert row["p"] == pytest.approx(
+                binomtest(lost, lost + won, alternative="greater").pvalue, abs=1e-4
+            )
+    pairs = {key: (row["verdict"], row["theirs"]) for key, row in rows.items()}
+    assert pairs[20, 50, 1000] == ("better", "INCONCLUSIVE") and pairs[0, 0, 25] == ("undecided", "PASS")
+    assert pairs[50, 20, 1000] == ("worse", "BLOCK") and pairs[9, 2, 512] == ("borderline", "BLOCK")

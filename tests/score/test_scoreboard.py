@@ -63,7 +63,7 @@ def write_run(path, candidates=CANDIDATES, n=400, items=True, **details) -> RunF
                     "metric": "exact_match,none",
                     "task_version": 1,
                     "num_fewshot": 0,
-                    "outcomes": {"truncated": 3 if name == "bad" else 0},
+                    "outcomes": dict.fromkeys(("truncated", "unusable"), 3 if name == "bad" else 0),
                     **({"items": {f"{task}-{i}": v for i, v in enumerate(right)}} if items else {}),
                     **details,
                 },
@@ -130,6 +130,57 @@ def test_a_smaller_file_needs_a_tenth_of_the_draws(run, share, choice):
     assert advice.choice == choice
     passed_over = "twin has a smaller file and is within noise too, but it came out highest in only 9.9% of"
     assert (passed_over in advice.text()) == (choice == "w8a8")
+
+
+def in_rounds(run, rounds, names=CANDIDATES, start="2026-11-26T03:00"):
+    """Replace the times of a run by rounds of a machine that is now fast, now slow."""
+    from scipy import stats
+
+    for name in names:
+        path = run.results / f"speed__{name}__per_token.json"
+        document = json.loads(path.read_text())
+        values = np.array(rounds[name])
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5 / values.mean()
+        document["value"] = values.mean()
+        document["interval"] = [values.mean() * np.exp(-half), values.mean() * np.exp(half)]
+        document["details"] |= {"values": values.tolist(), "rounds_from": start}
+        path.write_text(json.dumps(document))
+    return run
+
+
+# The machine runs at half its speed in the second round; w8a8 takes 0.90 to 0.92 of the base's time in each.
+SLOW_ROUND = {
+    "baseline": [0.0040, 0.0080, 0.0050],
+    "w8a8": [0.0036, 0.00736, 0.00455],
+    "twin": [0.0041, 0.0079, 0.0051],
+    "bad": [0.0048, 0.0101, 0.0060],
+}
+
+
+def test_speeds_are_compared_round_by_round_as_the_speed_measurement_does(run):
+    from exaone_nb.serve.speed import Lengths, PerToken
+
+    board = make_scoreboard(in_rounds(run, SLOW_ROUND))
+    nothing = Lengths(0, 0, 0, 0, 0, 0, 0, 0)
+    base, w8a8 = (PerToken(tuple(SLOW_ROUND[n]), nothing, 64, 100) for n in ("baseline", "w8a8"))
+    expected, found = w8a8.speed_norm(base), board.row("w8a8").speed_norm
+    assert found.value == pytest.approx(1 - np.mean(SLOW_ROUND["w8a8"]) / np.mean(SLOW_ROUND["baseline"]))
+    # Mean over mean against the mean of ratios, and 10,000 draws of a t with two degrees of freedom.
+    assert (found.low, found.high) == (
+        pytest.approx(expected.low, abs=0.012),
+        pytest.approx(expected.high, abs=0.012),
+    )
+    assert found.excludes_zero and not board.row("twin").speed_norm.excludes_zero
+    assert board.row("baseline").speed_norm.low == board.row("baseline").speed_norm.high == 0
+    assert not any("rounds" in remark for remark in board.remarks)
+
+
+def test_a_candidate_measured_another_time_is_no_part_of_the_rounds(run):
+    in_rounds(run, SLOW_ROUND)
+    in_rounds(run, SLOW_ROUND, ["w8a8"], start="2026-11-27T03:00")
+    board = make_scoreboard(run)
+    assert not board.row("w8a8").speed_norm.excludes_zero, "slow rounds do not cancel any more"
+    assert any("w8a8 was not measured in the same rounds" in remark for remark in board.remarks)
 
 
 def test_a_clear_winner_and_no_winner(tmp_path):

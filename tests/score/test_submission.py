@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from exaone_nb.anatomy.logical import expectations
+from exaone_nb.catalog import weights_folder
 from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
@@ -491,6 +492,48 @@ def test_damage_is_found(model, tmp_path):
     path.write_bytes(content)
     report = check(path, load=False)
     assert any(f.code == "zip" and "damaged" in f.text for f in report.findings)
+
+
+def pointer(size: int) -> bytes:
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize {size}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja", "tokenizer_config.json"],
+)
+def test_a_git_lfs_pointer_is_named_with_its_size(name, model, tmp_path):
+    (model / name).write_bytes(pointer(2_558_901_880))
+    report = check(model, load=False)
+    texts = [finding.text for finding in report.findings if finding.level == "error"]
+    assert f"{name} is a git-LFS pointer to a file of 2,558,901,880 bytes, not the file itself." in texts
+    with pytest.raises(WorkbookError, match="git-LFS pointer"):
+        pack(model, tmp_path / "submit.zip")
+    with pytest.raises(WorkbookError, match="git-LFS pointer to a file of 2,558,901,880 bytes"):
+        weights_folder(model)
+
+
+def test_a_git_lfs_pointer_in_place_of_the_zip(tmp_path):
+    (tmp_path / "submit.zip").write_bytes(pointer(1_234_567))
+    (finding,) = check(tmp_path / "submit.zip").findings
+    assert "pointer to a file of 1,234,567 bytes" in finding.text and "git lfs pull" in finding.remedy
+
+
+def test_two_models_in_one_folder_are_not_packed_and_dead_weights_are_left_out(model, tmp_path):
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "adapter_model.safetensors").write_bytes(weights)  # without an index vLLM loads it too
+    assert "two-models" in failures(check(model, load=False))
+    with pytest.raises(WorkbookError, match="Two sets of weights"):
+        pack(model, tmp_path / "submit.zip")
+    names = sorted(expectations({**CONFIG, "quantization_config": W8A8}))
+    write(model / "model.safetensors.index.json", {"weight_map": dict.fromkeys(names, "model.safetensors")})
+    (model / "checkpoint-1").mkdir()
+    (model / "checkpoint-1" / "model.safetensors").write_bytes(weights)
+    assert "dead-weights" in warnings(check(model, load=False))
+    packed = pack(model, tmp_path / "submit.zip")
+    assert set(packed.left_out) == {"adapter_model.safetensors", "checkpoint-1/model.safetensors"}
+    edit(model / "model.safetensors.index.json", metadata={"total_size": 1})
+    assert "index-size" in warnings(check(model, load=False))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])

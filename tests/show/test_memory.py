@@ -69,7 +69,7 @@ def test_the_parts_of_a_cards_memory_add_up() -> None:
     table = tables.memory_table(plan)
     parts = {row["part"]: row["bytes"] for row in table.rows}
     overheads = [row["bytes"] for row in table.rows if row["how"].startswith("estimate")]
-    assert parts["budget"] - parts["weights"] - sum(overheads) == parts["left for the cache"]
+    assert parts["budget"] - parts["weights on the card"] - sum(overheads) == parts["left for the cache"]
     assert parts["2 x 8,192 tokens"] == plan.cache_needed
     assert shown(table)[0]["GiB"] == "79.65" and len(overheads) == 4
 

@@ -9,10 +9,9 @@ import pytest
 from scipy import stats
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score import comparison_views
+from exaone_nb.score import recorded
 from exaone_nb.statistics import paired as statistics
 from exaone_nb.statistics import planning as planner
-from exaone_nb.statistics.bootstrap import bootstrap, paired_difference, ratio_of_sums
 
 LECTURE = {"flexible": (332, 306), "strict": (289, 242)}
 
@@ -34,7 +33,7 @@ def test_the_lectures_rows_are_reproduced_from_their_counts() -> None:
     assert (round(z, 2), round(p, 3)) == (1.68, 0.093)
     z, p = statistics.unpaired_z(289, 512, 242, 512)
     assert (round(z, 2), round(p, 4)) == (2.95, 0.0032)
-    rows = comparison_views.lecture_table().rows
+    rows = recorded.lecture_table().rows
     assert [round(row["z"], 2) for row in rows] == [1.68, 2.95]
 
 
@@ -69,50 +68,6 @@ def test_size_of_the_exact_test_is_at_most_alpha() -> None:
     assert abs(rejected - exact) < 3.5 * error
 
 
-def test_the_paired_bootstrap_covers_the_true_difference() -> None:
-    """95 % intervals of a true drop of 5 points hold it in 95 % of 400 simulated experiments, within error."""
-    n, repeats, true = 300, 400, 0.10 - 0.15
-    x, y = simulated(n, 0.5, 0.15, 0.10, seed=2, repeats=repeats)
-    covered = [
-        found.low <= true <= found.high
-        for found in (paired_difference(x[i], y[i], draws=999, seed=i) for i in range(repeats))
-    ]
-    error = math.sqrt(0.95 * 0.05 / repeats)
-    # The percentile interval of a mean of 300 is a little narrow; half a point of coverage is granted for that.
-    assert 0.945 - 3.5 * error < np.mean(covered) < 0.95 + 3.5 * error
-
-
-def test_bootstrap_agrees_with_the_normal_interval_of_the_differences() -> None:
-    x, y = simulated(2000, 0.5, 0.15, 0.10, seed=3, repeats=1)
-    d = (y - x)[0]
-    found = paired_difference(x[0], y[0])
-    half = 1.96 * d.std(ddof=1) / math.sqrt(len(d))
-    assert (found.value, found.n) == (d.mean(), 2000)
-    assert (found.low, found.high) == pytest.approx((d.mean() - half, d.mean() + half), abs=0.1 * half)
-
-
-def test_a_ratio_of_sums_keeps_value_and_weight_of_an_item_together() -> None:
-    """Nats of documents of unequal length: the same resamples as picking whole documents by hand."""
-    rng = np.random.default_rng(6)
-    tokens = rng.integers(5, 200, 60).astype(float)
-    nats = tokens * rng.normal(2, 0.3, 60)
-    found = bootstrap((nats, tokens), ratio_of_sums, draws=2000, seed=7)
-    picks = np.random.default_rng(7).integers(0, 60, size=(2000, 60))
-    by_hand = [nats[pick].sum() / tokens[pick].sum() for pick in picks]
-    assert found.value == pytest.approx(nats.sum() / tokens.sum())
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), rel=1e-9)
-    assert bootstrap(np.column_stack([nats, tokens]).T, ratio_of_sums, draws=2000, seed=7) == found
-    difference = paired_difference(nats, 1.1 * nats, tokens, draws=2000, seed=7)
-    assert (difference.low, difference.high) == pytest.approx((0.1 * found.low, 0.1 * found.high))
-
-
-def test_values_that_are_all_equal_have_no_width_and_one_item_none_at_all() -> None:
-    same = bootstrap(np.full(9, 0.5))
-    assert (same.value, same.low, same.high, same.n) == (0.5, 0.5, 0.5, 9)
-    with pytest.raises(UsageError, match="1 item gives no interval"):
-        bootstrap(np.ones(1))
-
-
 def test_the_sign_flip_test_keeps_its_size_and_finds_a_shift() -> None:
     rng = np.random.default_rng(4)
     repeats = 400
@@ -125,6 +80,26 @@ def test_the_sign_flip_test_keeps_its_size_and_finds_a_shift() -> None:
     assert statistics.sign_flip_test(rng.normal(0.5, 1, 200)) < 0.001
     assert statistics.sign_flip_test(np.zeros(10)) == 1.0
     assert statistics.sign_flip_test(np.array([0.0, 0.5, 0.0])) == 1.0, "as far from zero under either sign"
+
+
+def test_a_handful_of_items_is_counted_out() -> None:
+    """Six differences of one sign: both ends of 2^6 flips."""
+    assert statistics.sign_flip_test(np.array([1, 1, 1, 1, 1, 0.5])) == pytest.approx(2 / 64)
+
+
+def test_many_light_items_need_no_resampling() -> None:
+    """The normal form beside scipy's own permutations, and beside the exact binomial of as many coins."""
+    rng = np.random.default_rng(8)
+    for shift in (0.0, 0.03, 0.05):
+        d = rng.uniform(-1, 1, 2500) + shift
+        flips = stats.permutation_test(
+            (d,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", vectorized=True,
+            n_resamples=9999, rng=rng, batch=1000,
+        )  # fmt: skip
+        assert statistics.sign_flip_test(d) == pytest.approx(flips.pvalue, abs=0.015)
+    for lost in (320, 335, 350):
+        coins = np.repeat([-1.0, 1.0], [lost, 600 - lost])
+        assert statistics.sign_flip_test(coins) == pytest.approx(stats.binomtest(lost, 600).pvalue, abs=0.01)
 
 
 @pytest.mark.parametrize(("drop", "share"), [(0.05, 0.15), (0.1, 0.3), (0.03, 0.04)])
@@ -170,3 +145,11 @@ def test_impossible_plans_are_refused(drop: float, share: float) -> None:
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([]) == []
+
+
+def test_the_sensitivity_sentence_says_one_thing() -> None:
+    """Connor's formula for 10 %; a share below the drop is its own largest drop, and no item count reaches further."""
+    assert "a drop of 2 points needs 1,960 items." in planner.sensitivity(0.1, 0.02)
+    small = planner.sensitivity(0.012, 0.02)
+    assert "1.2% of the items differ, a drop of 2 points cannot happen" in small
+    assert f"is 1.2, and it needs {planner.items_needed(0.012, 0.012):,} items" in small

@@ -14,6 +14,7 @@ from typing import Any
 
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts import asked, decoder, multimodal
+from exaone_nb.anatomy.layouts.experts import as_linear
 from exaone_nb.errors import WorkbookError
 from exaone_nb.tensors import TensorSpec
 
@@ -75,6 +76,11 @@ def _expected(document: str) -> tuple[TensorSpec, ...]:
             remedy="Check the numbers of layers and experts in config.json.",
         )
     return specs
+
+
+def linear_tensors(config: dict[str, Any], rename: bool = True) -> list[TensorSpec]:
+    """`expected_tensors` as LLM Compressor sees the model: every expert on its own, as Linear modules (`as_linear`)."""
+    return list(as_linear(expected_tensors(config), rename))
 
 
 def is_tied(config: dict[str, Any]) -> bool:

@@ -5,6 +5,9 @@ experts of a layer as one three-dimensional tensor. A block takes (the layer's p
 The draft layers for multi-token prediction (`num_nextn_predict_layers`) are not part of any layout.
 """
 
+from collections.abc import Iterable
+from itertools import product
+
 from exaone_nb import fields
 from exaone_nb.anatomy.layouts.blocks import (
     Config,
@@ -15,6 +18,35 @@ from exaone_nb.anatomy.layouts.blocks import (
     separate_experts,
     tensor,
 )
+from exaone_nb.tensors import TensorSpec
+
+MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
+
+
+def as_linear(specs: Iterable[TensorSpec], rename: bool = True) -> Tensors:
+    """The same tensors with every expert on its own, as LLM Compressor takes them apart before it quantizes anything.
+
+    gpt-oss and Llama 4 store the experts of a layer transposed: gate and up [experts, in, 2 x width], down [experts,
+    width, out], and gpt-oss a bias for each. Mixtral's have names of their own. LLM Compressor 0.14 writes all of them
+    as gate_proj, up_proj and down_proj of one expert (llmcompressor/modeling/moe/linearize.py); earlier versions left
+    Mixtral's names (`rename` False).
+    """
+    for spec in specs:
+        at, _, name = spec.name.rpartition(".")
+        expert, _, part = at.rpartition(".")
+        if rename and spec.component == "experts" and part in MIXTRAL:
+            yield tensor(f"{expert}.{MIXTRAL[part]}.{name}", spec.shape, "experts", spec.layer, spec.kind)
+            continue
+        if spec.component != "experts" or not at.endswith(".experts"):
+            yield spec
+            continue
+        *_, columns = spec.shape
+        parts = ("gate_proj", "up_proj") if name.startswith("gate_up_proj") else ("down_proj",)
+        for expert, part in product(range(spec.shape[0]), parts):
+            shape = (columns // len(parts), *spec.shape[1:-1])
+            kind = "other" if name.endswith("_bias") else "linear"
+            last = "bias" if name.endswith("_bias") else "weight"
+            yield tensor(f"{at}.{expert}.{part}.{last}", shape, "experts", spec.layer, kind)
 
 
 def every_layer(config: Config) -> set[int]:
@@ -72,9 +104,8 @@ def qwen2_moe(at: str, layer: int, config: Config) -> Tensors:
 def mixtral(at: str, layer: int, config: Config) -> Tensors:
     """Experts as wide as a dense MLP, under names of their own."""
     yield router(f"{at}.block_sparse_moe.gate", layer, config)
-    names = ("w1", "w3", "w2")
     yield from separate_experts(
-        f"{at}.block_sparse_moe", layer, config, width_key="intermediate_size", names=names
+        f"{at}.block_sparse_moe", layer, config, width_key="intermediate_size", names=tuple(MIXTRAL)
     )
 
 

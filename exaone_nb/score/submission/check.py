@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.attention import context_limit
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.apart import run_apart
 from exaone_nb.engines.environment import has_gpu, has_vllm
-from exaone_nb.engines.options import context_limit
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.findings import Finding, fail, ok, warn, worst_first
 from exaone_nb.judging import rules
+from exaone_nb.lfs import LONGEST, REMEDY, pointer_words
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import JUDGE
 from exaone_nb.score.submission import archive
@@ -83,8 +84,11 @@ def check(
             say("There is no {path}.", path=str(path)), expected=say("a submit.zip or a model folder.")
         )
     elif not zipfile.is_zipfile(path):
+        with path.open("rb") as handle:
+            words = pointer_words(path.name, handle.read(LONGEST))
         remedy = say("Make it with `exaone-nb pack FOLDER`; rar and 7z are refused.")
-        report.findings.append(fail("zip", say("{name} is not a zip.", name=path.name), remedy))
+        text = words or say("{name} is not a zip.", name=path.name)
+        report.findings.append(fail("zip", text, REMEDY if words else remedy))
     else:
         report.findings += archive.check_archive(path)
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from exaone_nb.credentials import SHAPES
 from exaone_nb.findings import Finding, fail, ok, warn
 from exaone_nb.judging import rules
+from exaone_nb.lfs import REMEDY, pointer_words, pointers
 from exaone_nb.messages import say
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
@@ -24,7 +25,8 @@ _VOCABULARIES = {"tokenizer.json", "vocab.json", "merges.txt", "added_tokens.jso
 
 def check_files(folder: Path) -> list[Finding]:
     """Presence, leftovers, pickles, links, sizes, secrets and absolute paths of a model folder."""
-    found = [*_required(folder), *_unwanted(folder), *_texts(folder)]
+    found = [fail("git-lfs", words, REMEDY) for _, words in pointers(folder)]
+    found += [*_required(folder), *_unwanted(folder), *_texts(folder)]
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     most = rules()["unzipped_bytes"].value
     if total > most:
@@ -39,7 +41,10 @@ def check_files(folder: Path) -> list[Finding]:
 def read_object(path: Path) -> dict[str, Any] | Finding:
     """A JSON object, or the finding that says why there is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if words := pointer_words(path.name, content):
+            return fail("files", words, REMEDY)
+        document = json.loads(content.decode("utf-8"))
     except FileNotFoundError:
         text = say("{name} is missing.", name=path.name)
         return fail("files", text, say("Copy it from the base model's folder."))

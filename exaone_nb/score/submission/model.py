@@ -44,7 +44,7 @@ def check_model(folder: Path) -> list[Finding]:
         checkpoint = read_headers(folder)
     except WorkbookError as error:
         return [*found, fail("weights", error.got, error.remedy or again)]
-    found += [fail("weights", problem, again) for problem in checkpoint.problems]
+    found += checkpoint.findings
     found += [*_tensors(config, checkpoint), *_tied(config, checkpoint), *_dtypes(config, checkpoint)]
     if not any(finding.level == "error" for finding in found):
         facts = {"n": len(checkpoint.entries), "bytes": checkpoint.file_bytes}

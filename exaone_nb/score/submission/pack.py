@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import older_names
+from exaone_nb.anatomy.index import INDEX, dead_weights, parse_index
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_file
 from exaone_nb.findings import Finding, warn
@@ -104,12 +105,16 @@ def _choose(folder: Path, out: Path) -> tuple[dict[str, Path | bytes], list[str]
     """Files to pack by name, links followed, and the names of those left out."""
     chosen: dict[str, Path | bytes] = {}
     left_out = []
+    index = folder / INDEX
+    present = [path.name for path in folder.glob("[!.]*.safetensors")]
+    dead = dead_weights(present, parse_index(index.read_bytes()) if index.is_file() else None)
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.resolve() == out.resolve():
             continue
         name = path.relative_to(folder)
         strange = any(part in LEFTOVERS or part.startswith(".") for part in name.parts)
-        if strange or path.name in _LEFT_OUT or path.suffix.lower() in PICKLES:
+        unread = path.suffix == ".safetensors" and (len(name.parts) > 1 or path.name in dead)
+        if strange or unread or path.name in _LEFT_OUT or path.suffix.lower() in PICKLES:
             left_out.append(name.as_posix())
         else:
             chosen[name.as_posix()] = path
