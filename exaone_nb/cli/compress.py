@@ -13,7 +13,9 @@ from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table, drawn
 
-RecipeOption = Annotated[str, Option("--recipe", help="Name of a recipe in data/recipes/, or a YAML file.")]
+RecipeOption = Annotated[
+    str, Option("--recipe", help="A name in data/recipes/, or a YAML file, ours or llm-compressor's.")
+]
 
 
 def plan(
@@ -88,8 +90,12 @@ def plan(
 
 def quantize(
     model: Annotated[str, Argument(help="Catalog name, local folder, or hub id; its weights are loaded.")],
-    recipe: RecipeOption,
     out: Annotated[Path, Option(help="Folder of the new checkpoint; replaced whole when done.")],
+    recipe: RecipeOption = "",
+    from_manifest: Annotated[
+        Path | None,
+        Option(help="Instead of a recipe: the quantize.json of a checkpoint, to make that again."),
+    ] = None,
     samples: Annotated[int | None, Option(min=1, help="Calibration samples; default: the recipe's.")] = None,
     length: Annotated[int | None, Option(min=1, help="Tokens per sample; default: the recipe's.")] = None,
     seed: Annotated[int | None, Option(help="Seed; default: the recipe's.")] = None,
@@ -103,26 +109,34 @@ def quantize(
 ) -> None:
     """Quantize a model by a recipe with llm-compressor, and check what was written.
 
-    Exit code 1 when the checkpoint has problems, for instance other bytes than predicted.
+    Exit code 1 when the checkpoint has problems, for instance other bytes than predicted, or than the manifest says.
     """
+    from exaone_nb.compress import again
     from exaone_nb.compress import quantize as engine
     from exaone_nb.compress import recipe as recipes
     from exaone_nb.compress.calibration import TextSource
 
-    chosen = recipes.load(recipe).with_calibration(
-        samples=samples, length=length, seed=seed, sources=(TextSource(calibration),) if calibration else None
-    )
-    document = engine.quantize(
-        model,
-        chosen,
-        out,
-        reuse=not force,
-        sanity=sanity,
-        ignore_memory=ignore_memory,
-        unservable=unservable,
-        trust_remote_code=trust_remote_code,
-        progress=tell,
-    )
+    options: dict[str, Any] = {
+        "sanity": sanity, "ignore_memory": ignore_memory, "trust_remote_code": trust_remote_code, "progress": tell,
+    }  # fmt: skip
+    if bool(recipe) == (from_manifest is not None):
+        raise UsageError(
+            say("Both --recipe and --from-manifest are given.") if recipe else say("No recipe is given."),
+            expected=say("--recipe NAME, or --from-manifest FILE."),
+        )
+    if from_manifest is not None:
+        if not samples is length is seed is None:
+            got = say("--samples, --length or --seed stand beside --from-manifest.")
+            raise UsageError(got, expected=say("neither: the manifest says them."))
+        document = again.make_again(from_manifest, model, out, calibration=calibration, **options)
+    else:
+        chosen = recipes.load(recipe).with_calibration(
+            samples=samples,
+            length=length,
+            seed=seed,
+            sources=(TextSource(calibration),) if calibration else None,
+        )
+        document = engine.quantize(model, chosen, out, reuse=not force, unservable=unservable, **options)
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:
         raise typer.Exit(1)

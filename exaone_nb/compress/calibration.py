@@ -6,7 +6,6 @@ result. Sources are JSONL files (one {"messages": [...]} or {"text": ...} per li
 
 import hashlib
 import json
-import random
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -97,12 +96,17 @@ class Calibration:
                 yield error
 
     def fingerprint(self) -> str:
-        """SHA-256 over the settings and the content of the source files, without tokenizing anything."""
-        digest = hashlib.sha256(json.dumps(asdict(self)).encode())
-        for source in self.sources:
-            if source.path is not None:
-                digest.update(_read_bytes(source))
-        return digest.hexdigest()
+        """SHA-256 over the settings and the samples in the source files, without tokenizing anything.
+
+        Neither the path of a file nor a byte order mark, blank lines or the order of lines are part of it. A data set of
+        the hub is known by its name. Raises WorkbookError (see `rows`).
+        """
+        settings = asdict(self) | {"sources": [source.share for source in self.sources]}
+        parts = [
+            source.name if source.path is None else sorted(map(_mark, read_source(source)))
+            for source in self.sources
+        ]
+        return hashlib.sha256(json.dumps([settings, parts], sort_keys=True).encode()).hexdigest()
 
 
 def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
@@ -113,10 +117,15 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     chosen: list[Any] = []
     for source, count in zip(calibration.sources, calibration.counts(), strict=True):
         pool = read_source(source, at_least=count)
-        # Shuffled and cut, not sampled, so that 64 samples are the first half of 128 with the same seed.
-        random.Random(f"{calibration.seed}:{source.name}").shuffle(pool)
-        chosen += pool[:count]
+        # In the order of a hash of seed and text: the path of the file cannot matter, 64 samples are the first half of
+        # 128 with the same seed, and a line that is added to the file changes at most one of them.
+        chosen += sorted(pool, key=lambda row: _mark(row, calibration.seed))[:count]
     return chosen
+
+
+def _mark(row: Any, seed: int | None = None) -> str:
+    """A hash of one sample, with a seed or without."""
+    return hashlib.sha256(json.dumps([seed, row], sort_keys=True).encode()).hexdigest()
 
 
 def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:

@@ -70,7 +70,8 @@ def compress(
         if recipe.needs_data:
             from datasets import Dataset
 
-            tell(f"calibrating with {facts['samples']} samples, {facts['tokens']:,} tokens")
+            names = ", ".join(source.name for source in recipe.calibration.sources)
+            tell(f"calibrating with {facts['samples']} samples of {names}, {facts['tokens']:,} tokens")
             data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
         else:
             tell("no calibration text needed")

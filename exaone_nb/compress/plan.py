@@ -22,7 +22,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import model_dtype
 from exaone_nb.findings import some
 from exaone_nb.messages import say
-from exaone_nb.quantization.arguments import MINMAX, read_mapping
+from exaone_nb.quantization.arguments import MINMAX, TRANSFORM_DEFAULTS, read_mapping
 from exaone_nb.quantization.matching import Assignment, check_pattern
 from exaone_nb.quantization.patterns import patterns_of
 from exaone_nb.quantization.schemes import ACTORDER, QuantArgs, Scheme, find_scheme
@@ -30,6 +30,10 @@ from exaone_nb.quantization.stored import fitting
 
 # Arguments written out by hand that a scheme's sentence does not say.
 UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
+# What llm-compressor takes where a recipe says nothing; a block size is a matter of speed.
+READ_SETTINGS: dict[str, dict[str, Any]] = {
+    "gptq": {"dampening_frac": 0.01, "actorder": "static"},
+}
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
 
@@ -202,9 +206,20 @@ def compare(first: Plan, second: Plan) -> list[RecipeDifference]:
         for pair, names in changed.items()
     ]
     ours, theirs = _read_settings(first), _read_settings(second)
-    return found + [
-        RecipeDifference(what, ours[what], theirs[what]) for what in ours if ours[what] != theirs[what]
-    ]
+    differing = [what for what in ours if ours[what] != theirs[what]]
+    if "calibration" in differing and _same_text(first.recipe, second.recipe):
+        differing.remove("calibration")
+    return found + [RecipeDifference(what, ours[what], theirs[what]) for what in differing]
+
+
+def _same_text(first: Recipe, second: Recipe) -> bool:
+    """Whether both read the same samples, whatever the paths are called."""
+    try:
+        return first.needs_data == second.needs_data and (
+            first.calibration.fingerprint() == second.calibration.fingerprint()
+        )
+    except WorkbookError:
+        return False
 
 
 def _sentence(plan: Plan, module: str) -> str:
@@ -226,23 +241,40 @@ def _sentence(plan: Plan, module: str) -> str:
 
 def _read_settings(plan: Plan) -> dict[str, str]:
     """The settings that something reads, with defaults filled in, so that writing a default is no difference."""
-    recipe, settings = plan.recipe, {"dampening_frac": 0.01, "actorder": "static"} | plan.recipe.settings
-    gptq, order = recipe.method == "gptq", settings["actorder"]
-    return {
-        "method": {"rtn": say("round to nearest"), "gptq": "GPTQ"}[recipe.method],
-        "dampening_frac": str(float(settings["dampening_frac"])) if gptq else say("not read"),
-        "actorder": str(ACTORDER.get(order, order)) if gptq else say("not read"),
-        "transform": _transform(recipe.transform),
-        "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
-        "calibration": _calibration(recipe),
+    recipe, settings = plan.recipe, dict(plan.recipe.settings)
+    if (order := settings.get("actorder")) is not None:
+        settings["actorder"] = ACTORDER.get(order, order)
+    read = {
+        name: _plain((default | settings)[name]) if method == recipe.method else say("not read")
+        for method, default in READ_SETTINGS.items()
+        for name in default
     }
+    return (
+        {"method": method_name(recipe.method)}
+        | read
+        | {
+            "transform": _transform(recipe.transform),
+            "KV cache": QuantArgs.read(recipe.kv_cache).sentence() if recipe.kv_cache else say("unquantized"),
+            "calibration": _calibration(recipe),
+        }
+    )
+
+
+def method_name(method: str) -> str:
+    return {"rtn": say("round to nearest"), "gptq": "GPTQ"}[method]
+
+
+def _plain(value: Any) -> str:
+    return str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _transform(transform: dict[str, Any] | None) -> str:
     if not transform:
         return say("none")
-    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[transform["type"]]]
-    words += [f"{key} {value}" for key, value in transform.items() if key not in ("type", "mappings")]
+    kind, default = transform["type"], TRANSFORM_DEFAULTS[transform["type"]]
+    words = [{"awq": "AWQ", "smoothquant": "SmoothQuant"}[kind]]
+    options = {key: value for key, value in transform.items() if key not in ("type", "mappings")}
+    words += [f"{key} {value}" for key, value in options.items() if value not in (None, default.get(key))]
     for smooth, balance in map(read_mapping, transform.get("mappings") or ()):
         words.append(f"{smooth} -> {', '.join(balance)}")
     return "; ".join(words)

@@ -6,6 +6,7 @@ The new checkpoint is made in a temporary folder beside the old one and moved wh
 model, recipe, calibration text and library versions finds the finished checkpoint by its fingerprint.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,15 +19,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import catalog, fields
+from exaone_nb import catalog, fields, older_names
 from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.analysis import analyse
+from exaone_nb.compress.calibration import Calibration
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_directory, write_json, write_text
+from exaone_nb.hardware import this_cpu
 from exaone_nb.processes import Watch, available_bytes
 
 LIBRARIES = ("llmcompressor", "compressed-tensors", "transformers", "torch")
@@ -71,15 +74,16 @@ def quantize(
     # All inputs are looked at before anything heavy is loaded.
     for error in recipe.calibration.errors() if recipe.needs_data else ():
         raise error
-    weights = _weights(source)
+    _weights(source)
     plan = make_plan(model, recipe)
     analysis = analyse(plan)
     analysis.raise_if_errors(unservable=unservable)
     # Everything that decides the result. Every shard is read: only once the plan is sound.
-    files = [*weights, *source.glob("config.json"), *_companions(source), *source.glob("*.py")]
-    inputs = {path.name: sha256_of(path) for path in files}
+    inputs = inputs_of(source)
     calibration = recipe.calibration.fingerprint() if recipe.needs_data else ""
-    parts = [sorted(inputs.items()), recipe.digest(), calibration, versions()]
+    # The calibration is known by its text, wherever that lies.
+    bare = dataclasses.replace(recipe, calibration=Calibration())
+    parts = [sorted(inputs.items()), bare.digest(), calibration, versions()]
     mark = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     found = manifest.read(out) if reuse else None
     if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
@@ -95,9 +99,10 @@ def quantize(
             )
         for path in _companions(source):
             shutil.copy2(path, staging / path.name)
+        older_names.make_readable(staging)
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
-        write_text(staging / "recipe.yaml", recipe.to_yaml())
+        write_text(staging / "recipe.yaml", recipe.to_yaml(folders=False))
         progress("checking what was written")
         document = manifest.make(
             staging,
@@ -110,6 +115,7 @@ def quantize(
             calibration={"fingerprint": calibration} | {k: facts[k] for k in ("samples", "tokens")},
             versions=versions(),
             threads=facts["threads"],
+            processor=this_cpu().processor,
             estimated_peak_bytes=estimate,
             **used,
         )
@@ -141,6 +147,12 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
         mark = {"schema": 1, "recipe_name": out.name, "baseline": True, "fingerprint": ""}
         write_json(staging / manifest.NAME, mark | manifest.file_entries(staging))
     return out
+
+
+def inputs_of(source: Path) -> dict[str, str]:
+    """SHA-256 of each file of a model that decides what is made of it."""
+    files = [*_weights(source), *source.glob("config.json"), *_companions(source), *source.glob("*.py")]
+    return {path.name: sha256_of(path) for path in files}
 
 
 def versions() -> dict[str, str]:

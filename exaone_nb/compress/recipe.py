@@ -7,7 +7,8 @@ One YAML file per recipe in `data/recipes/`. The smallest one:
     ignore: [lm_head]
 
 Several schemes in one model are written as `groups`, a list of {scheme, targets}. Patterns are those of
-compressed-tensors: a full module name, a class name, or `re:` and a regular expression.
+compressed-tensors: a full module name, a class name, or `re:` and a regular expression. llm-compressor's own
+recipe.yaml is read as well (`modifiers`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -22,6 +24,7 @@ from typing import Any, Literal, TypedDict
 import yaml
 
 from exaone_nb import schema
+from exaone_nb.compress import modifiers
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
@@ -32,16 +35,10 @@ from exaone_nb.schema import Count, Patterns, kind
 from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "recipes"
-GPTQ_SETTINGS = ("block_size", "dampening_frac", "actorder")
 PROSE = ("name", "title", "purpose", "known")
 PRESETS = [name for name in SCHEMES if name != "UNQUANTIZED"]
-# llm-compressor's classes.
-MODIFIERS = {
-    "awq": "AWQModifier",
-    "smoothquant": "SmoothQuantModifier",
-    "gptq": "GPTQModifier",
-    "rtn": "QuantizationModifier",
-}
+# llm-compressor's classes, by what we call them.
+MODIFIERS = {ours: theirs for theirs, ours in (modifiers.TRANSFORMS | modifiers.METHODS).items()}
 
 
 def _scheme(value: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -64,7 +61,7 @@ Order = kind(str, lambda value: isinstance(value, str | bool | None), "static, i
 
 
 class MethodSettings(TypedDict, total=False):
-    """What belongs to GPTQ, and what people put there, so that a plan can say why it does nothing."""
+    """What belongs to a method, and what people put there, so that a plan can say why it does nothing."""
 
     block_size: Count
     dampening_frac: Fraction
@@ -143,14 +140,24 @@ class Recipe:
             made["kv_cache_scheme"] = dict(self.kv_cache)
         if "observer" in self.settings:
             made["weight_observer"] = self.settings["observer"]
-        if self.method == "gptq":
-            made |= {k: v for k, v in self.settings.items() if k in GPTQ_SETTINGS}
+        made |= {k: v for k, v in self.settings.items() if k in modifiers.SETTINGS.get(self.method, ())}
         return [*steps, (MODIFIERS[self.method], made)]
 
-    def to_yaml(self) -> str:
-        """The recipe in llm-compressor's own YAML, for use without this package."""
-        document = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
-        return yaml.safe_dump(document, sort_keys=False)
+    def to_yaml(self, *, folders: bool = True) -> str:
+        """The recipe in llm-compressor's own YAML, for use without this package; `load` reads it back.
+
+        The calibration stands under `args`, which llm-compressor reads and does not use. Without `folders` its files
+        are named without the place where they lie on this machine.
+        """
+        document: dict[str, Any] = {"default_stage": {"default_modifiers": dict(self.modifiers())}}
+        if self.needs_data:
+            text = dataclasses.asdict(self.calibration)
+            text["sources"] = [
+                vars(source) | ({} if folders or source.path is None else {"name": Path(source.name).name})
+                for source in self.calibration.sources
+            ]
+            document["args"] = {"calibration": text}
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +173,26 @@ def _explicit(scheme: str | dict[str, Any]) -> dict[str, Any]:
 def names() -> list[str]:
     """Names of the recipes that come with the workbook."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_all(given: Iterable[str | Path], taken: Iterable[str] = ()) -> dict[str, Recipe]:
+    """Several recipes by their names, which become the names of checkpoints; one that is given twice counts once.
+
+    Raises UsageError when two files have one name, or one has a name that is `taken`: one would replace the other.
+    """
+    chosen: dict[str, Recipe] = {}
+    places = {name.casefold(): say("the workbook's own {name}", name=name) for name in taken}
+    for place in given:
+        recipe = load(place)
+        known = places.setdefault(recipe.name.casefold(), str(place))
+        if known != str(place) and chosen.get(recipe.name) != recipe:
+            raise UsageError(
+                say("{first} and {second} have one name.", first=known, second=str(place)),
+                expected=say("a name of its own for each recipe: its checkpoint is called so."),
+                remedy=say("Rename one of the files."),
+            )
+        chosen[recipe.name] = recipe
+    return chosen
 
 
 def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
@@ -186,7 +213,7 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
                 remedy=did_you_mean(recipe, names()),
             )
         path = FOLDER / f"{recipe}.yaml"
-    document = read_yaml(path, expected="a recipe, such as those in data/recipes/.")
+    document = read_yaml(path, dumped=True, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):
         raise WorkbookError(
             f"{path.name} holds a {type(document).__name__}.", expected="a mapping such as `scheme: W4A16`."
@@ -197,6 +224,8 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
 def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     """Check a recipe document and build the Recipe. Raises UsageError, naming the key. A blank key is not there."""
     what = f"Recipe {name}"
+    if modifiers.is_stages(document):
+        document = modifiers.short_form(document, what)
     given = {k: v for k, v in document.items() if k != "name" and v is not None}
     if ("scheme" in given) == ("groups" in given):
         raise UsageError(

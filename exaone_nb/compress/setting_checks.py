@@ -13,8 +13,8 @@ from typing import Any
 from exaone_nb.anatomy.arrangements import FAMILIES, PRE_LN, Arrangement
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.compress.calibration import Calibration
-from exaone_nb.compress.plan import Plan
-from exaone_nb.compress.recipe import GPTQ_SETTINGS
+from exaone_nb.compress.modifiers import SETTINGS
+from exaone_nb.compress.plan import Plan, method_name
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.quantization import effects
@@ -32,13 +32,11 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
     )
     for name, value in plan.recipe.settings.items():
         level, remedy = "no-op", ""
-        if name in GPTQ_SETTINGS and method != "gptq":
-            text = say(
-                "{name} belongs to GPTQ; rounding to nearest ({method}) does not read it.",
-                name=name,
-                method=method,
-            )
-            remedy = say("Set method: gptq, or leave it out.")
+        owner = next((one for one, names in SETTINGS.items() if name in names), method)
+        if owner != method:
+            fields = {"name": name, "owner": method_name(owner), "method": method_name(method)}
+            text = say("{name} belongs to {owner}; {method} does not read it.", **fields)
+            remedy = say("Set method: {owner}, or leave it out.", owner=owner)
         elif name == "block_size":
             text = say(
                 "block_size {size} is how many columns GPTQ updates at once, a matter of speed; scales are shared as "
@@ -145,7 +143,7 @@ def calibration(plan: Plan) -> Iterator[Finding]:
 
 
 def worth_knowing(plan: Plan) -> Iterator[Finding]:
-    """A scheme stored wider than it rounds, one scale for a whole tensor, and what becomes of a quantized cache."""
+    """A scheme stored wider than it rounds, and what becomes of a quantized cache."""
     for scheme in plan.schemes:
         weights = scheme.weights
         if weights.type == "int" and weights.num_bits < 8 and scheme.activations:
@@ -155,13 +153,6 @@ def worth_knowing(plan: Plan) -> Iterator[Finding]:
                 bits=weights.num_bits,
             )
             yield Finding("note", "int4-stored-as-int8", text)
-        if weights.type == "int" and weights.strategy == "tensor" and not scheme.activations:
-            text = say(
-                "{label}: all weights of a matrix share one scale, which vLLM does not run.",
-                label=scheme.label,
-            )
-            remedy = say("Write strategy: group and group_size: 128 beside num_bits.")
-            yield Finding("warning", "one-scale", text, remedy)
     if plan.recipe.kv_cache:
         yield from (effects.cache_finding(plan.recipe.kv_cache, engine) for engine in (TODAY, JUDGE))
 
@@ -221,4 +212,10 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
     return say("{first} does not feed {feeds} directly", first=first, feeds=feeds)
 
 
-CHECKS = (settings_without_effect, actorder_values, smoothing_steps, calibration, worth_knowing)
+CHECKS = (
+    settings_without_effect,
+    actorder_values,
+    smoothing_steps,
+    calibration,
+    worth_knowing,
+)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import older_names
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of, staged_directory, write_json, write_text
@@ -57,6 +58,7 @@ def publish(work: Path = WORK, destination: Path = NANO) -> dict[str, Any]:
             shutil.copyfile(work / "tokenizer" / name, folder / name)
         for name in WRITTEN_BY_HAND:
             shutil.copyfile(NANO / name, folder / name)
+        older_names.make_readable(folder)
         write_json(folder / "training.json", {**settings, "steps_done": state["step"]})
         # The card is prose that may be corrected later; everything a program reads is covered.
         names = sorted(p.name for p in folder.iterdir() if p.name != CARD)

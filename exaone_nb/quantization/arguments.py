@@ -20,6 +20,7 @@ MINMAX = ("memoryless_minmax", "static_minmax", "minmax")
 OBSERVERS = (*MINMAX, "memoryless_mse", "mse", "imatrix_mse")
 Observer = Literal[OBSERVERS]
 ScaleDtype = Literal["torch.uint8", "torch.float8_e4m3fn", "torch.bfloat16", "torch.float32"]
+ZeroDtype = Literal["torch.int8", "torch.uint8", "torch.float8_e4m3fn", "torch.bfloat16", "torch.float32"]
 STRATEGIES = {
     "weights": ("tensor", "channel", "group", "block", "tensor_group"),
     "input_activations": ("token", "tensor", "group", "tensor_group"),
@@ -45,7 +46,7 @@ class Arguments(TypedDict, total=False):
     dynamic: Literal[True, False, "local"]
     actorder: Literal["static", "weight", False] | None
     scale_dtype: ScaleDtype | None
-    zp_dtype: ScaleDtype | None
+    zp_dtype: ZeroDtype | None
     observer: Observer | None
     observer_kwargs: kind(dict, _are_settings, "names with numbers or texts.")
 
@@ -171,6 +172,11 @@ class SmoothQuant(TypedDict):
 
 
 TRANSFORMS = {"awq": Awq, "smoothquant": SmoothQuant}
+# What llm-compressor takes where a recipe says nothing.
+TRANSFORM_DEFAULTS: dict[str, dict[str, Any]] = {
+    "awq": {"duo_scaling": True, "n_grid": 20},
+    "smoothquant": {"smoothing_strength": 0.5, "algorithm": "smoothquant"},
+}
 
 
 def _transform(value: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from exaone_nb.errors import UsageError
-from exaone_nb.gpus import Gpu
+from exaone_nb.gpus import GPUS, Gpu
 from exaone_nb.hardware import Machine, this_cpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -141,6 +141,18 @@ def _with_doubts(
             why = say("{module} is {s[0]} x {s[1]}, no multiple of {step}", module=module, s=shape, step=step)
             return replace(found, answer="unknown", reason=why)
     return replace(found, kernel=kernel)
+
+
+@cache
+def refused_everywhere(scheme: Scheme, engine: str = TODAY) -> str:
+    """Why neither any card of data/gpus.csv nor any CPU runs a scheme; "" when one does or nobody knows."""
+    rows = rules(engine)["schemes"].values()
+    flags = {flag for rule in rows for entry in rule.get("cpu") or () for flag in entry.get("needs", ())}
+    machines = [Machine("CPU", flags=frozenset(flags)), *(gpu.machine for gpu in GPUS.values())]
+    found = [support(scheme, machine, engine) for machine in machines]
+    if any(one.answer != "no" for one in found):
+        return ""
+    return rules(engine)["schemes"].get(nearest_preset(scheme), {}).get("why") or found[0].reason
 
 
 def on_gpu(scheme: str | Scheme, gpu: Gpu, engine: str = TODAY) -> Support:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.kernels import TODAY, rules, split_problem, support
+from exaone_nb.quantization.kernels import TODAY, refused_everywhere, rules, split_problem, support
 from exaone_nb.quantization.matching import Assignment, matches
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
@@ -28,6 +28,7 @@ NOT_LAST = ("q_proj", "k_proj", "gate_proj")
 def obstacles(made: Assignment, engine: str = TODAY) -> list[Finding]:
     """Everything that vLLM would stumble over. An error where it certainly stops, a warning where nobody tried."""
     found = [
+        *_kernels(made, engine),
         *_split(made, engine),
         *_cut_blocks(made, engine),
         *_misread(made, engine),
@@ -47,6 +48,17 @@ def joined_name(module: str) -> str:
 def _stops(engine: str, code: str, text: str, remedy: str) -> Finding:
     whole = say("vLLM {engine} cannot load this: {text}", engine=engine, text=text)
     return Finding("error", code, whole, remedy, f"vLLM {engine}")
+
+
+def _kernels(made: Assignment, engine: str) -> Iterator[Finding]:
+    """Schemes that no card and no CPU runs."""
+    for label, scheme in {scheme.label: scheme for scheme in made.used.values()}.items():
+        if why := refused_everywhere(scheme, engine):
+            text = say("no card and no CPU runs {label}: {why}.", label=label, why=why)
+            remedy = say("Use W4A16, W8A16, W8A8 or FP8.")
+            if scheme.weights.strategy == "tensor":
+                remedy = say("Write strategy: group and group_size: 128 beside num_bits.")
+            yield _stops(engine, "kernels", text, remedy)
 
 
 def _split(made: Assignment, engine: str) -> Iterator[Finding]:

@@ -64,6 +64,9 @@ class QuantArgs:
             strategy != "block" or block, "Strategy block without a block_structure.", "[rows, columns]."
         )
         _require(isinstance(symmetric, bool), f"symmetric is {symmetric!r}.", "true or false.")
+        order = document.get("actorder")
+        named = order is None or isinstance(order, str | bool)
+        _require(named, f"actorder is {order!r}.", "static, its alias weight, or null.")
         return cls(
             bits,
             kind,
@@ -73,7 +76,7 @@ class QuantArgs:
             dynamic=document.get("dynamic", False),
             block_structure=tuple(block) if block else None,
             scale_dtype=_scale_dtype(document.get("scale_dtype"), bits, kind, strategy, group),
-            actorder=ACTORDER.get(document.get("actorder"), str(document.get("actorder") or "")),
+            actorder=ACTORDER.get(order, str(order or "")),
         )
 
     def document(self) -> dict[str, Any]:

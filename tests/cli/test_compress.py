@@ -105,8 +105,12 @@ def test_a_plan_with_errors_ends_with_1_and_still_shows_itself(capsys, tmp_path)
             1,
             "at most 512",
         ),
+        (("quantize", "nano", "--out", "x"), 2, "No recipe is given"),
+        (("quantize", "nano", "--recipe", "w8a8", "--from-manifest", "x.json", "--out", "x"), 2, "Both --recipe and"),
+        (("quantize", "nano", "--from-manifest", "gone.json", "--out", "x"), 2, "There is no file gone.json"),
+        (("quantize", "nano", "--from-manifest", "x.json", "--seed", "1", "--out", "x"), 2, "the manifest says them"),
     ],
-)
+)  # fmt: skip
 def test_bad_calls(capsys, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     got, out, err = run(capsys, *arguments)
@@ -124,6 +128,24 @@ def test_quantize_as_json_keeps_stdout_clean(capsys, tmp_path):
     assert code == 0 and document["actual_bytes"] == document["predicted_bytes"] and "saving" in err
     code, out, _ = run(capsys, "quantize", "nano", "--recipe", "w8a8", "--out", str(out_dir), "--no-sanity")
     assert code == 0 and "found finished" in out
+    again = (
+        "--from-manifest",
+        str(out_dir / "quantize.json"),
+        "--out",
+        str(tmp_path / "again"),
+        "--no-sanity",
+    )
+    assert run(capsys, "quantize", "nano", *again)[0] == 0
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        out_dir / "model.safetensors"
+    ).read_bytes()
+
+
+def test_an_export_is_read_back_as_the_same_recipe(capsys, tmp_path):
+    file = str(tmp_path / "export.yaml")
+    assert run(capsys, "plan", "nano", "--recipe", "mixed_w8a16_w4a16", "--export", file)[0] == 0
+    code, out, _ = run(capsys, "plan", "nano", "--recipe", file, "--against", "mixed_w8a16_w4a16", "--json")
+    assert code == 0 and json.loads(out)["identical_in_effect"] is True
 
 
 def test_plan_exports_llm_compressors_recipe_and_replaces_no_file(capsys, tmp_path):

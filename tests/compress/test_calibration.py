@@ -59,6 +59,17 @@ def test_only_line_ends_end_a_line_and_a_byte_order_mark_is_dropped(tmp_path):
     assert calibration.read_source(TextSource(str(path))) == lines
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_unicode_encoding_is_called_by_its_name(tmp_path, encoding):
+    path = tmp_path / "text.jsonl"
+    path.write_bytes(('{"text": "What is 1 plus 1? 한국어"}\n' * 9).encode(encoding))
+    name = {"utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE"}.get(encoding, encoding.upper())
+    with pytest.raises(
+        WorkbookError, match=rf"text\.jsonl.* is not UTF-8; it looks like {name}\.[\s\S]*iconv -f {name}"
+    ):
+        calibration.read_source(TextSource(str(path)))
+
+
 def test_another_encoding_is_refused_with_the_way_out(tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_bytes(b'{"text": "a"}\n' + '{"text": "한국어"}\n'.encode("cp949"))
@@ -245,3 +256,58 @@ def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, trouble, words):
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(WorkbookError, match=f"data set LGAI-EXAONE/MANTA-1M.*{words}"):
         calibration.rows(Calibration(sources=(TextSource("LGAI-EXAONE/MANTA-1M"),), samples=4))
+
+
+ROWS = [{"messages": [{"role": "user", "content": f"{i}: 안녕"}], "skill": str(i)} for i in range(40)]
+
+
+def lines(rows, end="\n", **how) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, **how) + end for row in rows)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lines(ROWS).encode("utf-8-sig"),
+        lines(ROWS, "\r\n").encode(),
+        ("\n\n" + lines(ROWS, "\n \n")).encode(),
+        lines(ROWS, indent=None, separators=(",", ":")).rstrip("\n").encode(),
+        json.dumps(ROWS[0]).encode() + b"\n" + lines(ROWS[1:]).encode(),
+        lines(reversed(ROWS)).encode(),
+        lines({"messages": row["messages"]} for row in ROWS).encode(),
+    ],
+    ids=["byte order mark", "CRLF", "blank lines", "no spaces, no last end", "escapes", "other order", "unread keys"],
+)  # fmt: skip
+def test_neither_the_path_nor_how_the_file_is_written_changes_the_draw(tmp_path, monkeypatch, content):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "chats.jsonl").write_text(lines(ROWS), encoding="utf-8")
+    (tmp_path / "two.jsonl").write_bytes(content)
+    monkeypatch.chdir(tmp_path / "one")
+    names = ("chats.jsonl", "./chats.jsonl", str(tmp_path / "one" / "chats.jsonl"), "../two.jsonl")
+    first, *others = (of(name, samples=9) for name in names)
+    for other in others:
+        assert calibration.rows(other) == calibration.rows(first)
+        assert other.fingerprint() == first.fingerprint()
+    changed = of("chats.jsonl", samples=9, seed=1)
+    assert calibration.rows(changed) != calibration.rows(first)
+    assert changed.fingerprint() != first.fingerprint()
+
+
+def test_another_line_changes_at_most_one_sample(tmp_path):
+    path = tmp_path / "text.jsonl"
+    path.write_text(lines(ROWS))
+    before = calibration.rows(of(path, samples=9))
+    for extra in range(20):
+        path.write_text(lines([*ROWS, {"text": f"more {extra}"}]))
+        assert sum(row not in before for row in calibration.rows(of(path, samples=9))) <= 1
+
+
+def test_seeds_draw_every_row_equally_often(tmp_path):
+    """200 draws of 10 from 40: each row about 50 times; 4.5 standard deviations of the binomial are 28 to 72."""
+    path = tmp_path / "text.jsonl"
+    path.write_text(lines(ROWS))
+    drawn = [
+        row[0]["content"] for seed in range(200) for row in calibration.rows(of(path, samples=10, seed=seed))
+    ]
+    counts = [drawn.count(row["messages"][0]["content"]) for row in ROWS]
+    assert sum(counts) == 2000 and min(counts) >= 28 and max(counts) <= 72

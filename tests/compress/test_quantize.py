@@ -30,8 +30,8 @@ def rounded(tmp_path_factory):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_is_made_and_weighs_what_was_predicted(tmp_path, name):
+@pytest.mark.parametrize("name", [name for name in recipes.names() if name != "w8a8_smoothquant"])
+def test_every_recipe_that_fits_nano_is_made_and_weighs_what_was_predicted(tmp_path, name):
     recipe = recipes.load(name).with_calibration(**FEW)
     document = maker.quantize("nano", recipe, tmp_path / name)
     assert document["actual_bytes"] == document["predicted_bytes"] and document["duplicates"] == []

@@ -152,6 +152,8 @@ import importlib.machinery as m, sys
 from exaone_nb.compress import plan, recipe
 for name in recipe.names():
     plan.make_plan("EXAONE-4.0-1.2B", name)
+theirs = {"a_stage": {"b_modifiers": {"GPTQModifier": {"config_groups": {"g": {"weights": {"num_bits": 4, "group_size": 64}}}}}}}
+plan.make_plan("EXAONE-4.0-1.2B", theirs)
 try:
     recipe.parse({"scheme": "W4A16", "calibration": {"samples": 0}})
 except recipe.UsageError:
@@ -213,7 +215,7 @@ def test_a_transform_runs_before_the_quantization_and_settings_of_gptq_stay_out_
 @pytest.mark.parametrize(
     ("name", "needed"),
     [("w4a16_rtn", False), ("w8a8", False), ("fp8_dynamic", False), ("fp8", True), ("nvfp4", True), ("w4a16_gptq", True),
-     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False)],
+     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False), ("w8a8_smoothquant", True)],
 )  # fmt: skip
 def test_which_recipes_need_text(name, needed):
     assert recipes.load(name).needs_data is needed

@@ -170,12 +170,20 @@ def test_marlin_takes_some_group_sizes_only(plan_of, bits, size, on_cpu, on_l4):
 
 def test_one_scale_per_tensor_is_refused_everywhere_and_the_remedy_named(plan_of):
     plan = plan_of(scheme={"weights": ints(4)})
-    (finding,) = findings(plan, "one-scale")
-    assert (
-        answers(plan) == ["no"] * 3
-        and "group_size" in finding.remedy
-        and "per tensor" in plan.schemes[0].label
-    )
+    (finding,) = findings(plan, "kernels")
+    assert answers(plan) == ["no"] * 3 and finding.level == "error" and "group_size: 128" in finding.remedy
+    assert "per tensor" in plan.schemes[0].label and "per tensor" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "level"),
+    [("W3A8", "error"), ("W2A4", "error"), ("W3A16", None), ("W4A8", None), ("W4AFP8", None)],
+)
+def test_what_no_machine_runs_is_an_error_and_what_one_runs_is_none(plan_of, scheme, level):
+    """vLLM's compressed-tensors has no scheme for 3-bit weights with 8-bit activations on any device; 3 bits alone run
+    where humming is, W4A8 on CPUs, W4AFP8 on Hopper."""
+    found = [f.level for f in findings(plan_of(scheme=scheme), "kernels")]
+    assert found == ([level] if level else [])
 
 
 def test_on_hopper_marlin_takes_what_machete_does_not(plan_of):

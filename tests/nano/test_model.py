@@ -131,8 +131,13 @@ def test_publishing_the_stored_weights_gives_the_stored_files(tmp_path, tokenize
 
     work, out = tmp_path / "work", tmp_path / "out"
     (work / "tokenizer").mkdir(parents=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(NANO / name, work / "tokenizer" / name)
+    shutil.copy(NANO / "tokenizer.json", work / "tokenizer")
+    # As transformers 5 saves what was trained; the stored file has the names that 4.57.3 knows.
+    saved = json.loads((NANO / "tokenizer_config.json").read_text())
+    del saved["model_input_names"]
+    saved |= {"backend": "tokenizers", "tokenizer_class": "TokenizersBackend"}
+    saved["extra_special_tokens"] = saved.pop("additional_special_tokens")
+    (work / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(saved))
     weights = load_file(NANO / "model.safetensors")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
     settings = json.loads((NANO / "training.json").read_text())

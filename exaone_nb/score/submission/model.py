@@ -1,7 +1,6 @@
 """The model itself: config against weights, tied tables, dtypes, and what the judging server cannot read or run.
 
-The server has transformers 4.57.3. Files written by transformers 5 carry new names for old things; some are refused
-there, others silently ignored. Both were tried with that version (see requirements/hackathon-l4.txt). The
+The server has transformers 4.57.3, which reads some settings under other names (`older_names`). The
 quantization_config is held against an L4 with vLLM 0.14.1; all facts are `exaone_nb.quantization`'s, the same that a
 plan is judged by before the checkpoint is made.
 """
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import older_names
 from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.modules import modules_of
@@ -28,7 +28,6 @@ from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.patterns import pattern_findings
 from exaone_nb.score.submission.files import read_object
 
-SERVER = "transformers 4.57.3"
 CARD = "L4"
 # The base that a submission must be derived from: shapes that compression does not change.
 BASE_SHAPE = {"model_type": "exaone4", "hidden_size": 2048, "vocab_size": 102400, "num_hidden_layers": 30}
@@ -39,7 +38,7 @@ def check_model(folder: Path) -> list[Finding]:
     config = read_object(folder / "config.json")
     if isinstance(config, Finding):
         return [config]
-    found = [*_config(config), *_old_names(folder, config), *_generation(folder, config)]
+    found = [*_config(config), *_old_names(folder), *_generation(folder, config)]
     again = say("Save the model again.")
     try:
         checkpoint = read_headers(folder)
@@ -89,25 +88,10 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
         yield warn("context", text, remedy)
 
 
-def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict) and not ({"rope_theta", "rope_scaling"} & set(config)):
-        text = say(
-            "config.json has rope_parameters only, which {server} ignores: wrong positions.", server=SERVER
-        )
-        yield fail("old libraries", text, say("`exaone-nb pack` adds rope_theta and rope_scaling."))
-    if "dtype" in config and "torch_dtype" not in config:
-        text = say("config.json says dtype and not torch_dtype, which older loaders look for.")
-        yield warn("old libraries", text, say("`exaone-nb pack` adds torch_dtype."))
-    tokenizer = read_object(folder / "tokenizer_config.json")
-    if not isinstance(tokenizer, dict):
-        return
-    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
-        text = say("{server} stops at TokenizersBackend, a class of transformers 5.", server=SERVER)
-        yield fail("old libraries", text, say("`exaone-nb pack` writes PreTrainedTokenizerFast."))
-    if isinstance(tokenizer.get("extra_special_tokens"), list):
-        text = say("extra_special_tokens is a list, and {server} expects an object there.", server=SERVER)
-        yield fail("old libraries", text, say("`exaone-nb pack` moves it to additional_special_tokens."))
+def _old_names(folder: Path) -> Iterator[Finding]:
+    for change in older_names.changes(folder):
+        remedy = say("`exaone-nb pack` mends it ({done}).", done=change.done)
+        yield Finding(change.level, "old libraries", change.problem, remedy)
 
 
 def _generation(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from exaone_nb import older_names
 from exaone_nb.anatomy.index import INDEX, dead_weights, parse_index
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_file
@@ -61,9 +62,12 @@ def pack(
     if out.suffix != ".zip":
         text = say("The output is called {name}.", name=out.name)
         raise UsageError(text, expected=say("a name that ends in .zip."))
-    rewritten, changed = adapted(folder) if adapt else ({}, [])
-    findings = check_static(folder)
-    failures = [f for f in findings if f.level == "error" and not (adapt and f.code == "old libraries")]
+    older = older_names.changes(folder) if adapt else []
+    changed = [f"{change.file}: {change.done}" for change in older]
+    rewritten = {name: text.encode() for name, text in older_names.rewritten(folder).items()} if adapt else {}
+    # What is mended on the way is no remark about what is packed.
+    findings = [f for f in check_static(folder) if not (adapt and f.code == "old libraries")]
+    failures = [f for f in findings if f.level == "error"]
     if failures and not force:
         text = say("Not packed. {problem}", problem=failures[0].text)
         if more := len(failures) - 1:
@@ -95,40 +99,6 @@ def pack(
         changed=tuple(changed),
         warnings=tuple(f for f in findings if f.level == "warning"),
     )
-
-
-def adapted(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Files to write in place of the folder's own, and what was changed in them, for transformers 4.57.3.
-
-    Old names are added beside new ones, so that both old and new loaders read the same settings.
-    """
-    rewritten: dict[str, bytes] = {}
-    config, added = _object(folder / "config.json"), {}
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict):
-        scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
-        if "rope_theta" not in config and "rope_theta" in rope:
-            added["rope_theta"] = rope["rope_theta"]
-        if "rope_scaling" not in config:
-            added["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
-    if "torch_dtype" not in config and config.get("dtype"):
-        added["torch_dtype"] = config["dtype"]
-    if added:
-        rewritten["config.json"] = _json(dict(sorted((config | added).items())))
-    changed = [f"config.json: {name} added" for name in added]
-    tokenizer = _object(folder / "tokenizer_config.json")
-    new = dict(tokenizer)
-    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
-        new["tokenizer_class"] = "PreTrainedTokenizerFast"
-        new.pop("backend", None)
-        changed.append("tokenizer_config.json: tokenizer_class is PreTrainedTokenizerFast")
-    if isinstance(tokenizer.get("extra_special_tokens"), list):
-        new.pop("extra_special_tokens")
-        new["additional_special_tokens"] = tokenizer["extra_special_tokens"]
-        changed.append("tokenizer_config.json: extra_special_tokens became additional_special_tokens")
-    if new != tokenizer:
-        rewritten["tokenizer_config.json"] = _json(new)
-    return rewritten, changed
 
 
 def _choose(folder: Path, out: Path) -> tuple[dict[str, Path | bytes], list[str]]:
