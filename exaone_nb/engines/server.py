@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import processes
+from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import environment_of_child, has_gpu, require_vllm
 from exaone_nb.engines.failures import explain
@@ -68,11 +69,22 @@ def server_command(
         "--host", "127.0.0.1", "--port", str(port),
         "--max-model-len", str(max_model_len), "--dtype", dtype, "--seed", "0", *memory,
         "--tensor-parallel-size", str(tensor_parallel_size), "--data-parallel-size", str(data_parallel_size),
-        "--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER, "--reasoning-parser", REASONING_PARSER,
+        "--enable-auto-tool-choice", "--tool-call-parser", TOOL_PARSER,
     ]  # fmt: skip
+    if _may_think(Path(folder)):
+        command += ["--reasoning-parser", REASONING_PARSER]
     # A grammar that allows white space allows an answer of nothing else, up to the limit.
     command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     return command + (["--enforce-eager"] if eager else [])
+
+
+def _may_think(folder: Path) -> bool:
+    """False where the tokenizer on this disk has no think tags: vLLM's parsers refuse to start for such a model."""
+    try:
+        tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True
+    return all(f'"{tag}"' in tokenizer for tag in (THINK_OPEN, THINK_CLOSE))
 
 
 class Server(AbstractContextManager):

@@ -7,6 +7,8 @@ from typing import Any
 
 from exaone_nb.conversation.answers import (
     MODES,
+    THINK_CLOSE,
+    THINK_OPEN,
     Engine,
     Message,
     against_repetition,
@@ -68,8 +70,13 @@ def advice_table(models: Iterable[str]) -> Table:
     return Table(columns(names), rows)
 
 
-def parser_table(tokenizer: Any, written: dict[str, str]) -> Table:
-    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote."""
+def parser_table(tokenizer: Any, written: dict[str, str]) -> Table | None:
+    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote.
+
+    None for a tokenizer without think tags, for which vLLM has no parser.
+    """
+    if not {THINK_OPEN, THINK_CLOSE} <= tokenizer.get_vocab().keys():
+        return None
     rows = []
     for name, (mode, text) in product(PARSERS, written.items()):
         parser = reasoning_parser(name, tokenizer, enable_thinking=mode == "reasoning")

@@ -8,6 +8,7 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.engines.commands import Check, check_of, flags_of, launch_commands
 from exaone_nb.engines.server import REASONING_PARSER, server_command
+from exaone_nb.paths import NANO
 from exaone_nb.errors import WorkbookError
 
 COMMANDS = sorted(
@@ -88,3 +89,11 @@ def test_vllm_itself_takes_its_commands():
         tools, reasoning = arguments.tool_call_parser, arguments.reasoning_parser
         assert not tools or tools in ToolParserManager.list_registered(), command
         assert not reasoning or reasoning in ReasoningParserManager.list_registered(), command
+
+
+def test_a_model_without_think_tags_is_served_without_a_reasoning_parser(tmp_path):
+    """vLLM's parsers raise for such a tokenizer (BaseThinkingReasoningParser), and then no server starts."""
+    (tmp_path / "tokenizer.json").write_text('{"added_tokens": [{"content": "<|im_start|>"}]}')
+    assert "--reasoning-parser" not in server_command(tmp_path, 8000)
+    assert "--reasoning-parser" in server_command(NANO, 8000)
+    assert "--reasoning-parser" in server_command("org/name", 8000)
