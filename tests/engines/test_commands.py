@@ -8,8 +8,8 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.engines.commands import Check, check_of, flags_of, launch_commands
 from exaone_nb.engines.server import REASONING_PARSER, server_command
-from exaone_nb.paths import NANO
 from exaone_nb.errors import WorkbookError
+from exaone_nb.paths import NANO
 
 COMMANDS = sorted(
     {
