@@ -22,6 +22,7 @@ SMALLER = {
     "DEPTH": 4,
     "04": {"ENGINE": False},
     "DOCUMENTS": 8,
+    "FIT_TEXTS": 0,
     "SAMPLES": 16,
     "06": {"SHAPE": "", "SERVER": False},
     "QUESTIONS": 4,

@@ -153,3 +153,12 @@ def test_links_to_notebooks_lead_somewhere_and_pictures_are_not_fetched(chapter)
     for name in re.findall(r"\]\(([\w./-]+\.ipynb)", prose(chapter)):
         assert (NOTEBOOKS / name).is_file(), name
     assert not re.search(r"!\[[^\]]*\]\(https?:|<img[^>]+src=[\"']?https?:", prose(chapter))
+
+
+def test_a_parameter_of_several_chapters_means_one_thing():
+    """`-p NAME VALUE` goes to every chapter that has the name."""
+    meanings = {}
+    for chapter in discover():
+        for p in chapter.parameters:
+            meanings.setdefault(p.name, set()).add(p.type)
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
