@@ -16,7 +16,7 @@ from exaone_nb.paths import ROOT
 pytestmark = pytest.mark.heavy
 # What the arithmetic needs, and nothing else: none of these may be in the light installation.
 HEAVY = ("torch", "transformers", "vllm", "llmcompressor", "lm_eval", "matplotlib", "papermill", "jupyterlab")
-# Verb -> (arguments, exit code). `doctor` finds packages missing; nano is no submission for the judge.
+# Verb -> (arguments, exit code). `doctor` finds packages missing.
 LIGHT = {
     "inspect": (["nano"], 0),
     "size": (["EXAONE-4.0-1.2B"], 0),
@@ -24,7 +24,7 @@ LIGHT = {
     "speed": (["EXAONE-4.0-1.2B", "--gpu", "L4"], 0),
     "note": (["EXAONE-4.0-1.2B"], 0),
     "plan": (["nano", "--recipe", "w4a16_rtn"], 0),
-    "check": (["{nano}", "--no-load"], 1),
+    "check": (["{nano}", "--no-load"], 0),
     "compare": (["{base}", "{candidate}"], 0),
     "doctor": ([], 1),
 }
@@ -148,7 +148,7 @@ def test_a_verb_says_what_it_lacks(words: list[str], missing: str, light: Path, 
 
 def test_every_verb_was_tried(light: Path, tmp_path: Path) -> None:
     tried = {*LIGHT, "quantize", "bench", "convert", "score", "run", "lab", "notebooks", "install"}
-    elsewhere = {"fetch", "pack", "diff", "sweep"}
+    elsewhere = {"fetch", "pack", "diff", "sweep", "gate"}
     assert {verb for verbs in WINGS.values() for verb in verbs} == tried | elsewhere
     for verb in sorted(elsewhere):
         done = run(light, tmp_path, verb, "--help")

@@ -9,11 +9,12 @@ from importlib.metadata import version
 
 import pytest
 
-from exaone_nb.compress import damage, models, study
+from exaone_nb.compress import damage, models
 from exaone_nb.compress import llmcompressor_adapter as adapter
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.plan import make_plan
+from exaone_nb.compress.rounding import rounded
 from exaone_nb.paths import NANO
 from tests.tiny_models import make
 
@@ -122,7 +123,7 @@ def test_experts_are_modules_of_their_own_and_are_rounded_and_put_back(tmp_path)
     plan = make_plan(folder, "w4a16_rtn")
     before = {name: weight.clone() for name, weight in damage.linear_weights(apart).items()}
     assert plan.rounded == set(before)
-    with study.rounded(apart, plan):
+    with rounded(apart, plan.by_module):
         errors = damage.weight_errors(before, damage.linear_weights(apart))
     assert all(0.05 < error < 0.2 for error in errors.values())
     assert not any(damage.weight_errors(before, damage.linear_weights(apart)).values())

@@ -201,13 +201,13 @@ def test_a_wrong_policy_is_refused_by_the_key(document, told):
 
 
 def test_policies_by_name_and_runs_without_what_they_name(run, capsys):
-    assert [read_policy(name).name for name in names()] == names() and "nano" in names()
+    assert [read_policy(name).name for name in names()] == names() and "release" in names()
     for arguments, told in (
         (["gate", "nana"], "No policy 'nana'"),
         (["gate", "no/such.yaml"], "no file"),
-        (["gate", "nano", "w9", "--out", str(run.path)], "no results of 'w9'"),
-        (["gate", "nano", "baseline", "--out", str(run.path)], "no candidate beside the base"),
-        (["gate", "nano", "--out", str(run.path / "nowhere")], "no results of 'baseline'"),
+        (["gate", "release", "w9", "--out", str(run.path)], "no results of 'w9'"),
+        (["gate", "release", "baseline", "--out", str(run.path)], "no candidate beside the base"),
+        (["gate", "release", "--out", str(run.path / "nowhere")], "no results of 'baseline'"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
