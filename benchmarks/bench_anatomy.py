@@ -34,11 +34,10 @@ from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.anatomy.safetensors_layout import header_json
-from exaone_nb.anatomy.sparse import write_sparse
+from exaone_nb.anatomy.sparse import rebuild_w4a16, write_sparse
 from exaone_nb.errors import WorkbookError
 from exaone_nb.quantization.schemes import SCHEMES
 from exaone_nb.quantization.stored import StoredTensor
-from exaone_nb.show.checkpoint import rebuild_w4a16
 
 MODEL = "EXAONE-4.0-32B"
 REPOSITORY = f"LGAI-EXAONE/{MODEL}"

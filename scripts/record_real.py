@@ -143,7 +143,7 @@ def accuracies(run: RunFolder) -> dict[str, dict[str, Any]]:
     """TASK in transformers, one engine for all, and each checkpoint against the baseline on the same items."""
     from exaone_nb.score.compare import compare_all
     from exaone_nb.score.evaluate import score
-    from exaone_nb.score.samples import scored_items
+    from exaone_nb.score.named import scored_items
     from exaone_nb.score.settings import Settings
 
     settings = Settings(backend="hf", chat_template=False, dtype="float32")

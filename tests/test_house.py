@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import re
@@ -105,6 +106,24 @@ def test_what_is_asked_for_is_used() -> None:
     }
     unused = [name for name, module in imports.items() if not re.search(rf"\b(import|from) {module}\b", text)]
     assert set(unused) <= programs, unused
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").glob("*.py")],
+    ids=lambda path: path.stem,
+)
+def test_what_a_benchmark_or_a_script_imports_is_there(path) -> None:
+    """They run by hand only, so that a name that moved would go unseen."""
+    nodes = [
+        n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)
+    ]
+    asked = [
+        (n.module, alias.name) for n in nodes for alias in n.names if (n.module or "").startswith("exaone_nb")
+    ]
+    for module, name in asked:
+        if not hasattr(importlib.import_module(module), name):
+            importlib.import_module(f"{module}.{name}")
 
 
 def test_a_class_name_means_one_thing() -> None:
