@@ -45,9 +45,9 @@ class Arrangement:
 
     @property
     def block_norms(self) -> tuple[tuple[str, ...], ...]:
-        """The norms of attention, then those of the MLP, each in the order of the steps."""
+        """The norms of attention, then those of the MLP, each in the order of the steps; side by side they share them."""
         half = len(self.norms) // 2
-        return self.norms[:half], self.norms[half:]
+        return (self.norms, self.norms) if self.parallel else (self.norms[:half], self.norms[half:])
 
     @property
     def feeding_norms(self) -> tuple[str, ...]:
@@ -55,8 +55,7 @@ class Arrangement:
 
         Empty where the blocks read the stream itself; after Post-LN's norms the stream goes on as well.
         """
-        first = self.norms * 2 if self.parallel else tuple(names[0] for names in self.block_norms)
-        return first if self.order[0] == "norm" else ()
+        return tuple(names[0] for names in self.block_norms) if self.order[0] == "norm" else ()
 
     def sentence(self) -> str:
         """Where the norms sit, in words."""

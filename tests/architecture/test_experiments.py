@@ -3,11 +3,13 @@
 import itertools
 import math
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
 from exaone_nb.anatomy.arrangements import (
     ARRANGEMENTS,
+    FAMILIES,
     POST_LN,
     PRE_LN,
     QK_PRE_LN,
@@ -166,6 +168,19 @@ def test_diagrams_draw_the_steps_that_the_modules_run(arrangement):
     drawn = " ".join(text.get_text().replace("\n", "") for text in figure.axes[0].texts)
     assert all(name in drawn for name in arrangement.norms)
     assert ("q_norm" in drawn) == arrangement.qk_norm == hasattr(layer.self_attn.q_norm, "weight")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_layer_of_every_family_can_be_drawn(family):
+    """Those too that the modules do not run: Cohere's attention and MLP stand side by side behind one norm."""
+    arrangement = FAMILIES[family]
+    steps = pictures.layer_steps(arrangement)
+    assert [label for _, step, label in steps if step == "norm"] == list(arrangement.norms)
+    assert len([step for _, step, _ in steps if step == "add"]) == (1 if arrangement.parallel else 2)
+    figure = pictures.draw_arrangements([arrangement])
+    drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
+    plt.close(figure)
+    assert "attention" in drawn and "MLP" in drawn
 
 
 def test_outliers_find_the_channel_that_was_made_large():
