@@ -3,8 +3,9 @@
     budget = utilization * memory                 vLLM's --gpu-memory-utilization, 0.92 by default
     left   = budget - weights - overheads         what the KV cache may take
 
-Weights are exact (the tensors that will be stored, and what vLLM pads of them: `on_card`), the KV cache follows the engine's own arithmetic (`kv`), the
-overheads are estimates, and each says on what it rests: vLLM measures them when it starts.
+Weights are exact (the tensors that will be stored, and what vLLM pads of them: `on_card`), the KV cache follows the
+engine's own arithmetic (`kv`), the overheads are estimates, and each says on what it rests: vLLM measures them when it
+starts.
 """
 
 import math
@@ -160,8 +161,8 @@ def plan_memory(
 
     `context` defaults to the model's longest, `batched_tokens` to what vLLM 0.32 chooses on that card (offline use; with
     async scheduling two batches are in flight), `kv_dtype_bytes` to 2 or to what vLLM makes of the config's
-    kv_cache_scheme. `prediction` are the tensors as loaded, `in_file` as stored, where these are others. `utilization` counts for vLLM and SGLang; transformers may use all of the memory. Raises UsageError
-    for arguments out of range.
+    kv_cache_scheme. `prediction` are the tensors as loaded, `in_file` as stored, where these are others. `utilization`
+    counts for vLLM and SGLang; transformers may use all of the memory. Raises UsageError for arguments out of range.
     """
     asked = dict(locals())
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu

@@ -8,7 +8,6 @@ What a kernel pads is in `quantization.padding`.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from exaone_nb import fields
@@ -161,7 +160,7 @@ def _scheme_of(spec: TensorSpec, stored: Quantization | None, named: Scheme) -> 
     elif spec.kind != "linear" or (stored is not None and stored.skips(spec.module)):
         found = None
     elif stored is not None and stored.group_size and named.weights:
-        found = replace(named, weights=replace(named.weights, group_size=stored.group_size))
+        found = named.with_groups(stored.group_size)
     return found or find_scheme(None)
 
 

@@ -72,7 +72,7 @@ def fitting(scheme: Scheme, inputs: Iterable[int]) -> Scheme:
     sizes = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
     if not sizes or not any(width % args.group_size for width in widths):
         return scheme
-    fitted = replace(scheme, weights=replace(args, group_size=sizes[0]))
+    fitted = scheme.with_groups(sizes[0])
     return replace(fitted, name=fitted.label)
 
 

@@ -9,8 +9,9 @@ from html import escape
 from typing import Any
 
 from exaone_nb import catalog
+from exaone_nb.anatomy.attention import context_limit
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
-from exaone_nb.anatomy.layouts import count_parameters, is_tied, text_config
+from exaone_nb.anatomy.layouts import count_parameters, is_tied
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.on_card import padding_words
 from exaone_nb.anatomy.predict import predict_checkpoint
@@ -263,8 +264,7 @@ def fit_explorer(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Any:
 def _html(*, model: str, context: int, **values: Any) -> str:
     try:
         config = catalog.resolve(model).config()
-        limit = text_config(config).get("max_position_embeddings") or context
-        plan = plan_memory(config, context=min(context, limit), **values)
+        plan = plan_memory(config, context=min(context, context_limit(config)), **values)
     except WorkbookError as error:
         return f"<pre>{escape(str(error))}</pre>"
     lines = "".join(f"<li>{escape(line)}</li>" for line in outlook(plan))

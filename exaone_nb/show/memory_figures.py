@@ -121,21 +121,11 @@ def roofline(
     for index, compute in enumerate(needed):
         roof = np.minimum(span * card.bandwidth, card.peak[compute])
         label = say("roof of {compute} arithmetic", compute=compute)
-        axes.plot(
-            span,
-            roof / 1e12,
-            linestyle=figures.style(index).line,
-            color=figures.INK,
-            linewidth=1.2,
-            label=label,
-        )
+        look = {"linestyle": figures.style(index).line, "color": figures.INK, "linewidth": 1.2}
+        axes.plot(span, roof / 1e12, label=label, **look)
     decoded = say("decode at batch {batches}", batches=", ".join(map(str, batches)))
     for index, (scheme, passes) in enumerate(points.items()):
-        look = {
-            "color": figures.style(index).colour,
-            "marker": figures.style(index).marker,
-            "linestyle": "none",
-        }
+        look = figures.style(index).curve() | {"linestyle": "none"}
         for some, more in (
             (passes[:-1], {"label": f"{scheme}, {decoded}"}),
             (passes[-1:], {"fillstyle": "none"}),
