@@ -57,11 +57,11 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
         document = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         refuse_pointer(name, content)
-        raise WorkbookError(
-            f"{name} is not JSON: {str(error)[:200]}.", remedy="Download the file again."
-        ) from error
+        got = say("{name} is not JSON: {reason}.", name=name, reason=str(error)[:200])
+        raise WorkbookError(got, remedy=say("Download the file again.")) from error
     if not isinstance(document, dict):
-        raise WorkbookError(f"{name} holds a {type(document).__name__}.", expected="one JSON object.")
+        got = say("{name} holds a {kind}.", name=name, kind=type(document).__name__)
+        raise WorkbookError(got, expected=say("one JSON object."))
     return document
 
 
@@ -71,8 +71,8 @@ def parse_index(content: bytes) -> Index:
     weight_map = document.get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise WorkbookError(
-            f"{INDEX} has no weight_map of tensor to file.",
-            expected="a safetensors index.",
+            say("{index} has no weight_map of tensor to file.", index=INDEX),
+            expected=say("a safetensors index."),
             remedy=WRITE_AGAIN,
         )
     metadata = document.get("metadata")
@@ -81,9 +81,9 @@ def parse_index(content: bytes) -> Index:
         path = PurePosixPath(shard)
         if path.is_absolute() or ".." in path.parts or "\\" in shard or ":" in shard or not path.parts:
             raise WorkbookError(
-                f"{INDEX} names the file {shard!r}.",
-                expected="files inside the model's own folder.",
-                remedy="Do not use this checkpoint: its index points elsewhere.",
+                say("{index} names the file {shard}.", index=INDEX, shard=repr(shard)),
+                expected=say("files inside the model's own folder."),
+                remedy=say("Do not use this checkpoint: its index points elsewhere."),
             )
         refuse_pickle_name(shard)
     return index
@@ -144,15 +144,23 @@ def index_findings(files: Iterable[FileHeader], index: Index | None) -> list[Fin
         size += file.data_bytes
         for entry in file.entries:
             if entry.name in place:
-                problems.append(f"{entry.name} is in {place[entry.name]} and in {file.name}")
+                where = {"tensor": entry.name, "one": place[entry.name], "other": file.name}
+                problems.append(say("{tensor} is in {one} and in {other}", **where))
             place[entry.name] = file.name
     found = []
     if index is not None:
         for tensor, shard in index.weight_map.items():
-            if place.get(tensor) != shard:
-                problems.append(f"{tensor}: the index says {shard}, it is in {place.get(tensor, 'no file')}")
-        unlisted = sorted(place.keys() - index.weight_map.keys())
-        problems += [f"{tensor} in {place[tensor]} is not in the index" for tensor in unlisted]
+            if tensor not in place:
+                problems.append(
+                    say("{tensor}: the index says {shard}, it is in no file", tensor=tensor, shard=shard)
+                )
+            elif place[tensor] != shard:
+                where = {"tensor": tensor, "shard": shard, "place": place[tensor]}
+                problems.append(say("{tensor}: the index says {shard}, it is in {place}", **where))
+        problems += [
+            say("{tensor} in {place} is not in the index", tensor=tensor, place=place[tensor])
+            for tensor in sorted(place.keys() - index.weight_map.keys())
+        ]
         if index.total is not None and index.total != size:
             text = say(
                 "The index gives a total_size of {total}, the tensors have {size:,} bytes.",

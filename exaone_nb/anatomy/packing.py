@@ -31,12 +31,17 @@ def as_packed(
     }
     if not fitting:
         return expected, []
-    how = say("before") if not quantization.packs_whole_values else say("from")
-    text = say(
-        "{n} tensors are packed as compressed-tensors did {how} 0.17, which is not what the version in config.json says.",
-        n=len(fitting),
-        how=how,
-    )
+    count = len(fitting)
+    if quantization.packs_whole_values:
+        text = say(
+            "{n} tensors are packed as compressed-tensors does since 0.17; config.json names an older version.",
+            n=count,
+        )
+    else:
+        text = say(
+            "{n} tensors are packed as compressed-tensors did before 0.17; config.json names no version so old.",
+            n=count,
+        )
     return expected | fitting, [text]
 
 
