@@ -180,7 +180,6 @@ def memory(
         in_file=predict_as_stored(config)[1] if as_stored and wide else None,
         **{name: given[name] for name in (*same, "batched_tokens", "utilization")},
     )
-    found = offers(plan)
     document = {name: getattr(plan, name) for name in (*same, "fits", "largest_concurrency")} | {
         "model": model,
         "scheme": scheme,
@@ -207,7 +206,7 @@ def memory(
         },
         "longest_context": plan.longest,
         "longest_context_one_request": plan.longest_for_one,
-        "would_fit": [vars(offer) for offer in found],
+        "would_fit": [vars(offer) for offer in offers(plan)] if as_json else [],  # the table says it in words
         "notes": layout_notes(config),
     }
 
