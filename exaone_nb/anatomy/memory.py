@@ -24,6 +24,7 @@ from exaone_nb.errors import UsageError
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import Support, on_gpu
+from exaone_nb.quantization.schemes import Scheme
 
 MIB = 2**20
 CONTEXT_BYTES = 500 * MIB
@@ -144,7 +145,7 @@ def overheads(
 
 def plan_memory(
     config: dict[str, Any],
-    scheme: str = "BF16",
+    scheme: str | Scheme = "BF16",
     gpu: str | Gpu = "L4",
     *,
     engine: Engine = "vllm",

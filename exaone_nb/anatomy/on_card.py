@@ -127,7 +127,7 @@ def _of_mxfp4(prediction: Prediction, tensor_parallel: int) -> int:
     return added
 
 
-def unsplittable(config: dict[str, Any], scheme: str, tensor_parallel: int) -> str:
+def unsplittable(config: dict[str, Any], scheme: str | Scheme, tensor_parallel: int) -> str:
     """Why vLLM refuses to divide the matrices over the GPUs, a matrix or what shares a scale being cut; "" when it can.
 
     A config that is quantized already decides for itself; otherwise all Linear modules have `scheme`, the head none.

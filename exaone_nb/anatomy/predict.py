@@ -121,11 +121,21 @@ def predict_schemes(
             raise
         except WorkbookError as error:
             refused[scheme] = error
-            inputs = {spec.shape[1] for spec in expected_tensors(config) if spec.kind == "linear"}
-            fitted = fitting(find_scheme(scheme), inputs)
-            with suppress(WorkbookError):
-                found[fitted.label] = predict_checkpoint(config, fitted, **options)
+            for label, fitted in fitted_schemes(config, [scheme]).items():
+                with suppress(WorkbookError):
+                    found[label] = predict_checkpoint(config, fitted, **options)
     return found, refused
+
+
+def fitted_schemes(config: dict[str, Any], schemes: Iterable[str]) -> dict[str, str | Scheme]:
+    """Label -> scheme. Where a group is too large for this model, the largest that divides takes its place."""
+    inputs = {spec.shape[1] for spec in expected_tensors(config) if spec.kind == "linear"}
+    found: dict[str, str | Scheme] = {}
+    for name in schemes:
+        scheme = find_scheme(name)
+        fitted = fitting(scheme, inputs)
+        found |= {name: name} if fitted is scheme else {fitted.label: fitted}
+    return found
 
 
 @dataclass(frozen=True)

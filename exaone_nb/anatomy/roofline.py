@@ -16,11 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from exaone_nb.anatomy.predict import fitted_schemes
 from exaone_nb.anatomy.work import Work, work_of
 from exaone_nb.fields import whole
 from exaone_nb.gpus import Gpu, find_gpu
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import Support, on_gpu
+from exaone_nb.quantization.schemes import Scheme
 
 LARGEST_BATCH = 1 << 16
 
@@ -75,7 +77,7 @@ class Pass:
 
 def decode(
     config: dict[str, Any],
-    scheme: str = "BF16",
+    scheme: str | Scheme = "BF16",
     gpu: str | Gpu = "L4",
     *,
     batch: int = 1,
@@ -94,7 +96,7 @@ def decode(
 
 def prefill(
     config: dict[str, Any],
-    scheme: str = "BF16",
+    scheme: str | Scheme = "BF16",
     gpu: str | Gpu = "L4",
     *,
     batch: int = 1,
@@ -111,20 +113,20 @@ def passes(
     config: dict[str, Any], schemes: Iterable[str], gpu: str | Gpu, *, batch: int = 1, context: int = 1024
 ) -> dict[str, tuple[Pass, Pass]]:
     """Scheme -> (a decode step at `context` tokens, the prefill of as many)."""
-    works = {scheme: work_of(config, scheme) for scheme in schemes}
-    return {
-        scheme: (
+    found = {}
+    for label, scheme in fitted_schemes(config, schemes).items():
+        work = work_of(config, scheme)
+        found[label] = (
             decode(config, scheme, gpu, batch=batch, context=context, work=work),
             prefill(config, scheme, gpu, batch=batch, tokens=context, work=work),
         )
-        for scheme, work in works.items()
-    }
+    return found
 
 
 def _pass(
     phase: str,
     config: dict[str, Any],
-    scheme: str,
+    scheme: str | Scheme,
     gpu: str | Gpu,
     batch: int,
     tokens: int,

@@ -14,6 +14,7 @@ from typing import Any
 from exaone_nb.anatomy.attention import CachedLayer, cached_layers
 from exaone_nb.anatomy.layouts import count_parameters, expected_tensors
 from exaone_nb.anatomy.predict import Prediction, predict_checkpoint
+from exaone_nb.quantization.schemes import Scheme
 
 NOT_TEXT = ("vision", "projector")
 PLAIN = ("BF16", "F16", "F32")
@@ -66,7 +67,11 @@ def _per_kept_token(layer: CachedLayer) -> int:
 
 
 def work_of(
-    config: dict[str, Any], scheme: str = "BF16", *, prediction: Prediction | None = None, **options: Any
+    config: dict[str, Any],
+    scheme: str | Scheme = "BF16",
+    *,
+    prediction: Prediction | None = None,
+    **options: Any,
 ) -> Work:
     """The Work of `config` stored in `scheme`, or as `prediction` has it; `options` go to `predict_checkpoint`.
 

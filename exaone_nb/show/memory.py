@@ -14,7 +14,7 @@ from exaone_nb.anatomy.kv import ENGINES, kv_cache
 from exaone_nb.anatomy.layouts import count_parameters, is_tied
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.on_card import padding_words
-from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.anatomy.predict import fitted_schemes, predict_checkpoint
 from exaone_nb.anatomy.preflight import words
 from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.anatomy.work import work_of
@@ -161,12 +161,13 @@ def card_table(
 
 def fit_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """A `verdict` per GPU and scheme. `options` (context, concurrency, …) go to `plan_memory`."""
-    predictions = {scheme: predict_checkpoint(config, scheme) for scheme in schemes}
+    chosen = fitted_schemes(config, schemes)
+    predictions = {label: predict_checkpoint(config, scheme) for label, scheme in chosen.items()}
 
-    def cell(scheme: str, card: Gpu) -> str:
-        return verdict(plan_memory(config, scheme, card, prediction=predictions[scheme], **options))
+    def cell(label: str, card: Gpu) -> str:
+        return verdict(plan_memory(config, chosen[label], card, prediction=predictions[label], **options))
 
-    return card_table(schemes, gpus, cell)
+    return card_table(chosen, gpus, cell)
 
 
 def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
@@ -181,17 +182,18 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
 
 def rate_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:
     """Decode tokens per second at best per GPU and scheme, or why there is no number; `options` go to `decode`."""
-    works = {scheme: work_of(config, scheme) for scheme in schemes}
+    chosen = fitted_schemes(config, schemes)
+    works = {label: work_of(config, scheme) for label, scheme in chosen.items()}
     bounds: dict[str, dict[str, None]] = {}
 
-    def cell(scheme: str, card: Gpu) -> Any:
-        step = decode(config, scheme, card, work=works[scheme], **options)
+    def cell(label: str, card: Gpu) -> Any:
+        step = decode(config, chosen[label], card, work=works[label], **options)
         bounds.setdefault(card.name, {})[step.bound] = None
         if step.runs:
             return step.tokens_per_second
         return say("does not fit") if step.support.runs else say("no kernel")
 
-    table = card_table(schemes, gpus, cell, ",.0f")
+    table = card_table(chosen, gpus, cell, ",.0f")
     rows = [row | {"bound": [bound for bound in bounds[row["name"]] if bound]} for row in table.rows]
     return Table([*table.columns, Column("bound", say("bound by"))], rows)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from exaone_nb.anatomy.kv import kv_cache
+from exaone_nb.anatomy.predict import fitted_schemes
 from exaone_nb.anatomy.roofline import Pass, decode, prefill
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import find_gpu
@@ -93,12 +94,12 @@ def roofline_points(
 ) -> dict[str, list[Pass]]:
     """Scheme -> decode passes at each batch and one prefill of `context` tokens; schemes that do not run are left out."""
     points = {}
-    for scheme in schemes:
+    for label, scheme in fitted_schemes(config, schemes).items():
         work = work_of(config, scheme)
         passes = [decode(config, scheme, gpu, batch=b, context=context, work=work) for b in batches]
         passes.append(prefill(config, scheme, gpu, tokens=context, work=work))
         if passes[0].runs:
-            points[scheme] = passes
+            points[label] = passes
     return points
 
 

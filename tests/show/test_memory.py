@@ -10,8 +10,10 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.anatomy import against
 from exaone_nb.anatomy.predict import predict_checkpoint, predict_schemes
-from exaone_nb.anatomy.roofline import passes
+from exaone_nb.anatomy.roofline import decode, passes, prefill
 from exaone_nb.anatomy.sparse import write_sparse
+from exaone_nb.anatomy.work import work_of
+from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.show import memory as tables
 from exaone_nb.show import memory_figures as pictures
 from exaone_nb.show.checkpoint import scheme_table
@@ -38,6 +40,29 @@ def headless():
 def shown(table) -> list[dict[str, str]]:
     """The rows as a person reads them, by heading."""
     return [dict(zip(table.headings(), cells, strict=True)) for cells in table.cells()]
+
+
+def test_widths_that_128_does_not_divide_get_the_largest_group_that_does() -> None:
+    """SmolLM2-135M's 576: its grids, rates and roofs stand under W4A16 g64, with the bytes of that scheme."""
+    config = config_of("EXAONE-4.0-1.2B") | {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9,
+                                             "num_key_value_heads": 3, "head_dim": 64}  # fmt: skip
+    names = ["BF16", "W8A8", "W4A16 g64"]
+    for table in (
+        tables.fit_table(config, ["BF16", "W8A8", "W4A16"], ["L4"], context=1024),
+        tables.rate_table(config, ["BF16", "W8A8", "W4A16"], ["L4"]),
+    ):
+        assert [column.name for column in table.columns if column.name in names] == names
+    group = {"weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 64}}
+    found = passes(config, ["BF16", "W8A8", "W4A16"], "L4")
+    assert list(found) == names
+    assert found["W4A16 g64"] == passes_of(config, find_scheme(group))
+    points = pictures.roofline_points(config, ["W4A16"], "L4", [1], 1024)
+    assert points["W4A16 g64"][0] == found["W4A16 g64"][0]
+
+
+def passes_of(config: dict, scheme) -> tuple:
+    work = work_of(config, prediction=predict_checkpoint(config, scheme))
+    return decode(config, scheme, "L4", work=work), prefill(config, scheme, "L4", work=work)
 
 
 def test_parameters_by_component() -> None:
