@@ -56,6 +56,21 @@ def test_gpt_oss_takes_five_gib_more_than_its_files() -> None:
     padded = layers * experts * (3 * hidden * width * fp4 + 2 * (2 * width + hidden))
     stored = layers * experts * (3 * 2880 * 2880 * fp4 + 2 * 3 * 2880)
     assert card_bytes(config, prediction, "Marlin") == prediction.data_bytes + round(padded - stored)
+    # On each of two cards: 1,440 of the width, held as 1,536; the second bias whole on both, the file's share has half.
+    halved = layers * experts * (3 * hidden * 1536 * fp4 + 2 * (2 * 1536 + hidden))
+    rest = file_share(config, prediction, 2) - stored / 2
+    assert card_bytes(config, prediction, "Marlin", 2) == pytest.approx(rest + halved, abs=layers)
+
+
+def test_marlin_pads_the_width_of_experts_and_nothing_else_of_them() -> None:
+    """96 wide becomes 128: 32 rows more in gate and up, 32 columns more in down, of each of 4 experts."""
+    config = LLAMA | {"model_type": "qwen3_moe", "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2,
+                      "vocab_size": 1024, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96}  # fmt: skip
+    groups = {"weights": INT4_G64["weights"] | {"group_size": 32}}
+    prediction = predict_checkpoint(config, groups, ignore=("lm_head", r"re:.*mlp\.gate$"))
+    added = card_bytes(config, prediction, "Marlin") - prediction.data_bytes
+    # The little weight_shape tensors grow along, see above: a third of 16 bytes for each of the 12 matrices.
+    assert added == pytest.approx(4 * 3 * 32 * 256 * (4 / 8 + 2 / 32), abs=12 * 16 / 3)
 
 
 @pytest.mark.parametrize("parallel", [3, 9])
@@ -65,6 +80,14 @@ def test_what_does_not_divide_evenly_is_refused_unquantized_too(parallel: int) -
     )
     wide = LLAMA | {"vocab_size": 1152}
     assert bool(unsplittable(wide, "BF16", parallel)) is (parallel == 9)  # 1,536 / 9 is no whole number
+
+
+@pytest.mark.parametrize(("group", "refused"), [(64, False), (128, True)])
+def test_files_of_awq_are_divided_by_their_own_groups(group: int, refused: bool) -> None:
+    """Of 1,728 inputs 9 cards get 192 each: three groups of 64, and one and a half of 128."""
+    awq = {"quant_method": "awq", "bits": 4, "group_size": group}
+    config = LLAMA | {"vocab_size": 1152, "intermediate_size": 1728, "quantization_config": awq}
+    assert bool(unsplittable(config, "W4A16", 9)) is refused
 
 
 def test_blocks_must_not_reach_over_joined_matrices() -> None:

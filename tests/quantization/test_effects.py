@@ -20,7 +20,7 @@ def test_the_version_that_quantizes_here_is_the_locked_one():
 
 @pytest.mark.parametrize(
     ("version", "answer"),
-    [("0.9.0.1", "no"), ("0.10.0.4", "no"), ("0.11.0", "yes"), ("0.14.0.1", "yes"), ("0.10.5", "unknown"), ("", "unknown")],
+    [("0.9.0.1", "no"), ("0.10.0.4", "no"), ("0.11.0", "yes"), ("0.14.0.1", "yes"), ("0.12.3.a20251114", "yes"), ("0.10.5", "unknown"), ("", "unknown")],
 )  # fmt: skip
 def test_an_order_of_columns_on_one_scale_per_channel(version, answer):
     """Read in the wheels of 0.9.0.1, 0.10.0.4, 0.11.0, 0.12.0.2, 0.13.0 and 0.14.0.1."""
