@@ -103,9 +103,14 @@ def _check_out(out: Path, force: bool) -> None:
         raise UsageError(
             say("--out is {file!r}.", file=str(out)), expected=say("a file whose name ends in .gguf.")
         )
-    if out.exists() and not force:
+    refuse_existing(out, force)
+
+
+def refuse_existing(file: Path, force: bool) -> None:
+    """Raise UsageError for a file that exists, unless `force` says to replace it."""
+    if file.exists() and not force:
         raise UsageError(
-            say("{file} exists.", file=str(out)),
+            say("{file} exists.", file=str(file)),
             expected=say("a new file."),
             remedy=say("Choose another name, or add --force to replace it."),
         )

@@ -49,6 +49,8 @@ def random_costs(made, seed):
         ("1 GiB", 2**30),
         ("900mib", 900 * 2**20),
         ("971,261,368", 971_261_368),
+        ("971_261_368", 971_261_368),
+        (".5MB", 500_000),
         ("5 kB", 5000),
     ],
 )
@@ -56,10 +58,16 @@ def test_sizes_are_read_as_people_write_them(text, size):
     assert read_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1GB", "1.2GiG", "lots", "1.2.3MB", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1GB", "1.2GiG", "lots", "1.2.3MB", "nan", "_5", "1__0MB", "1,2GB"]
+)
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UsageError, match="not a size"):
         read_bytes(text)
+
+
+def test_blanks_in_the_list_of_schemes_change_nothing():
+    assert offer(schemes=(" W4A16", "BF16 ")).options == offer(schemes=("W4A16", "BF16")).options
 
 
 def test_what_an_engine_joins_is_one_part(config):

@@ -175,11 +175,16 @@ def _notes(file: GgufFile) -> list[str]:
         notes.append(
             say(
                 "This is part {number} of {parts} of a model; the other parts were not read.",
-                number=file.values.get("split.no", 0) + 1,
+                number=_part_number(file),
                 parts=parts,
             )
         )
     return notes
+
+
+def _part_number(file: GgufFile) -> int | str:
+    number = file.values.get("split.no", 0)
+    return number + 1 if isinstance(number, int) else "?"
 
 
 def _disagreements(file: GgufFile) -> list[str]:
