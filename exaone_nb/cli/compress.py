@@ -144,8 +144,11 @@ def quantize(
 
 def _check_export(file: Path) -> None:
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        what = say(", which exists") if file.exists() else ""
-        got = say("--export is {file!r}{what}.", file=str(file), what=what)
+        got = (
+            say("--export is {file!r}, which exists.", file=str(file))
+            if file.exists()
+            else say("--export is {file!r}.", file=str(file))
+        )
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
 
 
