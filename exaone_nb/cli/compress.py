@@ -190,8 +190,11 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
         lines(console, fitted.remarks())
     found = _remarks(document["findings"])
     for verdict in document["serving"]:
-        source = say(" (reported by participants, 2026-02)") if verdict["recorded"] else ""
-        found.append(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}")
+        found.append(
+            say("  {v[where]}: {v[answer]}. {v[why]} (reported by participants, 2026-02)", v=verdict)
+            if verdict["recorded"]
+            else say("  {v[where]}: {v[answer]}. {v[why]}", v=verdict)
+        )
     if "differences" in document:
         other = document["against"]
         if document["against_findings"]:

@@ -236,14 +236,7 @@ class Choices:
             targets[label] = targets_of(parts, layers)
         scheme = {label: s for options in self.options.values() for label, s in options.items()}
         groups = [{"scheme": scheme[label].document(), "targets": words} for label, words in targets.items()]
-        ignore = [
-            m.name
-            for part in self.parts
-            if chosen[part.name] == KEPT
-            for m in part.modules
-            if m.kind == "head"
-        ]
-        return parse({"method": "rtn", "groups": groups, "ignore": ignore}, name)
+        return parse({"method": "rtn", "groups": groups}, name)
 
 
 def sum_of(costs: Costs, chosen: Mapping[str, str]) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.budget import Choices, sum_of
 from exaone_nb.compress.contest import draw
 from exaone_nb.compress.parts import parts_of, read_bytes, targets_of
@@ -226,6 +227,7 @@ def test_a_recipe_names_the_modules_of_its_choice_and_no_others(config):
             assert got.keys() == wanted.keys()
             assert all(got[name].same_numbers(wanted[name]) for name in wanted)
             assert plan.predicted_bytes == made.file_bytes(choice) <= budget
+            assert not [finding for finding in analyse(plan).findings if finding.level == "no-op"]
 
 
 def test_the_passes_of_the_real_model_can_be_said_beforehand(config):
