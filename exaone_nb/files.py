@@ -137,6 +137,15 @@ def write_text(destination: str | Path, text: str) -> Path:
     return Path(destination)
 
 
+def read_object(path: str | Path) -> dict[str, Any]:
+    """What a JSON file holds; empty when there is no object that can be read."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def write_json(destination: str | Path, document: Any) -> Path:
     """Write one JSON document atomically (UTF-8, two spaces, keys as given). NaN and infinity are refused."""
     return write_text(destination, json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.files import write_text
+from exaone_nb.files import read_object, write_text
 from exaone_nb.messages import say
 
 OLDER = "transformers 4.57.3"
@@ -34,7 +34,7 @@ class OlderName:
 
 def changes(folder: Path) -> list[OlderName]:
     """What must be written otherwise in the model folder; nothing where a file is missing or is no JSON object."""
-    return [*_of_config(_object(folder / CONFIG)), *_of_tokenizer(_object(folder / TOKENIZER))]
+    return [*_of_config(read_object(folder / CONFIG)), *_of_tokenizer(read_object(folder / TOKENIZER))]
 
 
 def rewritten(folder: Path) -> dict[str, str]:
@@ -42,7 +42,7 @@ def rewritten(folder: Path) -> dict[str, str]:
     texts = {}
     for name in (CONFIG, TOKENIZER):
         if mine := [change for change in changes(folder) if change.file == name]:
-            document = _object(folder / name)
+            document = read_object(folder / name)
             for change in mine:
                 document = {k: v for k, v in document.items() if k not in change.dropped} | change.added
             texts[name] = json.dumps(dict(sorted(document.items())), ensure_ascii=False, indent=2) + "\n"
@@ -95,11 +95,3 @@ def _of_tokenizer(tokenizer: dict[str, Any]) -> Iterator[OlderName]:
         yield OlderName(
             TOKENIZER, "note", problem, say("model_input_names added"), {"model_input_names": INPUTS}
         )
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

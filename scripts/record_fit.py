@@ -152,12 +152,7 @@ class Recorder:
 
 def with_json(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows with their estimates as JSON."""
-    return [{k: estimate(v) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows]
-
-
-def estimate(found: Estimate) -> dict[str, Any]:
-    """An Estimate as JSON."""
-    return {"value": found.value, "interval": found.interval, "n": found.n}
+    return [{k: v.document() if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows]
 
 
 def plain(found: Any) -> Any:
@@ -188,7 +183,7 @@ def record(work: Recorder, out: Path, random: Sequence[int]) -> None:
         },
         "costs": found.costs,
         "frontier": [
-            {"bytes": size, "kl": estimate(found.foreseen(choice))}
+            {"bytes": size, "kl": found.foreseen(choice).document()}
             for size, choice in frontier(work.offer, found.costs)
         ],
         "budgets": [

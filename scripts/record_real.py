@@ -109,13 +109,8 @@ def places(run: RunFolder) -> dict[str, Path]:
     }
 
 
-def estimate(found: Any) -> dict[str, Any]:
-    """An Estimate as JSON."""
-    return {"value": found.value, "interval": found.interval, "n": found.n}
-
-
 def losses(run: RunFolder, recipe: str = "") -> dict[str, dict[str, Any]]:
-    """Bytes, perplexity, loss, KL and the share of equal most likely tokens, on PROSE; of one recipe, or of all."""
+    """Bytes, and the measures of `damage.summary` on PROSE; of one recipe, or of all."""
     folders = places(run)
     source = TextSource(str(DATA / "tasks" / f"{PROSE}.jsonl"))
     texts = damage.documents(folders[BASELINE], source, 1000)
@@ -129,10 +124,7 @@ def losses(run: RunFolder, recipe: str = "") -> dict[str, dict[str, Any]]:
         rows[name] = {
             "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
             "problems": catalog.read_config(folder / "quantize.json").get("problems", []),
-            "perplexity": estimate(damage.perplexity(found["candidate"])),
-            "loss": estimate(damage.paired_difference(found["baseline"], found["candidate"])),
-            "kl": estimate(damage.per_token(found["kl"])),
-            "same_top": estimate(damage.per_token(found["same_top"])),
+            **{measure: one.document() for measure, one in damage.summary(found).items()},
             "tokens": int(found["kl"][:, 1].sum()),
         }
         print(name, rows[name], flush=True)
@@ -150,7 +142,7 @@ def accuracies(run: RunFolder) -> dict[str, dict[str, Any]]:
     scores = score(places(run), [TASK], run, settings, report=print)
     items = {one.recipe: scored_items(run, one.recipe) for one in scores}
     compared = compare_all(items.pop(BASELINE), items, base_name=BASELINE)
-    rows = {one.recipe: {"accuracy": estimate(one.estimate)} for one in scores}
+    rows = {one.recipe: {"accuracy": one.estimate.document()} for one in scores}
     for one in compared:
         table = one.discordant
         rows[one.candidate] |= {"lost": table.only_base, "won": table.only_candidate, "p": one.p_value}

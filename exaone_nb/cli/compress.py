@@ -144,8 +144,11 @@ def quantize(
 
 def _check_export(file: Path) -> None:
     if file.suffix not in (".yaml", ".yml") or file.exists():
-        what = say(", which exists") if file.exists() else ""
-        got = say("--export is {file!r}{what}.", file=str(file), what=what)
+        got = (
+            say("--export is {file!r}, which exists.", file=str(file))
+            if file.exists()
+            else say("--export is {file!r}.", file=str(file))
+        )
         raise UsageError(got, expected=say("a new file whose name ends in .yaml."))
 
 
@@ -187,8 +190,11 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
         lines(console, fitted.remarks())
     found = _remarks(document["findings"])
     for verdict in document["serving"]:
-        source = say(" (reported by participants, 2026-02)") if verdict["recorded"] else ""
-        found.append(f"  {verdict['where']}: {verdict['answer']}. {verdict['why']}{source}")
+        found.append(
+            say("  {v[where]}: {v[answer]}. {v[why]} (reported by participants, 2026-02)", v=verdict)
+            if verdict["recorded"]
+            else say("  {v[where]}: {v[answer]}. {v[why]}", v=verdict)
+        )
     if "differences" in document:
         other = document["against"]
         if document["against_findings"]:

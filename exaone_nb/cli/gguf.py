@@ -40,8 +40,10 @@ def convert(
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
-    # Before hours are spent: a template that Ollama's language cannot say is found at once.
-    text = modelfile_text(catalog.weights_folder(model), out.name) if modelfile else ""
+    text, beside = "", out.with_suffix(".Modelfile")
+    if modelfile:  # before hours are spent: a template that Ollama's language cannot say is found at once
+        gguf_file.refuse_existing(beside, force)
+        text = modelfile_text(catalog.weights_folder(model), out.name)
     with writable(say("GGUF file"), out):
         document = gguf_file.convert(
             model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
@@ -50,7 +52,7 @@ def convert(
     notes = [say("Published: {source}.", source=found["published_source"])] if found else []
     document |= found
     if text:
-        document["modelfile"] = str(write_text(out.with_suffix(".Modelfile"), text))
+        document["modelfile"] = str(write_text(beside, text))
         notes.append(
             say(
                 "Wrote {file}. It was not run: Ollama is not part of the workbook.",

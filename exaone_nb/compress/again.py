@@ -24,7 +24,9 @@ from exaone_nb.messages import say
 from exaone_nb.threads import set_torch_threads
 from exaone_nb.written import read_text
 
-NEEDED = ("recipe_name", "recipe", "source_files", "calibration", "versions", "threads", "files", "beside")
+NEEDED = {"recipe_name": str, "threads": int} | dict.fromkeys(
+    ("recipe", "source_files", "calibration", "versions", "files", "beside"), dict
+)
 
 
 def make_again(
@@ -61,7 +63,8 @@ def read(file: str | Path) -> dict[str, Any]:
         document = json.loads(read_text(file, expected))
     except ValueError as error:
         raise UsageError(say("{file} is not JSON.", file=str(file)), expected=expected) from error
-    missing = [name for name in NEEDED if not isinstance(document, dict) or name not in document]
+    entries = document if isinstance(document, dict) else {}
+    missing = [name for name, kind in NEEDED.items() if not isinstance(entries.get(name), kind)]
     if missing:
         got = say("{file} has no {names}.", file=str(file), names=", ".join(missing))
         raise UsageError(got, expected=expected)

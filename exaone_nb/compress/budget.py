@@ -72,10 +72,11 @@ class Choices:
                 say("This model is already quantized."), remedy=say("Start from the unquantized checkpoint.")
             )
         parts, family = parts_of(config), str(config.get("model_type", ""))
-        kept = any(name.upper() in UNQUANTIZED_NAMES for name in schemes)
+        names = [name.strip() for name in schemes]
+        kept = any(name.upper() in UNQUANTIZED_NAMES for name in names)
         inputs = {m.shape[1] for part in parts for m in part.modules if m.kind == "linear"}
         asked = [
-            fitting(read_scheme(name), inputs) for name in schemes if name.upper() not in UNQUANTIZED_NAMES
+            fitting(read_scheme(name), inputs) for name in names if name.upper() not in UNQUANTIZED_NAMES
         ]
         options: dict[str, dict[str, Scheme | None]] = {}
         refused: dict[Refusal, None] = {}
@@ -235,14 +236,7 @@ class Choices:
             targets[label] = targets_of(parts, layers)
         scheme = {label: s for options in self.options.values() for label, s in options.items()}
         groups = [{"scheme": scheme[label].document(), "targets": words} for label, words in targets.items()]
-        ignore = [
-            m.name
-            for part in self.parts
-            if chosen[part.name] == KEPT
-            for m in part.modules
-            if m.kind == "head"
-        ]
-        return parse({"method": "rtn", "groups": groups, "ignore": ignore}, name)
+        return parse({"method": "rtn", "groups": groups}, name)
 
 
 def sum_of(costs: Costs, chosen: Mapping[str, str]) -> float:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from exaone_nb.compress.damage import Document, summary
+from exaone_nb.compress.pictures import BESIDE
 from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
@@ -111,8 +112,7 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     for axes in grid.flat:
         figures.clean(axes)
     curves = {line.get_label(): line for axes in grid[0] for line in axes.get_lines()}
-    labels = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "frameon": False}
-    grid[0, -1].legend(curves.values(), curves.keys(), **labels)
+    grid[0, -1].legend(curves.values(), curves.keys(), **BESIDE)
     return figure
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from exaone_nb.compress.budget import Choices, Costs
 from exaone_nb.compress.damage import Document, paired_difference, per_token, summary
+from exaone_nb.compress.pictures import BESIDE
 from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
@@ -162,6 +163,6 @@ def picture(
         where = [row["bytes"] / 1e6 for row in mine]
         axes.errorbar(where, values[0], errors, fmt=look.marker, color=look.colour, label=label, **some)
     axes.set(yscale="log", xlabel=say("file, MB"), ylabel=say("KL, nats per token"), title=title)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    axes.legend(**BESIDE)
     figures.clean(axes)
     return figure

@@ -124,19 +124,16 @@ def summary(found: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     nats per token; `kl`, and `kl_tail`, above which one token in a hundred lies: a mean hides the few that break an answer;
     `p_change` and `p_rms` of the token's probability (0 to 1); `same_top`, a share.
     """
-    loss, squares = (
-        paired_difference(found["baseline"], found["candidate"]),
-        per_token(found["p_change_squared"]),
-    )
+    loss = paired_difference(found["baseline"], found["candidate"])
     return {
         "perplexity": perplexity(found["candidate"]),
         "ratio": loss.map(math.expm1),
         "loss": loss,
         "kl": per_token(found["kl"]),
         "kl_tail": clustered_quantile(*found["token_kl"].T, TAIL),
-        "p_change": per_token(found["p_change"]),
-        "p_rms": squares.map(lambda square: math.sqrt(max(square, 0.0))),  # a t interval may reach below zero
-        "same_top": per_token(found["same_top"]),
+        "p_change": per_token(found["p_change"], -1, 1),
+        "p_rms": per_token(found["p_change_squared"], most=1).map(math.sqrt),
+        "same_top": per_token(found["same_top"], most=1),
     }
 
 
@@ -156,9 +153,13 @@ def perplexity(rows: np.ndarray) -> Estimate:
     return per_token(rows).map(math.exp)
 
 
-def per_token(rows: np.ndarray) -> Estimate:
-    """Nats per token with the jackknife's 95 % interval over documents; rows are [documents, 2]."""
-    return jackknife(rows[:, 0], rows[:, 1]).interval()
+def per_token(rows: np.ndarray, least: float = 0, most: float = math.inf) -> Estimate:
+    """The mean per token (nats, or a share) with the jackknife's 95 % interval over documents; rows are [documents, 2].
+
+    No token's value lies below `least` or above `most`, so no bound does. The jackknife's own `ends` would add a document
+    of such tokens at each end: with KL there is no largest value, and documents of one answer throughout do not occur.
+    """
+    return jackknife(rows[:, 0], rows[:, 1]).interval().within(least, most)
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Estimate:

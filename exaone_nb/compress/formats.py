@@ -29,7 +29,9 @@ def grid(name: str) -> np.ndarray:
     if name == "fp8_e4m3":
         # The "fn" variant: no infinities, and only the topmost code is NaN, so 448 is the largest value.
         return _float_grid(exponent_bits=4, mantissa_bits=3, bias=7, largest=448)
-    raise UsageError(f"No number format {name!r}.", expected=say("one of {names}.", names=", ".join(TOPS)))
+    raise UsageError(
+        say("No number format {name!r}.", name=name), expected=say("one of {names}.", names=", ".join(TOPS))
+    )
 
 
 def _float_grid(exponent_bits: int, mantissa_bits: int, bias: int, largest: float = np.inf) -> np.ndarray:

@@ -18,7 +18,7 @@ from exaone_nb import catalog, fields
 from exaone_nb.anatomy.gguf.header import read_gguf
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan, GgufTensorPlan, plan_gguf
-from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, CONVERTER_TYPES
+from exaone_nb.anatomy.gguf.types import CONVERTER_TYPES
 from exaone_nb.anatomy.names import layer_of
 from exaone_nb.anatomy.reader import Checkpoint, Folder, read_headers
 from exaone_nb.compress.gguf_keys import key_bytes, key_writer
@@ -103,9 +103,14 @@ def _check_out(out: Path, force: bool) -> None:
         raise UsageError(
             say("--out is {file!r}.", file=str(out)), expected=say("a file whose name ends in .gguf.")
         )
-    if out.exists() and not force:
+    refuse_existing(out, force)
+
+
+def refuse_existing(file: Path, force: bool) -> None:
+    """Raise UsageError for a file that exists, unless `force` says to replace it."""
+    if file.exists() and not force:
         raise UsageError(
-            say("{file} exists.", file=str(out)),
+            say("{file} exists.", file=str(file)),
             expected=say("a new file."),
             remedy=say("Choose another name, or add --force to replace it."),
         )
@@ -187,7 +192,7 @@ def _write(
     import numpy as np
 
     for tensor in plan.tensors:
-        kind = gguf.GGMLQuantizationType(BLOCK_TYPES[tensor.type].number)
+        kind = gguf.GGMLQuantizationType(tensor.type.number)
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.bytes, kind)
     try:
         writer.write_header_to_file(file)
@@ -204,8 +209,10 @@ def _write(
 def _differences(file: Path, plan: GgufPlan) -> list[str]:
     """Where a written file is not the plan."""
     written = read_gguf(Folder(file), file.name)
-    found = [(tensor.name, tensor.type.name, tensor.shape) for tensor in written.tensors]
-    wanted = [(tensor.name, tensor.type, tensor.shape) for tensor in plan.tensors]
+    found, wanted = (
+        [(tensor.name, tensor.type.name, tensor.shape) for tensor in tensors]
+        for tensors in (written.tensors, plan.tensors)
+    )
     problems = [f"{one} / {other}" for one, other in zip(found, wanted, strict=False) if one != other]
     if written.file_bytes != plan.file_bytes:
         problems.append(f"{written.file_bytes:,} / {plan.file_bytes:,}")

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exaone_nb import fields
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan
@@ -94,9 +95,7 @@ def _model(writer: GGUFWriter, config: dict[str, Any], architecture: str) -> Non
     def first(*names: str) -> Any:
         return next((config[name] for name in names if config.get(name) is not None), None)
 
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    rope = rope.get("full_attention", rope)
-    theta = rope.get("rope_theta", config.get("rope_theta"))
+    rope = fields.rope(config)
     wanted = (
         (writer.add_block_count, first("num_hidden_layers", "num_layers", "n_layer")),
         (writer.add_context_length, first("max_position_embeddings", "n_positions")),
@@ -110,7 +109,7 @@ def _model(writer: GGUFWriter, config: dict[str, Any], architecture: str) -> Non
             add(value)
     _rope_scaling(writer, rope)
     for add, value in (
-        (writer.add_rope_freq_base, theta),
+        (writer.add_rope_freq_base, rope.get("rope_theta")),
         (writer.add_layer_norm_rms_eps, first("rms_norm_eps", *_RMS_TOO.get(architecture, ()))),
         (writer.add_layer_norm_eps, first("layer_norm_eps", "layer_norm_epsilon")),
         (writer.add_key_length, first("head_dim")),

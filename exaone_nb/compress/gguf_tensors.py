@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from exaone_nb import fields
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan, GgufTensorPlan
-from exaone_nb.anatomy.gguf.types import BLOCK_TYPES
 from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -62,7 +61,7 @@ def _packed(weights: torch.Tensor, tensor: GgufTensorPlan) -> np.ndarray:
     import numpy as np
 
     rows = weights.reshape(-1, weights.shape[-1])
-    size = BLOCK_TYPES[tensor.type].tensor_bytes(rows.shape[1])
+    size = tensor.type.tensor_bytes(rows.shape[1])
     packed = np.empty((rows.shape[0], size), np.uint8)
     step = max(1, CHUNK // rows.shape[1])
     for begin in range(0, rows.shape[0], step):
@@ -81,14 +80,14 @@ def _in_type(values: np.ndarray, tensor: GgufTensorPlan) -> np.ndarray:
     import gguf
     import numpy as np
 
-    kind = gguf.GGMLQuantizationType(BLOCK_TYPES[tensor.type].number)
-    if tensor.type not in {*PLAIN, "Q8_0"}:
+    kind = gguf.GGMLQuantizationType(tensor.type.number)
+    if tensor.type.name not in {*PLAIN, "Q8_0"}:
         import libgguf
 
         return libgguf.quantize_rows(values, kind)
     with np.errstate(over="ignore"):
         found = np.ascontiguousarray(gguf.quants.quantize(values, kind))
-    if tensor.type == "F16" and not np.isfinite(found).all():
+    if tensor.type.name == "F16" and not np.isfinite(found).all():
         raise WorkbookError(
             say(
                 "{name} holds {value:,.0f}, which F16 cannot hold.",

@@ -71,7 +71,9 @@ def compress(
             from datasets import Dataset
 
             names = ", ".join(source.name for source in recipe.calibration.sources)
-            tell(f"calibrating with {facts['samples']} samples of {names}, {facts['tokens']:,} tokens")
+            tell(say(
+                "calibrating with {f[samples]} samples of {names}, {f[tokens]:,} tokens", f=facts, names=names,
+            ))  # fmt: skip
             data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
         else:
             tell("no calibration text needed")

@@ -4,7 +4,6 @@ Making a checkpoint replaces a whole folder, so only a folder that is new, empty
 """
 
 import filecmp
-import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from exaone_nb.compress.models import open_model, quiet
 from exaone_nb.compress.plan import Plan
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import UsageError
-from exaone_nb.files import sha256_of
+from exaone_nb.files import read_object, sha256_of
 from exaone_nb.findings import Finding, some
 from exaone_nb.messages import say
 
@@ -78,17 +77,8 @@ def _objection(out: Path, source: Path, baseline: bool) -> str:
 
 def read(folder: str | Path) -> dict[str, Any] | None:
     """The manifest of a checkpoint folder, or None when there is none that can be read."""
-    document = _mapping(Path(folder) / NAME)
+    document = read_object(Path(folder) / NAME)
     return document if document.keys() >= {"fingerprint", "files"} else None
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file holds; empty when there is no mapping that can be read."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
@@ -118,10 +108,10 @@ def make(
     entries = file_entries(folder)
     actual = sum(entry["bytes"] for entry in entries["files"].values())
     duplicates = equal_tensors(read_headers(folder))
-    config = _mapping(folder / "config.json")
+    config = read_object(folder / "config.json")
     tokenizer = any(name.startswith("tokenizer") for name in entries["beside"])
     template = "chat_template.jinja" in entries["beside"] or bool(
-        _mapping(folder / "tokenizer_config.json").get("chat_template")
+        read_object(folder / "tokenizer_config.json").get("chat_template")
     )
     problems = []
     if more := actual - plan.predicted_bytes:

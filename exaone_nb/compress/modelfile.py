@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog, fields
+from exaone_nb.compress.gguf_vocabulary import read_tokenizer
 from exaone_nb.conversation.answers import recommended
 from exaone_nb.conversation.prompt import applied
 from exaone_nb.errors import WorkbookError
@@ -25,10 +26,11 @@ TRIALS = (("", "What is 2 + 3?"), ("Answer briefly.\nNo lists.", "\uc548\ub155! 
 def modelfile(folder: Path, gguf_name: str) -> str:
     """The text of a Modelfile for a model folder and the GGUF file made of it.
 
-    Raises WorkbookError when no template can be read off.
+    Raises WorkbookError for a tokenizer that cannot be read, or when no template can be read off.
     """
     from transformers import PreTrainedTokenizerFast
 
+    read_tokenizer(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     config = catalog.read_config(folder / "config.json")
     sampling = recommended(str(folder)).sampling

@@ -26,8 +26,8 @@ UNITS = {"": 1, "B": 1} | {
 
 def read_bytes(text: str | int) -> int:
     """Bytes from what people write: "1.2GB" (10^9), "900 MiB" (2^20), "971261368". Raises UsageError for anything else."""
-    found = re.fullmatch(r"([\d_,]*\.?\d+)\s*([A-Za-z]*)", str(text).strip())
-    if not found or found[2].upper() not in UNITS or not (number := float(found[1].replace(",", ""))):
+    found = re.fullmatch(r"(\d+(?:[,_]\d{3})*(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)", str(text).strip())
+    if not found or found[2].upper() not in UNITS or not (number := float(re.sub("[,_]", "", found[1]))):
         raise UsageError(
             say("{text!r} is not a size.", text=str(text)),
             expected=say("a number above 0 and a unit, such as 1.2GB, 900MiB or 971261368."),
@@ -37,7 +37,7 @@ def read_bytes(text: str | int) -> int:
 
 def read_scheme(name: str) -> Scheme:
     """A preset, or one with groups of another size as `Scheme.label` writes it: "W4A16 g64". Raises UsageError."""
-    preset, _, size = name.strip().partition(" g")
+    preset, _, size = name.partition(" g")
     scheme = find_scheme(preset)
     if not size:
         return scheme

@@ -50,14 +50,10 @@ class Plan(Assignment):
     def schemes(self) -> list[Scheme]:
         return [scheme for scheme, _ in self.groups]
 
-    @property
+    @cached_property
     def by_module(self) -> dict[str, Scheme]:
         """Module -> its scheme, for those that get one."""
         return {name: self.schemes[index] for name, index in self.assigned.items() if index is not None}
-
-    @cached_property
-    def rounded(self) -> set[str]:
-        return {name for name, index in self.assigned.items() if index is not None}
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -88,7 +84,9 @@ class Plan(Assignment):
     @property
     def kept_bytes(self) -> int:
         """Data bytes of the tensors that stay as they are: norms, and modules that the recipe leaves out."""
-        return sum(t.bytes for t in self.prediction.tensors if t.name.rpartition(".")[0] not in self.rounded)
+        return sum(
+            t.bytes for t in self.prediction.tensors if t.name.rpartition(".")[0] not in self.by_module
+        )
 
     def by_part(self) -> list[dict[str, str]]:
         """Rows {module, scheme, layers}: a part with one scheme is one row for all layers and experts."""

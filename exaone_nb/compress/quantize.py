@@ -30,6 +30,7 @@ from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import require_free_space, sha256_of, staged_directory, write_json, write_text
 from exaone_nb.hardware import this_cpu
+from exaone_nb.messages import say
 from exaone_nb.processes import Watch, available_bytes
 
 LIBRARIES = ("llmcompressor", "compressed-tensors", "transformers", "torch")
@@ -127,7 +128,10 @@ def quantize(
                 # The files are as planned, but the library of this machine cannot read them: worth knowing, and
                 # no reason to throw the checkpoint away.
                 library = f"transformers {version('transformers')}"
-                document["problems"].append(f"{library} cannot load it: {type(error).__name__}: {error}")
+                kind = type(error).__name__
+                document["problems"].append(
+                    say("{library} cannot load it: {kind}: {error}", library=library, kind=kind, error=error)
+                )
         write_json(staging / manifest.NAME, document)
     return document | {"reused": False}
 
@@ -204,10 +208,17 @@ def check_memory(source: Path, recipe: Recipe, compressed_bytes: int, *, ignore:
     needed, free = estimate_memory(config, weight_bytes, compressed_bytes, recipe), available_bytes()
     if needed > free and not ignore:
         raise WorkbookError(
-            f"Quantizing {source.name} with {recipe.name} is estimated to take {needed / 1e9:.1f} GB of memory; "
-            f"{free / 1e9:.1f} GB are free.",
-            remedy="Close other programs, use fewer or shorter calibration samples, a round-to-nearest recipe, or "
-            "--ignore-memory to try anyway.",
+            say(
+                "Quantizing {model} with {recipe} is estimated to take {needed:.1f} GB of memory; {free:.1f} GB are free.",
+                model=source.name,
+                recipe=recipe.name,
+                needed=needed / 1e9,
+                free=free / 1e9,
+            ),
+            remedy=say(
+                "Close other programs, use fewer or shorter calibration samples, a round-to-nearest recipe, or "
+                "--ignore-memory to try anyway."
+            ),
         )
     return needed
 

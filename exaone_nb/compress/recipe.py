@@ -208,8 +208,8 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
     if path.suffix not in (".yaml", ".yml"):
         if str(recipe) not in names():
             raise UsageError(
-                f"No recipe {str(recipe)!r}.",
-                expected=f"a YAML file, or one of {', '.join(names())}.",
+                say("No recipe {name!r}.", name=str(recipe)),
+                expected=say("a YAML file, or one of {names}.", names=", ".join(names())),
                 remedy=did_you_mean(recipe, names()),
             )
         path = FOLDER / f"{recipe}.yaml"

@@ -46,15 +46,11 @@ def rounded_weight(weight: Any, args: QuantArgs, dtype: Any = None) -> Any:
 
     stored = weight.to(dtype or weight.dtype)
     groups = stored.unflatten(1, (-1, args.group_size)) if args.strategy == "group" else stored
-    axes = {"tensor": None, "channel": (1,), "group": (-1,)}[args.strategy]
-    ends = (
-        (stored.min(), stored.max())
-        if axes is None
-        else (
-            groups.amin(axes, keepdim=args.strategy == "channel"),
-            groups.amax(axes, keepdim=args.strategy == "channel"),
-        )
-    )
+    if args.strategy == "tensor":
+        ends = stored.min(), stored.max()
+    else:
+        keep = args.strategy == "channel"
+        ends = groups.amin(-1, keepdim=keep), groups.amax(-1, keepdim=keep)
     library = _library_args(args)
     scale, zero = calculate_qparams(*ends, library)
     return fake_quantize(stored, scale, zero, library).to(weight.dtype)

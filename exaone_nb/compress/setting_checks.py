@@ -75,9 +75,10 @@ def actorder_values(plan: Plan) -> Iterator[Finding]:
         return
     order = ACTORDER.get(value, value)
     if order == "static":
-        alias = say(" (weight is another name for static)") if value == "weight" else ""
-        text = say(
-            "actorder {value} is the default{alias}: setting it changes nothing.", value=value, alias=alias
+        text = (
+            say("actorder weight is another name for static, the default: setting it changes nothing.")
+            if value == "weight"
+            else say("actorder static is the default: setting it changes nothing.")
         )
         yield Finding("no-op", "setting-actorder", text)
         for strategy in dict.fromkeys(s.weights.strategy for s in plan.schemes):

@@ -93,7 +93,7 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
     """
     found = measure(model, {label: plan.by_module for label, plan in plans.items()}, texts)
     return [
-        {"label": label, "modules": len(plan.rounded), "predicted_bytes": plan.predicted_bytes}
+        {"label": label, "modules": len(plan.by_module), "predicted_bytes": plan.predicted_bytes}
         | {"kl": found[label]["kl"]}
         for label, plan in plans.items()
     ]

@@ -84,7 +84,7 @@ def plans(made: Sequence[Plan]) -> Table:
         {
             "model": plan.model,
             "recipe": plan.recipe.name,
-            "modules": len(plan.rounded),
+            "modules": len(plan.by_module),
             "predicted_bytes": plan.predicted_bytes,
             "share": plan.predicted_bytes / plan.unquantized_bytes,
             "kept": plan.kept_bytes / plan.predicted_bytes,

@@ -1,6 +1,7 @@
 """What was measured once and is kept in data/measured/: tables that name their model, machine and date.
 
-scripts/record_real.py writes such a record; its rows are checkpoints, the unquantized one first.
+scripts/record_real.py and scripts/record_fit.py write such records. The tables here are of the first one's; its rows are
+checkpoints, the unquantized one first.
 """
 
 from typing import Any
@@ -15,32 +16,33 @@ REAL_MODEL = "smollm2-135m_cpu"
 
 
 def record(name: str = REAL_MODEL) -> dict[str, Any]:
-    """A record of data/measured/. Raises WorkbookError when there is none."""
-    return catalog.read_config(DATA / "measured" / f"{name}.json")
+    """A record of data/measured/ with its intervals as estimates. Raises WorkbookError when there is none."""
+    return _revived(catalog.read_config(DATA / "measured" / f"{name}.json"))
 
 
 def told(document: dict[str, Any]) -> str:
     """What was measured, on what and when, and what the model is: to stand beside the tables."""
-    return say("Recorded {d[date]}, {d[machine_in_words]}. {d[how]} {d[about]}", d=document)
+    about = document.get("about", "")
+    return say(
+        "Recorded {d[date]}, {d[machine_in_words]}. {d[how]} {about}", d=document, about=about
+    ).rstrip()
 
 
-def _estimate(found: dict[str, Any] | None) -> Estimate | None:
-    if found is None:
-        return None
-    low, high = found["interval"] or (None, None)
-    return Estimate(found["value"], low, high, found["n"])
-
-
-def _rows(document: dict[str, Any], *measured: str) -> list[dict[str, Any]]:
-    return [row | {name: _estimate(row.get(name)) for name in measured} for row in document["rows"]]
+def _revived(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_revived(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"value", "interval", "n"}:
+        return Estimate.of(value)
+    return {key: _revived(item) for key, item in value.items()}
 
 
 def loss_table(document: dict[str, Any], caption: str = "") -> Table:
     """Bytes, and what was lost on text: KL, perplexity, and how often the most likely token stays the same."""
     whole = document["rows"][0]["bytes"]
-    rows = [row | {"share": row["bytes"] / whole} for row in _rows(document, "kl", "perplexity", "same_top")]
-    base = rows[0]
-    base["kl"] = base["same_top"] = None
+    rows = [row | {"share": row["bytes"] / whole} for row in document["rows"]]
+    rows[0] |= {"kl": None, "same_top": None}
     heads = [
         Column("recipe", code=True),
         Column("scheme", code=True),
@@ -56,12 +58,12 @@ def loss_table(document: dict[str, Any], caption: str = "") -> Table:
 
 def loss_words(document: dict[str, Any]) -> str:
     """The losses in a sentence, largest first."""
-    rows = sorted(document["rows"][1:], key=lambda row: -row["kl"]["value"])
+    rows = sorted(document["rows"][1:], key=lambda row: -row["kl"].value)
     parts = [
         say(
             "{row[scheme]} ({row[recipe]}) {changed:.0f}",
             row=row,
-            changed=100 * (1 - row["same_top"]["value"]),
+            changed=100 * (1 - row["same_top"].value),
         )
         for row in rows
     ]
@@ -70,7 +72,7 @@ def loss_words(document: dict[str, Any]) -> str:
 
 def accuracy_table(document: dict[str, Any], caption: str = "") -> Table:
     """Right answers, and the items on which exactly one of the two models is right."""
-    rows = [row for row in _rows(document, "accuracy") if row["accuracy"] is not None]
+    rows = [row for row in document["rows"] if row.get("accuracy")]
     heads = [
         Column("recipe", code=True),
         Column("scheme", code=True),

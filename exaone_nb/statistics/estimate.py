@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from exaone_nb.errors import UsageError
 
@@ -31,6 +32,20 @@ class Estimate:
     def interval(self) -> tuple[float, float] | None:
         """Both bounds, or None where there is no interval."""
         return None if self.low is None or self.high is None else (self.low, self.high)
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for JSON; `of` reads it."""
+        return {"value": self.value, "interval": self.interval, "n": self.n}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Estimate:
+        """What `document` wrote."""
+        return cls(document["value"], *(document["interval"] or (None, None)), document["n"])
+
+    def within(self, least: float, most: float) -> Estimate:
+        """The same with bounds that do not leave a range which the value cannot leave."""
+        bounds = [None if bound is None else min(max(bound, least), most) for bound in (self.low, self.high)]
+        return Estimate(self.value, *bounds, self.n)
 
     @property
     def excludes_zero(self) -> bool:

@@ -47,10 +47,8 @@ class Jackknife:
     def interval(self, level: float = 0.95) -> Estimate:
         """The value with Student's interval at `level`."""
         half = student(0.5 + level / 2, self.freedom) * self.error
-        low, high = self.centre - half, self.centre + half
-        if self.ends:
-            low, high = max(low, self.ends[0]), min(high, self.ends[1])
-        return Estimate(self.value, low, high, self.items)
+        found = Estimate(self.value, self.centre - half, self.centre + half, self.items)
+        return found.within(*self.ends) if self.ends else found
 
 
 @lru_cache(1000)

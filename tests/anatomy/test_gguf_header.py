@@ -245,6 +245,14 @@ def test_control_characters_infinity_and_nan_harm_no_output(tmp_path, capsys):
     assert document["keys"]["x"] == "nan" and document["keys"]["y"]["first"] == ["-inf"]
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(u32("split.no", 2), "part 3 of 4"), (string("split.no", "x"), "part ? of 4")]
+)
+def test_a_part_of_a_model_says_so(number, said, tmp_path):
+    content = gguf([ARCHITECTURE, u32("split.count", 4), number], [tensor("t")], 128)
+    assert any(said in note for note in explain_gguf(read(content, tmp_path)).notes)
+
+
 LAYER = [f"blk.0.{part}.weight" for part in (
     "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down",
 )]  # fmt: skip

@@ -93,7 +93,7 @@ def test_nano_has_the_bytes_that_llama_cpp_wrote(kind: str):
 
 def test_nano_in_q4_k_m_has_the_types_that_llama_cpp_gave():
     plan = plan_gguf(catalog.resolve("nano").config(), "Q4_K_M")
-    more = {tensor.name for tensor in plan.tensors if tensor.type == "Q6_K"}
+    more = {tensor.name for tensor in plan.tensors if tensor.type.name == "Q6_K"}
     assert more == {
         "token_embd.weight",
         *(f"blk.{layer}.{part}.weight" for layer in (2, 3) for part in ("attn_v", "ffn_down")),
@@ -117,7 +117,7 @@ def test_published_files_weigh_what_is_predicted(row: dict):
 def test_a_head_stored_twice_gets_the_six_bits_and_the_embedding_the_files_own_type():
     config = catalog.resolve("EXAONE-3.5-2.4B-Instruct").config()
     once, twice = (
-        {tensor.name: tensor.type for tensor in plan_gguf(config, "Q4_K_M", untied_head=untied).tensors}
+        {tensor.name: tensor.type.name for tensor in plan_gguf(config, "Q4_K_M", untied_head=untied).tensors}
         for untied in (False, True)
     )
     assert once["token_embd.weight"] == "Q6_K" and "output.weight" not in once

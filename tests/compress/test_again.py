@@ -154,6 +154,7 @@ def test_the_recipe_of_a_manifest_is_the_one_that_made_it(described):
         ({"source_files": {"model.safetensors": "0"}}, WorkbookError, "files of nano are not those of the manifest: .*model.safetensors"),
         ({"calibration": {"fingerprint": "0"}}, WorkbookError, r"text .*text\.jsonl is not that of the manifest"),
         ({"threads": "DELETE"}, UsageError, "has no threads"),
+        ({"source_files": [], "recipe": None}, UsageError, "has no recipe, source_files"),
         ({"recipe": {"scheme": "W4A61"}}, UsageError, "W4A61"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.budget import Choices, sum_of
 from exaone_nb.compress.contest import draw
 from exaone_nb.compress.parts import parts_of, read_bytes, targets_of
@@ -49,6 +50,8 @@ def random_costs(made, seed):
         ("1 GiB", 2**30),
         ("900mib", 900 * 2**20),
         ("971,261,368", 971_261_368),
+        ("971_261_368", 971_261_368),
+        (".5MB", 500_000),
         ("5 kB", 5000),
     ],
 )
@@ -56,10 +59,16 @@ def test_sizes_are_read_as_people_write_them(text, size):
     assert read_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1GB", "1.2GiG", "lots", "1.2.3MB", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1GB", "1.2GiG", "lots", "1.2.3MB", "nan", "_5", "1__0MB", "1,2GB"]
+)
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UsageError, match="not a size"):
         read_bytes(text)
+
+
+def test_blanks_in_the_list_of_schemes_change_nothing():
+    assert offer(schemes=(" W4A16", "BF16 ")).options == offer(schemes=("W4A16", "BF16")).options
 
 
 def test_what_an_engine_joins_is_one_part(config):
@@ -218,6 +227,7 @@ def test_a_recipe_names_the_modules_of_its_choice_and_no_others(config):
             assert got.keys() == wanted.keys()
             assert all(got[name].same_numbers(wanted[name]) for name in wanted)
             assert plan.predicted_bytes == made.file_bytes(choice) <= budget
+            assert not [finding for finding in analyse(plan).findings if finding.level == "no-op"]
 
 
 def test_the_passes_of_the_real_model_can_be_said_beforehand(config):

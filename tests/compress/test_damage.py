@@ -72,6 +72,19 @@ def test_the_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 88 <= inside <= 100
 
 
+def test_no_bound_leaves_what_a_token_can_have():
+    """One document of three carries all of the loss, so Student's interval of the mean reaches below zero."""
+    few = {name: np.array([[0.0, 9], [0.0, 9], [9 * one, 9]]) for name, one in {
+        "baseline": 2.0, "candidate": 2.1, "kl": 0.5, "p_change": 0.1, "p_change_squared": 0.04,
+    }.items()}  # fmt: skip
+    few["same_top"] = np.array([[9.0, 9], [9, 9], [6, 9]])
+    few["token_kl"] = np.array([[0.0, 0], [0, 1], [4.5, 2]])
+    found = damage.summary(few)
+    assert found["kl"].value == pytest.approx(1 / 6) and found["kl"].low == 0 < 0.5 < found["kl"].high
+    assert found["perplexity"].low == 1 and found["p_rms"].low == 0
+    assert found["same_top"].high == 1 and found["p_change"].low < 0 < found["p_change"].high
+
+
 def test_measurements_of_other_texts_are_not_compared():
     with pytest.raises(WorkbookError, match="same documents"):
         damage.paired_difference(np.ones((3, 2)), np.ones((2, 2)))

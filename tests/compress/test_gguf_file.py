@@ -277,6 +277,22 @@ def test_a_modelfile_that_cannot_be_made_stops_before_the_weights_are_read(
         main(["convert", str(model), "--gguf", "Q8_0", "--out", str(tmp_path / "x.gguf"), "--modelfile"])
     assert "more than put text around" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(SystemExit, match="1"):
+        main(["convert", str(model), "--gguf", "Q8_0", "--out", str(tmp_path / "x.gguf"), "--modelfile"])
+    assert "There is no tokenizer.json" in capsys.readouterr().err
+
+
+def test_a_modelfile_that_exists_is_kept_unless_forced(tmp_path: Path, capsys):
+    (tmp_path / "x.Modelfile").write_text("mine")
+    words = ["convert", "nano", "--gguf", "Q8_0", "--out", str(tmp_path / "x.gguf"), "--modelfile"]
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "x.Modelfile exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.Modelfile"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--force"])
+    assert "FROM" in (tmp_path / "x.Modelfile").read_text()
 
 
 @pytest.mark.parametrize("file", ["x.bin", "x", "."])

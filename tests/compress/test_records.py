@@ -6,8 +6,8 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.compress.budget import Choices
-from exaone_nb.compress.records import recorded, told
 from exaone_nb.gpus import find_gpu
+from exaone_nb.show import measured
 from exaone_nb.statistics.estimate import Estimate
 
 SMOLLM2 = {
@@ -19,7 +19,7 @@ SMOLLM2 = {
 
 @pytest.fixture(params=["nano", "smollm2-135m"])
 def record(request):
-    return recorded(f"fit_{request.param}")
+    return measured.record(f"fit_{request.param}")
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_a_fitted_recipe_is_no_worse_than_uniform_and_better_than_the_median_ran
 
 
 def test_a_record_says_when_and_where(record):
-    assert record["date"] in told(record) and record["machine_in_words"] in told(record)
-    fall = recorded(f"cliff_{record['model']}")
+    assert record["date"] in measured.told(record) and record["machine_in_words"] in measured.told(record)
+    fall = measured.record(f"cliff_{record['model']}")
     assert {row["bits"] for row in fall["rows"]} == {8, 6, 5, 4, 3, 2}
     groups = {"nano": {128, 32}}.get(record["model"], {64, 32})
     assert {row["sharing"] for row in fall["rows"]} == {"tensor", "channel"} | groups

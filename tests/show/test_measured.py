@@ -22,19 +22,19 @@ def test_a_record_says_what_when_and_where(real) -> None:
 
 def test_every_scheme_is_there_and_what_is_not_served_has_no_speed(real) -> None:
     rows = {row["recipe"]: row for row in real["rows"]}
-    assert next(iter(rows)) == "baseline" and rows["baseline"]["kl"]["value"] == 0
+    assert next(iter(rows)) == "baseline" and rows["baseline"]["kl"].value == 0
     assert {"W8A8", "W4A16 g64", "W3A16 g64", "W2A16 g64"} <= {row["scheme"] for row in rows.values()}
     for row in rows.values():
         assert row["served"] or not row.get("speed")
         assert not row["problems"] and row["tokens"] == rows["baseline"]["tokens"]
         assert row["bytes"] <= rows["baseline"]["bytes"] == 269_060_552
-        assert row["kl"]["n"] == 24 and row["accuracy"]["n"] == 80
+        assert row["kl"].n == 24 and row["accuracy"].n == 80
 
 
 def test_fewer_bits_lose_more(real) -> None:
-    kl = {row["recipe"]: row["kl"]["value"] for row in real["rows"]}
+    kl = {row["recipe"]: row["kl"].value for row in real["rows"]}
     assert kl["w2a16_g64_rtn"] > kl["w3a16_g64_rtn"] > kl["w4a16_g64_rtn"] > kl["w8a8"] > 0
-    same = {row["recipe"]: row["same_top"]["value"] for row in real["rows"]}
+    same = {row["recipe"]: row["same_top"].value for row in real["rows"]}
     assert same["w2a16_g64_rtn"] < same["w3a16_g64_rtn"] < same["w4a16_g64_rtn"] < same["w8a8"] < 1
     assert measured.loss_words(real).index("W2A16 g64") < measured.loss_words(real).index("W8A8")
 
@@ -42,10 +42,10 @@ def test_fewer_bits_lose_more(real) -> None:
 def test_lost_and_won_items_are_the_difference(real) -> None:
     base, *others = real["rows"]
     for row in others:
-        items = round(80 * (base["accuracy"]["value"] - row["accuracy"]["value"]))
+        items = round(80 * (base["accuracy"].value - row["accuracy"].value))
         assert row["lost"] - row["won"] == items
     # Held against chance, the lowest interval of the unquantized model is far away.
-    assert base["accuracy"]["interval"][0] > 0.75 > real["chance"]
+    assert base["accuracy"].low > 0.75 > real["chance"]
 
 
 def test_tables_read_as_the_measured_ones_do(real) -> None:

@@ -79,35 +79,23 @@ class Cursor:
     def text(self, what: str) -> str:
         """The next string."""
         length = self.number("Q", what)
-        begin, content = self.position, self.take(length, what)
+        begin = self.need(length, what)
+        self.position += length
         try:
-            return content.decode("utf-8")
+            return self.content[begin : begin + length].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self.not_text(begin + error.start, what) from error
-
-    def not_text(self, position: int, what: str) -> WorkbookError:
-        """The error for bytes that are not UTF-8."""
-        return broken(
-            say(
-                "The header of {name} is not UTF-8 at byte {position:,} ({what}).",
-                name=self.name,
-                position=position,
-                what=what,
-            )
-        )
+            raise broken(
+                say(
+                    "The header of {name} is not UTF-8 at byte {position:,} ({what}).",
+                    name=self.name,
+                    position=begin + error.start,
+                    what=what,
+                )
+            ) from error
 
     def strings(self, count: int, what: str) -> tuple[str, ...]:
         """Walk over `count` strings and keep the first few."""
-        kept = []
-        for _ in range(count):
-            length = int.from_bytes(self.content[self.need(8, what) : self.position + 8], "little")
-            self.position += 8
-            begin = self.need(length, what)
-            try:
-                text = self.content[begin : begin + length].decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise self.not_text(begin + error.start, what) from error
-            self.position += length
-            if len(kept) < KEPT:
-                kept.append(text)
+        kept = [self.text(what) for _ in range(min(count, KEPT))]
+        for _ in range(count - len(kept)):
+            self.text(what)
         return tuple(kept)

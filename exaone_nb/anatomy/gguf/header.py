@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exaone_nb.anatomy.gguf.cursor import FIRST_READ, Cursor, broken
-from exaone_nb.anatomy.gguf.types import BY_NUMBER, BlockType, padded
+from exaone_nb.anatomy.gguf.types import BY_NUMBER, GgufTensor, padded
 from exaone_nb.anatomy.gguf.values import alignment_of, read_values
 from exaone_nb.anatomy.header import DOWNLOAD_AGAIN, LARGEST_OFFSET, LONGEST_HEADER, refuse_other_kinds
 from exaone_nb.anatomy.layouts import MOST_TENSORS
@@ -38,23 +38,10 @@ LEAST_KEY, LEAST_TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8  # bytes of the shortest one 
 
 
 @dataclass(frozen=True, slots=True)
-class GgufTensor:
-    """One tensor. `shape` is in the order of torch, rows first; `begin` counts from the start of the data."""
+class PlacedTensor(GgufTensor):
+    """A tensor of a header; `begin` counts from the start of the data."""
 
-    name: str
-    type: BlockType
-    shape: tuple[int, ...]
     begin: int
-
-    @property
-    def elements(self) -> int:
-        """Number of weights."""
-        return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of its data, without what fills up to the next one."""
-        return self.type.tensor_bytes(self.elements)
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ class GgufFile:
     file_bytes: int
     header_bytes: int
     values: dict[str, Any]
-    tensors: tuple[GgufTensor, ...]
+    tensors: tuple[PlacedTensor, ...]
     requests: int = 0
     wire_bytes: int = 0
 
@@ -147,7 +134,7 @@ def _check_version(version: int, name: str) -> None:
     )
 
 
-def _tensor(cursor: Cursor) -> GgufTensor:
+def _tensor(cursor: Cursor) -> PlacedTensor:
     tensor = cursor.text(say("the name of a tensor"))
     fields = {"name": cursor.name, "tensor": tensor}
     if not tensor or len(tensor.encode()) > LONGEST_TENSOR_NAME:
@@ -175,11 +162,11 @@ def _tensor(cursor: Cursor) -> GgufTensor:
                 **fields,
             )
         )
-    return GgufTensor(tensor, kind, shape, begin)
+    return PlacedTensor(tensor, kind, shape, begin)
 
 
 def _check_cover(
-    tensors: list[GgufTensor], data_start: int, alignment: int, file_bytes: int, name: str
+    tensors: list[PlacedTensor], data_start: int, alignment: int, file_bytes: int, name: str
 ) -> None:
     """Names are all different, offsets follow each other, and the file ends where the last tensor does."""
     seen: set[str] = set()

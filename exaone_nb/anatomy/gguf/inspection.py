@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.anatomy.gguf.header import GgufFile, read_gguf
-from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS
+from exaone_nb.anatomy.gguf.names import GGUF_FAMILIES, ROPE_FACTORS, GgufFamily
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
 from exaone_nb.anatomy.gguf.values import GgufList
 from exaone_nb.anatomy.header import DOWNLOAD_AGAIN
@@ -144,6 +144,11 @@ def _text(file: GgufFile, key: str) -> str:
     return value if isinstance(value, str) else "?"
 
 
+def _family(file: GgufFile) -> GgufFamily | None:
+    name = _text(file, "general.architecture")
+    return next((each for each in GGUF_FAMILIES.values() if each.architecture == name), None)
+
+
 def _size(file: GgufFile, name: str) -> int:
     value = file.values.get(f"tokenizer.ggml.{name}")
     return value.count if isinstance(value, GgufList) else 0
@@ -161,9 +166,7 @@ def _notes(file: GgufFile) -> list[str]:
     notes = []
     if not isinstance(file.values.get("general.architecture"), str):
         notes.append(say("There is no general.architecture: llama.cpp will not load this file."))
-    elif not any(
-        family.architecture == _text(file, "general.architecture") for family in GGUF_FAMILIES.values()
-    ):
+    elif _family(file) is None:
         notes.append(
             say(
                 "Architecture {name} is not laid out here: the tensors cannot be held against the keys.",
@@ -175,17 +178,21 @@ def _notes(file: GgufFile) -> list[str]:
         notes.append(
             say(
                 "This is part {number} of {parts} of a model; the other parts were not read.",
-                number=file.values.get("split.no", 0) + 1,
+                number=_part_number(file),
                 parts=parts,
             )
         )
     return notes
 
 
+def _part_number(file: GgufFile) -> int | str:
+    number = file.values.get("split.no", 0)
+    return number + 1 if isinstance(number, int) else "?"
+
+
 def _disagreements(file: GgufFile) -> list[str]:
     """Where keys and tensors of a family that is known here do not belong together."""
-    name = _text(file, "general.architecture")
-    family = next((each for each in GGUF_FAMILIES.values() if each.architecture == name), None)
+    name, family = _text(file, "general.architecture"), _family(file)
     parts = file.values.get("split.count", 1)
     if family is None or not file.tensors or (isinstance(parts, int) and parts > 1):
         return []

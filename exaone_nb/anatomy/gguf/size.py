@@ -7,7 +7,6 @@ The keys hold the vocabulary, so a config alone settles the list of tensors and 
 keys open; with a tokenizer beside it the whole file is settled.
 """
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from exaone_nb import fields
 from exaone_nb.anatomy.gguf.names import ROPE_FACTORS, gguf_family, gguf_name
 from exaone_nb.anatomy.gguf.rule import GgufShape, file_type, tensor_types
-from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, padded
+from exaone_nb.anatomy.gguf.types import BLOCK_TYPES, GgufTensor, padded
 from exaone_nb.anatomy.layouts import expected_tensors
 
 START = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of keys
@@ -23,23 +22,10 @@ STRING_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class GgufTensorPlan:
+class GgufTensorPlan(GgufTensor):
     """One tensor of a file to be written; `source` is its name in the checkpoint, empty for what is computed."""
 
-    name: str
     source: str
-    type: str
-    shape: tuple[int, ...]
-
-    @property
-    def elements(self) -> int:
-        """Number of weights."""
-        return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of its data."""
-        return BLOCK_TYPES[self.type].tensor_bytes(self.elements)
 
     @property
     def listed_bytes(self) -> int:
@@ -84,7 +70,7 @@ class GgufPlan:
 
     def types(self) -> dict[str, int]:
         """Number of tensors by type, most frequent first."""
-        return dict(Counter(tensor.type for tensor in self.tensors).most_common())
+        return dict(Counter(tensor.type.name for tensor in self.tensors).most_common())
 
 
 def plan_gguf(
@@ -110,9 +96,11 @@ def plan_gguf(
     named.pop(None, None)
     shapes = {name: stored[source] for name, source in named.items()}
     types = tensor_types(shapes, kind, GgufShape.of(config))
-    tensors = [GgufTensorPlan(name, named[name], types[name], shape) for name, shape in shapes.items()]
+    tensors = [
+        GgufTensorPlan(name, BLOCK_TYPES[types[name]], shape, named[name]) for name, shape in shapes.items()
+    ]
     if factors := _rope_factors(config):
-        tensors.insert(0, GgufTensorPlan(ROPE_FACTORS, "", "F32", (factors,)))
+        tensors.insert(0, GgufTensorPlan(ROPE_FACTORS, BLOCK_TYPES["F32"], (factors,), ""))
     return GgufPlan(kind, tuple(tensors))
 
 

@@ -4,6 +4,7 @@ Read in llama.cpp b10359: ggml/include/gguf.h, ggml/include/ggml.h, ggml/src/ggm
 type packs `block` neighbours of one row into `bytes` bytes, so a row must divide into blocks.
 """
 
+import math
 from dataclasses import dataclass
 
 ALIGNMENT = 32  # of tensors, where the file does not say general.alignment
@@ -21,6 +22,25 @@ class BlockType:
     def tensor_bytes(self, elements: int) -> int:
         """Bytes of `elements` elements, which fill whole blocks."""
         return elements // self.block * self.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """One tensor of a file. `shape` is in the order of torch, rows first."""
+
+    name: str
+    type: BlockType
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its data, without what fills up to the next one."""
+        return self.type.tensor_bytes(self.elements)
 
 
 # name: number in the file, elements per block, bytes per block
