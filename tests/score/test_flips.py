@@ -93,16 +93,29 @@ def test_of_choices_the_likeliest_is_the_answer(tmp_path: Path) -> None:
         row["resps"] = [[[str(one), "False"]] for one in likely]
         return row | {"filtered_resps": [[str(one), "False"] for one in likely]}
 
-    other = choices([-1.0, -9.0, -2.0], {"acc": 0, "acc_norm": 0}) | {"doc_id": 1, "doc_hash": "other"}
+    # lm-eval divides by the lengths of "a" and "a long one", 1 and 10, without the blank before them.
+    other = choices([-1.0, -11.0, -2.0], {"acc": 0, "acc_norm": 0}) | {"doc_id": 1, "doc_hash": "other"}
     rows = {
-        "a": [choices([-1.0, -9.0, -2.0], {"acc": 1, "acc_norm": 1}), other],
-        "b": [choices([-2.0, -3.0, -9.0], {"acc": 1, "acc_norm": 0}), other],
+        "a": [choices([-1.0, -11.0, -2.0], {"acc": 1, "acc_norm": 1}), other],
+        "b": [choices([-2.0, -15.0, -9.0], {"acc": 1, "acc_norm": 0}), other],
     }
     a, b = (write(tmp_path / name, each) for name, each in rows.items())
     assert flips(read_samples(a), read_samples(b), ("a", "b")) == []
     (found,) = flips(read_samples(a, "acc_norm"), read_samples(b, "acc_norm"), ("a", "b"))
     assert (found.kind, found.before.text, found.after.text) == ("lost", "a", "a long one")
     assert found.after.ending == "the likeliest choice"
+
+
+def test_an_older_lm_eval_logs_requests_as_lists(tmp_path: Path) -> None:
+    def row(likely: list[float], right: float) -> dict[str, Any]:
+        found = written(0, "", "", 0) | {"metrics": ["acc"], "filter": "none", "acc": right, "doc": "?"}
+        found["arguments"] = [["Q", " a"], ["Q", " b"]]
+        return found | {"resps": [[[one, False]] for one in likely]}
+
+    sides = {"a": row([-1.0, -2.0], 1), "b": row([-2.0, -1.0], 0)}
+    a, b = (read_samples(write(tmp_path / name, [one])) for name, one in sides.items())
+    (found,) = flips(a, b, ("a", "b"))
+    assert (found.question, found.before.text, found.after.text) == ("Q", "a", "b")
 
 
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
