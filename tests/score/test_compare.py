@@ -182,6 +182,20 @@ def test_subjects_of_one_benchmark_are_one_question(tmp_path: Path) -> None:
     json.dumps(pooled.as_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("metric", ["word_perplexity", "bits_per_byte"])
+def test_perplexities_of_several_texts_are_several_questions(tmp_path: Path, metric: str) -> None:
+    """Only scores are pooled, and bits per byte are as little a score as a perplexity is."""
+    make = {"metric": metric, "filters": ("none",)}
+    scored = {
+        side: {
+            task: read_samples(write_run(tmp_path / side / task, [[-3.0 * n * i, n] for n in range(1, 9)], task=task, **make))
+            for task in ("paloma_a", "paloma_b", "paloma_c")
+        }
+        for i, side in enumerate(("base", "other"), 1)
+    }  # fmt: skip
+    assert [c.parts for c in compare_all(scored["base"], {"other": scored["other"]})] == [(), (), ()]
+
+
 def test_what_lm_eval_calls_a_group_is_one(tmp_path: Path) -> None:
     x, y = outcomes(60, 5, 2, 33)
     groups = {"exam": ["law", "medicine"], "law": ["law"]}
