@@ -105,13 +105,8 @@ def of_perplexities(
         "test": "sign flip",
     }
     evidence = jackknife(y - x, weights)
-    change = evidence.interval()
-    unit = 1.0
     if metric == "bits_per_byte":
-        unit = before * math.log(2)
-        found["recovery"] = Estimate(before / after, n=len(x))
+        unit, found["recovery"] = before * math.log(2), Estimate(before / after, n=len(x))
     else:
-        found["recovery"] = Estimate(
-            before / after, *(math.exp(end) for end in (change.low, change.high)), len(x)
-        )
+        unit, found["recovery"] = 1.0, evidence.interval().map(math.exp)
     return found, evidence, paired.sign_flip_test(y - x), unit
