@@ -245,7 +245,7 @@ def _requests(row: dict[str, Any]) -> list[tuple[Any, Any]]:
     logged = row.get("arguments") or {}
     if isinstance(logged, dict):
         return [(request.get("arg_0"), request.get("arg_1")) for request in logged.values()]
-    return [(request[0], request[1] if len(request) > 1 else None) for request in logged]
+    return [(*request, None, None)[:2] for request in logged]
 
 
 def _on_one_line(text: str) -> str:

@@ -190,7 +190,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a samples file one by one, so that a large one need not fit into memory. Raises as `read_rows`."""
     number = 0
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)

@@ -273,6 +273,16 @@ def test_a_metric_in_percent_has_points_of_its_own(tmp_path: Path) -> None:
     assert compare(a, b, margin=0.1).verdict == "equivalent"
 
 
+def test_a_metric_that_falls_below_zero_and_never_exceeds_one_has_hundredths(tmp_path: Path) -> None:
+    """As BLEURT: one point is 0.01, and a difference from -1.13 to +1.13 by the t test is no equivalence."""
+    make = {"metric": "bleurt_max", "filters": ("none",)}
+    rows = {"a": [-1.0, 0.5] * 5, "b": [0.5, -1.0] * 5}
+    a, b = (read_samples(write_run(tmp_path / name, values, **make)) for name, values in rows.items())
+    found = compare(a, b)
+    half = stats.t.ppf(0.975, 9) * stats.sem(np.subtract(rows["b"], rows["a"]))
+    assert found.verdict == "undecided" and -found.in_points.low == pytest.approx(100 * half, rel=0.15)
+
+
 def test_nothing_has_no_width(tmp_path: Path) -> None:
     """Field cases: 25/25 against 0/25, 1 lost of 25, 16/30 against 0/30, and recovery at 0."""
     expected = {
@@ -335,6 +345,13 @@ def test_a_file_cut_in_the_middle_of_a_line_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path, [1.0] * 10)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(WorkbookError, match=r"Line 20 of .* cut short"):
+        read_samples(path)
+
+
+def test_a_line_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [1.0] * 10)
+    path.write_bytes(path.read_bytes().replace(b"document 3", b"document \xff", 1))
+    with pytest.raises(WorkbookError, match=r"Line 4 of .* damaged"):
         read_samples(path)
 
 

@@ -116,6 +116,9 @@ def test_an_older_lm_eval_logs_requests_as_lists(tmp_path: Path) -> None:
     a, b = (read_samples(write(tmp_path / name, [one])) for name, one in sides.items())
     (found,) = flips(a, b, ("a", "b"))
     assert (found.question, found.before.text, found.after.text) == ("Q", "a", "b")
+    for name, one in sides.items():
+        write(tmp_path / name, [one | {"arguments": [[]]}])
+    assert flips(a, b, ("a", "b"))[0].question == ""
 
 
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
