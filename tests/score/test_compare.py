@@ -157,6 +157,8 @@ def test_perplexity_is_compared_by_documents(tmp_path: Path) -> None:
     assert found.verdict == "worse" and found.difference.value > 0
     assert found.candidate_score / found.base_score == pytest.approx(math.exp(0.05))
     assert found.recovery.value == pytest.approx(math.exp(-0.05))
+    # A point of a perplexity is one percent of the base's.
+    assert found.in_points.value == pytest.approx(100 * math.expm1(0.05))
     assert compare(b, a).verdict == "better"
     uneven = [[ll - float(rng.uniform(0, 0.1)) * w, w] for ll, w in better]
     found = compare(a, read_samples(write_run(tmp_path / "c", uneven, **make)))
@@ -218,6 +220,15 @@ def test_two_tasks_with_one_word_in_common_are_two_questions(tmp_path: Path) -> 
     base = {task: read_samples(write_run(tmp_path / "a" / task, x, task=task)) for task in tasks}
     other = {task: read_samples(write_run(tmp_path / "b" / task, y, task=task)) for task in tasks}
     assert [c.parts for c in compare_all(base, {"b": other})] == [(), ()]
+
+
+def test_a_task_with_the_name_of_its_benchmark_leaves_all_apart(tmp_path: Path) -> None:
+    """Two rows of one name could not be told apart."""
+    x, y = outcomes(60, 5, 2, 33)
+    tasks = ("exam", "exam_law", "exam_medicine")
+    base = {task: read_samples(write_run(tmp_path / "a" / task, x, task=task)) for task in tasks}
+    other = {task: read_samples(write_run(tmp_path / "b" / task, y, task=task)) for task in tasks}
+    assert [c.task for c in compare_all(base, {"b": other})] == list(tasks)
 
 
 def clustered_items(values: np.ndarray, templates: list[str]):

@@ -11,7 +11,7 @@ import pytest
 
 from exaone_nb.cli import main
 from exaone_nb.errors import WorkbookError
-from exaone_nb.score.flips import flips, flips_table
+from exaone_nb.score.flips import flips, flips_table, write_page
 from exaone_nb.score.items import averaged
 from exaone_nb.score.samples import read_samples
 
@@ -133,6 +133,17 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         main(["compare", a, b, "--flips", str(tmp_path / "page.html" / "inside.html")])
     assert ended.value.code == 2 and "cannot be written" in capsys.readouterr().err
+
+
+def test_what_a_model_wrote_is_text_on_the_page(tmp_path: Path) -> None:
+    """Markup is escaped; what cannot be written in UTF-8, turns the line round or cannot be seen is written out."""
+    odd = "</pre><script>alert(1)</script> \ud800 \u202e \x1b[31m"
+    sides = {"a": [written(0, odd, "1", 1)], "b": [written(0, "no", "2", 0)]}
+    a, b = (read_samples(write(tmp_path / name, rows)) for name, rows in sides.items())
+    page = write_page(tmp_path / "page.html", flips(a, b, ("a", "b")), {"toy": 1})
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<script>") == 1 and "alert" in html and "&lt;" in html
+    assert "\\ud800" in html and not {"\u202e", "\x1b"} & set(html)
 
 
 def test_seeds_and_perplexities_have_no_answers_to_show(tmp_path: Path) -> None:
