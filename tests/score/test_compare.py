@@ -15,6 +15,7 @@ from scipy import stats
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score.compare import compare, compare_all
+from exaone_nb.score.evaluate import estimate_of
 from exaone_nb.score.items import averaged, items_of
 from exaone_nb.score.outcomes import MetricName, main_metric
 from exaone_nb.score.samples import find_samples, read_samples
@@ -292,6 +293,13 @@ def test_a_metric_that_falls_below_zero_and_never_exceeds_one_has_hundredths(tmp
     found = compare(a, b)
     half = stats.t.ppf(0.975, 9) * stats.sem(np.subtract(rows["b"], rows["a"]))
     assert found.verdict == "undecided" and -found.in_points.low == pytest.approx(100 * half, rel=0.15)
+
+
+def test_the_interval_of_a_graded_score_stays_where_scores_can_be() -> None:
+    rows = [{"doc_hash": str(i), "f1": value} for i, value in enumerate([1.0] * 9 + [0.2])]
+    found, _ = estimate_of(items_of("toy", MetricName("f1"), rows))
+    plain = stats.t.interval(0.95, 9, 0.92, stats.sem([1.0] * 9 + [0.2]))
+    assert plain[1] > 1 == found.high and found.low < found.value == pytest.approx(0.92)
 
 
 def test_nothing_has_no_width(tmp_path: Path) -> None:
