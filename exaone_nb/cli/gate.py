@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.text import Text
-from typer import Argument, Option
+from typer import Argument
 
 from exaone_nb.cli.output import JsonFlag, emit
+from exaone_nb.cli.score import Run
 from exaone_nb.messages import say
+from exaone_nb.results import RunFolder
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
@@ -24,11 +26,10 @@ def gate(
     candidates: Annotated[
         list[str] | None, Argument(metavar="CANDIDATE...", help="Recipes; default: all.")
     ] = None,
-    out: Annotated[str, Option("--out", help="Run folder; empty means runs/interactive.")] = "",
+    out: Run = "",
     as_json: JsonFlag = False,
 ) -> None:
     """GO, NO-GO or UNDECIDED by a policy of tasks, bytes and seconds. Exit code 0 only when every candidate is GO."""
-    from exaone_nb.results import RunFolder
     from exaone_nb.score.gate import answer_of
     from exaone_nb.score.gate import gate as hold
     from exaone_nb.score.policy import read_policy

@@ -46,7 +46,8 @@ def read_candidates(
 ) -> tuple[dict[str, BoardCandidate], list[str]]:
     """Join the run's results: the candidates, the baseline first, and what was left out with the command that makes it.
 
-    `tasks` empty means every task that is scored as a fraction; all candidates have the same tasks in the end. Raises WorkbookError when the baseline, or any one axis, is missing altogether.
+    `tasks` empty means every task that is scored as a fraction; all candidates have the same tasks in the end. Raises
+    WorkbookError when the baseline, or any one axis, is missing altogether.
     """
     sizes = {r["recipe"]: r for r in run.read_results("bytes")}
     speeds = {r["recipe"]: r for r in run.read_results("speed") if r["label"] == SPEED_LABEL}
@@ -90,6 +91,13 @@ def read_candidates(
         raise WorkbookError(say("No task was scored for every candidate."), remedy=_remedy(run, ["accuracy"]))
     found = {n: BoardCandidate(sizes[n], speeds[n], {t: scores[n][t] for t in shared}) for n in complete}
     return found, [*remarks, *_mixed(found, baseline)]
+
+
+def in_same_rounds(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two results of speed were measured in turns, in several rounds that may be compared one by one."""
+    a, b = (result["details"] for result in (one, other))
+    together = a.get("rounds_from") and a["rounds_from"] == b.get("rounds_from")
+    return bool(together) and len(a.get("values") or []) == len(b.get("values") or []) > 1
 
 
 def _remedy(run: RunFolder, axes: Iterable[str]) -> str:

@@ -92,7 +92,8 @@ def compare_all(
 ) -> list[Comparison]:
     """Every candidate against the base on every task both have, the tasks of a group pooled unless `separate`.
 
-    `margin` is one for all, or one for each task and group. A pooled comparison stands before its parts. All questions are corrected together by Holm's method.
+    `margin` is one for all, or one for each task and group. A pooled comparison stands before its parts. All questions
+    are corrected together by Holm's method.
     """
     whole: list[tuple[_Question, list[_Question]]] = []
     for name, by_task in candidates.items():
@@ -121,7 +122,7 @@ def compare_all(
 
 
 def groups_of(tasks: Sequence[ItemScores]) -> dict[str, list[str]]:
-    """Group -> its tasks, for tasks that are parts of one benchmark and have the same metric.
+    """Group -> its tasks, for tasks that are parts of one benchmark and have the same metric, perplexities apart.
 
     The results file of lm-eval says so; where it says nothing, SUBJECTS tasks or more whose names have the first word in
     common are one benchmark (mmlu_anatomy, mmlu_astronomy …).
@@ -129,13 +130,12 @@ def groups_of(tasks: Sequence[ItemScores]) -> dict[str, list[str]]:
     named: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for items in tasks:
         group = items.settings.get("group")
-        named[group or items.task.partition("_")[0], items.name, bool(group)].append(items.task)
+        if not items.is_perplexity:
+            named[group or items.task.partition("_")[0], items.name, bool(group)].append(items.task)
     return {
         group: members
-        for (group, name, stated), members in named.items()
-        if len(members) >= (2 if stated else SUBJECTS)
-        and group not in members
-        and not name.metric.endswith("perplexity")
+        for (group, _, stated), members in named.items()
+        if len(members) >= (2 if stated else SUBJECTS) and group not in members
     }
 
 

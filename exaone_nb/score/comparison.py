@@ -100,8 +100,8 @@ class Comparison:
             ("within", "within"),
             ("recovery", "recovery_interval"),
         ):
-            value, low, high, _ = (document[name] or {"": None, "low": None, "high": None, "n": 0}).values()
-            document |= {name: value, key: None if low is None else [low, high]}
+            estimate = getattr(self, name)
+            document |= {name: estimate and estimate.value, key: estimate and estimate.interval}
         return document | ({} if math.isfinite(self.unpaired_z) else {"unpaired_z": None})
 
 

@@ -75,8 +75,7 @@ def of_scores(
         p_exact = paired.mcnemar_exact(table.only_base, table.only_candidate)
         found |= {"test": "exact McNemar", "discordant": table, "recovery": paired.ratio_interval(table)}
         return found, evidence, p_exact, 1.0
-    scale = 1.0 if lowest >= 0 and highest <= 1 else 100.0
-    reach = 1.0 if scale == 1 else float(highest - min(lowest, 0.0))
+    scale, reach = 1.0 if highest <= 1 else 100.0, float(max(highest, 1.0) - min(lowest, 0.0))
     # Where few items differ, one that differs by all there is may have been missed; where most do, they show it.
     dense = np.count_nonzero(y - x) > len(x) / 2
     end = float(np.abs(y - x).max()) if dense else reach
@@ -105,13 +104,8 @@ def of_perplexities(
         "test": "sign flip",
     }
     evidence = jackknife(y - x, weights)
-    change = evidence.interval()
-    unit = 1.0
     if metric == "bits_per_byte":
-        unit = before * math.log(2)
-        found["recovery"] = Estimate(before / after, n=len(x))
+        unit, found["recovery"] = before * math.log(2), Estimate(before / after, n=len(x))
     else:
-        found["recovery"] = Estimate(
-            before / after, *(math.exp(end) for end in (change.low, change.high)), len(x)
-        )
+        unit, found["recovery"] = 1.0, evidence.interval().map(math.exp)
     return found, evidence, paired.sign_flip_test(y - x), unit

@@ -17,7 +17,7 @@ from typing import Any
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say, visible
-from exaone_nb.score.items import PERPLEXITIES, ItemScores
+from exaone_nb.score.items import ItemScores
 from exaone_nb.score.outcomes import UNPARSABLE, finish_reason_of, first_response, flags_of, is_right
 from exaone_nb.score.samples import rows_of
 from exaone_nb.show.table import Column, Table
@@ -98,7 +98,7 @@ def flips(base: ItemScores, candidate: ItemScores, names: tuple[str, str]) -> li
             ),
             remedy=say("Compare one seed: without --seeds."),
         )
-    if base.name.metric in PERPLEXITIES:
+    if base.is_perplexity:
         raise WorkbookError(
             say(
                 "{task} has no right and wrong answers: its metric is {metric}.",
@@ -203,13 +203,16 @@ def _answered(row: dict[str, Any], metric: str) -> Answered:
     value = row[metric]
     share = sum(value) / len(value) if isinstance(value, list) and value else float(value or 0)
     common = {"right": bool(is_right(value)), "value": share, "flags": flags_of(row)}
-    choices = [arguments.get("arg_1") for arguments in (row.get("arguments") or {}).values()]
+    choices = [_text(continuation) for _, continuation in _requests(row)]
     responses = row.get("resps") or []
     if len(responses) > 1 and len(responses) == len(choices):
         likely = [float(each[0][0]) for each in responses]
-        if metric == "acc_norm":  # as lm-eval: by the length of the choice
-            likely = [one / max(len(str(text)), 1) for one, text in zip(likely, choices, strict=True)]
-        chosen = str(choices[max(range(len(likely)), key=likely.__getitem__)]).strip()
+        if metric in ("acc_norm", "acc_bytes"):
+            # As lm-eval: by the length of the choice, without the blank that sets it off from the question.
+            texts = [text.lstrip() for text in choices]
+            sizes = map(len, texts if metric == "acc_norm" else (text.encode() for text in texts))
+            likely = [one / max(size, 1) for one, size in zip(likely, sizes, strict=True)]
+        chosen = choices[max(range(len(likely)), key=likely.__getitem__)].strip()
         return Answered(chosen, chosen, ended="likelihood", **common)
     text, result = _text(first_response(responses)), _text(first_response(row.get("filtered_resps")))
     return Answered(text, result, ended=finish_reason_of(row), **common)
@@ -232,12 +235,17 @@ def _question(row: dict[str, Any]) -> str:
     text = next(
         (named[name] for name in QUESTION_FIELDS if isinstance(named.get(name), str) and named[name]), ""
     )
-    if not text:
-        arguments = row.get("arguments") or {}
-        text = (
-            _text(next(iter(arguments.values()), {}).get("arg_0", "")) if isinstance(arguments, dict) else ""
-        )
+    if not text and (asked := _requests(row)):
+        text = _text(asked[0][0])
     return text[-LONGEST_QUESTION:]
+
+
+def _requests(row: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Prompt and continuation of each request; an older lm-eval logs them as lists."""
+    logged = row.get("arguments") or {}
+    if isinstance(logged, dict):
+        return [(request.get("arg_0"), request.get("arg_1")) for request in logged.values()]
+    return [(*request, None, None)[:2] for request in logged]
 
 
 def _on_one_line(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
-from exaone_nb.score.candidates import AXES, SPEED_LABEL
+from exaone_nb.score.candidates import AXES, SPEED_LABEL, in_same_rounds
 from exaone_nb.score.compare import Comparison, compare_all, groups_of
 from exaone_nb.score.evaluate import measured
 from exaone_nb.score.items import ItemScores, joined
@@ -90,7 +90,9 @@ def gate(run: RunFolder, policy: Policy, candidates: Sequence[str] = ()) -> list
     if policy.base in chosen or not chosen:
         raise UsageError(say("There is no candidate beside the base {base!r}.", base=policy.base))
     requirements = list(policy.requirements())
-    compared = _comparisons(run, policy, chosen, [r for r in requirements if r.kind == "task"])
+    with_scores = {result["recipe"] for result in results if result["kind"] == "accuracy"}
+    scored = {name: scored_items(run, name) if name in with_scores else {} for name in (policy.base, *chosen)}
+    compared = _comparisons(scored, policy, [r for r in requirements if r.kind == "task"])
     speeds = {r["recipe"]: r for r in results if r["kind"] == "speed" and r["label"] == SPEED_LABEL}
     sizes = {r["recipe"]: r for r in results if r["kind"] == "bytes"}
     found = []
@@ -133,24 +135,18 @@ def gate_table(gates: Sequence[Gate]) -> Table:
 
 
 def _comparisons(
-    run: RunFolder, policy: Policy, candidates: Sequence[str], asked: Sequence[PolicyLine]
+    scored: dict[str, dict[str, ItemScores]], policy: Policy, asked: Sequence[PolicyLine]
 ) -> dict[tuple[str, str], Comparison]:
     """(candidate, task) -> its comparison. All tasks and candidates of the policy are one family of questions."""
     margins = {requirement.what: requirement.limit for requirement in asked}
-    scored = {name: _named(_scored(run, name), list(margins)) for name in (policy.base, *candidates)}
-    base = scored.pop(policy.base)
-    if not any(set(base) & set(tasks) for tasks in scored.values()):
+    others = {name: _named(items, list(margins)) for name, items in scored.items()}
+    base = others.pop(policy.base)
+    if not any(set(base) & set(tasks) for tasks in others.values()):
         return {}
     found = compare_all(
-        base, scored, base_name=policy.base, alpha=policy.alpha, margin=margins, separate=True
+        base, others, base_name=policy.base, alpha=policy.alpha, margin=margins, separate=True
     )
     return {(comparison.candidate, comparison.task): comparison for comparison in found}
-
-
-def _scored(run: RunFolder, recipe: str) -> dict[str, ItemScores]:
-    if any(result["recipe"] == recipe for result in run.read_results("accuracy")):
-        return scored_items(run, recipe)
-    return {}
 
 
 def _named(scored: dict[str, ItemScores], names: Sequence[str]) -> dict[str, ItemScores]:
@@ -218,14 +214,9 @@ def _of_budget(
 
 def time_ratio(found: dict[str, Any], base: dict[str, Any]) -> Estimate:
     """A candidate's time over the base's: round by round where both were measured in the same rounds."""
-    one, other = (result["details"] for result in (found, base))
-    rounds, theirs = one.get("values") or [], other.get("values") or []
-    if (
-        one.get("rounds_from")
-        and one["rounds_from"] == other.get("rounds_from")
-        and len(rounds) == len(theirs)
-    ):
-        return over_repeats([a / b for a, b in zip(rounds, theirs, strict=True)])
+    if in_same_rounds(found, base):
+        rounds = (result["details"]["values"] for result in (found, base))
+        return over_repeats([one / other for one, other in zip(*rounds, strict=True)])
     times = [measured(result) for result in (found, base)]
     ratio = times[0].value / times[1].value
     if any(time.interval is None for time in times):

@@ -230,7 +230,7 @@ def averaged(runs: Sequence[ItemScores]) -> ItemScores:
         first,
         values=np.mean(values, axis=0),
         source=" + ".join(run.source for run in runs),
-        path=first.path if len(runs) == 1 else None,
+        path=None,
         outcomes=added(run.outcomes for run in runs),
         remarks=tuple(remark for run in runs for remark in run.remarks),
     )

@@ -36,16 +36,18 @@ def find_samples(place: str | Path) -> dict[str, Path]:
     if place.is_file():
         return {_task_and_date(place)[0]: place}
     if not place.is_dir():
-        raise UsageError(f"There is no {place}.", expected="a samples_*.jsonl file or a folder with some.")
+        missing = say("There is no {place}.", place=str(place))
+        raise UsageError(missing, expected=say("a samples_*.jsonl file or a folder with some."))
     paths = sorted(place.rglob("samples_*.jsonl"), key=lambda path: (_task_and_date(path)[1], path))
     found = {_task_and_date(path)[0]: path for path in paths}
     folders = {path.parent for path in found.values()}
     if not found:
-        remedy = "Score with `exaone-nb score`, or run lm-eval with --log_samples --output_path."
-        raise WorkbookError(f"No samples_*.jsonl in {place.name}.", remedy=remedy)
+        remedy = say("Score with `exaone-nb score`, or run lm-eval with --log_samples --output_path.")
+        raise WorkbookError(say("No samples_*.jsonl in {place}.", place=place.name), remedy=remedy)
     if len(folders) > 1:
-        remedy = "Name one of: " + ", ".join(sorted(folder.name for folder in folders))
-        raise UsageError(f"{place.name} holds the samples of {len(folders)} models.", remedy=remedy)
+        names = ", ".join(sorted(folder.name for folder in folders))
+        several = say("{place} holds the samples of {n} models.", place=place.name, n=len(folders))
+        raise UsageError(several, remedy=say("Name one of: {names}", names=names))
     return dict(sorted(found.items()))
 
 
@@ -91,8 +93,8 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
         metrics = rows[0]["metrics"]
         filters = list(dict.fromkeys(row.get("filter", "none") for row in rows))
         if filter_name and filter_name not in filters:
-            expected = f"one of {', '.join(filters)}."
-            raise UsageError(f"{path.name} has no filter {filter_name!r}.", expected=expected)
+            unknown = say("{file} has no filter {name!r}.", file=path.name, name=filter_name)
+            raise UsageError(unknown, expected=say("one of {names}.", names=", ".join(filters)))
         chosen = main_metric(metrics, filters)
         name = MetricName(metric or chosen.metric, filter_name or chosen.filter)
         rows = [row for row in rows if row.get("filter", "none") == name.filter]
@@ -111,9 +113,10 @@ def read_samples(path: str | Path, metric: str = "", filter_name: str = "") -> I
         )
     counted = settings.get("n_samples")
     if counted is not None and counted != len(rows):
-        remedy = "The file was cut short or mixed up. Score again, or copy both files again."
+        fields = {"file": path.name, "n": len(rows), "counted": counted}
         raise WorkbookError(
-            f"{path.name} has {len(rows)} items; its results file counts {counted}.", remedy=remedy
+            say("{file} has {n} items; its results file counts {counted}.", **fields),
+            remedy=say("The file was cut short or mixed up. Score again, or copy both files again."),
         )
     found = items_of(task, name, rows, source=path.name, settings=settings)
     if warning := warning_of(found.outcomes, path.name):
@@ -190,7 +193,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a samples file one by one, so that a large one need not fit into memory. Raises as `read_rows`."""
     number = 0
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
@@ -207,7 +210,8 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
                 )
             yield row
     if not number:
-        raise WorkbookError(f"{path.name} is empty.", remedy="Score again with samples logged.")
+        empty = say("{file} is empty.", file=path.name)
+        raise WorkbookError(empty, remedy=say("Score again with samples logged."))
 
 
 def _without_texts(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.score.candidates import BoardCandidate, read_candidates
+from exaone_nb.score.candidates import BoardCandidate, in_same_rounds, read_candidates
 from exaone_nb.score.evaluate import measured
 from exaone_nb.statistics.draws import DRAWS, drawn, drawn_in_rounds, estimate_of, resampled_means, share_best
 from exaone_nb.statistics.estimate import Estimate
@@ -206,18 +206,14 @@ def _times(
     candidates: Sequence[BoardCandidate], draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[int]]:
     """Seconds per token [candidates, 1 + draws], and which candidates were not measured in the base's rounds."""
-    times = [measured(candidate.speed) for candidate in candidates]
-    rounds = [candidate.speed["details"].get("values") or [] for candidate in candidates]
-    together = [candidate.speed["details"].get("rounds_from") for candidate in candidates]
-    same = [
-        i
-        for i, values in enumerate(rounds)
-        if together[0] and together[i] == together[0] and len(values) == len(rounds[0]) > 1
-    ]
+    speeds = [candidate.speed for candidate in candidates]
+    times = [measured(speed) for speed in speeds]
+    same = [i for i, speed in enumerate(speeds) if in_same_rounds(speed, speeds[0])]
     table = np.empty((len(times), 1 + draws))
     table[:, 0] = [time.value for time in times]
     if len(same) > 1:
-        table[same, 1:] = drawn_in_rounds(np.array([rounds[i] for i in same], dtype=float), draws, rng)
+        rounds = np.array([speeds[i]["details"]["values"] for i in same], dtype=float)
+        table[same, 1:] = drawn_in_rounds(rounds, draws, rng)
     alone = [i for i in range(len(times)) if i not in same or len(same) < 2]
     for i in alone:
         table[i, 1:] = drawn(times[i], draws, rng, positive=True)

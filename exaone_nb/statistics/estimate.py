@@ -20,7 +20,7 @@ class Estimate:
     """`value` with the bounds of its interval, in the unit of whoever measured it.
 
     `low` and `high` are None where one measurement gives no interval; `n` is the number of measurements, 0 where it is
-    not known. What kind of interval it is (95 % of pairs, bootstrap, …) is said by the function that makes it.
+    not known. What kind of interval it is (95 % of pairs, jackknife, …) is said by the function that makes it.
     """
 
     value: float

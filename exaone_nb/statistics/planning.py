@@ -74,7 +74,7 @@ def items_to_decide(
     more than MOST_ITEMS would be needed: equal to the margin, or nearly so.
     """
     _check(power, alpha)
-    two_sided, one_sided = (NormalDist().inv_cdf(1 - level) for level in (alpha / 2, alpha))
+    two_sided, one_sided = _upper(alpha / 2), _upper(alpha)
 
     def decided(n: int) -> bool:
         """Whether what will be found falls into none of the gaps between "different" and "equivalent"."""
@@ -94,8 +94,6 @@ def items_to_decide(
 
 def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER, alpha: float = ALPHA) -> int:
     """Items per model when the two are compared without pairing (two independent proportions, normal form)."""
-    from scipy.stats import norm
-
     _check(power, alpha)
     lower = accuracy - drop
     if not (drop > 0 and lower >= 0 and accuracy <= 1):
@@ -103,14 +101,17 @@ def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER,
             f"A drop of {drop:g} from {accuracy:g} is impossible.", expected="0 < drop <= accuracy <= 1."
         )
     variance = accuracy * (1 - accuracy) + lower * (1 - lower)
-    return math.ceil(((norm.isf(alpha / 2) + norm.isf(1 - power)) / drop) ** 2 * variance)
+    return math.ceil(((_upper(alpha / 2) + _upper(1 - power)) / drop) ** 2 * variance)
 
 
 def _items(drop: float, share: float, power: float, alpha: float) -> float:
-    from scipy.stats import norm
-
-    root = norm.isf(alpha / 2) * math.sqrt(share) + norm.isf(1 - power) * math.sqrt(max(0.0, share - drop**2))
+    root = _upper(alpha / 2) * math.sqrt(share) + _upper(1 - power) * math.sqrt(max(0.0, share - drop**2))
     return (root / drop) ** 2
+
+
+def _upper(tail: float) -> float:
+    """The standard normal deviate above which this share lies."""
+    return NormalDist().inv_cdf(1 - tail)
 
 
 def _check(power: float, alpha: float) -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score.compare import compare, compare_all
+from exaone_nb.score.evaluate import estimate_of
 from exaone_nb.score.items import averaged, items_of
 from exaone_nb.score.outcomes import MetricName, main_metric
 from exaone_nb.score.samples import find_samples, read_samples
@@ -157,6 +158,8 @@ def test_perplexity_is_compared_by_documents(tmp_path: Path) -> None:
     assert found.verdict == "worse" and found.difference.value > 0
     assert found.candidate_score / found.base_score == pytest.approx(math.exp(0.05))
     assert found.recovery.value == pytest.approx(math.exp(-0.05))
+    # A point of a perplexity is one percent of the base's.
+    assert found.in_points.value == pytest.approx(100 * math.expm1(0.05))
     assert compare(b, a).verdict == "better"
     uneven = [[ll - float(rng.uniform(0, 0.1)) * w, w] for ll, w in better]
     found = compare(a, read_samples(write_run(tmp_path / "c", uneven, **make)))
@@ -182,6 +185,20 @@ def test_subjects_of_one_benchmark_are_one_question(tmp_path: Path) -> None:
     json.dumps(pooled.as_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("metric", ["word_perplexity", "bits_per_byte"])
+def test_perplexities_of_several_texts_are_several_questions(tmp_path: Path, metric: str) -> None:
+    """Only scores are pooled, and bits per byte are as little a score as a perplexity is."""
+    make = {"metric": metric, "filters": ("none",)}
+    scored = {
+        side: {
+            task: read_samples(write_run(tmp_path / side / task, [[-3.0 * n * i, n] for n in range(1, 9)], task=task, **make))
+            for task in ("paloma_a", "paloma_b", "paloma_c")
+        }
+        for i, side in enumerate(("base", "other"), 1)
+    }  # fmt: skip
+    assert [c.parts for c in compare_all(scored["base"], {"other": scored["other"]})] == [(), (), ()]
+
+
 def test_what_lm_eval_calls_a_group_is_one(tmp_path: Path) -> None:
     x, y = outcomes(60, 5, 2, 33)
     groups = {"exam": ["law", "medicine"], "law": ["law"]}
@@ -204,6 +221,15 @@ def test_two_tasks_with_one_word_in_common_are_two_questions(tmp_path: Path) -> 
     base = {task: read_samples(write_run(tmp_path / "a" / task, x, task=task)) for task in tasks}
     other = {task: read_samples(write_run(tmp_path / "b" / task, y, task=task)) for task in tasks}
     assert [c.parts for c in compare_all(base, {"b": other})] == [(), ()]
+
+
+def test_a_task_with_the_name_of_its_benchmark_leaves_all_apart(tmp_path: Path) -> None:
+    """Two rows of one name could not be told apart."""
+    x, y = outcomes(60, 5, 2, 33)
+    tasks = ("exam", "exam_law", "exam_medicine")
+    base = {task: read_samples(write_run(tmp_path / "a" / task, x, task=task)) for task in tasks}
+    other = {task: read_samples(write_run(tmp_path / "b" / task, y, task=task)) for task in tasks}
+    assert [c.task for c in compare_all(base, {"b": other})] == list(tasks)
 
 
 def clustered_items(values: np.ndarray, templates: list[str]):
@@ -257,6 +283,23 @@ def test_a_metric_in_percent_has_points_of_its_own(tmp_path: Path) -> None:
     found = compare(a, b)
     assert found.verdict == "worse" and found.in_points.value == pytest.approx(float((y - x).mean()))
     assert compare(a, b, margin=0.1).verdict == "equivalent"
+
+
+def test_a_metric_that_falls_below_zero_and_never_exceeds_one_has_hundredths(tmp_path: Path) -> None:
+    """As BLEURT: one point is 0.01, and a difference from -1.13 to +1.13 by the t test is no equivalence."""
+    make = {"metric": "bleurt_max", "filters": ("none",)}
+    rows = {"a": [-1.0, 0.5] * 5, "b": [0.5, -1.0] * 5}
+    a, b = (read_samples(write_run(tmp_path / name, values, **make)) for name, values in rows.items())
+    found = compare(a, b)
+    half = stats.t.ppf(0.975, 9) * stats.sem(np.subtract(rows["b"], rows["a"]))
+    assert found.verdict == "undecided" and -found.in_points.low == pytest.approx(100 * half, rel=0.15)
+
+
+def test_the_interval_of_a_graded_score_stays_where_scores_can_be() -> None:
+    rows = [{"doc_hash": str(i), "f1": value} for i, value in enumerate([1.0] * 9 + [0.2])]
+    found, _ = estimate_of(items_of("toy", MetricName("f1"), rows))
+    plain = stats.t.interval(0.95, 9, 0.92, stats.sem([1.0] * 9 + [0.2]))
+    assert plain[1] > 1 == found.high and found.low < found.value == pytest.approx(0.92)
 
 
 def test_nothing_has_no_width(tmp_path: Path) -> None:
@@ -321,6 +364,13 @@ def test_a_file_cut_in_the_middle_of_a_line_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path, [1.0] * 10)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(WorkbookError, match=r"Line 20 of .* cut short"):
+        read_samples(path)
+
+
+def test_a_line_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [1.0] * 10)
+    path.write_bytes(path.read_bytes().replace(b"document 3", b"document \xff", 1))
+    with pytest.raises(WorkbookError, match=r"Line 4 of .* damaged"):
         read_samples(path)
 
 

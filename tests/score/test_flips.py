@@ -11,7 +11,7 @@ import pytest
 
 from exaone_nb.cli import main
 from exaone_nb.errors import WorkbookError
-from exaone_nb.score.flips import flips, flips_table
+from exaone_nb.score.flips import flips, flips_table, write_page
 from exaone_nb.score.items import averaged
 from exaone_nb.score.samples import read_samples
 
@@ -93,16 +93,32 @@ def test_of_choices_the_likeliest_is_the_answer(tmp_path: Path) -> None:
         row["resps"] = [[[str(one), "False"]] for one in likely]
         return row | {"filtered_resps": [[str(one), "False"] for one in likely]}
 
-    other = choices([-1.0, -9.0, -2.0], {"acc": 0, "acc_norm": 0}) | {"doc_id": 1, "doc_hash": "other"}
+    # lm-eval divides by the lengths of "a" and "a long one", 1 and 10, without the blank before them.
+    other = choices([-1.0, -11.0, -2.0], {"acc": 0, "acc_norm": 0}) | {"doc_id": 1, "doc_hash": "other"}
     rows = {
-        "a": [choices([-1.0, -9.0, -2.0], {"acc": 1, "acc_norm": 1}), other],
-        "b": [choices([-2.0, -3.0, -9.0], {"acc": 1, "acc_norm": 0}), other],
+        "a": [choices([-1.0, -11.0, -2.0], {"acc": 1, "acc_norm": 1}), other],
+        "b": [choices([-2.0, -15.0, -9.0], {"acc": 1, "acc_norm": 0}), other],
     }
     a, b = (write(tmp_path / name, each) for name, each in rows.items())
     assert flips(read_samples(a), read_samples(b), ("a", "b")) == []
     (found,) = flips(read_samples(a, "acc_norm"), read_samples(b, "acc_norm"), ("a", "b"))
     assert (found.kind, found.before.text, found.after.text) == ("lost", "a", "a long one")
     assert found.after.ending == "the likeliest choice"
+
+
+def test_an_older_lm_eval_logs_requests_as_lists(tmp_path: Path) -> None:
+    def row(likely: list[float], right: float) -> dict[str, Any]:
+        found = written(0, "", "", 0) | {"metrics": ["acc"], "filter": "none", "acc": right, "doc": "?"}
+        found["arguments"] = [["Q", " a"], ["Q", " b"]]
+        return found | {"resps": [[[one, False]] for one in likely]}
+
+    sides = {"a": row([-1.0, -2.0], 1), "b": row([-2.0, -1.0], 0)}
+    a, b = (read_samples(write(tmp_path / name, [one])) for name, one in sides.items())
+    (found,) = flips(a, b, ("a", "b"))
+    assert (found.question, found.before.text, found.after.text) == ("Q", "a", "b")
+    for name, one in sides.items():
+        write(tmp_path / name, [one | {"arguments": [[]]}])
+    assert flips(a, b, ("a", "b"))[0].question == ""
 
 
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +133,17 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         main(["compare", a, b, "--flips", str(tmp_path / "page.html" / "inside.html")])
     assert ended.value.code == 2 and "cannot be written" in capsys.readouterr().err
+
+
+def test_what_a_model_wrote_is_text_on_the_page(tmp_path: Path) -> None:
+    """Markup is escaped; what cannot be written in UTF-8, turns the line round or cannot be seen is written out."""
+    odd = "</pre><script>alert(1)</script> \ud800 \u202e \x1b[31m"
+    sides = {"a": [written(0, odd, "1", 1)], "b": [written(0, "no", "2", 0)]}
+    a, b = (read_samples(write(tmp_path / name, rows)) for name, rows in sides.items())
+    page = write_page(tmp_path / "page.html", flips(a, b, ("a", "b")), {"toy": 1})
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<script>") == 1 and "alert" in html and "&lt;" in html
+    assert "\\ud800" in html and not {"\u202e", "\x1b"} & set(html)
 
 
 def test_seeds_and_perplexities_have_no_answers_to_show(tmp_path: Path) -> None:

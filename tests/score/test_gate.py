@@ -89,6 +89,14 @@ def test_a_task_is_met_when_the_loss_is_shown_to_be_within_the_margin(run, task,
     assert (verdict == "") == ("exaone-nb score" in check.reason)
 
 
+def test_the_reason_names_the_interval_that_the_state_was_read_from(run):
+    """R's interval of CLOSE at 90 %; McNemar's score interval of WORSE at 95 % leaves out zero."""
+    (kept,) = only(run, critical={"tasks": {"close": 0.025}}).checks
+    assert kept.reason == "equivalent: +0.5 points, 90 % from -1.5 to +2.5, n = 618"
+    (lost,) = only(run, critical={"tasks": {"worse": 0.01}}).checks
+    assert "95 % from" in lost.reason and lost.measured.high < 0
+
+
 @pytest.mark.parametrize(
     ("tiers", "answer"),
     [

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from exaone_nb import catalog
 from exaone_nb.errors import UsageError, WorkbookError
@@ -97,6 +98,14 @@ def test_close_candidates_are_within_noise_and_far_ones_are_not(run):
     assert sum(row.share_best for row in board.rows) == pytest.approx(1)
     assert board.row("bad").dominated_by == ("twin", "w8a8")
     assert [row.recipe for row in board.rows if not row.dominated_by] == ["w8a8", "twin", "baseline"]
+
+
+def test_more_candidates_ask_for_more_evidence_from_each(tmp_path):
+    """Bonferroni: three differences at 1 - 0.05 / 3 each, which for a normal one is 1.22 times as wide as at 95 %."""
+    few = write_run(tmp_path / "few", {name: CANDIDATES[name] for name in ("baseline", "w8a8")})
+    behind = [make_scoreboard(run).row("baseline").behind for run in (few, write_run(tmp_path / "all"))]
+    alone, together = (found.high - found.low for found in behind)
+    assert together / alone == pytest.approx(norm.isf(0.05 / 6) / norm.isf(0.025), rel=0.05)
 
 
 def test_pairing_narrows_the_interval_of_a_difference(tmp_path):
