@@ -104,7 +104,8 @@ def measure_decode(
         prompts = draw.integers(10, max(vocabulary, 11), size=(batch, prompt_tokens)).tolist()
         answers, seconds = _timed(engine, prompts, sampling)
         for made in {answer.output_tokens for answer in answers} - {output_tokens}:
-            raise WorkbookError(say("An answer has {n} tokens, not {all}.", n=made, all=output_tokens))
+            asked = say("{n}, ends ignored.", n=output_tokens)
+            raise WorkbookError(say("An answer has {n} tokens.", n=made), expected=asked)
         if turn:
             runs.append((*_decode_step(answers), seconds))
     return Decode(batch, prompt_tokens, output_tokens, *zip(*runs, strict=True))
