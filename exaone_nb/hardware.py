@@ -1,7 +1,7 @@
 """The machine by what decides which kernels run: an NVIDIA card by its compute capability, a CPU by its flags.
 
-Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer, and the container's own limits. What must be known after torch is loaded
-(which card this process got) is the engines' matter.
+Nothing heavy is loaded: `nvidia-smi`, /proc/cpuinfo and psutil answer, and the container's own limits. What must be known
+after torch is loaded (which card this process got) is the engines' matter.
 
 `measure_machine` says how fast it multiplies and reads memory. Prefill (reading the prompt) is limited by multiplying,
 decoding (writing token by token) by reading the weights.

@@ -84,7 +84,7 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         return fail(
             f"This step failed with status {error.returncode}: {' '.join(map(str, error.cmd))}",
-            "Read its message above. Run `make install` again to go on from here.",
+            "Read its message above. Run the same command again to go on from here.",
         )
     installed |= {f"{n}={h}" for n, h in wanted.items()}
     partial = marker.with_suffix(".part")

@@ -76,6 +76,17 @@ def test_a_wrong_name_is_a_wrong_call():
         assert not isinstance(explain_hub_error(CASES[name][0], WHAT), UsageError)
 
 
+def test_a_cause_that_was_hidden_is_no_cause():
+    """`raise … from None` says that what happened before is not the reason."""
+    try:
+        try:
+            raise TimeoutError("the lock of the cache")
+        except TimeoutError:
+            raise RuntimeError("checksum of shard 2 is wrong") from None
+    except RuntimeError as error:
+        assert "checksum of shard 2 is wrong" in explain_hub_error(error, WHAT).got
+
+
 def test_anything_else_keeps_its_own_words():
     explained = explain_hub_error(RuntimeError("checksum of shard 2 is wrong"), WHAT)
     assert "RuntimeError" in explained.got and "checksum of shard 2 is wrong" in explained.got

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 
 import pytest
@@ -65,3 +66,9 @@ def test_every_sentence_is_one_literal_with_the_fields_it_names():
         }
         given = {keyword.arg for keyword in call.keywords}
         assert named == given or None in given, f"{where}: {named} against {given}"
+
+
+def test_only_paths_sends_anybody_to_the_makefile_which_an_installed_workbook_does_not_have():
+    files = [*(ROOT / "exaone_nb").rglob("*.py"), *(ROOT / "data").glob("*.yaml")]
+    named = [path for path in files if re.search(r"\bmake (install|lab|report)\b", path.read_text("utf-8"))]
+    assert named == [ROOT / "exaone_nb" / "paths.py"]

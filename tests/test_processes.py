@@ -177,3 +177,21 @@ def test_the_limits_of_a_container_are_read(tmp_path, monkeypatch, group, files,
     assert processes.total_bytes() == (total or memory.total)
     assert processes.available_bytes() == pytest.approx(available or memory.available, rel=0.1)
     assert processes.out_of_memory_kills() == kills
+
+
+SILENCED = """
+import ctypes, os, sys
+from exaone_nb.processes import nothing_written
+print("before")  # waits in Python's buffer
+with nothing_written():
+    print("from Python")
+    os.write(1, b"from the system")
+    os.write(2, b"from the system")
+    ctypes.CDLL(None).printf(b"from C")  # waits in C's buffer
+print("after")
+"""
+
+
+def test_nothing_written_hides_python_and_c_and_keeps_what_was_said_before():
+    done = subprocess.run([sys.executable, "-c", SILENCED], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("before\nafter\n", "")

@@ -65,9 +65,9 @@ def main(arguments: list[str] | None = None) -> None:
     except WorkbookError as error:
         tell(f"error: {error}")
         raise SystemExit(error.exit_code) from None
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         # The light installation has what the arithmetic needs; a verb that needs more says what, and how to get it.
-        if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.startswith("exaone_nb"):
+        if not error.name or error.name.startswith("exaone_nb"):
             raise
         missing = say("This needs the Python package {name}, which is not installed here.", name=error.name)
         tell(f"error: {WorkbookError(missing, remedy=COMPLETE)}")

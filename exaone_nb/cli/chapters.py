@@ -5,18 +5,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from exaone_nb.cli.output import console, lines
+from exaone_nb.cli.output import console, lines, writable
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, NOTEBOOKS, ROOT
 
 
 def install(
-    accelerator: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    accelerator: Annotated[
+        Literal["auto", "cpu", "cuda"], Option(help="auto: CUDA where there is a card.")
+    ] = "auto",
     ray: Annotated[bool, Option("--ray", help="Also Ray, for sweeps on a cluster.")] = False,
 ) -> None:
     """The whole stack (vLLM, llm-compressor, lm-eval, JupyterLab) as it was locked, into this virtual environment."""
@@ -30,14 +32,8 @@ def install(
                 "python3 -m venv exaone, install exaone-nb into it, and run exaone/bin/exaone-nb install."
             ),
         )
-    command = [
-        sys.executable,
-        ROOT / "scripts" / "install.py",
-        "--venv",
-        sys.prefix,
-        "--accelerator",
-        accelerator,
-    ]
+    command = [sys.executable, ROOT / "scripts" / "install.py"]
+    command += ["--venv", sys.prefix, "--accelerator", accelerator]
     command += ["--ray"] * ray + ["--packages-only"] * (not IN_SOURCE_TREE)
     if subprocess.run(command).returncode:
         raise WorkbookError(say("The installation did not end well; its message stands above."))
@@ -54,7 +50,7 @@ def notebooks(
             expected=say("a folder without chapters; nothing of yours is overwritten."),
             remedy=say("Name another folder, or move those files."),
         )
-    lines(console(), [say("{n} chapters in {folder}.", n=len(made), folder=folder)])
+    lines(console(), [say("{folder}: {n} chapters.", folder=folder, n=len(made))])
 
 
 def copy_chapters(folder: Path, *, missing_only: bool = False) -> tuple[list[str], list[str]]:
@@ -63,16 +59,11 @@ def copy_chapters(folder: Path, *, missing_only: bool = False) -> tuple[list[str
     there = [name for name in names if (folder / name).exists()]
     if there and not missing_only:
         return [], there
-    try:
+    new = [name for name in names if name not in there]
+    with writable(say("folder"), folder):
         folder.mkdir(parents=True, exist_ok=True)
-        new = [name for name in names if name not in there]
         for name in new:
             shutil.copyfile(NOTEBOOKS / name, folder / name)
-    except OSError as error:
-        raise UsageError(
-            say("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror),
-            expected=say("a folder that may be made."),
-        ) from error
     return new, there
 
 

@@ -92,7 +92,7 @@ def writable(what: str, file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         got = say("The {what} {f} cannot be written ({why}).", what=what, f=str(file), why=error.strerror)
-        raise UsageError(got, expected=say("a file in a folder that can be written.")) from error
+        raise UsageError(got, expected=say("a place that can be written.")) from error
 
 
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
 
+from exaone_nb.catalog import resolve
 from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check, writable
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
@@ -153,7 +155,7 @@ def _write_flips(
 
 
 def pack(
-    folder: Annotated[Path, Argument(metavar="DIR", help="Model folder.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="Model folder, or nano.")],
     out: Annotated[Path, Option(help="The zip to write.")] = Path("submit.zip"),
     licence: Annotated[Path | None, Option(help="Licence text of the base model, packed as LICENSE.")] = None,
     adapt: Annotated[bool, Option(help="Add settings as transformers 4.57.3 names them.")] = True,
@@ -163,7 +165,7 @@ def pack(
     """Make submit.zip for the hackathon: model/ and nothing else, the same bytes every time."""
     from exaone_nb.score.submission.pack import pack as make
 
-    packed = make(folder, out, licence=licence, adapt=adapt, force=force)
+    packed = make(_on_disk(folder), out, licence=licence, adapt=adapt, force=force)
     document = vars(packed) | {
         "path": str(packed.path),
         "warnings": [{"check": w.code, "message": w.text, "remedy": w.remedy} for w in packed.warnings],
@@ -172,7 +174,7 @@ def pack(
 
 
 def check(
-    submission: Annotated[Path, Argument(metavar="ZIP", help="submit.zip, or a model folder.")],
+    submission: Annotated[Path, Argument(metavar="ZIP", help="submit.zip, a model folder, or nano.")],
     load: Annotated[bool, Option(help="Load it with transformers, offline, in a process of its own.")] = True,
     boot: Annotated[bool, Option(help="Start it in vLLM with the server's arguments.")] = False,
     trust_remote_code: Annotated[bool, Option(help="Run code that the submission brings along.")] = False,
@@ -181,10 +183,17 @@ def check(
     """Say what is wrong with a submission, each with its remedy. Exit code 1 when something fails."""
     from exaone_nb.score.submission.check import check as examine
 
-    report = examine(submission, load=load, boot=boot, trust_remote_code=trust_remote_code)
+    report = examine(_on_disk(submission), load=load, boot=boot, trust_remote_code=trust_remote_code)
     emit(as_json, report.document(), lambda console: _show_report(console, report))
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _on_disk(named: Path) -> Path:
+    """What is there under that name; else the folder that a model's name stands for on this disk, as `nano` does."""
+    with suppress(UsageError):
+        return named if named.exists() else resolve(named).path or named
+    return named
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE
 
 CHECKED = "0.14.0.1"
 # The libraries that log through loguru while a quantized checkpoint is opened.
@@ -205,7 +206,7 @@ def _private(name: str) -> AbstractContextManager[None]:
     return _explained(
         f"llm-compressor {version('llmcompressor')} has no {name}",
         f"{CHECKED}, with which this was checked.",
-        "Install what requirements/ names: make install.",
+        COMPLETE,
         (ImportError, AttributeError),
     )
 

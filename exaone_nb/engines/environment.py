@@ -15,6 +15,7 @@ from typing import Literal
 from exaone_nb.errors import WorkbookError
 from exaone_nb.hardware import this_cpu
 from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE
 from exaone_nb.threads import set_torch_threads
 
 # What suits every process that holds an engine, ours or the server's.
@@ -87,7 +88,7 @@ def has_vllm() -> bool:
 def require_vllm() -> None:
     """Raise WorkbookError when vLLM is not installed, naming the engine to use instead."""
     if not has_vllm():
-        remedy = "Install requirements/ for serving; to read answers only, use engine='transformers'."
+        remedy = say("{install}; to read answers only, use engine='transformers'.", install=COMPLETE)
         raise WorkbookError(
             "vLLM, which measures speed and serves tools, is not installed here.", remedy=remedy
         )

@@ -19,6 +19,7 @@ from exaone_nb.conversation.answers import Answer, Sampling, split_thought
 from exaone_nb.conversation.prompt import opens_thought
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.paths import COMPLETE
 from exaone_nb.processes import nothing_written
 
 CHECKED_AGAINST = "0.32"
@@ -59,7 +60,7 @@ def follow(path: str, llm: Any = None) -> Any:
         raise WorkbookError(
             say("vLLM {version} has no {path}.", version=version(), path=path),
             expected=say("vLLM {checked}, which this adapter was checked against.", checked=CHECKED_AGAINST),
-            remedy=say("Install the pinned version (make install), or adapt engines/vllm_adapter.py."),
+            remedy=say("{install}, or adapt engines/vllm_adapter.py.", install=COMPLETE),
         ) from error
 
 

@@ -24,13 +24,13 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
 from exaone_nb.nano import problems
 from exaone_nb.nano.conversations import Conversation, conversations
-from exaone_nb.paths import NANO, ROOT
+from exaone_nb.paths import NANO, RUNS
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-WORK = ROOT / "runs" / "nano-training"
+WORK = RUNS / "nano-training"
 TEMPLATE = NANO / "chat_template.jinja"
 VOCAB_SIZE = 1024
 PAD, BOS, END = "[PAD]", "[BOS]", "[|endofturn|]"

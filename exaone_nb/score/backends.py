@@ -206,7 +206,7 @@ def _require_gpus(settings: Settings) -> None:
     if importlib.util.find_spec("ray") is None:
         raise WorkbookError(
             say("lm-eval holds {n} copies of a model in Ray's workers.", n=settings.data_parallel_size),
-            remedy=say("make install-ray, or score with data_parallel_size 1."),
+            remedy=say("exaone-nb install --ray, or score with data_parallel_size 1."),
         )
     needed = settings.tensor_parallel_size * settings.data_parallel_size
     if (there := torch.cuda.device_count()) < needed and "RAY_ADDRESS" not in os.environ:

@@ -23,7 +23,7 @@ from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
-from exaone_nb.paths import DATA
+from exaone_nb.paths import COMPLETE, DATA
 from exaone_nb.score.outcomes import EndedText, finish_reason_of
 from exaone_nb.score.settings import Settings
 
@@ -60,7 +60,7 @@ def require(path: str) -> Any:
         raise WorkbookError(
             say("lm-eval {version} has no {path}.", version=lm_eval.__version__, path=path),
             expected=say("lm-eval {checked}, which this was checked against.", checked=CHECKED_AGAINST),
-            remedy=say("Install the pinned version (make install), or adapt score/lm_eval_adapter.py."),
+            remedy=say("{install}, or adapt score/lm_eval_adapter.py.", install=COMPLETE),
         ) from error
 
 
@@ -106,7 +106,7 @@ def vllm_module() -> Any:
     except ImportError as error:
         raise WorkbookError(
             say("vLLM cannot be imported here ({reason}).", reason=str(error)),
-            remedy=say("Install the packages of requirements/, or score with --backend hf."),
+            remedy=say("{install}, or score with --backend hf.", install=COMPLETE),
         ) from error
     asked = metadata.version
 

@@ -21,6 +21,7 @@ from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
 from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
+from exaone_nb.messages import say
 from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate, over_repeats
 
 # Tokens after which it is asked, under a time budget, whether the answers end by themselves.
@@ -103,7 +104,8 @@ def measure_decode(
         prompts = draw.integers(10, max(vocabulary, 11), size=(batch, prompt_tokens)).tolist()
         answers, seconds = _timed(engine, prompts, sampling)
         for made in {answer.output_tokens for answer in answers} - {output_tokens}:
-            raise WorkbookError(f"An answer has {made} tokens.", expected=f"{output_tokens}, ends ignored.")
+            asked = say("{n}, ends ignored.", n=output_tokens)
+            raise WorkbookError(say("An answer has {n} tokens.", n=made), expected=asked)
         if turn:
             runs.append((*_decode_step(answers), seconds))
     return Decode(batch, prompt_tokens, output_tokens, *zip(*runs, strict=True))

@@ -103,7 +103,7 @@ def _python() -> Requirement:
     found = say("Python {version}", version=platform.python_version())
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Requirement("python", "OK", found)
-    remedy = say("Use Python 3.11 to 3.13: make install PYTHON=python3.11")
+    remedy = say("Use Python 3.11 to 3.13.")
     return Requirement("python", "FAIL", found, remedy)
 
 

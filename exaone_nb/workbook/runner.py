@@ -99,8 +99,8 @@ def run(
     what chapters running at once declare (default: 80 % of what is available). `timeout_s` overrides every
     chapter's own limit. Everything is checked before anything starts; then a chapter that fails is recorded and
     the ones that do not depend on it still run. Raises UsageError for a bad call, WorkbookError when another run
-    uses the folder, ModuleNotFoundError before anything is written where
-    papermill or what it needs is not installed, KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
+    uses the folder, ModuleNotFoundError before anything is written where papermill or what it needs is not installed,
+    KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
     """
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:

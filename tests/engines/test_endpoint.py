@@ -102,6 +102,7 @@ def test_a_good_answer_and_what_was_asked(misbehaving):
     ("status", "body", "said"),
     [
         (401, '{"error": {"message": "bad key"}}', "refused the key"),
+        (403, '{"error": {"message": "not for you"}}', "refused the key"),
         (404, "{}", "no such path"),
         (429, '{"error": {"message": "slow down"}}', "fewer requests"),
         (500, "<html><body>oops</body></html>", "failed"),

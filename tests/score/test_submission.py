@@ -575,6 +575,19 @@ def test_the_verbs_speak_json_and_exit_with_1(model, tmp_path):
     assert (done.exit_code, json.loads(done.stdout)["passed"]) == (1, False)
 
 
+def test_the_verbs_take_nano_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner, app = CliRunner(), command_line()
+    done = runner.invoke(app, ["pack", "nano", "--json"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["sha256"] == pack(NANO, tmp_path / "b.zip").sha256
+    done = runner.invoke(app, ["check", "nano", "--no-load", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["passed"]) == (0, True)
+    # What lies there under that name comes first.
+    (tmp_path / "nano").mkdir()
+    done = runner.invoke(app, ["check", "nano", "--no-load", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["passed"]) == (1, False)
+
+
 @pytest.mark.heavy
 def test_nano_boots_in_vllm_and_a_boot_that_fails_says_why(tmp_path):
     packed = pack(NANO, tmp_path / "submit.zip")

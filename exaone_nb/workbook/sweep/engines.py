@@ -241,7 +241,9 @@ def _ray(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("Ray is not installed.", remedy="make install-ray, or use --on local.") from error
+        raise UsageError(
+            "Ray is not installed.", remedy="exaone-nb install --ray, or use --on local."
+        ) from error
     try:
         host, _, port = address.rpartition(":")
         if host and "://" not in address:  # Ray itself would try for minutes, and then end the process
