@@ -133,6 +133,8 @@ class Progress:
                 self._running[name] = (began, 0, 0)
                 if self._status is None:
                     self._console.print(f"{name}: running ({event.text})", highlight=False)
+                for line in event.notes:
+                    self._console.print(f"{name}: {escape(line)}", highlight=False, soft_wrap=True)
             elif event.kind == "cell":
                 self._running[name] = (began, event.done, event.total)
             else:
@@ -210,7 +212,9 @@ def _print_summary(console: Console, report: RunReport) -> None:
     columns = [
         Column("chapter", say("chapter")),
         Column("status", say("status")),
+        Column("predicted", say("predicted (s)"), ",.0f"),
         Column("seconds", say("seconds"), ",.1f"),
+        Column("predicted_bytes", say("predicted (GB)"), ",.2f", scale=1e-9),
         Column("peak_bytes", say("peak memory (GB)"), ",.2f", scale=1e-9),
     ]
     rows = [
@@ -219,6 +223,8 @@ def _print_summary(console: Console, report: RunReport) -> None:
             "status": _STATES[made.state],
             "seconds": made.seconds or None,
             "peak_bytes": made.peak_bytes or None,
+            "predicted": made.predicted and made.predicted.seconds,
+            "predicted_bytes": made.predicted and made.predicted.bytes,
         }
         for made in report.outcomes
     ]

@@ -77,7 +77,7 @@ def _row(made: ChapterRecord) -> dict[str, Any]:
     """The record of a chapter, with its error in one line."""
     line = _first_line(made.failure) if made.failure else ""
     settings = [(setting, [made.number]) for setting in made.parameters]
-    return {**vars(made), "parameters": settings, "failure_line": line}
+    return {**vars(made), "parameters": settings, "failure_line": line, "notes": made.notes}
 
 
 def _first_line(failure: Failure) -> str:

@@ -1,0 +1,214 @@
+"""What a chapter will cost on this machine with this model, said before it starts; its studies cut to their budget.
+
+A notebook declares its work in `metadata.exaone_nb`, as formulas over its parameters and the model's sizes (SIZES):
+
+    "minutes": 0.8, "memory_gb": 2,                 recorded with the defaults on nano: what does not grow with the model
+    "work": {"tokens": "72 * DOCUMENTS",            a name of its own, for the formulas below it
+             "flop": "2 * active * 12 * tokens",    16-bit operations where models run
+             "starts": "1 + len(RECIPES)"},         see KINDS
+    "usual": {"TOKENS": "4096 if gpu else 512"},    what a parameter that is 0 stands for
+    "memory": "10 * parameters",                    bytes beside memory_gb
+    "budget_minutes": 6,                            what its work may take
+    "shrink": {"DOCUMENTS": 16, "FIT_TEXTS": 0}     parameters that are halved until it does, and how far at most
+
+Speeds are those that the first chapter measured in this run, or the recorded ones of the reference machine. What a person
+set is never changed. nano's work is small beside its recorded minutes, so its studies keep their size.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from exaone_nb import schema
+from exaone_nb.anatomy.layouts import count_parameters, expected_tensors, text_config
+from exaone_nb.catalog import resolve
+from exaone_nb.errors import WorkbookError
+from exaone_nb.fields import layers, size
+from exaone_nb.hardware import REFERENCE, MachineSpeed, this_gpu
+from exaone_nb.messages import say
+from exaone_nb.results import RunFolder
+from exaone_nb.schema import Whole, is_number, kind
+from exaone_nb.workbook.cache import models_of
+from exaone_nb.workbook.chapters import Chapter
+from exaone_nb.workbook.formulas import evaluate
+
+Number = kind(float, is_number, "a number.")
+MACHINE = "machine"  # the kind of result that holds the speeds
+# Of an engine: Python, on a card also compiling and capturing graphs. It goes with the machine, hardly with the model, whose
+# loading a chapter counts as `bytes`. The CPU's is of the reference machine, a card's by arithmetic.
+START_SECONDS, START_SECONDS_ON_A_CARD = 12.0, 45.0
+KINDS = ("flop", "bytes", "host_flop", "host_bytes", "starts", "seconds")
+SIZES = (
+    "parameters", "active", "linears", "layers", "hidden", "widest", "vocabulary", "gpu",
+)  # fmt: skip
+# A limit is for what hangs: estimates may be wrong by two, and a neighbour may take half the machine.
+PATIENCE = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted seconds and bytes of one chapter, and the limit it gets. `work_seconds` is the part that the model makes.
+
+    `smaller` names the parameters that were cut to the budget (in seconds, 0 for none). `measured` says whether the
+    speeds are this run's own.
+    """
+
+    seconds: Number
+    work_seconds: Number
+    bytes: Whole
+    limit_s: Number
+    measured: bool
+    budget_s: Number = 0.0
+    smaller: tuple[str, ...] = ()
+
+
+def speeds(run: Path) -> MachineSpeed | None:
+    """What the first chapter measured in this run; None before it did, or where the file is of another version."""
+    try:
+        (found,) = RunFolder.at(run).read_results(MACHINE)
+        return schema.read(found["details"], MachineSpeed, MACHINE)
+    except (WorkbookError, ValueError):
+        return None
+
+
+@cache
+def sizes_of(model: str) -> dict[str, float] | None:
+    """The model's sizes by name (SIZES), from its config alone; None where there is none to read."""
+    try:
+        config = resolve(model).config()
+        specs, counts, text = expected_tensors(config), count_parameters(config), text_config(config)
+        linears = [spec for spec in specs if spec.kind == "linear" and len(spec.shape) == 2]
+        table = next(spec for spec in specs if spec.kind == "embedding")
+        found = (
+            counts.total, counts.active, sum(spec.elements for spec in linears), layers(text),
+            size(text, "hidden_size"), max((spec.shape[1] for spec in linears), default=0), table.shape[0],
+            this_gpu() is not None,
+        )  # fmt: skip
+    except (WorkbookError, OSError, StopIteration):
+        return None
+    return dict(zip(SIZES, found, strict=True))
+
+
+def _names(chapter: Chapter, values: Mapping[str, Any], sizes: Mapping[str, float] | None) -> dict[str, Any]:
+    """What the formulas of a chapter may name. A parameter of 0 has the value that it stands for."""
+    names = {**values, **(sizes or {})}
+    stand_for = {n: f for n, f in chapter.usual.items() if sizes and not names.get(n)}
+    return names | {name: type(names[name])(evaluate(formula, names)) for name, formula in stand_for.items()}
+
+
+def memory_bytes(chapter: Chapter, values: Mapping[str, Any], sizes: Mapping[str, float] | None) -> int:
+    """Bytes that a chapter takes with this model: what was recorded on nano, and what its formula adds."""
+    more = evaluate(chapter.memory, _names(chapter, values, sizes)) if sizes and chapter.memory else 0
+    return int(chapter.memory_gb * 1e9 + more)
+
+
+def estimate(
+    chapter: Chapter, values: Mapping[str, Any], sizes: Mapping[str, float] | None, found: MachineSpeed | None
+) -> Cost:
+    """The cost of a chapter with these values of all its parameters. Raises WorkbookError for a formula that is none."""
+    here, on_a_card = found or REFERENCE, bool(sizes and sizes["gpu"])
+    slower = REFERENCE.flops_per_second / here.flops_per_second
+    each = {
+        "flop": 1 / here.forward_flops, "bytes": 1 / here.forward_bytes, "host_flop": 1 / here.flops_per_second,
+        "host_bytes": 1 / here.bytes_per_second, "seconds": slower,
+        "starts": START_SECONDS_ON_A_CARD if on_a_card else START_SECONDS * slower,
+    }  # fmt: skip
+    names, work = _names(chapter, values, sizes), 0.0
+    for name, formula in chapter.work.items() if sizes else ():
+        names[name] = evaluate(formula, names)
+        work += names[name] * each.get(name, 0)
+    seconds = 60 * chapter.minutes * slower + work
+    limit = max(chapter.timeout_s, PATIENCE * seconds)
+    total = memory_bytes(chapter, values, sizes)
+    return Cost(round(seconds, 1), round(work, 1), total, math.ceil(limit), found is not None)
+
+
+def fit(
+    chapter: Chapter,
+    values: Mapping[str, Any],
+    given: Mapping[str, Any],
+    sizes: Mapping[str, float] | None,
+    found: MachineSpeed | None,
+) -> tuple[Cost, dict[str, Any]]:
+    """The cost, and the parameters that its budget makes smaller, with their new values.
+
+    The one whose half saves most is halved, again and again; what is in `given` was set by a person and stays.
+    """
+    names, budget = _names(chapter, values, sizes), 60 * chapter.budget_minutes
+    values = {name: names[name] for name in values}
+    cost, smaller = estimate(chapter, values, sizes, found), dict[str, Any]()
+    while budget and cost.work_seconds > budget:
+        halves = {
+            name: half
+            for name, least in chapter.shrink.items()
+            if name in values and name not in given and (half := _half(values[name], least)) != values[name]
+        }
+        tried = {n: estimate(chapter, values | {n: half}, sizes, found) for n, half in halves.items()}
+        best = min(tried, key=lambda name: tried[name].work_seconds, default="")
+        if not best or tried[best].work_seconds >= cost.work_seconds:
+            break
+        cost, smaller[best] = tried[best], halves[best]
+        values[best] = halves[best]
+    return replace(cost, budget_s=budget, smaller=tuple(smaller)), smaller
+
+
+def _half(value: Any, least: float) -> Any:
+    """Half of a number, or the first half of a list; not below `least`, and from 1 straight to a `least` of 0."""
+    if isinstance(value, list):
+        return value[: max(int(least), (len(value) + 1) // 2 if len(value) > 1 else 0)]
+    half = value / 2 if isinstance(value, float) else value // 2
+    return max(half, type(value)(least))
+
+
+def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[str]:
+    """Sentences for an open notebook, where nothing is cut; none where a minute will do."""
+    model = next(iter(models_of(chapter, values)), "")
+    sizes, found = sizes_of(model), speeds(run)
+    cost = estimate(chapter, values, sizes, found)
+    if cost.work_seconds < 60:
+        return []
+    said, (_, smaller) = in_words(cost, {})[:1], fit(chapter, values, {}, sizes, found)
+    if smaller:
+        would = ", ".join(f"{name} = {json.dumps(value)}" for name, value in smaller.items())
+        said.append(
+            say(
+                "To keep to {minutes:g} min, set {would} in the cell of the parameters.",
+                minutes=chapter.budget_minutes,
+                would=would,
+            )
+        )
+    return said
+
+
+def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Sentences about a cost, for the log and the page. `values` maps a parameter to its value and its default."""
+    said = [
+        say(
+            "Predicted: {minutes:.1f} min and {gb:.1f} GB of memory, from {source}. A run ends it after {limit:.0f} min.",
+            minutes=cost.seconds / 60,
+            gb=cost.bytes / 1e9,
+            source=say("speeds measured in this run") if cost.measured else say("recorded speeds"),
+            limit=cost.limit_s / 60,
+        )
+    ]
+    for name in cost.smaller:
+        now, usual = map(json.dumps, values[name])
+        said.append(
+            say(
+                "{name} is {now} instead of {usual}, so that the chapter keeps to {minutes:g} min. "
+                "To have it whole: -p {name} {usual}",
+                name=name, now=now, usual=usual, minutes=cost.budget_s / 60,
+            )
+        )  # fmt: skip
+    if cost.work_seconds > cost.budget_s > 0:
+        said.append(
+            say(
+                "Its work does not fit into {minutes:g} min with the smallest studies.",
+                minutes=cost.budget_s / 60,
+            )
+        )
+    return said

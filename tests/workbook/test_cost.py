@@ -1,0 +1,176 @@
+"""What a chapter is said to cost, by hand; what a budget cuts; that nano's studies stay whole."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from notebook_maker import PARAMETERS, write_notebook
+
+from exaone_nb.errors import WorkbookError
+from exaone_nb.hardware import REFERENCE
+from exaone_nb.results import RunFolder
+from exaone_nb.workbook import cost
+from exaone_nb.workbook.chapters import discover, load
+from exaone_nb.workbook.formulas import evaluate
+
+NAMES = {"a": 3, "b": 4.5, "words": ["x", "y"], "on": True}
+# Reading and multiplying at 10^9 a second, a forward pass at 10^10.
+SPEED = replace(REFERENCE, flops_per_second=1e9, bytes_per_second=1e9, forward_flops=1e10, forward_bytes=1e9)
+SIZES = dict.fromkeys(cost.SIZES, 0) | {"active": 10**9}
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("2 * a + b", 10.5),
+        ("-a ** 2", -9),
+        ("a // 2 / b", 1 / 4.5),
+        ("max(a, 7) - min(b, 1)", 6),
+        ("len(words)", 2),
+        ("a if b > 4 else 0", 3),
+        ("5 * on", 5),
+    ],
+)
+def test_a_formula_gives_what_python_gives(formula, value):
+    assert evaluate(formula, NAMES) == value
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "",
+        "c",
+        "a.real",
+        "open('x')",
+        "a +",
+        "lambda: 1",
+        "words",
+        "1 / 0",
+        "9.0 ** 9 ** 9",
+        "[1][0]",
+        "a < b < 9",
+    ],
+)
+def test_a_formula_that_is_none_is_refused(formula):
+    with pytest.raises(WorkbookError, match="cannot be computed"):
+        evaluate(formula, NAMES)
+
+
+def test_the_sizes_are_those_that_the_makers_publish():
+    # The model card: 1.28B parameters, 1.07B without the embedding, 30 layers, vocabulary of 102,400.
+    found = cost.sizes_of("EXAONE-4.0-1.2B")
+    assert round(found["parameters"] / 1e9, 2) == 1.28 and round(found["linears"] / 1e9, 2) == 1.07
+    assert (found["layers"], found["vocabulary"], found["hidden"], found["widest"]) == (
+        30,
+        102400,
+        2048,
+        4096,
+    )
+    # K-EXAONE's name: 236 billion, 23 of them active.
+    large = cost.sizes_of("K-EXAONE-236B-A23B")
+    assert 235e9 < large["parameters"] < 238e9 and 22e9 < large["active"] < 24e9
+    assert cost.sizes_of("/nowhere") is None
+
+
+@pytest.fixture
+def chapter(tmp_path):
+    """One forward pass takes 0.2 s per token of MODEL: N documents of 10 tokens, 2 s each; M rounds of 1 s each."""
+    source = (
+        PARAMETERS.replace("  # how many [choices: 3 | 5]", "")
+        + "M: int = 8\nTEXTS: list[str] = ['a', 'b', 'c']\n"
+    )
+    path = write_notebook(
+        tmp_path / "notebooks", "01_a", [("code", source, "parameters"), ("code", "print(N, M)")],
+        minutes=0.1, memory_gb=0.5, timeout_s=100, budget_minutes=0.5, shrink={"N": 2, "M": 0},
+        work={"tokens": "10 * N", "flop": "2 * active * tokens", "seconds": "M / 238.9"}, memory="2 * active",
+    )  # fmt: skip
+    return load(path)
+
+
+def test_a_cost_is_the_recorded_part_and_the_work_at_the_measured_speeds(chapter):
+    values = {"N": 3, "M": 0}
+    found = cost.estimate(chapter, values, SIZES, SPEED)
+    # 2 * 10^9 * 30 / 10^10 = 6 s, beside 6 s recorded on a machine that multiplies 238.9 times as fast.
+    assert found.work_seconds == 6 and found.seconds == pytest.approx(6 + 6 * 238.9)
+    assert (
+        found.bytes == 2_500_000_000
+        and found.measured
+        and found.limit_s == pytest.approx(4 * found.seconds, abs=1)
+    )
+    assert cost.estimate(chapter, values, SIZES, replace(SPEED, forward_flops=5e9)).work_seconds == 12
+    recorded = cost.estimate(chapter, values, SIZES, None)
+    assert not recorded.measured and recorded.limit_s == 100  # never below what the notebook itself asks for
+    unknown = cost.estimate(chapter, values, None, None)
+    assert (unknown.seconds, unknown.bytes) == (6, 500_000_000)
+
+
+def test_a_budget_halves_what_saves_most_and_leaves_what_a_person_set(chapter):
+    values = {"N": 40, "M": 8, "TEXTS": ["a", "b", "c"]}
+    found, smaller = cost.fit(chapter, values, {}, SIZES, SPEED)
+    assert (
+        smaller == {"N": 10} and found.smaller == ("N",) and found.work_seconds == 28 <= found.budget_s == 30
+    )
+    set_by_hand, smaller = cost.fit(chapter, values, {"N": 40}, SIZES, SPEED)
+    assert smaller == {"M": 0} and set_by_hand.work_seconds == 80
+    said = cost.in_words(set_by_hand, {"M": (0, 8)})
+    assert "M is 0 instead of 8" in said[1] and "does not fit into 0.5 min" in said[2]
+    slow = replace(SPEED, forward_flops=1e8)
+    assert cost.fit(chapter, values, {}, SIZES, slow)[1] == {"N": 2, "M": 0}
+    assert cost.fit(chapter, values, {}, SIZES, replace(SPEED, forward_flops=1e12))[1] == {}
+    assert cost.fit(chapter, values, {}, None, SPEED)[1] == {}  # nothing is known, so nothing is cut
+    lists = replace(chapter, work={"seconds": "60 * len(TEXTS)"}, shrink={"TEXTS": 1})
+    assert cost.fit(lists, values, {}, SIZES, REFERENCE)[1] == {"TEXTS": ["a"]}
+
+
+def test_an_open_notebook_is_told_and_not_cut(chapter, tmp_path):
+    values = {"MODEL": "EXAONE-4.0-1.2B", "N": 40, "M": 0, "TEXTS": []}
+    about = {"recipe": "this", "value": 1.0, "unit": "B/s"}
+    RunFolder.at(tmp_path).write_result(cost.MACHINE, **about, details=vars(SPEED))
+    said = cost.before_work(chapter, values, tmp_path)
+    # 102 s of work beside 6 s on a machine that multiplies 238.9 times as fast.
+    assert said[0].startswith("Predicted: 25.6 min and 3.1 GB") and "set N = 10 in" in said[1]
+    assert cost.before_work(chapter, values | {"MODEL": "nano"}, tmp_path) == []
+
+
+def test_a_parameter_that_is_0_is_cut_from_what_it_stands_for(chapter):
+    asked = replace(chapter, usual={"N": "4096 if gpu else 512"}, shrink={"N": 4})
+    assert cost.estimate(asked, {"N": 0, "M": 0}, SIZES, SPEED).work_seconds == 2 * 512
+    assert cost.fit(asked, {"N": 0, "M": 0}, {}, SIZES, SPEED)[1] == {"N": 8}
+    assert cost.fit(asked, {"N": 0, "M": 0}, {}, SIZES | {"active": 1}, SPEED)[1] == {}
+
+
+def test_speeds_are_read_from_the_run_and_not_believed_when_they_are_none(tmp_path):
+    assert cost.speeds(tmp_path) is None
+    run = RunFolder.at(tmp_path)
+    about = {"recipe": "this", "value": 1.0, "unit": "B/s"}
+    path = run.write_result(cost.MACHINE, **about, details=vars(SPEED))
+    assert cost.speeds(tmp_path) == SPEED
+    run.write_result(cost.MACHINE, **about, details=vars(SPEED) | {"forward_flops": 0})
+    assert cost.speeds(tmp_path) is None
+    path.write_text("{")
+    assert cost.speeds(tmp_path) is None
+
+
+CHAPTERS = [chapter for chapter in discover() if chapter.work or chapter.memory or chapter.shrink]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.slug)
+def test_every_chapter_can_be_computed_and_is_whole_on_nano(chapter):
+    values = {p.name: p.default for p in chapter.parameters}
+    assert chapter.shrink.keys() <= values.keys() and (bool(chapter.shrink) <= bool(chapter.budget_minutes))
+    slow = replace(
+        REFERENCE, **{n: getattr(REFERENCE, n) / 4 for n in vars(REFERENCE) if "_per_" in n or "forward" in n}
+    )
+    found, smaller = cost.fit(chapter, values, {}, cost.sizes_of("nano"), slow)
+    assert smaller == {} and found.seconds < chapter.timeout_s
+    real = cost.estimate(chapter, values, cost.sizes_of("EXAONE-4.0-1.2B"), None)
+    assert real.work_seconds > 10 * cost.estimate(chapter, values, cost.sizes_of("nano"), None).work_seconds
+    kinds = {name for name in chapter.work if name in cost.KINDS}
+    assert kinds or not chapter.work, "no formula of `work` is of a kind that takes time"
+
+
+def test_metadata_that_is_no_table_of_formulas_is_refused(tmp_path):
+    path = write_notebook(tmp_path, "01_a", [], work="2 * N")
+    with pytest.raises(WorkbookError, match="metadata cannot be read"):
+        load(path)
+    assert json.loads(path.read_text())
