@@ -66,6 +66,9 @@ def run(
     single: Annotated[bool, Option("--single", help="Also write report.html, all in one file.")] = False,
     pdf: Annotated[bool, Option("--pdf", help="Also write report.pdf, by an installed Chromium.")] = False,
     notebooks: Annotated[Path | None, Option(help="Another folder of notebooks.")] = None,
+    estimate: Annotated[
+        str, Option(metavar="WHERE", help="Print what each chapter would cost (here, or a card: L4) and stop.")
+    ] = "",
     help_notebook: Annotated[bool, Option("--help-notebook", help="Print the parameters and stop.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -84,7 +87,14 @@ def run(
     from exaone_nb.workbook.values import read_given
 
     given = read_given(parameter or [], parameters_file)
+    if estimate:
+        from exaone_nb.show.table import drawn
+        from exaone_nb.workbook.cost import table
 
+        card = "" if estimate == "here" else estimate
+        costs = table(runner.predict(chapters or [], given, out, folder=folder, card=card))
+        emit(as_json, costs.records(), lambda console: console.print(drawn(costs)))
+        return
     progress = Progress(as_json)
     try:
         report = runner.run(

@@ -28,10 +28,12 @@ from exaone_nb.anatomy.layouts import count_parameters, expected_tensors, text_c
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers, size
-from exaone_nb.hardware import REFERENCE, MachineSpeed, this_gpu
+from exaone_nb.gpus import Gpu
+from exaone_nb.hardware import REFERENCE, TOKENS, MachineSpeed, this_gpu
 from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.schema import Whole, is_number, kind
+from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook.cache import models_of
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.formulas import evaluate
@@ -47,6 +49,8 @@ SIZES = (
 )  # fmt: skip
 # A limit is for what hangs: estimates may be wrong by two, and a neighbour may take half the machine.
 PATIENCE = 4
+WORTH = 0.01  # of the work: a parameter whose half saves less is left as it is
+REACHED = 0.5  # of a card's data sheet, by programs that nobody tuned
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,17 @@ def speeds(run: Path) -> MachineSpeed | None:
         return schema.read(found["details"], MachineSpeed, MACHINE)
     except (WorkbookError, ValueError):
         return None
+
+
+def speeds_on(card: Gpu) -> MachineSpeed:
+    """What a card's data sheet lets expect, beside the reference machine's CPU: by arithmetic, nothing was measured.
+
+    A short text reads two bytes for every 2 * TOKENS operations, so most cards wait for their memory.
+    """
+    memory, compute = card.bandwidth * REACHED, card.peak["16-bit"] * REACHED
+    return replace(
+        REFERENCE, name=card.name, forward_flops=min(compute, TOKENS * memory), forward_bytes=memory
+    )
 
 
 @cache
@@ -149,7 +164,7 @@ def fit(
         }
         tried = {n: estimate(chapter, values | {n: half}, sizes, found) for n, half in halves.items()}
         best = min(tried, key=lambda name: tried[name].work_seconds, default="")
-        if not best or tried[best].work_seconds >= cost.work_seconds:
+        if not best or tried[best].work_seconds > (1 - WORTH) * cost.work_seconds:
             break
         cost, smaller[best] = tried[best], halves[best]
         values[best] = halves[best]
@@ -182,6 +197,23 @@ def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[
             )
         )
     return said
+
+
+def table(costs: Mapping[str, tuple[Cost, Mapping[str, Any]]]) -> Table:
+    """A row per chapter (its name -> cost, what is cut), and their sum: chapters that run side by side take less."""
+    columns = [
+        Column("chapter", say("chapter")),
+        Column("seconds", say("minutes"), ",.1f", scale=1 / 60),
+        Column("bytes", say("memory (GB)"), ",.1f", scale=1e-9),
+        Column("limit_s", say("ended after (minutes)"), ",.0f", scale=1 / 60),
+        Column("smaller", say("smaller than by default")),
+    ]
+    rows: list[dict[str, Any]] = [
+        {name: getattr(cost, name) for name in ("seconds", "bytes", "limit_s")}
+        | {"chapter": chapter, "smaller": [f"{name} = {json.dumps(now)}" for name, now in smaller.items()]}
+        for chapter, (cost, smaller) in costs.items()
+    ]
+    return Table(columns, [*rows, {"chapter": say("together"), "seconds": sum(row["seconds"] for row in rows)}])
 
 
 def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:

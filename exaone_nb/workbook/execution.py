@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.gpus import Gpu
 from exaone_nb.workbook import cache, cost, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.explain import explain
@@ -48,12 +49,20 @@ class Executor:
     def _model(self, chapter: Chapter, values: Mapping[str, Any]) -> str:
         return next(iter(cache.models_of(chapter, values)), "")
 
+    def predict(self, chapter: Chapter, card: Gpu | None = None) -> tuple[cost.Cost, dict[str, Any]]:
+        """What it costs and which parameters its budget cuts, here or on a card that is not here."""
+        values = self.values(chapter)
+        sizes = cost.sizes_of(self._model(chapter, values))
+        if card and sizes:
+            sizes = sizes | {"gpu": True}
+        found = cost.speeds_on(card) if card else cost.speeds(self.run)
+        predicted, smaller = cost.fit(chapter, values, self.given[chapter.number], sizes, found)
+        return replace(predicted, limit_s=self.timeout_s or predicted.limit_s), smaller
+
     def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:
-        given, values = self.given[chapter.number], self.values(chapter)
+        values = self.values(chapter)
         model = self._model(chapter, values)
-        predicted, smaller = cost.fit(chapter, values, given, cost.sizes_of(model), cost.speeds(self.run))
-        if self.timeout_s:
-            predicted = replace(predicted, limit_s=self.timeout_s)
+        predicted, smaller = self.predict(chapter)
         values |= smaller
         settings = tuple(
             Setting(p.name, p.type, values[p.name], p.default, p.help)

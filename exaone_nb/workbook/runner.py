@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import Terminated, UsageError, WorkbookError
+from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
+from exaone_nb.workbook.cost import Cost
 from exaone_nb.workbook.execution import Executor, Schedule
 from exaone_nb.workbook.record import ChapterRecord, RunRecord, mode_of
 from exaone_nb.workbook.values import values_for
@@ -68,6 +70,25 @@ class RunReport:
         pages = [str(page) for page in self.pages]
         how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
         return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}
+
+
+def predict(
+    chapters: Sequence[str],
+    parameters: Mapping[str, Any],
+    out: str | Path = "",
+    *,
+    folder: str | Path = NOTEBOOKS,
+    card: str = "",
+) -> dict[str, tuple[Cost, dict[str, Any]]]:
+    """What each chapter would cost and which parameters would be cut, by its name; nothing is executed or written.
+
+    With the speeds that this run's first chapter measured, else recorded ones; with `card`, those of its data sheet. Raises
+    UsageError for a bad call.
+    """
+    chosen = in_order(select(discover(folder), chapters))
+    values = values_for(chosen, parameters)
+    executor = Executor(folder_for(out, _model_of(chosen, values)), values)
+    return {chapter.slug: executor.predict(chapter, find_gpu(card) if card else None) for chapter in chosen}
 
 
 def folder_for(out: str | Path, model: str) -> Path:

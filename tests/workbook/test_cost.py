@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 from notebook_maker import PARAMETERS, write_notebook
 
+from exaone_nb.cli import main
 from exaone_nb.errors import WorkbookError
+from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import REFERENCE
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook import cost
@@ -115,7 +117,7 @@ def test_a_budget_halves_what_saves_most_and_leaves_what_a_person_set(chapter):
     said = cost.in_words(set_by_hand, {"M": (0, 8)})
     assert "M is 0 instead of 8" in said[1] and "does not fit into 0.5 min" in said[2]
     slow = replace(SPEED, forward_flops=1e8)
-    assert cost.fit(chapter, values, {}, SIZES, slow)[1] == {"N": 2, "M": 0}
+    assert cost.fit(chapter, values, {}, SIZES, slow)[1] == {"N": 2}, "M would save nothing to speak of"
     assert cost.fit(chapter, values, {}, SIZES, replace(SPEED, forward_flops=1e12))[1] == {}
     assert cost.fit(chapter, values, {}, None, SPEED)[1] == {}  # nothing is known, so nothing is cut
     lists = replace(chapter, work={"seconds": "60 * len(TEXTS)"}, shrink={"TEXTS": 1})
@@ -174,3 +176,36 @@ def test_metadata_that_is_no_table_of_formulas_is_refused(tmp_path):
     with pytest.raises(WorkbookError, match="metadata cannot be read"):
         load(path)
     assert json.loads(path.read_text())
+
+
+def test_a_card_is_counted_by_its_data_sheet(chapter):
+    # An L4 reads 300 GB/s and computes 121 TFLOP/s: half of its memory's speed, times 64 tokens, is less than half of that.
+    card = cost.speeds_on(find_gpu("L4"))
+    assert (card.forward_bytes, card.forward_flops) == (150e9, 9.6e12)
+    # A card whose memory is fast enough waits for its arithmetic.
+    fast = replace(find_gpu("L4"), bandwidth=1e13)
+    assert cost.speeds_on(fast).forward_flops == find_gpu("L4").peak["16-bit"] / 2
+    starts = replace(chapter, work={"starts": "1"})
+    seconds = [cost.estimate(starts, {}, SIZES | {"gpu": gpu}, None).work_seconds for gpu in (0, 1)]
+    assert seconds == [cost.START_SECONDS, cost.START_SECONDS_ON_A_CARD]
+
+
+def test_the_cost_of_a_run_is_told_without_running_it(chapter, tmp_path, capsys):
+    def estimated(where, *more):
+        words = ["--notebooks", chapter.path.parent, "--out", tmp_path / "run", *more]
+        with pytest.raises(SystemExit) as stop:
+            main(["run", *map(str, words), "--estimate", where])
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out or said.err
+
+    model = ["-p", "MODEL=EXAONE-4.0-1.2B"]
+    # 2 * 1.28 * 10^9 operations * 400 tokens at 9.6 TFLOP/s are 0.1 s.
+    code, shown = estimated("L4", *model, "-p", "N=40", "--json")
+    first, total = json.loads(shown)
+    assert first["seconds"] == pytest.approx(6.1, abs=0.1) == total["seconds"]
+    assert (code, first["bytes"]) == (0, 3_058_782_976) and not (tmp_path / "run").exists()
+    about = {"recipe": "this", "value": 1.0, "unit": "B/s"}
+    slow = vars(REFERENCE) | {"forward_flops": 1e8}
+    RunFolder.at(tmp_path / "run").write_result(cost.MACHINE, **about, details=slow)
+    assert "N = 2" in estimated("here", *model)[1]
+    assert estimated("L5")[0] == 2
