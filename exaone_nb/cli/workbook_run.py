@@ -67,7 +67,8 @@ def run(
     pdf: Annotated[bool, Option("--pdf", help="Also write report.pdf, by an installed Chromium.")] = False,
     notebooks: Annotated[Path | None, Option(help="Another folder of notebooks.")] = None,
     estimate: Annotated[
-        str, Option(metavar="WHERE", help="Print what each chapter would cost (here, or a card: L4) and stop.")
+        str,
+        Option(metavar="WHERE", help="Print what each chapter would cost (here, or a card: L4) and stop."),
     ] = "",
     help_notebook: Annotated[bool, Option("--help-notebook", help="Print the parameters and stop.")] = False,
     as_json: JsonFlag = False,

@@ -213,7 +213,9 @@ def table(costs: Mapping[str, tuple[Cost, Mapping[str, Any]]]) -> Table:
         | {"chapter": chapter, "smaller": [f"{name} = {json.dumps(now)}" for name, now in smaller.items()]}
         for chapter, (cost, smaller) in costs.items()
     ]
-    return Table(columns, [*rows, {"chapter": say("together"), "seconds": sum(row["seconds"] for row in rows)}])
+    return Table(
+        columns, [*rows, {"chapter": say("together"), "seconds": sum(row["seconds"] for row in rows)}]
+    )
 
 
 def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:
