@@ -50,6 +50,7 @@ SIZES = (
 # A limit is for what hangs: estimates may be wrong by two, and a neighbour may take half the machine.
 PATIENCE = 4
 WORTH = 0.01  # of the work: a parameter whose half saves less is left as it is
+FEWEST = 8  # texts, rounds or items: a study of fewer says nothing
 REACHED = 0.5  # of a card's data sheet, by programs that nobody tuned
 
 
@@ -129,7 +130,7 @@ def estimate(
     slower = REFERENCE.flops_per_second / here.flops_per_second
     each = {
         "flop": 1 / here.forward_flops, "bytes": 1 / here.forward_bytes, "host_flop": 1 / here.flops_per_second,
-        "host_bytes": 1 / here.bytes_per_second, "seconds": slower,
+        "host_bytes": 1 / here.bytes_per_second, "seconds": 1.0,
         "starts": START_SECONDS_ON_A_CARD if on_a_card else START_SECONDS * slower,
     }  # fmt: skip
     names, work = _names(chapter, values, sizes), 0.0
@@ -172,11 +173,11 @@ def fit(
 
 
 def _half(value: Any, least: float) -> Any:
-    """Half of a number, or the first half of a list; not below `least`, and from 1 straight to a `least` of 0."""
+    """Half of a number, or the first half of a list; not below `least`. What may be left out is, once it is below FEWEST."""
     if isinstance(value, list):
         return value[: max(int(least), (len(value) + 1) // 2 if len(value) > 1 else 0)]
     half = value / 2 if isinstance(value, float) else value // 2
-    return max(half, type(value)(least))
+    return max(half if least or half >= FEWEST else 0, type(value)(least))
 
 
 def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[str]:
