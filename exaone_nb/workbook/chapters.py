@@ -51,11 +51,11 @@ class Chapter:
     sweep: bool = False
     timeout_s: float = 1800.0
     mode: str = ""
-    work: dict[str, str] = field(default_factory=dict, hash=False)
-    usual: dict[str, str] = field(default_factory=dict, hash=False)
+    work: dict[str, str] = field(default_factory=dict)
+    usual: dict[str, str] = field(default_factory=dict)
     memory: str = ""
     budget_minutes: float = 0.0
-    shrink: dict[str, float] = field(default_factory=dict, hash=False)
+    shrink: dict[str, float] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:

@@ -150,7 +150,7 @@ def run(
     call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
     budget = memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()
     at_once = jobs or min(4, os.cpu_count() or 1)
-    schedule = Schedule(chosen, at_once, budget, functools.cache(call.executor.memory_bytes))
+    schedule = Schedule(chosen, at_once, budget, call.executor.memory_bytes)
     with store.exclusive(path), sigterm_is_an_interrupt():
         try:
             call.go(schedule, force)
