@@ -90,7 +90,7 @@ def run(
     given = read_given(parameter or [], parameters_file)
     if estimate:
         from exaone_nb.show.table import drawn
-        from exaone_nb.workbook.cost import table
+        from exaone_nb.workbook.cost_words import table
 
         card = "" if estimate == "here" else estimate
         costs = table(runner.predict(chapters or [], given, out, folder=folder, card=card))

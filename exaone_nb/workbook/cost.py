@@ -15,7 +15,6 @@ Speeds are those that the first chapter measured in this run, or the recorded on
 set is never changed. nano's work is small beside its recorded minutes, so its studies keep their size.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,11 +29,8 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers, size
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import REFERENCE, TOKENS, MachineSpeed, this_gpu
-from exaone_nb.messages import say
 from exaone_nb.results import RunFolder
 from exaone_nb.schema import Whole, is_number, kind
-from exaone_nb.show.table import Column, Table
-from exaone_nb.workbook.cache import models_of
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.formulas import evaluate
 
@@ -178,72 +174,3 @@ def _half(value: Any, least: float) -> Any:
         return value[: max(int(least), (len(value) + 1) // 2 if len(value) > 1 else 0)]
     half = value / 2 if isinstance(value, float) else value // 2
     return max(half if least or half >= FEWEST else 0, type(value)(least))
-
-
-def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[str]:
-    """Sentences for an open notebook, where nothing is cut; none where a minute will do."""
-    model = next(iter(models_of(chapter, values)), "")
-    sizes, found = sizes_of(model), speeds(run)
-    cost = estimate(chapter, values, sizes, found)
-    if cost.work_seconds < 60:
-        return []
-    said, (_, smaller) = in_words(cost, {})[:1], fit(chapter, values, {}, sizes, found)
-    if smaller:
-        would = ", ".join(f"{name} = {json.dumps(value)}" for name, value in smaller.items())
-        said.append(
-            say(
-                "To keep to {minutes:g} min, set {would} in the cell of the parameters.",
-                minutes=chapter.budget_minutes,
-                would=would,
-            )
-        )
-    return said
-
-
-def table(costs: Mapping[str, tuple[Cost, Mapping[str, Any]]]) -> Table:
-    """A row per chapter (its name -> cost, what is cut), and their sum: chapters that run side by side take less."""
-    columns = [
-        Column("chapter", say("chapter")),
-        Column("seconds", say("minutes"), ",.1f", scale=1 / 60),
-        Column("bytes", say("memory (GB)"), ",.1f", scale=1e-9),
-        Column("limit_s", say("ended after (minutes)"), ",.0f", scale=1 / 60),
-        Column("smaller", say("smaller than by default")),
-    ]
-    rows: list[dict[str, Any]] = [
-        {name: getattr(cost, name) for name in ("seconds", "bytes", "limit_s")}
-        | {"chapter": chapter, "smaller": [f"{name} = {json.dumps(now)}" for name, now in smaller.items()]}
-        for chapter, (cost, smaller) in costs.items()
-    ]
-    return Table(
-        columns, [*rows, {"chapter": say("together"), "seconds": sum(row["seconds"] for row in rows)}]
-    )
-
-
-def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """Sentences about a cost, for the log and the page. `values` maps a parameter to its value and its default."""
-    said = [
-        say(
-            "Predicted: {minutes:.1f} min and {gb:.1f} GB of memory, from {source}. A run ends it after {limit:.0f} min.",
-            minutes=cost.seconds / 60,
-            gb=cost.bytes / 1e9,
-            source=say("speeds measured in this run") if cost.measured else say("recorded speeds"),
-            limit=cost.limit_s / 60,
-        )
-    ]
-    for name in cost.smaller:
-        now, usual = map(json.dumps, values[name])
-        said.append(
-            say(
-                "{name} is {now} instead of {usual}, so that the chapter keeps to {minutes:g} min. "
-                "To have it whole: -p {name} {usual}",
-                name=name, now=now, usual=usual, minutes=cost.budget_s / 60,
-            )
-        )  # fmt: skip
-    if cost.work_seconds > cost.budget_s > 0:
-        said.append(
-            say(
-                "Its work does not fit into {minutes:g} min with the smallest studies.",
-                minutes=cost.budget_s / 60,
-            )
-        )
-    return said

@@ -25,7 +25,8 @@ from exaone_nb.messages import say
 from exaone_nb.paths import IN_SOURCE_TREE, ROOT
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
-from exaone_nb.workbook.cost import Cost, in_words
+from exaone_nb.workbook.cost import Cost
+from exaone_nb.workbook.cost_words import in_words
 from exaone_nb.workbook.explain import Failure
 from exaone_nb.workbook.scrub import Scrubber
 

@@ -25,8 +25,8 @@ from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.results import RunFolder
 from exaone_nb.schema import as_tuple
 from exaone_nb.show.notebook import note
-from exaone_nb.workbook import cost
 from exaone_nb.workbook.chapters import Chapter, discover, select
+from exaone_nb.workbook.cost_words import before_work
 from exaone_nb.workbook.parameters import HEADLESS, RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
@@ -134,7 +134,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
     if HEADLESS not in os.environ and {p.name for p in chapter.parameters} <= namespace.keys():
         values = {p.name: namespace[p.name] for p in chapter.parameters}
-        for line in cost.before_work(chapter, values, RunFolder.at(values.get(RUN_DIR, "")).path):
+        for line in before_work(chapter, values, RunFolder.at(values.get(RUN_DIR, "")).path):
             note(line)
 
 

@@ -11,7 +11,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import REFERENCE
 from exaone_nb.results import RunFolder
-from exaone_nb.workbook import cost
+from exaone_nb.workbook import cost, cost_words
 from exaone_nb.workbook.chapters import discover, load
 from exaone_nb.workbook.formulas import evaluate
 
@@ -114,7 +114,7 @@ def test_a_budget_halves_what_saves_most_and_leaves_what_a_person_set(chapter):
     )
     set_by_hand, smaller = cost.fit(chapter, values, {"N": 40}, SIZES, SPEED)
     assert smaller == {"M": 0} and set_by_hand.work_seconds == 80
-    said = cost.in_words(set_by_hand, {"M": (0, 8)})
+    said = cost_words.in_words(set_by_hand, {"M": (0, 8)})
     assert "M is 0 instead of 8" in said[1] and "does not fit into 0.5 min" in said[2]
     slow = replace(SPEED, forward_flops=1e8)
     assert cost.fit(chapter, values, {}, SIZES, slow)[1] == {"N": 2, "M": 0}
@@ -130,10 +130,16 @@ def test_an_open_notebook_is_told_and_not_cut(chapter, tmp_path):
     values = {"MODEL": "EXAONE-4.0-1.2B", "N": 40, "M": 0, "TEXTS": []}
     about = {"recipe": "this", "value": 1.0, "unit": "B/s"}
     RunFolder.at(tmp_path).write_result(cost.MACHINE, **about, details=vars(SPEED))
-    said = cost.before_work(chapter, values, tmp_path)
+    said = cost_words.before_work(chapter, values, tmp_path)
     # 102 s of work beside 6 s on a machine that multiplies 238.9 times as fast.
     assert said[0].startswith("Predicted: 25.6 min and 3.1 GB") and "set N = 10 in" in said[1]
-    assert cost.before_work(chapter, values | {"MODEL": "nano"}, tmp_path) == []
+    assert cost_words.before_work(chapter, values | {"MODEL": "nano"}, tmp_path) == []
+
+
+def test_more_memory_than_there_is_is_said(chapter):
+    found = cost.estimate(chapter, {"N": 3, "M": 0}, SIZES | {"active": 10**13}, SPEED)
+    assert "it may be killed" in cost_words.in_words(found, {})[1]
+    assert len(cost_words.in_words(replace(found, bytes=10**9), {})) == 1
 
 
 def test_a_parameter_that_is_0_is_cut_from_what_it_stands_for(chapter):
