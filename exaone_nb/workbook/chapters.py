@@ -54,7 +54,7 @@ class Chapter:
     work: dict[str, str] = field(default_factory=dict)
     usual: dict[str, str] = field(default_factory=dict)
     memory: str = ""
-    budget_minutes: float = 0.0
+    budget_minutes: str = ""
     shrink: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -8,7 +8,7 @@ A notebook declares its work in `metadata.exaone_nb`, as formulas over its param
              "starts": "1 + len(RECIPES)"},         see KINDS
     "usual": {"TOKENS": "4096 if gpu else 512"},    what a parameter that is 0 stands for
     "memory": "10 * parameters",                    bytes beside memory_gb
-    "budget_minutes": 6,                            what its work may take
+    "budget_minutes": "12 if gpu else 8",           what its work may take
     "shrink": {"DOCUMENTS": 16, "FIT_TEXTS": 0}     parameters that are halved until it does, and how far at most
 
 Speeds are those that the first chapter measured in this run, or the recorded ones of the reference machine. What a person
@@ -150,7 +150,8 @@ def fit(
 
     The one whose half saves most is halved, again and again; what is in `given` was set by a person and stays.
     """
-    names, budget = _names(chapter, values, sizes), 60 * chapter.budget_minutes
+    names = _names(chapter, values, sizes)
+    budget = 60 * evaluate(chapter.budget_minutes, names) if sizes and chapter.budget_minutes else 0
     values = {name: names[name] for name in values}
     cost, smaller = estimate(chapter, values, sizes, found), dict[str, Any]()
     while budget and cost.work_seconds > budget:

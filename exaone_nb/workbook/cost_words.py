@@ -20,13 +20,13 @@ def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[
     cost = estimate(chapter, values, sizes, found)
     if cost.work_seconds < 60:
         return []
-    said, (_, smaller) = in_words(cost, {})[:1], fit(chapter, values, {}, sizes, found)
+    said, (kept, smaller) = in_words(cost, {})[:1], fit(chapter, values, {}, sizes, found)
     if smaller:
         would = ", ".join(f"{name} = {json.dumps(value)}" for name, value in smaller.items())
         said.append(
             say(
                 "To keep to {minutes:g} min, set {would} in the cell of the parameters.",
-                minutes=chapter.budget_minutes,
+                minutes=kept.budget_s / 60,
                 would=would,
             )
         )

@@ -83,7 +83,7 @@ def chapter(tmp_path):
     )
     path = write_notebook(
         tmp_path / "notebooks", "01_a", [("code", source, "parameters"), ("code", "print(N, M)")],
-        minutes=0.1, memory_gb=0.5, timeout_s=100, budget_minutes=0.5, shrink={"N": 2, "M": 0},
+        minutes=0.1, memory_gb=0.5, timeout_s=100, budget_minutes="0.5", shrink={"N": 2, "M": 0},
         work={"tokens": "10 * N", "flop": "2 * active * tokens", "seconds": "M"}, memory="2 * active",
     )  # fmt: skip
     return load(path)
