@@ -4,7 +4,7 @@
 reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy` (it gets the machine for
 itself), `timed` (something in it is timed, so its threads wait as its user's programs do), `timeout_s`, `sweep` (whether
 it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere). `work`,
-`usual`, `memory`, `budget_minutes` and `shrink` say what it costs with other models (see `cost`).
+`usual`, `memory`, `card_memory`, `budget_minutes` and `shrink` say what it costs with other models (see `cost`).
 """
 
 import difflib
@@ -54,6 +54,7 @@ class Chapter:
     work: dict[str, str] = field(default_factory=dict)
     usual: dict[str, str] = field(default_factory=dict)
     memory: str = ""
+    card_memory: str = ""
     budget_minutes: str = ""
     shrink: dict[str, float] = field(default_factory=dict)
 

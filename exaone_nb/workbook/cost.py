@@ -8,6 +8,7 @@ A notebook declares its work in `metadata.exaone_nb`, as formulas over its param
              "starts": "1 + len(RECIPES)"},         see KINDS
     "usual": {"TOKENS": "4096 if gpu else 512"},    what a parameter that is 0 stands for
     "memory": "10 * parameters",                    bytes beside memory_gb
+    "card_memory": "4 * parameters",                bytes on the card, where there is one
     "budget_minutes": "12 if gpu else 8",           what its work may take
     "shrink": {"DOCUMENTS": 16, "FIT_TEXTS": 0}     parameters that are halved until it does, and how far at most
 
@@ -16,6 +17,7 @@ set is never changed. nano's work is small beside its recorded minutes, so its s
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +31,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import layers, size
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import REFERENCE, TOKENS, MachineSpeed, this_gpu
+from exaone_nb.processes import total_bytes
 from exaone_nb.results import RunFolder
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.chapters import Chapter
@@ -41,12 +44,18 @@ MACHINE = "machine"  # the kind of result that holds the speeds
 START_SECONDS, START_SECONDS_ON_A_CARD = 12.0, 45.0
 KINDS = ("flop", "bytes", "host_flop", "host_bytes", "starts", "seconds")
 SIZES = (
-    "parameters", "active", "linears", "layers", "hidden", "widest", "vocabulary", "gpu",
+    "parameters", "active", "linears", "layers", "hidden", "widest", "vocabulary", "gpu", "tiny", "hub",
 )  # fmt: skip
+TINY_BELOW = 50_000_000  # parameters; such models take nano's time
+OFFLINE = {
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+}  # where one is set, chapters take the texts and tasks that are here
 # A limit is for what hangs: estimates may be wrong by two, and a neighbour may take half the machine.
 PATIENCE = 4
 WORTH = 0.01  # of the work: a parameter whose half saves less is left as it is
 FEWEST = 8  # texts, rounds or items: a study of fewer says nothing
+ROOM = 0.8  # of a memory: the rest is the system's, the desktop's, a neighbour's
 REACHED = 0.5  # of a card's data sheet, by programs that nobody tuned
 
 
@@ -61,6 +70,7 @@ class Cost:
     seconds: Number
     work_seconds: Number
     bytes: Whole
+    card_bytes: Whole
     limit_s: Number
     measured: bool
     budget_s: Number = 0.0
@@ -87,6 +97,14 @@ def speeds_on(card: Gpu) -> MachineSpeed:
     )
 
 
+def room_on(card: Gpu | None = None) -> dict[str, float]:
+    """The most bytes that a chapter should take here; on a card that is not here nobody knows the memory beside it."""
+    if card:
+        return {"card_bytes": ROOM * card.memory_bytes}
+    here = this_gpu()
+    return {"bytes": ROOM * total_bytes()} | ({"card_bytes": ROOM * here.memory_bytes} if here else {})
+
+
 @cache
 def sizes_of(model: str) -> dict[str, float] | None:
     """The model's sizes by name (SIZES), from its config alone; None where there is none to read."""
@@ -98,7 +116,7 @@ def sizes_of(model: str) -> dict[str, float] | None:
         found = (
             counts.total, counts.active, sum(spec.elements for spec in linears), layers(text),
             size(text, "hidden_size"), max((spec.shape[1] for spec in linears), default=0), table.shape[0],
-            this_gpu() is not None,
+            this_gpu() is not None, counts.total < TINY_BELOW, not OFFLINE.intersection(os.environ),
         )  # fmt: skip
     except (WorkbookError, OSError, StopIteration):
         return None
@@ -106,10 +124,18 @@ def sizes_of(model: str) -> dict[str, float] | None:
 
 
 def _names(chapter: Chapter, values: Mapping[str, Any], sizes: Mapping[str, float] | None) -> dict[str, Any]:
-    """What the formulas of a chapter may name. A parameter of 0 has the value that it stands for."""
+    """What the formulas of a chapter may name: parameters, sizes, and what stands above in `work`.
+
+    A parameter of 0 has the value that it stands for. Without sizes there are no formulas.
+    """
     names = {**values, **(sizes or {})}
-    stand_for = {n: f for n, f in chapter.usual.items() if sizes and not names.get(n)}
-    return names | {name: type(names[name])(evaluate(formula, names)) for name, formula in stand_for.items()}
+    if not sizes:
+        return names
+    for name, formula in chapter.usual.items():
+        names[name] = names.get(name) or type(values.get(name, 0))(evaluate(formula, names))
+    for name, formula in chapter.work.items():
+        names[name] = evaluate(formula, names)
+    return names
 
 
 def memory_bytes(chapter: Chapter, values: Mapping[str, Any], sizes: Mapping[str, float] | None) -> int:
@@ -129,14 +155,17 @@ def estimate(
         "host_bytes": 1 / here.bytes_per_second, "seconds": 1.0,
         "starts": START_SECONDS_ON_A_CARD if on_a_card else START_SECONDS * slower,
     }  # fmt: skip
-    names, work = _names(chapter, values, sizes), 0.0
-    for name, formula in chapter.work.items() if sizes else ():
-        names[name] = evaluate(formula, names)
-        work += names[name] * each.get(name, 0)
+    names = _names(chapter, values, sizes)
+    work = sum(names[name] * each[name] for name in chapter.work if name in each) if sizes else 0.0
     seconds = 60 * chapter.minutes * slower + work
-    limit = max(chapter.timeout_s, PATIENCE * seconds)
-    total = memory_bytes(chapter, values, sizes)
-    return Cost(round(seconds, 1), round(work, 1), total, math.ceil(limit), found is not None)
+    return Cost(
+        seconds=round(seconds, 1),
+        work_seconds=round(work, 1),
+        bytes=memory_bytes(chapter, values, sizes),
+        card_bytes=int(evaluate(chapter.card_memory, names)) if on_a_card and chapter.card_memory else 0,
+        limit_s=math.ceil(max(chapter.timeout_s, PATIENCE * seconds)),
+        measured=found is not None,
+    )
 
 
 def fit(
@@ -145,27 +174,37 @@ def fit(
     given: Mapping[str, Any],
     sizes: Mapping[str, float] | None,
     found: MachineSpeed | None,
+    room: Mapping[str, float] | None = None,
 ) -> tuple[Cost, dict[str, Any]]:
-    """The cost, and the parameters that its budget makes smaller, with their new values.
+    """The cost, and the parameters that are made smaller to keep to the budget and to `room`, with their new values.
 
-    The one whose half saves most is halved, again and again; what is in `given` was set by a person and stays.
+    `room` are the most `bytes` and `card_bytes`. Of what is exceeded most, the parameter is cut that saves most of it,
+    again and again; what is in `given` was set by a person and stays.
     """
     names = _names(chapter, values, sizes)
     budget = 60 * evaluate(chapter.budget_minutes, names) if sizes and chapter.budget_minutes else 0
+    most = {"work_seconds": budget or math.inf} | dict(room or {})
     values = {name: names[name] for name in values}
     cost, smaller = estimate(chapter, values, sizes, found), dict[str, Any]()
-    while budget and cost.work_seconds > budget:
-        halves = {
-            name: half
-            for name, least in chapter.shrink.items()
-            if name in values and name not in given and (half := _half(values[name], least)) != values[name]
-        }
-        tried = {n: estimate(chapter, values | {n: half}, sizes, found) for n, half in halves.items()}
-        best = min(tried, key=lambda name: tried[name].work_seconds, default="")
-        if not best or tried[best].work_seconds > (1 - WORTH) * cost.work_seconds:
+    while most:
+        worst = max(most, key=lambda measure: getattr(cost, measure) / most[measure])
+        now = getattr(cost, worst)
+        if now <= most[worst]:
             break
-        cost, smaller[best] = tried[best], halves[best]
-        values[best] = halves[best]
+        tried: dict[str, tuple[Cost, Any]] = {}
+        for name, least in chapter.shrink.items():
+            value = None if name in given else values.get(name)
+            # A half may change nothing where there is less text than was asked for.
+            while value is not None and (half := _half(value, least)) != value:
+                tried[name], value = (estimate(chapter, values | {name: half}, sizes, found), half), half
+                if getattr(tried[name][0], worst) <= (1 - WORTH) * now:
+                    break
+        best = min(tried, key=lambda name: getattr(tried[name][0], worst), default="")
+        if not best or getattr(tried[best][0], worst) > (1 - WORTH) * now:
+            del most[worst]  # nothing helps
+            continue
+        cost, values[best] = tried[best]
+        smaller[best] = values[best]
     return replace(cost, budget_s=budget, smaller=tuple(smaller)), smaller
 
 

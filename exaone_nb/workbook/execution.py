@@ -56,7 +56,8 @@ class Executor:
         if card and sizes:
             sizes = sizes | {"gpu": True}
         found = cost.speeds_on(card) if card else cost.speeds(self.run)
-        predicted, smaller = cost.fit(chapter, values, self.given[chapter.number], sizes, found)
+        room = cost.room_on(card)
+        predicted, smaller = cost.fit(chapter, values, self.given[chapter.number], sizes, found, room)
         return replace(predicted, limit_s=self.timeout_s or predicted.limit_s), smaller
 
     def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:

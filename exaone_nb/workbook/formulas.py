@@ -1,4 +1,4 @@
-"""Small formulas that a notebook writes in its metadata: numbers, names, + - * / // **, comparisons, `a if b else c`.
+"""Small formulas that a notebook writes in its metadata: numbers, names, + - * / // **, comparisons, and, or, not, `a if b else c`.
 
     evaluate("2 * parameters * min(LENGTH, 256)", {"parameters": 424_000_000, "LENGTH": 512})
 
@@ -52,6 +52,10 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
             return OPERATIONS[type(op)](of(left), of(right))
         case ast.UnaryOp(op=op, operand=operand):
             return OPERATIONS[type(op)](of(operand))
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(map(of, values))
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(map(of, values))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return OPERATIONS[type(op)](of(left), of(right))
         case ast.IfExp(test=test, body=body, orelse=orelse):

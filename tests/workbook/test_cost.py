@@ -31,6 +31,7 @@ SIZES = dict.fromkeys(cost.SIZES, 0) | {"active": 10**9}
         ("len(words)", 2),
         ("a if b > 4 else 0", 3),
         ("5 * on", 5),
+        ("1 if words and not a < 3 or b < 0 else 2", 1),
     ],
 )
 def test_a_formula_gives_what_python_gives(formula, value):
@@ -140,6 +141,31 @@ def test_more_memory_than_there_is_is_said(chapter):
     found = cost.estimate(chapter, {"N": 3, "M": 0}, SIZES | {"active": 10**13}, SPEED)
     assert "it may be killed" in cost_words.in_words(found, {})[1]
     assert len(cost_words.in_words(replace(found, bytes=10**9), {})) == 1
+
+
+def test_memory_cuts_too_and_what_cannot_help_is_left(chapter):
+    """10^9 parameters take 2 GB, each of the N texts 0.1 GB here and 0.2 GB on the card; M takes none."""
+    asked = replace(
+        chapter, memory="2 * active + 1e8 * N", card_memory="2 * active + 2e8 * N", budget_minutes=""
+    )
+    values = {"N": 64, "M": 8}
+    assert cost.fit(asked, values, {}, SIZES, SPEED, {"bytes": 5e9})[1] == {"N": 16}
+    assert cost.fit(asked, values, {}, SIZES, SPEED, {"card_bytes": 5e9})[1] == {}, "there is no card"
+    on_card = SIZES | {"gpu": 1}
+    found, smaller = cost.fit(asked, values, {}, on_card, SPEED, {"bytes": 9e9, "card_bytes": 4e9})
+    assert smaller == {"N": 8} and found.card_bytes == 3_600_000_000
+    # The model alone is too large: N is cut as far as it goes. Where it takes none, time decides alone.
+    assert cost.fit(asked, values, {}, SIZES, SPEED, {"bytes": 1e9})[1] == {"N": 2}
+    fixed = replace(asked, memory="2 * active", budget_minutes="0.5")
+    assert cost.fit(fixed, values, {}, SIZES, SPEED, {"bytes": 1e9})[1] == {"N": 8}
+    assert cost.room_on(find_gpu("L4"))["card_bytes"] == pytest.approx(0.8 * find_gpu("L4").memory_bytes)
+
+
+def test_a_half_that_changes_nothing_is_halved_again(chapter):
+    # There are 10 documents; more than those cost nothing, so 40 and 20 are passed on the way to 5.
+    few = replace(chapter, work={"flop": "2 * active * 20 * min(N, 10)", "seconds": "10 + M"})
+    assert cost.fit(few, {"N": 40, "M": 1}, {}, SIZES, SPEED)[1] == {"N": 2}
+    assert cost.fit(few, {"N": 40, "M": 1}, {}, SIZES, replace(SPEED, forward_flops=1.7e10))[1] == {"N": 5}
 
 
 def test_a_parameter_that_is_0_is_cut_from_what_it_stands_for(chapter):
