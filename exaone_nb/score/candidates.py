@@ -13,6 +13,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.evaluate import fingerprint
+from exaone_nb.score.outcomes import mostly_unusable
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
@@ -38,6 +39,11 @@ class BoardCandidate:
             "roofline_fraction": speed.get("decode_roofline_fraction"),
             "runs_as": next(filter(None, (details.get("runs_as") for details in (*scored, speed))), ""),
             "unusable_answers": sum(d.get("outcomes", {}).get("unusable", 0) for d in scored),
+            "unread": tuple(
+                (task, kind)
+                for task, details in zip(self.tasks, scored, strict=True)
+                if (kind := mostly_unusable(details.get("outcomes", {}), details.get("truncated", 0)))
+            ),
         }
 
 
