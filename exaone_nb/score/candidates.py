@@ -39,12 +39,13 @@ class BoardCandidate:
             "roofline_fraction": speed.get("decode_roofline_fraction"),
             "runs_as": next(filter(None, (details.get("runs_as") for details in (*scored, speed))), ""),
             "unusable_answers": sum(d.get("outcomes", {}).get("unusable", 0) for d in scored),
-            "unread": tuple(
-                (task, kind)
-                for task, details in zip(self.tasks, scored, strict=True)
-                if (kind := mostly_unusable(details.get("outcomes", {}), details.get("truncated", 0)))
-            ),
+            "unread": tuple((task, kind) for task, result in self.tasks.items() if (kind := _unread(result))),
         }
+
+
+def _unread(result: dict[str, Any]) -> str:
+    details = result["details"]
+    return mostly_unusable(details.get("outcomes", {}), result["n"] or 0, details.get("truncated", 0))
 
 
 def read_candidates(

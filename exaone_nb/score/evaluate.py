@@ -125,7 +125,7 @@ def score(
             source = say("{recipe} on {task}", recipe=recipe, task=one.task)
             if warning := warning_of(one.outcomes, source):
                 report(warning)
-            elif kind := mostly_unusable(one.outcomes):
+            elif kind := mostly_unusable(one.outcomes, one.estimate.n):
                 report(unusable_words(kind, source))
     return scores
 

@@ -99,12 +99,11 @@ def count_outcomes(flags: Iterable[tuple[str, ...]], values: Iterable[Any]) -> d
     return {name: counts[name] for name in (*OUTCOMES, "unusable")}
 
 
-def mostly_unusable(outcomes: Mapping[str, int], cut: int = 0) -> str:
-    """The kind of answer (of UNUSABLE) that keeps most items from telling anything; empty when most can be used.
+def mostly_unusable(outcomes: Mapping[str, int], n: int, cut: int = 0) -> str:
+    """The kind of answer (of UNUSABLE) that keeps most of `n` items from telling anything; empty when most can be used.
 
     `cut` counts every answer that was cut, the right ones among them: a number found in a torso is luck.
     """
-    n = sum(outcomes.get(name, 0) for name in ("correct", "wrong", "unusable"))
     if 2 * cut > n:
         return "truncated"
     if 2 * outcomes.get("unusable", 0) <= n:
