@@ -64,7 +64,8 @@ def score(
     """Score models with lm-eval: samples logged, finished model x task pairs not run again."""
     given = locals()
     from exaone_nb.score.evaluate import score as run_score
-    from exaone_nb.score.settings import Settings, questions_for
+    from exaone_nb.score.questions import questions_for
+    from exaone_nb.score.settings import Settings
 
     settings = Settings(
         **{field.name: given[field.name] for field in fields(Settings) if field.name in given}

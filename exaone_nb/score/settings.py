@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from exaone_nb.engines.options import check_sizes
 from exaone_nb.errors import UsageError
 from exaone_nb.fields import whole
-from exaone_nb.materials import materials_for, warnings_on
 from exaone_nb.messages import say
 
 Backend = Literal["vllm", "hf", "server", "server-chat"]
@@ -103,28 +101,6 @@ class Settings:
         if name not in PRESETS:
             raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
         return replace(self, **PRESETS[name])
-
-
-@dataclass(frozen=True)
-class Questions:
-    """Which tasks a model is asked, with which preset of settings; `why` says what chose them, empty for the user's own.
-
-    `warnings` say what these tasks cannot tell of this model.
-    """
-
-    tasks: tuple[str, ...]
-    preset: str
-    why: str
-    warnings: tuple[str, ...]
-
-
-def questions_for(model: str, tasks: Sequence[str] = (), preset: str = "") -> Questions:
-    """The tasks and the preset that a user named, or what suits the model. Tasks that are named have no preset but the named one."""
-    if tasks:
-        return Questions(tuple(tasks), preset, "", tuple(warnings_on(model, tasks=tasks)))
-    material = materials_for(model)
-    warnings = tuple(warnings_on(model, tasks=material.tasks))
-    return Questions(material.tasks, preset or material.preset, material.why, warnings)
 
 
 # The lecture's command: gsm8k, 5-shot, --limit 512, --apply_chat_template, enable_thinking=False,

@@ -16,7 +16,8 @@ from exaone_nb.score.outcomes import (
     unusable_words,
     warning_of,
 )
-from exaone_nb.score.settings import Settings, questions_for
+from exaone_nb.score.questions import questions_for
+from exaone_nb.score.settings import Settings
 
 
 def sample(text: str, reason: str = "stop", extracted: str = "7") -> dict[str, object]:
@@ -105,8 +106,12 @@ def test_what_to_change_is_said_for_each_kind() -> None:
 
 def test_tasks_follow_from_the_model_unless_they_are_named(monkeypatch) -> None:
     from exaone_nb import materials
+    from exaone_nb.errors import WorkbookError
+    from exaone_nb.score import lm_eval_adapter
 
     monkeypatch.setattr(materials, "unreachable", lambda: "")
+    monkeypatch.setattr(lm_eval_adapter, "find_tasks", lambda names: None)
+    monkeypatch.setattr(lm_eval_adapter, "load_tasks", lambda manager, names: dict.fromkeys(names))
     real = "LGAI-EXAONE/EXAONE-4.0-1.2B"
     found = questions_for(real)
     settings = Settings().with_preset(found.preset)
@@ -124,6 +129,14 @@ def test_tasks_follow_from_the_model_unless_they_are_named(monkeypatch) -> None:
     assert nano.tasks == ("nano_gsm", "nano_gsm_ko", "nano_mc") and nano.preset == "" and nano.warnings == ()
     with pytest.raises(UsageError, match="No preset 'mine'"):
         Settings().with_preset(questions_for(real, preset="mine").preset)
+
+    def moved(manager, names):
+        raise WorkbookError("the data of gsm8k could not be loaded")
+
+    monkeypatch.setattr(lm_eval_adapter, "load_tasks", moved)
+    found = questions_for(real)
+    assert found.tasks == ("everyday_mc",) and found.preset == ""
+    assert found.why == "the data of gsm8k could not be loaded" and found.warnings
 
 
 @pytest.mark.parametrize(
