@@ -109,7 +109,12 @@ def test_stubs_are_not_yet_and_the_page_s_solutions_right(tag, state):
         said = []
         exec(
             source,
-            {"np": np, "re": re, "comb": math.comb, "grade": lambda function: said.append(judge(function))},
+            {
+                "np": np,
+                "re": re,
+                "comb": math.comb,
+                "grade": lambda function, said=said: said.append(judge(function)),
+            },
         )
         assert [one.state for one in said] == [state], (chapter.slug, source)
 
