@@ -41,7 +41,7 @@ Number = kind(float, is_number, "a number.")
 MACHINE = "machine"  # the kind of result that holds the speeds
 # Of an engine: Python, on a card also compiling and capturing graphs. It goes with the machine, hardly with the model, whose
 # loading a chapter counts as `bytes`. The CPU's is of the reference machine, a card's by arithmetic.
-START_SECONDS, START_SECONDS_ON_A_CARD = 12.0, 45.0
+START_SECONDS, START_SECONDS_ON_A_CARD = 6.0, 45.0
 KINDS = ("flop", "bytes", "host_flop", "host_bytes", "starts", "seconds")
 SIZES = (
     "parameters", "active", "linears", "layers", "hidden", "widest", "vocabulary", "gpu", "tiny", "hub",
