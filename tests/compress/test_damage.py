@@ -6,12 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from exaone_nb.compress import damage, models
+from exaone_nb.compress import budget, cliff, contest, damage, models, rounding, search, study
 from exaone_nb.compress.calibration import TextSource
+from exaone_nb.compress.plan import make_plan
 from exaone_nb.errors import WorkbookError
+from exaone_nb.hardware import Machine
 from exaone_nb.paths import NANO
 
 torch = pytest.importorskip("torch")
+
+CARD = Machine("a card", 8.9)
 
 
 class Uniform:
@@ -188,3 +192,40 @@ def test_what_others_set_up_is_as_before_afterwards():
     finally:
         logger.remove(mine)
         logging.enable_progress_bar()
+
+
+@pytest.mark.heavy
+def test_a_model_is_judged_where_it_is():
+    """As on a GPU: whatever names no device is made on another one here, and cannot be mixed with the model's tensors."""
+    texts = damage.documents(NANO, TextSource("nano_heldout"), 3)
+    plan = make_plan("nano", "w4a16_rtn")
+    offer = budget.Choices.of(plan.config, ["W4A16", "W8A8", "BF16"], CARD)
+    model = models.open_model(NANO)
+    name = "model.layers.1.mlp.down_proj"
+    plain = damage.layer_inputs(model, name, texts)
+    known = damage.against_baseline(model, model, texts)["baseline"]
+    with torch.device("meta"):
+        assert torch.empty(1).is_meta
+        assert torch.equal(damage.layer_inputs(model, name, texts), plain)
+        assert (damage.against_baseline(model, model, texts)["baseline"] == known).all()
+        assert set(damage.layer_output_errors(model, model, texts).values()) == {0.0}
+        original = damage.linear_weights(model)
+        with rounding.rounded(model, plan.by_module):
+            assert min(damage.weight_errors(original, damage.linear_weights(model)).values()) > 0
+        study.selection_study(model, {"all": plan}, texts)
+        found = search.search(model, offer, texts)
+        contest.hold(model, offer, contest.entrants(offer, found.costs, offer.cheapest_bytes), texts)
+        cliff.cliff(model, texts)
+        assert len(search.written_by(model, 2, 8)) == 2
+
+
+@pytest.mark.heavy
+def test_models_and_answers_go_to_the_gpu_where_there_is_one(monkeypatch):
+    """`best_device` on a machine with CUDA, and that everything which opens a model asks it: seen on meta, which runs nothing."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert models.best_device() == torch.device("cuda")
+    monkeypatch.setattr(models, "best_device", lambda: torch.device("meta"))
+    model = models.open_model(NANO)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert {weight.device.type for weight in damage.dequantized_weights(NANO).values()} == {"meta"}
+    assert damage._ids(model, TEXTS[0]).device.type == "meta"
