@@ -214,7 +214,7 @@ def test_a_model_is_judged_where_it_is():
             assert min(damage.weight_errors(original, damage.linear_weights(model)).values()) > 0
         study.selection_study(model, {"all": plan}, texts)
         found = search.search(model, offer, texts)
-        contest.hold(model, offer, contest.entrants(offer, found.costs, offer.cheapest_bytes), texts)
+        contest.hold(model, offer, contest.entrants(offer, found.costs, offer.cheapest_bytes, 2), texts)
         cliff.cliff(model, texts)
         assert len(search.written_by(model, 2, 8)) == 2
 

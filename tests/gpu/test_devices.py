@@ -73,7 +73,7 @@ def test_the_studies_of_the_chapter_run_there_and_find_what_they_find_here(both,
             worst = max(damage.layer_output_errors(model, model, texts[:2]).values())
         fall = cliff.cliff(model, texts[:4], torch.bfloat16)
         costs = search.search(model, offer, texts[:4], torch.bfloat16)
-        contest.hold(model, offer, contest.entrants(offer, costs.costs, offer.cheapest_bytes), texts[:4])
+        contest.hold(model, offer, contest.entrants(offer, costs.costs, offer.cheapest_bytes, 2), texts[:4])
         found.append(
             {
                 "held out": layer["GPTQ"]["held out"],
