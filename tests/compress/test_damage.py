@@ -196,27 +196,37 @@ def test_what_others_set_up_is_as_before_afterwards():
 
 @pytest.mark.heavy
 def test_a_model_is_judged_where_it_is():
-    """As on a GPU: whatever names no device is made on another one here, and cannot be mixed with the model's tensors."""
-    texts = damage.documents(NANO, TextSource("nano_heldout"), 3)
+    """As on a GPU: whatever names no device is made on another one here, and cannot be mixed with the model's tensors.
+
+    Some of torch's operators read a tensor of meta as if it had values, so that every figure is compared as well.
+    """
+    texts = damage.documents(NANO, TextSource("nano_heldout"), 2)
     plan = make_plan("nano", "w4a16_rtn")
-    offer = budget.Choices.of(plan.config, ["W4A16", "W8A8", "BF16"], CARD)
+    offer = budget.Choices.of(plan.config, ["W4A16", "BF16"], CARD)
     model = models.open_model(NANO)
-    name = "model.layers.1.mlp.down_proj"
-    plain = damage.layer_inputs(model, name, texts)
-    known = damage.against_baseline(model, model, texts)["baseline"]
-    with torch.device("meta"):
-        assert torch.empty(1).is_meta
-        assert torch.equal(damage.layer_inputs(model, name, texts), plain)
-        assert (damage.against_baseline(model, model, texts)["baseline"] == known).all()
-        assert set(damage.layer_output_errors(model, model, texts).values()) == {0.0}
+
+    def walk() -> dict[str, object]:
         original = damage.linear_weights(model)
         with rounding.rounded(model, plan.by_module):
-            assert min(damage.weight_errors(original, damage.linear_weights(model)).values()) > 0
-        study.selection_study(model, {"all": plan}, texts)
+            errors = damage.weight_errors(original, damage.linear_weights(model))
         found = search.search(model, offer, texts)
-        contest.hold(model, offer, contest.entrants(offer, found.costs, offer.cheapest_bytes, 2), texts)
-        cliff.cliff(model, texts)
-        assert len(search.written_by(model, 2, 8)) == 2
+        entered = contest.entrants(offer, found.costs, offer.cheapest_bytes, 1)
+        return {
+            "inputs": damage.layer_inputs(model, "model.layers.1.mlp.down_proj", texts).tolist(),
+            "loss": damage.against_baseline(model, model, texts)["baseline"].tolist(),
+            "layers": damage.layer_output_errors(model, model, texts),
+            "weights": errors,
+            "study": study.selection_study(model, {"all": plan}, texts)[0]["kl"].tolist(),
+            "search": found.costs,
+            "contest": [row["kl"].value for row in contest.hold(model, offer, entered, texts).rows()],
+            "cliff": [row["kl"].value for row in cliff.cliff(model, texts, bits=(4,))],
+            "written": search.written_by(model, 2, 8),
+        }
+
+    plain = walk()
+    with torch.device("meta"):
+        assert torch.empty(1).is_meta
+        assert walk() == plain
 
 
 @pytest.mark.heavy
