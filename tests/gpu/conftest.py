@@ -14,6 +14,7 @@ import pytest
 
 from exaone_nb import catalog
 from exaone_nb.files import write_json
+from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import this_gpu
 from exaone_nb.paths import NANO, RUNS
 
@@ -38,6 +39,13 @@ def card():
 
     assert torch.cuda.is_available(), "torch cannot use the GPU that nvidia-smi lists: see `exaone-nb doctor`"
     return torch.cuda.get_device_name()
+
+
+@pytest.fixture(scope="session")
+def this_card(card):
+    """The card as `memory` takes it; its rates count for nothing there."""
+    found = this_gpu()
+    return Gpu(found.name, "", found.compute_capability, found.memory_bytes, 1.0, {}, "nvidia-smi")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines.dummy import shape_folder
 from exaone_nb.engines.environment import has_vllm
 from exaone_nb.engines.vllm_engine import VllmEngine
-from exaone_nb.gpus import Gpu
-from exaone_nb.hardware import this_gpu
 from exaone_nb.quantization.kernels import support
 
 pytestmark = [
@@ -29,13 +27,11 @@ def free_bytes() -> int:
 
 
 @pytest.mark.parametrize("scheme", ["BF16", "W8A8", "FP8_DYNAMIC", "W4A16", "BF16"])
-def test_an_engine_starts_answers_and_gives_everything_back(scheme, card, measured):
-    machine, config = this_gpu(), catalog.resolve(SHAPE).config()
-    expected = support(scheme, machine)
+def test_an_engine_starts_answers_and_gives_everything_back(scheme, this_card, measured):
+    config, expected = catalog.resolve(SHAPE).config(), support(scheme, this_card.machine)
     if expected.answer == "no":
         pytest.skip(f"vLLM has no kernel for {scheme} on this card: {expected.reason}")
-    here = Gpu(machine.name, "", machine.compute_capability, machine.memory_bytes, 1.0, {}, "this card")
-    plan = plan_memory(config, scheme, here, context=2048, utilization=0.85)
+    plan = plan_memory(config, scheme, this_card, context=2048, utilization=0.85)
     before = free_bytes()
     with (
         shape_folder(config, scheme, name=SHAPE) as folder,

@@ -2,12 +2,16 @@
 
 import pytest
 
+from exaone_nb.anatomy.memory import plan_memory
+from exaone_nb.catalog import read_config
 from exaone_nb.compress import damage, models, study
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.gptq import gptq, hessian
 from exaone_nb.compress.llmcompressor_adapter import library_codes
 from exaone_nb.compress.plan import make_plan
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines.transformers_engine import TransformersEngine
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.heavy
@@ -70,11 +74,20 @@ def test_a_recipe(recipe, real_shape, tmp_path, measured):
     assert candidate.device.type == "cuda"
 
 
-def test_answers_through_transformers(real_shape, timer, measured):
-    from exaone_nb.conversation.answers import Sampling
-    from exaone_nb.engines.transformers_engine import TransformersEngine
-
+def test_answers_through_transformers(real_shape, this_card, timer, measured):
+    plan = plan_memory(
+        read_config(real_shape / "config.json"), "BF16", this_card, engine="transformers", context=192
+    )
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
     with TransformersEngine(real_shape) as engine:
         assert engine.dtype == ("bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16")
+        torch.cuda.reset_peak_memory_stats()
         seconds = timer(lambda: engine.generate([[5] * 128], Sampling(max_tokens=64, ignore_eos=True)), 3)
-        measured("transformers, 128 + 64 tokens", seconds=seconds, tokens_per_second=64 / seconds)
+        used = torch.cuda.max_memory_allocated() - before
+    measured(
+        "transformers, 128 + 64 tokens", seconds=seconds, tokens_per_second=64 / seconds, used_bytes=used,
+        predicted_weights=plan.weights, predicted_bytes=plan.weights + plan.overhead,
+    )  # fmt: skip
+    assert plan.weights <= used <= plan.weights + plan.overhead
+    assert torch.cuda.memory_allocated() - before < GIB // 4
