@@ -90,10 +90,9 @@ def warnings_on(model: str | Path, texts: Iterable[str] = (), tasks: Iterable[st
     own = own_tasks(tasks)
     if made := ", ".join(name for name in own if name.startswith("nano")):
         yield say(
-            "{names}: made for nano, whose answers are short and end in `#### N`. They say nothing about {model}: its answers "
-            "are cut after 96 tokens, or read wrongly. Name other tasks: TASKS.",
+            "{names}: made for nano, whose answers are short and end in `#### N`. They say nothing about another model, "
+            "whose answers are cut after 96 tokens or read wrongly. Name other tasks: TASKS.",
             names=made,
-            model=model,
         )
     if few := ", ".join(name for name in own if not name.startswith("nano")):
         yield say(
