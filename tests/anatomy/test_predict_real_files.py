@@ -173,18 +173,23 @@ def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
     )
     texts = datasets.Dataset.from_dict({"input_ids": [[1, 2, 3, 4] * 2] * 2, "attention_mask": [[1] * 8] * 2})
 
+    bases: dict[str, Path] = {}
+
     def quantize(
         config: dict, *, data: bool = False, max_shard_size: int | None = None, **recipe: object
     ) -> Path:
-        torch.manual_seed(0)
-        base = new_folder("base")
         values = {key: value for key, value in config.items() if value is not None}
         kind = AutoModelForImageTextToText if "vision_config" in values else AutoModelForCausalLM
-        kind.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16).save_pretrained(base)
+        if (base := bases.get(json.dumps(values))) is None:
+            torch.manual_seed(0)
+            base = bases[json.dumps(values)] = new_folder("base")
+            kind.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16).save_pretrained(base)
         # Read back as everybody reads a model: transformers then keeps some families' router biases in 32 bits.
         model = kind.from_pretrained(base, dtype="auto")
         for experts in model.modules():
-            if type(experts).__name__ == "Llama4TextExperts":  # LLM Compressor expects the image model's config
+            if (
+                type(experts).__name__ == "Llama4TextExperts"
+            ):  # LLM Compressor expects the image model's config
                 experts.config = SimpleNamespace(text_config=model.config)
         folder = new_folder("real")
         modifier = QuantizationModifier(**{"targets": ["Linear"], "ignore": ["lm_head"], **recipe})
