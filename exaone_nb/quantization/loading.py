@@ -98,9 +98,8 @@ def _cut_blocks(made: Assignment, engine: str) -> Iterator[Finding]:
 
 def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
     """Modules for which the first fitting target in the file belongs to another scheme than the one they got."""
-    used = list(made.used)
-    order = {target: i for i in used for target in made.groups[i][1]}
-    if len(used) < 2:
+    order = {target: i for i in made.written for target in made.groups[i][1]}
+    if len(made.written) < 2:
         return
     seen = set()
     for name, index in made.assigned.items():
