@@ -51,6 +51,7 @@ SAID = {
     },
     "qwen3_moe": {
         "04": "The experts of .* are left out",
+        "06": "equal, bit by bit",
         "09": "did not end by themselves",
     },
 }

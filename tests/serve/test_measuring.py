@@ -108,6 +108,11 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. G
             "no kernel",
             "another scheme",
         ),
+        (
+            "NotImplementedError: No W4A8 Int8 MoE backend supports the deployment configuration.",
+            "no kernel on this device for the way m is quantized: No W4A8 Int8 MoE backend",
+            "another scheme",
+        ),
         ("Model architectures ['XForCausalLM'] are not supported for now.", "cannot load", "transformers"),
     ],
 )
