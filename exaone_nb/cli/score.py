@@ -35,7 +35,7 @@ STYLES = {"fail": "bold red", "warn": "yellow", "note": "cyan", "ok": "green"}
 
 def score(
     models: Annotated[list[str], Argument(metavar="MODEL...", help="[NAME=] catalog name, folder, hub id.")],
-    tasks: Annotated[str, Option(help="Task names, comma separated.")] = "nano_gsm",
+    tasks: Annotated[str, Option(help="Task names, comma separated; none: what suits the first model.")] = "",
     out: Run = "",
     backend: Annotated[str, Option(help="vllm, hf, server (completions) or server-chat.")] = "vllm",
     preset: Annotated[str, Option(help="Settings by name: lecture-gsm8k.")] = "",
@@ -64,18 +64,20 @@ def score(
     """Score models with lm-eval: samples logged, finished model x task pairs not run again."""
     given = locals()
     from exaone_nb.score.evaluate import score as run_score
+    from exaone_nb.score.questions import questions_for
     from exaone_nb.score.settings import Settings
 
     settings = Settings(
         **{field.name: given[field.name] for field in fields(Settings) if field.name in given}
         | {"gen_kwargs": _object(gen_kwargs, "--gen-kwargs"), "engine": _object(engine, "--engine")}
     )
-    if preset:
-        settings = settings.with_preset(preset)
-        settings = replace(settings, limit=limit) if limit else settings
-    names = [name for name in tasks.split(",") if name]
     by_name = _named(models)
-    run = RunFolder.at(out)
+    asked = questions_for(next(iter(by_name.values())), [name for name in tasks.split(",") if name], preset)
+    settings = settings.with_preset(asked.preset)
+    settings = replace(settings, limit=limit) if limit else settings
+    names, run, errors = list(asked.tasks), RunFolder.at(out), console(stderr=True)
+    for line in filter(None, (asked.why, *asked.warnings)):
+        errors.print(Text(line, style="dim"))
     if preview:
         from exaone_nb.score.preview import expected_seconds, preview_tasks
 
@@ -86,7 +88,6 @@ def score(
         if any(p.problems for p in found):
             raise WorkbookError(say("The prompt is not as it should be; see the checks above."))
         return
-    errors = console(stderr=True)
     scores = run_score(
         by_name,
         names,

@@ -16,6 +16,7 @@ import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
+from exaone_nb.materials import warnings_on
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import BoardCandidate, in_same_rounds, read_candidates
@@ -33,7 +34,8 @@ class BoardRow:
 
     `concurrency` requests of `context` tokens fit on the chosen card; where that is not known it is None, and
     `memory_remark` says why. `dominated_by` names who beats it on everything, `runs_as` the scheme that the engine made
-    of this one (W4A8 on a CPU with AMX), where it is another.
+    of this one (W4A8 on a CPU with AMX), where it is another. `unread` has a pair for each task on which most of its
+    answers could not be used: the task, and the kind (`outcomes.UNUSABLE`).
     """
 
     recipe: str
@@ -54,6 +56,7 @@ class BoardRow:
     share_front: float
     dominated_by: tuple[str, ...]
     unusable_answers: int
+    unread: tuple[tuple[str, str], ...]
     concurrency: int | None = None
     context: int | None = None
     memory_remark: str = ""
@@ -61,7 +64,10 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy."""
+    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy.
+
+    `obstacles` say why nothing can be recommended from these tasks, whatever the candidates did on them.
+    """
 
     rows: tuple[BoardRow, ...]
     baseline: str
@@ -71,6 +77,7 @@ class Scoreboard:
     weights: Weights
     gpu: str
     remarks: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
 
     @property
     def best(self) -> BoardRow:
@@ -168,7 +175,10 @@ def make_scoreboard(
         )
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    return Scoreboard(tuple(map(row, order)), baseline, tasks, items, paired, weights, gpu, tuple(remarks))
+    folder, model = run.checkpoints / baseline, candidates[0].size.get("model") or ""
+    obstacles = tuple(warnings_on(folder if folder.is_dir() else model, tasks=tasks))
+    rows = tuple(map(row, order))
+    return Scoreboard(rows, baseline, tasks, items, paired, weights, gpu, tuple(remarks), obstacles)
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:

@@ -102,7 +102,9 @@ class Settings:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def with_preset(self, name: str) -> Settings:
-        """These settings with a preset's on top. Raises UsageError for an unknown name."""
+        """These settings with a preset's on top; "" is none. Raises UsageError for an unknown name."""
+        if not name:
+            return self
         if name not in PRESETS:
             raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
         return replace(self, **PRESETS[name])
