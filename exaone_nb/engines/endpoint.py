@@ -84,14 +84,40 @@ class EndpointEngine(Engine):
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
     ) -> Iterator[Piece]:
         """The answer piece by piece as it is written."""
+        for seconds, chunk in self._chunks(messages, mode, sampling):
+            for choice in chunk.choices:
+                text, thought = choice.delta.content or "", _thought(choice.delta)
+                if text or thought:
+                    yield Piece(seconds, text, thought)
+
+    def timed(
+        self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
+    ) -> Answer:
+        """The answer with the time of its first token, as a user sees it: streamed.
+
+        Its tokens are those that the server counts; a server that does not count them is taken to send one a piece.
+        """
+        text, thought, reason, first, last, pieces, used = "", "", "", None, 0.0, 0, None
+        for seconds, chunk in self._chunks(messages, mode, sampling):
+            used = getattr(chunk, "usage", None) or used
+            for choice in chunk.choices:
+                written, considered = choice.delta.content or "", _thought(choice.delta)
+                text, thought, reason = text + written, thought + considered, choice.finish_reason or reason
+                if written or considered:
+                    first, last, pieces = first or seconds, seconds, pieces + 1
+        count = {"prompt_tokens": used.prompt_tokens} if used else {}
+        tokens = used.completion_tokens if used else pieces
+        answer = Answer(text.strip(), thought.strip(), thought + text, reason, output_tokens=tokens, **count)
+        return replace(answer, first_token_seconds=first, seconds=last)
+
+    def _chunks(self, messages: Any, mode: Mode, sampling: Sampling | None) -> Iterator[tuple[float, Any]]:
+        """What a streamed answer is sent in, each with its seconds since the request; the usage comes last."""
         request = self._request(messages, check_mode(mode), sampling or Sampling(), ())
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
         started = time.perf_counter()
         with self._explained():
-            for chunk in self._client.chat.completions.create(**request, stream=True):
-                for choice in chunk.choices:
-                    text, thought = choice.delta.content or "", _thought(choice.delta)
-                    if text or thought:
-                        yield Piece(time.perf_counter() - started, text, thought)
+            for chunk in self._client.chat.completions.create(**request):
+                yield time.perf_counter() - started, chunk
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids through /v1/completions, many at once; the server makes them a batch.
