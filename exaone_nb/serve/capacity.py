@@ -27,8 +27,8 @@ import numpy as np
 
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling, check_mode
+from exaone_nb.engines.dialects import ServerLoad, server_load
 from exaone_nb.engines.endpoint import EndpointEngine
-from exaone_nb.engines.server_load import ServerLoad, server_load
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
@@ -213,7 +213,8 @@ def sweep(
     levels: list[Level] = []
     load = 1
     while load <= options.most:
-        levels.append(measure_level(engine, questions, load, options))
+        asked = sum(len(level.answers) for level in levels)
+        levels.append(measure_level(engine, questions, load, options, skip=asked))
         report(levels[-1])
         if levels[-1].broken(options) and _saturated(levels):
             break
@@ -230,9 +231,16 @@ def sweep(
 
 
 def measure_level(
-    engine: EndpointEngine, questions: Sequence[Sequence[Message]], load: int, options: LoadOptions
+    engine: EndpointEngine,
+    questions: Sequence[Sequence[Message]],
+    load: int,
+    options: LoadOptions,
+    skip: int = 0,
 ) -> Level:
-    """One level: bursts of `load` users, or `load` requests per second."""
+    """One level: bursts of `load` users, or `load` requests per second.
+
+    It begins with question number `skip`: a server that keeps prompts need not read one again that it knows.
+    """
     sampling = Sampling(max_tokens=options.output_tokens, ignore_eos=True)
     runaway = replace(sampling, max_tokens=options.runaway_tokens or options.output_tokens)
     bursts = max(options.bursts, math.ceil(options.requests / load)) if options.arrival == "bursts" else 1
@@ -245,7 +253,7 @@ def measure_level(
         time.sleep(max(0.0, began + moment - time.perf_counter()))
         first = number % load == 0 and options.arrival == "bursts"
         asked = runaway if first and load > 1 else sampling
-        return engine.timed(questions[number % len(questions)], options.mode, asked)
+        return engine.timed(questions[(skip + number) % len(questions)], options.mode, asked)
 
     answers: list[Answer] = []
     at_once = load if options.arrival == "bursts" else count

@@ -20,7 +20,7 @@ from exaone_nb.serve.bandwidth import measure_roof, roof_of
 from exaone_nb.serve.bench import questions
 from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, sweep
 
-QUESTIONS = 64
+QUESTIONS = 600  # all there are: no two requests of a sweep ask the same, as long as they last
 INTERVAL_KIND = "95 % percentile interval over bursts (at a rate: over answers)"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from exaone_nb.conversation.answers import Answer
+from exaone_nb.engines.dialects import ServerLoad, read_load
 from exaone_nb.engines.endpoint import EndpointEngine
-from exaone_nb.engines.server_load import ServerLoad, read_load
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve import capacity_views as views
 from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, measure_level, reason, sweep
@@ -190,7 +190,7 @@ def test_a_queue_that_lasts_is_one_and_a_moment_is_none():
     assert reason(stopped(8, seen=ServerLoad(5, 3, 0.2, preempted=2))) == "cache"
 
 
-# In Prometheus' text format, with the names that each server's source prints (engines/server_load.py).
+# In Prometheus' text format, with the names that each server's source prints (engines/dialects.py).
 PAGES = {
     'vllm:num_requests_running{engine="0",model_name="m"} 3.0\nvllm:num_requests_waiting{engine="0",model_name="m"} 2.0\n'
     'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25\nvllm:num_preemptions_total{engine="0",model_name="m"} 1.0\n': (3, 2, 0.25, 1),
