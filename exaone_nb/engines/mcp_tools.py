@@ -27,6 +27,7 @@ from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE
 from exaone_nb.processes import guarded
 
+# Ours, and the project's reference server for the time of day (in the lock on Linux).
 OURS = (sys.executable, "-m", "exaone_nb.engines.mcp_tools")
 TIME = (sys.executable, "-m", "mcp_server_time")
 # The client asks a program to end, waits for 2 seconds, and then kills the guard: by then it must be done.

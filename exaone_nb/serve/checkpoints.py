@@ -1,6 +1,6 @@
 """Measuring all checkpoints of a run in turns, asking each the same questions, and writing the results down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +90,18 @@ def measure_checkpoints(
         record(run, recipe, replace(every_round, model=model), rounds_from=started)
         candidates.append(Candidate(recipe, every_round, tuple(kept[recipe])))
     return candidates
+
+
+def measure_schemes(
+    model: str, schemes: Sequence[str], options: BenchOptions, *, rounds: int = 3
+) -> list[Bench]:
+    """The shape of `model` with random weights in each scheme, `rounds` times in turns, every second one backwards."""
+    whole("rounds", rounds)
+    found: dict[str, list[Bench]] = {scheme: [] for scheme in schemes}
+    for number in range(rounds):
+        for scheme in list(found) if number % 2 == 0 else reversed(list(found)):
+            found[scheme].append(bench(model, replace(options, scheme=scheme, weights="dummy")))
+    return list(map(pooled, found.values()))
 
 
 def record(run: RunFolder, recipe: str, found: Bench, *, rounds_from: str = "") -> list[Path]:

@@ -128,9 +128,12 @@ def test_a_server_that_is_still_loading_is_waited_for():
         assert is_ready(address)
         state["models"] = []
         assert not is_ready(address)
-    with server(health=(503,)) as (address, _), EndpointEngine(address) as engine:
-        with pytest.raises(WorkbookError, match="did not answer within 1 s"):
-            engine.wait(1)
+    with (
+        server(health=(503,)) as (address, _),
+        EndpointEngine(address) as engine,
+        pytest.raises(WorkbookError, match="did not answer within 1 s"),
+    ):
+        engine.wait(1)
     assert not is_ready(address)
 
 
