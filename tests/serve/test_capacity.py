@@ -20,9 +20,10 @@ ASK = [[{"role": "user", "content": "hello"}]]
 
 
 @contextmanager
-def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True):
+def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True, late=0):
     """The address of a server that reads one prompt after another in `read` seconds each, writes a token in
-    `step` + `each` times the answers under way, and gives `seats` of them a place in a cache that is full to `cache`."""
+    `step` + `each` times the answers under way, and gives `seats` of them a place in a cache that is full to `cache`.
+    Request number `late` waits for 0.6 s more."""
     room, reading, lock = threading.Semaphore(seats), threading.Lock(), threading.Lock()
     state = {"running": 0, "waiting": 0, "asked": []}
 
@@ -32,11 +33,17 @@ def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path.endswith("/models"):
+                return self.page(json.dumps({"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "vllm"}]}))  # fmt: skip
             page = f'vllm:num_requests_running{{engine="0"}} {state["running"]}.0\n'
             page += f'vllm:num_requests_waiting{{engine="0"}} {state["waiting"]}.0\nvllm:kv_cache_usage_perc {cache}\n'
+            return self.page(page)
+
+        def page(self, text):
             self.send_response(200)
+            self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(page.encode())
+            self.wfile.write(text.encode())
 
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -46,7 +53,7 @@ def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True)
                 count("waiting", -1)
                 count("running", 1)
                 with reading:
-                    time.sleep(read)
+                    time.sleep(read + 0.6 * (0 < late == len(state["asked"])))
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.end_headers()
@@ -233,3 +240,64 @@ def test_the_runaway_in_words():
         and "500 tokens" in words
         and "10.0 s; 88% of that time" in words
     )
+
+
+def test_a_load_that_breaks_a_limit_by_chance_is_asked_again():
+    """One late answer in 16 is more than 5 %; one in 32, after the load was asked again, is not."""
+    options = LoadOptions(most=1, requests=16, output_tokens=2, first_token_s=0.4, per_token_s=30.0)
+    with simulated(late=3) as (engine, state):
+        assert measure_level(engine, ASK, 1, options).broken(options) == ["first token"]
+    with simulated(late=3) as (engine, state):
+        found = sweep(engine, ASK, options)
+    assert found.over is None and len(found.levels[0].answers) == 32
+    assert len(set(found.levels[0].groups)) == 32 and len(state["asked"]) == 33  # and the warm-up
+
+
+def test_the_figures_can_be_drawn_and_say_what_they_show():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    found = stopped(8)
+    figure = views.capacity_figure([found, found])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["first token, s", "per token after it, ms"]
+    assert "1 user" not in views.capacity_alt([found]) and "4 users at once" in views.capacity_alt([found])
+    ends = [Answer("a", output_tokens=5, seconds=1.0 + n / 100) for n in range(20)]
+    both = views.runaway_figure({"all end": ends, "one does not": ends}, [9.7, 10.8], [12.3, 13.9])
+    assert len(both.axes) == 2
+    plt.close("all")
+
+
+def test_the_verb(capsys, tmp_path):
+    from exaone_nb.cli import main
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(["capacity", "--requests", "2", "--output", "4", "--per-token", "30", *words])
+        return ended.value.code, capsys.readouterr().out
+
+    with simulated(step=0.001) as (engine, _):
+        here = ("--address", engine.address)
+        code, said = call(*here, "--most", "2", "--first-token", "30", "--json", "--out", str(tmp_path))
+        document = json.loads(said)
+        assert code == 0 and document["within"] == 2 and document["over"] is None and document["model"] == "m"
+        (result,) = [json.loads(path.read_text()) for path in (tmp_path / "results").iterdir()]
+        assert (result["kind"], result["value"], result["unit"]) == ("capacity", 2, "users")
+        code, said = call(*here, "--most", "1", "--first-token", "0.00001")
+        assert code == 1 and "does not hold 1 user" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nano", "--arrival", "waves"], "bursts or rate"),
+        (["nano", "--most", "0"], "most is 0"),
+        (["nanoo"], "Did you mean"),
+        (["--address", "localhost:8000"], "http://HOST:PORT/v1"),
+    ],
+)
+def test_wrong_calls_of_the_verb(capsys, words, said):
+    from exaone_nb.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["capacity", *words])
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and said in captured.err and captured.out == ""
