@@ -154,7 +154,8 @@ class Capacity:
     """A finished sweep. `within` is the last level before the first that broke a limit, None when the first did.
 
     `over` is that level, None when none broke one; `reason` says what stopped it: "compute", "bandwidth", "cache",
-    "seats" (the server's own limit of answers at once), "one long answer" or "overhead". `roof` is the best that the
+    "seats" (the server's own limit of answers at once), "one long answer", "overhead", or "step" where the machine behind
+    the server is not known. `roof` is the best that the
     machine allows for a decode step at that load, where it is known.
     """
 
@@ -323,8 +324,7 @@ def reason(found: Capacity) -> str:
 
     The queue comes first: who waits for a seat waits for no arithmetic. Then a few answers that are much longer than
     the others. Then, for the first token, arithmetic: prompts are read. For the tokens after it the side of the roof that
-    binds, unless the step is far below the roof; without a roof a saturated server counts as bound by arithmetic, since
-    more answers per step then cost as much as more steps.
+    binds, unless the step is far below the roof; without a roof ("step") the two cannot be told apart.
     """
     over, broken = found.over, found.over.broken(found.options)
     if over.seen and over.seen.waiting and (over.seen.running < over.load or found.options.arrival == "rate"):
@@ -334,7 +334,6 @@ def reason(found: Capacity) -> str:
         return "one long answer"
     if "per token" not in broken:
         return "compute"
-    if found.roof is not None:
-        return found.roof.bound if found.roof_share >= LEAST_SHARE else "overhead"
-    upto = found.levels[: found.levels.index(over) + 1]
-    return "compute" if _saturated(upto) else "bandwidth"
+    if found.roof is None:
+        return "step"
+    return found.roof.bound if found.roof_share >= LEAST_SHARE else "overhead"

@@ -61,7 +61,12 @@ def reason_words(found: Capacity) -> str:
             "one long answer of {n:,} tokens, for which the others wait",
             n=max(answer.output_tokens for answer in over.answers),
         ),
-        "compute": say("compute"),
+        "compute": say("compute")
+        if "per token" in over.broken(options)
+        else say("compute, for reading the prompts"),
+        "step": say(
+            "the step, which grows with every answer; what this server's machine could do is not known"
+        ),
         "bandwidth": say("bandwidth"),
         "overhead": say("neither compute nor bandwidth but the work around each step"),
     }[found.reason]

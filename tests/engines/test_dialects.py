@@ -17,6 +17,7 @@ from exaone_nb.engines.dialects import DIALECTS, ServedModel, dialect_of, is_rea
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA, NANO
+from exaone_nb.serve.talk import dialect_table
 
 ASK = [{"role": "user", "content": "What is 12 + 30?"}]
 TEMPLATE_ON, TEMPLATE_OFF = (
@@ -164,6 +165,9 @@ def test_every_dialect_says_where_it_was_read():
     for one in DIALECTS:
         assert any(figure.isdigit() for figure in one.source) and one.too_long
         assert dialect_of(one.owner) is one
+    shown = {row[0]: row for row in dialect_table().cells()}
+    assert shown["Ollama"][1:3] == ['{"reasoning_effort": "none"}', "top_k, ignore_eos"]
+    assert shown["llama.cpp"][4] == "yes" and shown["Ollama"][4] == "no"
 
 
 LLAMA = """

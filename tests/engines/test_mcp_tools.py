@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ import pytest
 
 pytest.importorskip("mcp", reason="the package mcp comes with vLLM: make install on Linux")
 
-from exaone_nb.conversation.answers import Answer, ToolCall
+from exaone_nb.conversation.answers import Answer, Sampling, ToolCall
 from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_call, run_tools
 from exaone_nb.engines.mcp_tools import OURS, TIME, ToolServer
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.serve.talk import tool_table
 
 # A server with tools that hang, die and fail. It writes its id and that of a process it started to a file; asked to,
 # it does so and starts no server, and it never listens to a signal or to the end of its input.
@@ -112,6 +114,26 @@ def test_our_own_server_offers_what_nano_knows_and_says_why_a_call_fails():
     server.close()  # twice is fine
     with pytest.raises(UsageError, match="is closed"):
         server.tools()
+
+
+def test_the_chapters_table_says_what_was_offered_called_and_made_of_it(tmp_path):
+    engine = Scripted(
+        calls("calculator", expression="2 * 3"),
+        calls("roll_dice", sides="many", count=1),
+        Answer("It is 7."),  # misread, and shown so
+        Answer("I am nano."),
+        calls("calculator", expression="1"),
+    )
+    command = shlex.join(OURS)
+    table = tool_table(engine, {command: ["2 * 3?", "Who are you?", "Again?"]}, Sampling())
+    first, second, third, fourth = table.rows
+    assert (first["called"], first["result"]) == ('calculator({"expression": "2 * 3"})', "6")
+    assert "answer" not in first and second["answer"] == "It is 7." and "valid integer" in second["result"]
+    assert third["called"] == "nothing" and third["answer"] == "I am nano."
+    assert "never answered" in fourth["answer"] and fourth["asked"] == "Again?"
+    assert table.cells()[0][0] == "roll_dice, calculator"
+    died = tool_table(Scripted(calls("die")), {shlex.join(wrong(tmp_path / "pids")): ["?"]}, Sampling())
+    assert "out of memory" in died.rows[0]["answer"]
 
 
 def test_a_server_that_others_wrote():

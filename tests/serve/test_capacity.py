@@ -99,11 +99,11 @@ WIDE = {"first_token_s": 30.0, "per_token_s": 30.0}
         ({"step": 0.2, "seats": 4, "cache": 0.97}, {"first_token_s": 0.45}, 4, 8, "cache", "cache, which is full"),
         ({"step": 0.2, "seats": 4, "cache": 0.2}, {"first_token_s": 0.45}, 4, 8, "seats", "own limit of answers"),
         # A prompt takes 0.15 s to read, so the last of 4 has its first token after 0.6 s and the last of 8 after 1.2 s.
-        ({"read": 0.15}, {"first_token_s": 0.9}, 4, 8, "compute", "compute (the first token takes 1."),
+        ({"read": 0.15}, {"first_token_s": 0.9}, 4, 8, "compute", "for reading the prompts (the first token takes 1."),
         # Every further answer makes each token 0.1 s slower: 0.4 s at 4.
-        ({"each": 0.1}, {"per_token_s": 0.3}, 2, 4, "compute", "compute (a token takes"),
+        ({"each": 0.1}, {"per_token_s": 0.3}, 2, 4, "step", "grows with every answer"),
         # A constant step that is over the limit from the start.
-        ({"step": 0.2}, {"per_token_s": 0.1, "most": 1}, None, 1, "bandwidth", "does not hold 1 user"),
+        ({"step": 0.2}, {"per_token_s": 0.1, "most": 1}, None, 1, "step", "does not hold 1 user"),
         # Nobody waits but for the one answer of 20 tokens.
         ({"step": 0.1}, {"answer_s": 0.9, "runaway_tokens": 20, "most": 2}, 1, 2, "one long answer", "of 20 tokens"),
     ],
@@ -179,7 +179,7 @@ class Roof:
 
 @pytest.mark.parametrize(
     ("roof", "expected"),
-    [(None, "compute"), (Roof(0.15, "bandwidth"), "bandwidth"), (Roof(0.15, "compute"), "compute"), (Roof(0.01, "bandwidth"), "overhead")],
+    [(None, "step"), (Roof(0.15, "bandwidth"), "bandwidth"), (Roof(0.15, "compute"), "compute"), (Roof(0.01, "bandwidth"), "overhead")],
 )  # fmt: skip
 def test_a_slow_step_is_held_against_the_roof(roof, expected):
     found = stopped(8, roof=roof)
@@ -193,7 +193,7 @@ def test_a_queue_that_lasts_is_one_and_a_moment_is_none():
     assert ServerLoad.worst(looks) == ServerLoad(8, 4, 0.99, 0)
     assert ServerLoad.worst([*looks, *[ServerLoad(8, 0, 0.5, 3)] * 6]) == ServerLoad(8, 0, 0.99, 1)
     assert ServerLoad.worst([]) is None
-    assert reason(stopped(8, seen=ServerLoad(8, 3, 0.2))) == "compute"  # all eight were under way
+    assert reason(stopped(8, seen=ServerLoad(8, 3, 0.2))) == "step"  # all eight were under way
     assert reason(stopped(8, seen=ServerLoad(5, 3, 0.2, preempted=2))) == "cache"
 
 
