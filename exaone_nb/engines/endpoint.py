@@ -8,7 +8,6 @@ wrong on the way (no server, a wrong key, too many requests, a web page instead 
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.pool import ThreadPool
@@ -28,6 +27,7 @@ from exaone_nb.conversation.answers import (
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines.dialects import Dialect, ServedModel, dialect_of, is_ready
+from exaone_nb.engines.refusals import explained
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
@@ -88,7 +88,7 @@ class EndpointEngine(Engine):
 
     def models(self) -> list[ServedModel]:
         """The models that the server offers, with the context it gives them."""
-        with self._explained():
+        with explained(self.address):
             return [ServedModel.of(entry.model_dump()) for entry in self._client.models.list().data]
 
     @cached_property
@@ -116,7 +116,7 @@ class EndpointEngine(Engine):
         self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
         started = time.perf_counter()
-        with self._explained():
+        with explained(self.address):
             reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
             answer = self._chat_answer(reply, thinking, time.perf_counter() - started, bool(tools))
         return self._uncut(answer, messages, thinking, tools)
@@ -171,7 +171,7 @@ class EndpointEngine(Engine):
         request = self._request(messages, check_mode(mode), sampling or Sampling(), ())
         request |= {"stream": True, "stream_options": {"include_usage": True}}
         started = time.perf_counter()
-        with self._explained():
+        with explained(self.address):
             for chunk in self._client.chat.completions.create(**request):
                 yield time.perf_counter() - started, chunk
 
@@ -200,7 +200,7 @@ class EndpointEngine(Engine):
 
     def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:
         started = time.perf_counter()
-        with self._explained():
+        with explained(self.address):
             options = _options(sampling, **dict(self.dialect.always))
             reply = self._client.completions.create(model=model, prompt=list(prompt), **options)
             seconds, (choice,) = time.perf_counter() - started, reply.choices
@@ -245,52 +245,6 @@ class EndpointEngine(Engine):
         )
         # A server without a tool parser leaves the call in the text.
         return with_tool_calls(answer) if tools and not calls else answer
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import httpx
-        import openai
-
-        try:
-            yield
-        except openai.APIStatusError as error:
-            raise self._status(error) from error
-        except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
-            where = {"address": self.address}
-            if isinstance(error, openai.APITimeoutError):
-                got = say("{address} did not answer in time.", **where)
-                remedy = "Give it a longer timeout, or ask for fewer tokens."
-            elif isinstance(error, openai.APIConnectionError):
-                got = say("{address} cannot be reached, or the server ended while it was answering.", **where)
-                remedy = "Start it, check the port, and look at its log."
-            else:
-                where |= {"kind": type(error).__name__}
-                got = say("{address} answered with something that is not OpenAI JSON ({kind}).", **where)
-                remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
-            raise WorkbookError(got, remedy=remedy) from error
-
-    def _status(self, error: Any) -> WorkbookError:
-        code = error.status_code
-        named, remedy = {"address": self.address, "code": code}, ""
-        if code in (401, 403):
-            got = say("{address} refused the key (HTTP {code}).", **named)
-            remedy = say("Pass a key with the right to this model; our own server's is server.key.")
-        elif code == 404:
-            got = say("{address} knows no such path or model (HTTP {code}).", **named)
-            remedy = say("Check that the address ends in /v1, and the model's name.")
-        elif code == 429:
-            got = say("{address} wants fewer requests (HTTP {code}).", **named)
-            remedy = say("Wait, or raise retries=; the client then waits between tries.")
-        elif code >= 500:
-            got, remedy = say("{address} failed (HTTP {code}).", **named), say("Look at the server's log.")
-        else:
-            got = say("{address} refused the request (HTTP {code}).", **named)
-        body = error.body if isinstance(error.body, dict) else {}
-        if reason := str(body.get("message") or "")[:300]:
-            got = say("{got} It says: {reason}", got=got, reason=reason)
-        elif "<html" in str(getattr(error.response, "text", ""))[:500].lower():
-            got = say("{got} It sent a web page.", got=got)
-        return WorkbookError(got, remedy=remedy)
 
 
 def _options(sampling: Sampling, **extra: Any) -> dict[str, Any]:

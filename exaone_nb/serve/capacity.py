@@ -1,42 +1,30 @@
-"""How many users a server holds: the same questions from 1, 2, 4 … users at once, until somebody waits too long.
+"""How many users a server holds, and what stops more: the record of a sweep, and how it is read.
 
 A user waits twice: for the first token, and then for each further one. Both grow with the number of users, for
 different reasons: prompts wait for each other to be read, which is arithmetic; a step that writes one token of every
 answer reads the weights once for all, and takes longer only when arithmetic or the cache's bytes count. Where not all
-answers fit into the cache, the rest wait in a queue. So the load is doubled until a limit is broken, and what the
-server says of itself meanwhile (its queue, its cache) tells what broke it.
-
-    with Server(folder).wait() as server:
-        found = sweep(server.engine(), LoadOptions(first_token_s=0.5, per_token_s=0.05))
-
-In bursts all users ask at the same moment and the next burst comes when every answer is there: the worst a server
-sees. At a rate they come one by one, at random moments, whatever the server has finished.
+answers fit into the cache, the rest wait in a queue. `exaone_nb.serve.sweep` raises the load; what the server says of
+itself meanwhile (its queue, its cache) tells what broke a limit.
 """
 
 import math
 import statistics
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.pool import ThreadPool
 from typing import Any, Self
 
 import numpy as np
 
 from exaone_nb.anatomy.roofline import Pass
-from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling, check_mode
-from exaone_nb.engines.dialects import ServerLoad, server_load
-from exaone_nb.engines.endpoint import EndpointEngine
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.conversation.answers import Answer, Mode, check_mode
+from exaone_nb.engines.dialects import ServerLoad
+from exaone_nb.errors import UsageError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
 from exaone_nb.statistics.bootstrap import clustered_quantile
 from exaone_nb.statistics.estimate import Estimate
 
 ARRIVALS = ("bursts", "rate")
-LOOK_SECONDS = 0.2  # between two looks at what the server says of itself
 GROWTH = 1.1  # a doubled load that gives less than this times the tokens per second saturates
 # Below this share of the roof neither arithmetic nor bandwidth is what a step waits for.
 LEAST_SHARE = 0.3
@@ -168,9 +156,9 @@ class Capacity:
     roof: Pass | None = None
 
     @property
-    def saturated(self) -> bool:
+    def is_saturated(self) -> bool:
         """Whether the last doubling hardly gave more tokens per second."""
-        return _saturated(self.levels)
+        return saturated(self.levels)
 
     @property
     def roof_share(self) -> float | None:
@@ -189,7 +177,7 @@ class Capacity:
             "broken": self.over.broken(self.options) if self.over else [],
             "reason": self.reason,
             "roof_share": self.roof_share,
-            "saturated": self.saturated,
+            "saturated": self.is_saturated,
             "levels": [
                 {
                     "load": level.load,
@@ -207,115 +195,7 @@ class Capacity:
         }
 
 
-def sweep(
-    engine: EndpointEngine,
-    questions: Sequence[Sequence[Message]],
-    options: LoadOptions | None = None,
-    *,
-    model: str = "",
-    roof: Callable[[int, int], Pass | None] = lambda batch, context: None,
-    report: Callable[[Level], None] = lambda level: None,
-) -> Capacity:
-    """Double the load until a limit is broken and more load gives no more tokens, or `options.most` is reached.
-
-    A load that breaks a limit is measured a second time, and both count.
-    `roof` gives the best decode step of a batch at a context, in tokens. Raises WorkbookError when the server fails.
-    """
-    options = options or LoadOptions()
-    if not questions:
-        raise UsageError("There are no questions.", expected="at least one conversation.")
-    engine.timed(questions[0], options.mode, Sampling(max_tokens=options.output_tokens))  # warms up
-    levels: list[Level] = []
-    load = 1
-    while load <= options.most:
-        asked = sum(len(level.answers) for level in levels)
-        level = measure_level(engine, questions, load, options, skip=asked)
-        if level.broken(
-            options
-        ):  # by chance? a moment in which something else ran is not what the server holds
-            more = measure_level(engine, questions, load, options, skip=asked + len(level.answers))
-            level = level.with_more(more)
-        levels.append(level)
-        report(levels[-1])
-        if levels[-1].broken(options) and _saturated(levels):
-            break
-        load *= 2
-    over = next((level for level in levels if level.broken(options)), None)
-    before = levels[: levels.index(over)] if over else levels
-    found = Capacity(model, options, tuple(levels), before[-1] if before else None, over)
-    if over is None:
-        return found
-    first = over.answers[-1]
-    context = first.prompt_tokens + first.output_tokens // 2
-    found = replace(found, roof=roof(over.load, max(context, 1)) if options.arrival == "bursts" else None)
-    return replace(found, reason=reason(found))
-
-
-def measure_level(
-    engine: EndpointEngine,
-    questions: Sequence[Sequence[Message]],
-    load: int,
-    options: LoadOptions,
-    skip: int = 0,
-) -> Level:
-    """One level: bursts of `load` users, or `load` requests per second.
-
-    It begins with question number `skip`: a server that keeps prompts need not read one again that it knows.
-    """
-    sampling = Sampling(max_tokens=options.output_tokens, ignore_eos=True)
-    runaway = replace(sampling, max_tokens=options.runaway_tokens or options.output_tokens)
-    bursts = max(options.bursts, math.ceil(options.requests / load)) if options.arrival == "bursts" else 1
-    count = load * bursts if options.arrival == "bursts" else options.requests
-    gaps = np.random.default_rng(options.seed).exponential(1 / load, size=count)
-    moments = np.zeros(count) if options.arrival == "bursts" else np.cumsum(gaps) - gaps[0]
-
-    def ask(task: tuple[int, float]) -> Answer:
-        number, moment = task
-        time.sleep(max(0.0, began + moment - time.perf_counter()))
-        first = number % load == 0 and options.arrival == "bursts"
-        asked = runaway if first and load > 1 else sampling
-        return engine.timed(questions[(skip + number) % len(questions)], options.mode, asked)
-
-    answers: list[Answer] = []
-    at_once = load if options.arrival == "bursts" else count
-    # Its threads are daemons: after Ctrl-C no request in flight keeps the program from ending.
-    with _watched(engine) as seen, ThreadPool(at_once) as pool:
-        began = started = time.perf_counter()
-        for burst in range(bursts):
-            began = time.perf_counter()
-            mine = range(burst * at_once, (burst + 1) * at_once)
-            answers += pool.map(ask, [(number, float(moments[number])) for number in mine], chunksize=1)
-        seconds = time.perf_counter() - started
-    if any(answer.first_token_seconds is None for answer in answers):
-        raise WorkbookError("An answer has no token.", remedy="Look at the server's log.")
-    groups = [number // load for number in range(count)] if bursts > 1 else range(count)
-    return Level(load, tuple(answers), tuple(groups), seconds, ServerLoad.worst(seen))
-
-
-@contextmanager
-def _watched(engine: EndpointEngine) -> Iterator[list[ServerLoad]]:
-    """What the server says of itself inside the block, looked up from a thread; empty where it says nothing."""
-    seen: list[ServerLoad] = []
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.is_set():
-            with suppress(WorkbookError):
-                if (found := server_load(engine.address)) is None:
-                    return
-                seen.append(found)
-            stop.wait(LOOK_SECONDS)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join(LOOK_SECONDS + 5)
-
-
-def _saturated(levels: Sequence[Level]) -> bool:
+def saturated(levels: Sequence[Level]) -> bool:
     return len(levels) > 1 and levels[-1].throughput < GROWTH * levels[-2].throughput
 
 

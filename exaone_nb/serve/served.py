@@ -18,7 +18,8 @@ from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.results import RunFolder
 from exaone_nb.serve.bandwidth import measure_roof, roof_of
 from exaone_nb.serve.bench import questions
-from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, sweep
+from exaone_nb.serve.capacity import Capacity, Level, LoadOptions
+from exaone_nb.serve.sweep import sweep
 
 QUESTIONS = 600  # all there are: no two requests of a sweep ask the same, as long as they last
 INTERVAL_KIND = "95 % percentile interval over bursts (at a rate: over answers)"

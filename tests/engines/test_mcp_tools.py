@@ -160,8 +160,10 @@ def test_a_tool_that_fails_hangs_or_kills_its_server(tmp_path):
         server.call_seconds = 1.0
         # The model is told of what takes too long, and a loop of nothing else ends.
         engine = Scripted(calls("hang"))
+        began = time.monotonic()
         with pytest.raises(WorkbookError, match="2 times in a row and never answered"):
             run_tools(engine, [{"role": "user", "content": "?"}], tools, limit=2)
+        assert 2 <= time.monotonic() - began < 15
         assert "no result within 1 s" in engine.asked[-1]["content"]
         server.call_seconds = 20.0
         assert server.call("words", {}) == "thirty °C"  # the server lives on

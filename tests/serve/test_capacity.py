@@ -14,7 +14,8 @@ from exaone_nb.engines.dialects import ServerLoad, read_load
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve import capacity_views as views
-from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, measure_level, reason, sweep
+from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, reason
+from exaone_nb.serve.sweep import measure_level, sweep
 
 ASK = [[{"role": "user", "content": "hello"}]]
 
