@@ -21,10 +21,10 @@ ASK = [[{"role": "user", "content": "hello"}]]
 
 
 @contextmanager
-def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True, late=0):
+def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True, late=0, lump=1):
     """The address of a server that reads one prompt after another in `read` seconds each, writes a token in
     `step` + `each` times the answers under way, and gives `seats` of them a place in a cache that is full to `cache`.
-    Request number `late` waits for 0.6 s more."""
+    Request number `late` waits for 0.6 s more; a piece of the stream holds `lump` tokens."""
     room, reading, lock = threading.Semaphore(seats), threading.Lock(), threading.Lock()
     state = {"running": 0, "waiting": 0, "asked": []}
 
@@ -58,7 +58,7 @@ def simulated(*, read=0.0, step=0.0, each=0.0, seats=100, cache=0.0, usage=True,
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
                 self.end_headers()
-                for number in range(asked["max_tokens"]):
+                for number in range(asked["max_tokens"] // lump):
                     if number:
                         time.sleep(step + each * state["running"])
                     self.say({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]})
@@ -144,6 +144,12 @@ def test_what_one_level_measures():
     assert level.throughput == pytest.approx(30 / level.seconds) and level.first_token().interval
     assert {asked["ignore_eos"] for asked in state["asked"]} == {True}
     assert {answer.output_tokens for answer in level.answers} == {5}
+
+
+def test_a_server_that_joins_tokens_is_believed_how_many_they_are():
+    with simulated(lump=4) as (engine, _):
+        answer = engine.timed(ASK[0])
+    assert answer.output_tokens == 256 and answer.text == "a" * 64 and answer.prompt_tokens == 7
 
 
 def test_a_server_that_counts_no_tokens_is_counted_by_its_pieces():
