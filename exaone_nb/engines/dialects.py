@@ -114,11 +114,11 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class ServerLoad:
-    """Answers under way, answers that wait, the share of the cache in use, and how often one lost its place there."""
+    """Answers under way, answers that wait, the share of the cache in use (None: not said), and lost places in it."""
 
     running: float
     waiting: float
-    cache: float
+    cache: float | None = None
     preempted: float = 0.0
 
     @classmethod
@@ -132,7 +132,8 @@ class ServerLoad:
         if not seen:
             return None
         waiting = sorted(one.waiting for one in seen)[int(0.75 * len(seen))]
-        running, cache = (max(getattr(one, name) for one in seen) for name in ("running", "cache"))
+        cache = max((one.cache for one in seen if one.cache is not None), default=None)
+        running = max(one.running for one in seen)
         return cls(running, waiting, cache, seen[-1].preempted - seen[0].preempted)
 
 
@@ -180,6 +181,6 @@ def read_load(text: str) -> ServerLoad | None:
             found.setdefault(match[1], []).append(float(match[2]))
     for dialect in DIALECTS:
         if dialect.load and dialect.load[0] in found:
-            running, waiting, cache, preempted = (found.get(name, [0.0]) for name in dialect.load)
-            return ServerLoad(sum(running), sum(waiting), max(cache), sum(preempted))
+            running, waiting, cache, preempted = (found.get(name, []) for name in dialect.load)
+            return ServerLoad(sum(running), sum(waiting), max(cache, default=None), sum(preempted))
     return None

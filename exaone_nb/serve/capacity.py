@@ -208,7 +208,7 @@ def reason(found: Capacity) -> str:
     """
     over, broken = found.over, found.over.broken(found.options)
     if over.seen and over.seen.waiting and (over.seen.running < over.load or found.options.arrival == "rate"):
-        return "cache" if over.seen.cache >= FULL_CACHE or over.seen.preempted else "seats"
+        return "cache" if (over.seen.cache or 0.0) >= FULL_CACHE or over.seen.preempted else "seats"
     tokens = [answer.output_tokens for answer in over.answers]
     if broken == ["answer"] and max(tokens) > 4 * statistics.median_low(tokens):
         return "one long answer"

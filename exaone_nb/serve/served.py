@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
@@ -45,7 +46,9 @@ def capacity_of(
     if address:
         with EndpointEngine(address, key) as engine:
             first(engine)
-            return sweep(engine, asked, options, model=name or engine.model, **ways)
+            served = engine.model  # llama.cpp's is the path of its file
+            label = Path(served).name if served.startswith("/") else served
+            return sweep(engine, asked, options, model=name or label, **ways)
     folder = catalog.weights_folder(model)
     config = catalog.read_config(folder / "config.json")
     roof = measure_roof()
