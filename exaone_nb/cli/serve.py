@@ -1,8 +1,9 @@
-"""Verbs of the serve wing: `bench`."""
+"""Verbs of the serve wing: `bench` and `capacity`."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,60 @@ def bench(
     if out is not None:
         record(RunFolder.at(out), recipe or found.label, found)
     emit(as_json, found.document(), lambda console: _show(console, found))
+
+
+def capacity(
+    model: Annotated[str, Argument(help="Catalog name, local folder, or hub id.")] = "nano",
+    address: Annotated[
+        str, Option(help="A server that runs: http://HOST:PORT/v1. Key: OPENAI_API_KEY.")
+    ] = "",
+    most: Annotated[int, Option(help="Largest load tried: users, or requests per second.")] = 64,
+    arrival: Annotated[str, Option(help="bursts: all users ask at once; rate: one by one.")] = "bursts",
+    first_token: Annotated[float, Option(help="Limit: seconds to the first token.")] = 1.0,
+    per_token: Annotated[float, Option(help="Limit: seconds per token after it.")] = 0.1,
+    answer: Annotated[float, Option(help="Limit: seconds to the whole answer; 0: none.")] = 0.0,
+    output: Annotated[int, Option(help="Tokens of every answer.")] = 32,
+    runaway: Annotated[int, Option(help="Tokens of one answer per burst that ignores its end; 0: none.")] = 0,
+    requests: Annotated[int, Option(help="Requests per load, at least.")] = 16,
+    mode: Annotated[str, Option(help="non-reasoning or reasoning.")] = "non-reasoning",
+    threads: Annotated[int, Option(help="CPU threads of our server; 0: as suits the model.")] = 0,
+    max_model_len: Annotated[int, Option(help="Prompt and answer of our server.")] = 2048,
+    kv_cache_gib: Annotated[float, Option(help="KV cache of our server on a CPU, in GiB.")] = 1.0,
+    out: Annotated[Path | None, Option(help="Run folder to write the result into.")] = None,
+    recipe: Annotated[str, Option(help="Name in the run folder.")] = "baseline",
+    as_json: JsonFlag = False,
+) -> None:
+    """How many users at once a server holds within limits, and what stops more. Exit code 1: not even one."""
+    from exaone_nb.results import RunFolder
+    from exaone_nb.serve import capacity_views, served
+    from exaone_nb.serve.capacity import LoadOptions
+
+    options = LoadOptions(
+        arrival=arrival,
+        most=most,
+        requests=requests,
+        output_tokens=output,
+        runaway_tokens=runaway,
+        mode=mode,
+        first_token_s=first_token,
+        per_token_s=per_token,
+        answer_s=answer,
+    )
+    server: dict[str, Any] = {"max_model_len": max_model_len, "kv_cache_gib": kv_cache_gib}
+    if threads:
+        server["threads"] = threads
+    key = os.environ.get("OPENAI_API_KEY", "") if address else ""
+    found = served.capacity_of(model, options, address=address, key=key, **server)
+    if out is not None:
+        served.record(RunFolder.at(out), found, recipe)
+
+    def human(console: Console) -> None:
+        console.print(drawn(capacity_views.capacity_table([found])))
+        lines(console, [capacity_views.capacity_words(found)])
+
+    emit(as_json, found.document(), human)
+    if found.within is None:
+        raise SystemExit(1)
 
 
 def _engine_options(words: list[str]) -> dict[str, Any]:

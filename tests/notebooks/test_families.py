@@ -25,7 +25,7 @@ SMALLER = {
     "FIT_TEXTS": 0,
     "SAMPLES": 16,
     "SERVER": False,
-    "09": {"SHAPE": ""},
+    "09": {"SHAPE": "", "USERS": 0},
     "QUESTIONS": 4,
     "ROUNDS": 1,
     "REPEATS": 1,
