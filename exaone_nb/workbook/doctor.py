@@ -27,6 +27,9 @@ LEAST_MEMORY, GOOD_MEMORY = 6 * GB, 10 * GB
 LEAST_DISK, GOOD_DISK = 1 * GB, 10 * GB
 # The wheels of requirements/cuda.txt are built for CUDA 13.0, which needs this driver.
 LEAST_DRIVER = 580
+JUDGES_CARD = "L4"
+# The line of requirements/hackathon-l4.txt below which stands what the server does not have.
+NOT_THE_JUDGES = "# Beside it, not on the server"
 # The schemes a beginner meets; every other preset is judged by the same rules with `exaone-nb plan`.
 SHOWN_SCHEMES = (
     "BF16", "W8A8", "W4A16", "W4A16_ASYM", "W8A16", "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W4A8", "NVFP4", "NVFP4A16",
@@ -107,12 +110,39 @@ def _python() -> Requirement:
     return Requirement("python", "FAIL", found, remedy)
 
 
-def locked(accelerator: str) -> dict[str, str]:
-    """Package -> version that requirements/{accelerator}.txt pins for this platform."""
+def compare_with_judge() -> Diagnosis:
+    """This environment's packages against those of the judging server (requirements/hackathon-l4.txt)."""
+    text = (ROOT / "requirements" / "hackathon-l4.txt").read_text()
+    official = text[: text.index(NOT_THE_JUDGES)]
+    overlay = locked("env-judge")
+    checks = []
+    for name, wanted in pins_of(official).items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = ""
+        if found.split("+")[0] == wanted:
+            checks.append(Requirement(name, "OK", found))
+            continue
+        here = found or say("missing")
+        remedy = say("The server has {wanted}.", wanted=wanted)
+        if name in overlay:
+            remedy = say("The server has {wanted}, and so has .venv-judge: `make env-judge`.", wanted=wanted)
+        checks.append(Requirement(name, "FAIL", here, remedy))
+    return Diagnosis(checks, JUDGES_CARD)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version that requirements/{name}.txt pins for this platform."""
+    return pins_of((ROOT / "requirements" / f"{name}.txt").read_text())
+
+
+def pins_of(text: str) -> dict[str, str]:
+    """Package -> version of the lines of a requirements file that hold for this platform."""
     from packaging.requirements import Requirement as Pin
 
     pins = {}
-    for line in (ROOT / "requirements" / f"{accelerator}.txt").read_text().splitlines():
+    for line in text.splitlines():
         if line[:1].isalnum():
             pin = Pin(line)
             if pin.marker is None or pin.marker.evaluate():

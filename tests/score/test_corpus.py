@@ -136,8 +136,8 @@ FAULTS = {
     "a pattern without effect": Fault(config(quantization_config=quantized(ignore=["lm_head", "model.layers.0"])), "parent-only", "model.layers.0", "config"),
     "nothing quantized": Fault(config(quantization_config="DELETE"), "quantization", "Nothing is quantized", "config"),
     # weights
-    "a prefix": Fault(renamed("base_model.model.{}".format), "weights", "base_model.model.", WEIGHTS),
-    "the inner model": Fault(renamed(lambda name: name.removeprefix("model.")), "weights", "model.", WEIGHTS),
+    "a prefix": Fault(renamed("base_model.model.{}".format), "weights", "begin with base_model.model.", WEIGHTS),
+    "the inner model": Fault(renamed(lambda name: name.removeprefix("model.")), "weights", "The names lack model. in front", WEIGHTS),
     "floats where codes belong": Fault(stored(lambda all: {n: StoredTensor(n, "BF16", t.shape) for n, t in all.items() if t.dtype == "I8"}), "weights", "is BF16, not I8", WEIGHTS),
     "the head twice": Fault(stored(lambda all: {"lm_head.weight": StoredTensor("lm_head.weight", "BF16", (1024, 256))}), "tied head", "twice", WEIGHTS),
     "cut short": Fault(lambda folder: os.truncate(folder / WEIGHTS, 9000), "weights", WEIGHTS, WEIGHTS),
