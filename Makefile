@@ -8,7 +8,7 @@ REAL ?= smollm2
 # shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help install install-dev install-ray lab report test test-real test-lab lint dist lock clean
+.PHONY: help install install-dev install-ray lab report test test-real test-lab site test-site lint dist lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,12 @@ test-real: install-dev ## every chapter on a real small model from the package i
 
 test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
 	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
+
+site: install-dev ## build/site: a page that answers size, memory, speed, plan and note in a browser (needs npm)
+	$(BIN)/python scripts/site/build.py
+
+test-site: site ## the page in a headless Chromium, network cut, against the command line
+	EXAONE_NB_SITE=$(CURDIR)/build/site $(BIN)/python -m pytest tests/browser/test_site.py
 
 lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .

@@ -106,7 +106,7 @@ for folder in sys.argv[1:]:
         config = AutoConfig.from_pretrained(folder)
         GenerationConfig.from_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        prompt = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], add_generation_prompt=True, tokenize=False)
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": "a question"}], add_generation_prompt=True, tokenize=False)
         QuantizationConfig.model_validate(getattr(config, "quantization_config", {"config_groups": {}}))
         found[folder] = {"prompt": prompt, "theta": config.rope_theta, "scaling": config.rope_scaling}
     except Exception as error:
@@ -141,4 +141,4 @@ def test_what_check_refuses_in_files_the_judges_libraries_refuse_or_read_otherwi
         None,
     )
     assert found["two templates"]["prompt"] == found["good"]["prompt"]  # the file is read, not the settings
-    assert "hi" not in found["a template without the question"]["prompt"]
+    assert "a question" not in found["a template without the question"]["prompt"]
