@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from exaone_nb.anatomy.inspection import inspect_model, require_sound
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.sparse import W4A16_CONFIG, write_sparse
 from exaone_nb.catalog import resolve
+from exaone_nb.errors import WorkbookError
 from exaone_nb.quantization.stored import StoredTensor
 from exaone_nb.score.submission.check import check
 from exaone_nb.score.submission.pack import pack
@@ -254,3 +256,10 @@ def test_every_fault_is_named_and_none_in_a_good_one(names, tmp_path):
         packed = pack(folder, tmp_path / "submit.zip")
         assert check(packed.path, load=False).passed
     assert all(f.remedy for f in report.findings if f.level == "error")
+
+
+def test_inspect_names_a_prefix_as_well(tmp_path):
+    folder = make_model(tmp_path / "m")
+    FAULTS["a prefix"].spoil(folder)
+    with pytest.raises(WorkbookError, match=r"begin with base_model\.model\."):
+        require_sound(inspect_model(folder))

@@ -14,6 +14,7 @@ from exaone_nb import older_names
 from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.modules import modules_of
+from exaone_nb.anatomy.names import wrong_prefix
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, some, warn
@@ -146,9 +147,11 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
         return
     have = {entry.name: entry for entry in checkpoint.entries}
     missing = [name for name in expected if name not in have]
-    if prefix := _prefix(missing, have):
-        yield fail("weights", *prefix)
-        return
+    if prefix := wrong_prefix(missing, have):
+        yield fail("weights", prefix.text, prefix.remedy)
+        # What else is wrong with them is said of the names they should have.
+        have = {name: have[stored] for name, stored in prefix.renamed.items()}
+        missing = [name for name in expected if name not in have]
     extra = [name for name in have if name not in expected and name != "lm_head.weight"]
     shapes = {name: (have[name].shape, item.tensor.shape) for name, item in expected.items() if name in have}
     other = [
@@ -171,25 +174,6 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
         if names:
             text = say("{n} tensors {what}: {names}.", n=len(names), what=what, names=some(names, 3))
             yield kind("weights", text, remedy)
-
-
-def _prefix(missing: list[str], have: dict[str, Any]) -> tuple[str, str] | None:
-    """What is said of tensors that are all there under names with one prefix too much, or too little."""
-    for wanted in missing[:1]:
-        longer = [name.removesuffix(wanted) for name in have if name.endswith(f".{wanted}")]
-        if longer and all(longer[0] + name in have for name in missing):
-            text = say(
-                "All names begin with {prefix}: transformers and vLLM find no weight.", prefix=longer[0]
-            )
-            remedy = say(
-                "Merge the adapter, or unwrap the model, and save it again; or cut the prefix off the names."
-            )
-            return text, remedy
-        shorter = [wanted.removesuffix(name) for name in have if wanted.endswith(f".{name}")]
-        if shorter and all(name.removeprefix(shorter[0]) in have for name in missing):
-            text = say("The names lack {prefix} in front: vLLM finds no weight.", prefix=shorter[0])
-            return text, say("Save the whole model ({name}), not its inner part.", name=ARCHITECTURE)
-    return None
 
 
 def _tied(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding]:
