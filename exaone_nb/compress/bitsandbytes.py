@@ -17,7 +17,7 @@ from exaone_nb.compress import manifest
 from exaone_nb.compress.models import quiet
 from exaone_nb.compress.quantize import companions, measured
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.files import require_free_space, staged_directory, write_json
+from exaone_nb.files import require_free_space, staged_directory
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE
 from exaone_nb.quantization.bitsandbytes import METHOD, OFFSET_BYTES
@@ -56,20 +56,8 @@ def make(model: str | Path, form: str, out: str | Path) -> dict[str, Any]:
         for path in companions(source):
             shutil.copy2(path, staging / path.name)
         older_names.make_readable(staging)
-        entries = manifest.file_entries(staging)
-        document = {
-            "schema": 1,
-            "recipe_name": f"{METHOD}_{form}",
-            "fingerprint": "",
-            "model": str(model),
-            "predicted_bytes": predicted,
-            "margin_bytes": margin,
-            "actual_bytes": sum(entry["bytes"] for entry in entries["files"].values()),
-            **used,
-            **entries,
-        }
-        write_json(staging / manifest.NAME, document)
-    return document
+        sizes = {"predicted_bytes": predicted, "margin_bytes": margin}
+        return manifest.write_brief(staging, f"{METHOD}_{form}", model=str(model), **sizes, **used)
 
 
 def _options(form: str) -> dict[str, Any]:

@@ -148,8 +148,7 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
             except OSError:  # another file system
                 shutil.copy2(path, staging / path.name)
         # Says that this folder is ours and may be replaced; no fingerprint, because nothing was made.
-        mark = {"schema": 1, "recipe_name": out.name, "baseline": True, "fingerprint": ""}
-        write_json(staging / manifest.NAME, mark | manifest.file_entries(staging))
+        manifest.write_brief(staging, out.name, baseline=True)
     return out
 
 
