@@ -356,23 +356,21 @@ def main() -> None:
     prepare_process()
     work = Parts(chosen.work.absolute())
     if chosen.only in (None, "board"):
+        rows = with_json(board(work))
         how = (
             f"{DOCUMENTS} conversations of {TEXTS['nano']} and {ITEMS} problems of {TASKS['nano']}, all in transformers, 95 % "
             "intervals over conversations and problems; calibrated ones read 128 samples of nano_calibration. Speed: one answer "
             "at a time in transformers."
         )
-        write_json(
-            chosen.out / "board_nano.json",
-            work.document("quantizers on nano", how) | {"rows": with_json(board(work))},
-        )
-    beyond_rows = [row for model in TASKS if chosen.only in (None, model) for row in beyond(work, model)]
+        write_json(chosen.out / "board_nano.json", work.document("quantizers on nano", how) | {"rows": rows})
+    rows = [row for model in TASKS if chosen.only in (None, model) for row in with_json(beyond(work, model))]
     if chosen.only is None:
         how = (
             f"Nats per byte of {TEXTS['nano']} (nano's answers) and of our own English prose (SmolLM2), accuracy on "
             f"{' and '.join(TASKS.values())}; layers were chosen by KL on other text. 95 % intervals over texts and problems."
         )
         document = work.document("layers left out, vocabularies cut, weights trained after rounding", how)
-        write_json(chosen.out / "beyond.json", document | {"rows": with_json(beyond_rows)})
+        write_json(chosen.out / "beyond.json", document | {"rows": rows})
 
 
 if __name__ == "__main__":

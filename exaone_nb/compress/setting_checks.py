@@ -45,6 +45,9 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
                 groups=groups,
             )
             level, remedy = ("note", "") if value == 128 else ("no-op", explicit)
+        elif name == "observer" and method == "autoround":
+            text = say("AutoRound learns how far the range of a weight reaches; observer is not read.")
+            remedy = say("Leave it out.")
         elif name == "observer" and value in MINMAX:
             text = say(
                 "observer {observer} finds the same ranges as the default: {all} differ only in how they join several "

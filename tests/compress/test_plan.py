@@ -339,6 +339,18 @@ def test_observers_that_find_the_same_ranges_of_weights_are_no_ops(plan_of, meth
     assert "setting-observer" in codes(plan, "no-op") and compare(plan, plan_of(method=method)) == []
 
 
+def test_settings_of_autoround(plan_of):
+    """Steps and rate decide the codes; an observer and what belongs to GPTQ are read by nobody."""
+    plain = plan_of(method="autoround")
+    assert compare(plain, plan_of(method="autoround", settings={"iters": 200, "batch_size": 8})) == []
+    (difference,) = compare(plain, plan_of(method="autoround", settings={"iters": 20}))
+    assert difference.what == "iters" and difference.second == "20.0"
+    for settings in ({"observer": "mse"}, {"dampening_frac": 0.1}):
+        plan = plan_of(method="autoround", settings=settings)
+        assert codes(plan, "no-op") == {f"setting-{next(iter(settings))}"}
+    assert "setting-iters" in codes(plan_of(method="gptq", settings={"iters": 20}), "no-op")
+
+
 def test_other_observers_differ_wherever_they_are_written(plan_of):
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
     setting = plan_of(settings={"observer": "mse"})
