@@ -21,6 +21,7 @@ from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.names import layer_of
 from exaone_nb.compress import manifest
 from exaone_nb.compress.quantize import companions
+from exaone_nb.conversation.vocabulary import cut
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import staged_directory, write_json
 from exaone_nb.library_types import Tensor
@@ -28,8 +29,6 @@ from exaone_nb.messages import say
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id")
 TABLES = ("embed_tokens.weight", "lm_head.weight")
-# Bytes and special tokens, of which a text in any language can be put together.
-LEAST = 300
 
 
 def without_layers(model: str | Path, left_out: Sequence[int], out: str | Path) -> dict[str, Any]:
@@ -68,35 +67,25 @@ def without_layers(model: str | Path, left_out: Sequence[int], out: str | Path) 
 
 
 def with_vocabulary(model: str | Path, size: int, out: str | Path) -> dict[str, Any]:
-    """Write the model with the `size` first tokens of its vocabulary, and those added to it, into `out`; returns its manifest.
+    """Write the model with `size` entries of its vocabulary (`conversation.vocabulary.cut`) into `out`; returns its manifest.
 
-    A BPE tokenizer merges in the order of its list, so what is cut off at the end is what came up last and least often; a
-    text then takes more tokens, which the model still knows one by one. Raises UsageError for a size outside the vocabulary,
-    WorkbookError for a tokenizer that is no BPE.
+    A text then takes more tokens, which the model still knows one by one. Raises UsageError for a size that the vocabulary
+    cannot have, and for a tokenizer that is no BPE.
     """
     source = catalog.weights_folder(model)
     config = _plain_config(source)
-    tokenizer = catalog.read_config(source / "tokenizer.json")
-    if tokenizer.get("model", {}).get("type") != "BPE":
-        raise WorkbookError(
-            say("The tokenizer of {model} is no BPE, so its tokens have no order.", model=source.name),
-            expected=say("tokenizer.json with a model of type BPE."),
-        )
-    vocabulary, added = tokenizer["model"]["vocab"], tokenizer["added_tokens"]
-    if not LEAST <= size <= len(vocabulary):
+    whole = catalog.read_config(source / "tokenizer.json")
+    added = whole.get("added_tokens", [])
+    tokenizer = cut(whole, size)
+    vocabulary = tokenizer["model"]["vocab"]
+    rows = sorted({*vocabulary.values(), *(token["id"] for token in added)})
+    if len(rows) < size:
         raise UsageError(
-            say("The vocabulary cannot have {size} tokens.", size=size),
-            expected=say("{least} to {most}.", least=LEAST, most=len(vocabulary)),
+            say("The vocabulary cannot have {size:,} entries.", size=size),
+            expected=say("at most {most:,}.", most=len(rows)),
         )
-    ordered = sorted(vocabulary, key=vocabulary.get)
-    always = {token["content"] for token in added}
-    kept = [token for number, token in enumerate(ordered) if number < size or token in always]
-    beyond = [token for token in added if token["content"] not in vocabulary]
-    rows = [vocabulary[token] for token in kept] + [token["id"] for token in beyond]
     new = {old: number for number, old in enumerate(rows)}
-    words = {token: new[vocabulary[token]] for token in kept}
-    merges = [pair for pair in tokenizer["model"]["merges"] if _merged(pair) in words]
-    tokenizer["model"] |= {"vocab": words, "merges": merges}
+    tokenizer["model"]["vocab"] = {token: new[old] for token, old in vocabulary.items()}
     tokenizer["added_tokens"] = [token | {"id": new[token["id"]]} for token in added]
 
     def tensors(name: str, tensor: Tensor) -> tuple[str, Tensor]:
@@ -109,11 +98,6 @@ def with_vocabulary(model: str | Path, size: int, out: str | Path) -> dict[str, 
             write_json(settings, _with_ids(catalog.read_config(settings), new))
 
     return _write(source, out, _with_ids(config, new) | {"vocab_size": len(rows)}, tensors, finish)
-
-
-def _merged(pair: str | list[str]) -> str:
-    """The token that a merge makes; older files write the pair as one text."""
-    return pair.replace(" ", "") if isinstance(pair, str) else "".join(pair)
 
 
 def _with_ids(document: dict[str, Any], new: dict[int, int]) -> dict[str, Any]:

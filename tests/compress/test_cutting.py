@@ -11,7 +11,7 @@ from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.catalog import read_config
 from exaone_nb.compress import cutting
 from exaone_nb.compress.models import open_model
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
 from tests.tiny_models import make
 
@@ -58,7 +58,7 @@ def test_kinds_of_layers_that_only_a_pattern_tells_are_written_out(tmp_path):
 def test_a_cut_vocabulary_keeps_every_text_and_what_the_model_knew_of_its_tokens(tmp_path):
     from transformers import AutoTokenizer
 
-    made = cutting.with_vocabulary(NANO, 600, tmp_path / "cut")
+    made = cutting.with_vocabulary(NANO, 606, tmp_path / "cut")
     assert inspect_model(tmp_path / "cut").sound
     old, new = (AutoTokenizer.from_pretrained(place) for place in (NANO, tmp_path / "cut"))
     text = "민수는 사과 12개를 샀습니다. <think>\nHow many? #### 7[|endofturn|]"
@@ -87,8 +87,8 @@ def test_wrong_calls_leave_nothing_behind(tmp_path):
     for call, words in (
         (lambda: cutting.without_layers(NANO, [4, 9], tmp_path / "out"), "no layer 4, 9"),
         (lambda: cutting.without_layers(NANO, range(4), tmp_path / "out"), "No layer would stay"),
-        (lambda: cutting.with_vocabulary(NANO, 100, tmp_path / "out"), "cannot have 100"),
-        (lambda: cutting.with_vocabulary(NANO, 2000, tmp_path / "out"), "cannot have 2000"),
+        (lambda: cutting.with_vocabulary(NANO, 100, tmp_path / "out"), "100 entries"),
+        (lambda: cutting.with_vocabulary(NANO, 2000, tmp_path / "out"), "cannot have 2,000"),
     ):
         with pytest.raises(UsageError, match=words):
             call()
@@ -98,6 +98,6 @@ def test_wrong_calls_leave_nothing_behind(tmp_path):
     tokenizer = read_config(source / "tokenizer.json")
     tokenizer["model"]["type"] = "Unigram"
     (source / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(WorkbookError, match="no BPE"):
+    with pytest.raises(UsageError, match="Unigram"):
         cutting.with_vocabulary(source, 600, tmp_path / "out")
     assert not (tmp_path / "out").exists()
