@@ -58,7 +58,10 @@ def test_kinds_of_layers_that_only_a_pattern_tells_are_written_out(tmp_path):
 def test_a_cut_vocabulary_keeps_every_text_and_what_the_model_knew_of_its_tokens(tmp_path):
     from transformers import AutoTokenizer
 
-    made = cutting.with_vocabulary(NANO, 606, tmp_path / "cut")
+    source = shutil.copytree(NANO, tmp_path / "model")
+    settings = source / "generation_config.json"
+    settings.write_text(json.dumps(read_config(settings) | {"eos_token_id": [6, 1019]}))  # </think>
+    made = cutting.with_vocabulary(source, 606, tmp_path / "cut")
     assert inspect_model(tmp_path / "cut").sound
     old, new = (AutoTokenizer.from_pretrained(place) for place in (NANO, tmp_path / "cut"))
     text = "민수는 사과 12개를 샀습니다. <think>\nHow many? #### 7[|endofturn|]"
@@ -80,7 +83,7 @@ def test_a_cut_vocabulary_keeps_every_text_and_what_the_model_knew_of_its_tokens
     assert bytes_before - made["actual_bytes"] == pytest.approx((1024 - 606) * 256 * 2, abs=16)
     assert cut.shape[-1] == 606
     ends = read_config(tmp_path / "cut" / "generation_config.json")["eos_token_id"]
-    assert new.convert_ids_to_tokens([ends] if isinstance(ends, int) else ends)[0] == "[|endofturn|]"
+    assert new.convert_ids_to_tokens(ends) == ["[|endofturn|]", "</think>"]
 
 
 def test_wrong_calls_leave_nothing_behind(tmp_path):
