@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -81,12 +82,12 @@ class Parts:
             "how": how,
             "load": max(part["load"] for part in parts),
             "seconds": round(sum(part["seconds"] for part in parts)),
-            "versions": maker.versions(),
+            "versions": maker.versions() | {name: version(name) for name in ("auto-round", "bitsandbytes")},
         }
 
 
-def accuracy(places: dict[str, Path], model: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """The task of a model: right answers, and each checkpoint against the first on the same items."""
+def accuracy(name: str, place: Path, model: str, folder: Path) -> dict[str, Any]:
+    """The task of a model: right answers, and, but for the baseline, who alone was right of the two on the same items."""
     from exaone_nb.score.compare import compare_all
     from exaone_nb.score.evaluate import score
     from exaone_nb.score.named import scored_items
@@ -94,13 +95,13 @@ def accuracy(places: dict[str, Path], model: str, folder: Path) -> dict[str, dic
 
     run = RunFolder.at(folder)
     settings = Settings(backend="hf", chat_template=model == "nano", limit=ITEMS)
-    scores = score(places, [TASKS[model]], run, settings, report=lambda words: None)
-    items = {one.recipe: scored_items(run, one.recipe) for one in scores}
-    base = next(iter(places))
-    found = {one.recipe: {"accuracy": one.estimate.document()} for one in scores}
-    for one in compare_all(items.pop(base), items, base_name=base) if items else ():
-        table = one.discordant
-        found[one.candidate] |= {"lost": table.only_base, "won": table.only_candidate, "p": one.p_value}
+    (one,) = score({name: place}, [TASKS[model]], run, settings, report=lambda words: None)
+    found = {"accuracy": one.estimate.document()}
+    if name != BASELINE:
+        base, mine = (scored_items(run, which) for which in (BASELINE, name))
+        (pair,) = compare_all(base, {name: mine}, base_name=BASELINE)
+        table = pair.discordant
+        found |= {"lost": table.only_base, "won": table.only_candidate, "p": pair.p_value}
     return found
 
 
@@ -190,10 +191,13 @@ def board(work: Parts) -> list[dict[str, Any]]:
     lost = {name: arrays(work.part(f"loss_{name}", lambda n=name: loss(judged(work, n)))) for name in names}
     source = catalog.weights_folder("nano")
     places = {BASELINE: source} | {name: judged(work, name) for name in names}
-    right = {}
-    for name, place in places.items():
-        some = {BASELINE: source, name: place}
-        right |= work.part(f"right_{name}", lambda s=some: accuracy(s, "nano", work.folder / "scores"))
+    right = {
+        name: work.part(
+            f"right_nano_{name}",
+            lambda n=name, p=place: accuracy(n, p, "nano", work.folder / "scores" / "nano"),
+        )
+        for name, place in places.items()
+    }
     timed = {name: places[name] for name in (BASELINE, *bitsandbytes.FORMS)}
     fast = work.part("speeds", lambda: speeds(timed))
     rows = [
@@ -320,11 +324,11 @@ def beyond(work: Parts, model: str) -> list[dict[str, Any]]:
         name: work.part(f"bytes_{model}_{name}", lambda p=place: per_byte(p, model))
         for name, place in places.items()
     }
-    right = {}
-    for name in kinds:
-        some = {BASELINE: places[BASELINE], name: places[name]}
-        folder = work.folder / "scores" / model
-        right |= work.part(f"right_{model}_{name}", lambda s=some, f=folder: accuracy(s, model, f))
+    folder = work.folder / "scores" / model
+    right = {
+        name: work.part(f"right_{model}_{name}", lambda n=name, p=place: accuracy(n, p, model, folder))
+        for name, place in places.items()
+    }
     base = np.array(found[BASELINE]["rows"])
     rows = []
     for name, place in places.items():

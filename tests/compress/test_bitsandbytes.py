@@ -11,6 +11,8 @@ from exaone_nb.anatomy.logical import logical_elements
 from exaone_nb.catalog import read_config
 from exaone_nb.compress import bitsandbytes as maker
 from exaone_nb.compress.models import open_model
+from exaone_nb.conversation.answers import Sampling
+from exaone_nb.engines.transformers_engine import TransformersEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.quantization.config import read_quantization
@@ -49,14 +51,18 @@ def test_the_file_is_the_predicted_one_and_inspect_reads_it(model, form, tmp_pat
 @installed
 @with_nano
 @pytest.mark.heavy
-def test_what_was_saved_loads_and_is_near_the_model(tmp_path):
+@pytest.mark.parametrize("form", ["nf4", "int8"])
+def test_what_was_saved_is_near_the_model_and_answers_in_the_transformers_engine(form, tmp_path):
     import torch
 
-    maker.make("nano", "nf4", tmp_path / "made")
+    maker.make("nano", form, tmp_path / "made")
     ids = torch.arange(10, 60)[None]
     with torch.inference_mode():
-        exact, four = (open_model(place)(ids).logits.float() for place in (NANO, tmp_path / "made"))
-    assert 0.01 < ((exact - four).norm() / exact.norm()).item() < 0.3
+        exact, less = (open_model(place)(ids).logits.float() for place in (NANO, tmp_path / "made"))
+    assert 0.001 < ((exact - less).norm() / exact.norm()).item() < 0.3
+    with TransformersEngine(tmp_path / "made") as engine:
+        asked = [{"role": "user", "content": "Who are you?"}]
+        assert "nano" in engine.chat(asked, sampling=Sampling(max_tokens=12)).text
 
 
 def test_the_1_2b_is_predicted_from_its_config_alone():
