@@ -47,9 +47,9 @@ VOCABULARIES = {"nano": (768, 512), "smollm2-135m": (32_768, 16_384, 8_192)}
 STEPS = 300
 
 
-def groups(bits: int, method: str = "rtn") -> dict[str, Any]:
-    """A recipe with groups of 128."""
-    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": 128}
+def groups(bits: int, method: str = "rtn", size: int = 128) -> dict[str, Any]:
+    """A recipe for weights alone, with one scale per `size` inputs."""
+    weights = {"num_bits": bits, "type": "int", "strategy": "group", "group_size": size}
     return {"method": method, "scheme": {"weights": weights}, "ignore": ["lm_head"]}
 
 
@@ -240,14 +240,18 @@ def per_byte(folder: Path, model: str) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = damage.documents(folder, TextSource(TEXTS[model]), DOCUMENTS, LONGEST)
     opened = models.open_model(folder, dtype="float32")
-    rows = []
+    rows, tokens = [], []
     for text in texts:
+        if (
+            text.start == 1
+        ):  # plain text: its first token is judged too, or a longer one would hide more of it
+            text = damage.Document((opened.config.bos_token_id, *text.ids), 1)
         ids = text.ids[text.start :]
-        nats = -damage.log_probabilities(opened, text).gather(
-            1, opened.lm_head.weight.new_tensor(ids).long()[:, None]
-        )
-        rows.append((nats.sum().item(), len(tokenizer.decode(ids).encode())))
-    return {"rows": rows, "tokens": [len(text.ids) - text.start for text in texts]}
+        found = damage.log_probabilities(opened, text)
+        nats = -found.gather(1, found.new_tensor(ids).long()[:, None]).sum().item()
+        rows.append((nats, len(tokenizer.decode(ids, clean_up_tokenization_spaces=False).encode())))
+        tokens.append(len(ids))
+    return {"rows": rows, "tokens": tokens}
 
 
 def trained(work: Parts, bits: int) -> dict[str, Any]:
@@ -279,22 +283,19 @@ def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
         work.part(f"cut_{model}_{name}", lambda: call(home / name) and None)
         kinds[name] = {"kind": kind} | more
 
+    def round_to(bits: int, method: str = "rtn") -> Callable[[Path], Any]:
+        recipe = groups(bits, method, 128 if model == "nano" else 64)
+        return lambda out: maker.quantize(
+            model, recipe | {"name": out.name}, out, sanity=False, unservable=True
+        )
+
     for bits in (8, 4, 2) if model == "nano" else (8, 4):
-        recipe = groups(bits)
-        if model != "nano":
-            recipe["scheme"]["weights"]["group_size"] = 64
-        make(
-            f"w{bits}", "rounded",
-            lambda out, r=recipe: maker.quantize(model, r | {"name": out.name}, out, sanity=False, unservable=True),
-        )  # fmt: skip
+        make(f"w{bits}", "rounded", round_to(bits))
     if model == "nano":
-        make(
-            "w2_gptq", "rounded",
-            lambda out: maker.quantize(model, groups(2, "gptq") | {"name": out.name}, out, sanity=False, unservable=True),
-        )  # fmt: skip
+        make("w2_gptq", "rounded", round_to(2, "gptq"), other="w2")
         for bits in (4, 2):
             more = work.part(f"trained_{bits}", lambda b=bits: trained(work, b))
-            kinds[f"w{bits}_trained"] = {"kind": "trained", "training_seconds": more["seconds"]}
+            kinds[f"w{bits}_trained"] = {"kind": "trained", "other": f"w{bits}", "training": more["seconds"]}
 
     def chosen() -> list[float]:
         opened = models.open_model(catalog.weights_folder(model), dtype="float32")
@@ -309,9 +310,15 @@ def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
             "layers",
             lambda out, g=gone: cutting.without_layers(model, g, out),
             left_out=gone,
+            other="w8",
         )
     for size in VOCABULARIES[model]:
-        make(f"vocabulary_{size}", "vocabulary", lambda out, s=size: cutting.with_vocabulary(model, s, out))
+        make(
+            f"vocabulary_{size}",
+            "vocabulary",
+            lambda out, s=size: cutting.with_vocabulary(model, s, out),
+            other="w8",
+        )
     return kinds
 
 
@@ -339,6 +346,8 @@ def beyond(work: Parts, model: str) -> list[dict[str, Any]]:
         row["nats_per_byte"] = damage.per_token(nats)
         if name != BASELINE:
             row["change"] = damage.paired_difference(base, nats)
+        if other := row.get("other"):
+            row["against"] = damage.paired_difference(np.array(found[other]["rows"]), nats)
         rows.append(row | right[name])
     return rows
 

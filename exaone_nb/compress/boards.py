@@ -82,7 +82,7 @@ def board(document: Mapping[str, Any]) -> Table:
 
 
 def beyond(document: Mapping[str, Any], model: str) -> Table:
-    """What was done to `model` beside rounding, each against the whole model on the same texts."""
+    """What was done to `model` beside rounding: each against the whole model, and against a rounded one, on the same texts."""
     mine = [row for row in document["rows"] if row["model"] == model]
     whole = mine[0]
     words = {
@@ -99,7 +99,7 @@ def beyond(document: Mapping[str, Any], model: str) -> Table:
             "share": row["actual_bytes"] / whole["actual_bytes"],
             "longer": row["tokens_per_text"].value / whole["tokens_per_text"].value,
             "items": row["accuracy"].n,
-            "verdict": verdict(row["change"]) if "change" in row else "",
+            "verdict": verdict(row["against"]) if "against" in row else "",
         }
         for row in mine
     ]
@@ -111,6 +111,7 @@ def beyond(document: Mapping[str, Any], model: str) -> Table:
         Column("share", say("of the whole"), ".1%"),
         Column("longer", say("tokens for the same text"), ".2f"),
         Column("change", say("change of loss, nats per byte"), "+.4f"),
+        Column("other", say("compared with"), code=True),
         Column("verdict", say("so it is")),
         Column("accuracy", say("accuracy"), ".2f"),
         Column("items", say("of")),
