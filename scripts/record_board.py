@@ -41,7 +41,7 @@ PLAIN = "w4a16_rtn"  # what the other 4-bit ones are held against
 TEXTS = {"nano": "nano_heldout", "smollm2-135m": str(DATA / "tasks" / "prose_en.jsonl")}
 TASKS = {"nano": "nano_gsm", "smollm2-135m": "everyday_mc"}
 DOCUMENTS, LONGEST, ITEMS = 64, 4096, 100
-ROUNDS, WRITTEN = 3, 64  # of the speed: rounds in turns, and tokens each time
+ROUNDS, WRITTEN = 7, 64  # of the speed: rounds in turns, and tokens each time
 LAYERS = {"nano": (1, 2), "smollm2-135m": (1, 2, 4, 8)}
 VOCABULARIES = {"nano": (768, 512), "smollm2-135m": (32_768, 16_384, 8_192)}
 STEPS = 300
@@ -375,7 +375,11 @@ def main() -> None:
             "intervals over conversations and problems; calibrated ones read 128 samples of nano_calibration. Speed: one answer "
             "at a time in transformers."
         )
-        write_json(chosen.out / "board_nano.json", work.document("quantizers on nano", how) | {"rows": rows})
+        document = work.document("quantizers on nano", how)
+        stored = catalog.read_config(work.folder / "made" / GPTQMODEL / "config.json")["quantization_config"]
+        (made_by,) = stored["meta"]["quantizer"]
+        document["versions"] |= dict([made_by.split(":")])
+        write_json(chosen.out / "board_nano.json", document | {"rows": rows})
     rows = [row for model in TASKS if chosen.only in (None, model) for row in with_json(beyond(work, model))]
     if chosen.only is None:
         how = (

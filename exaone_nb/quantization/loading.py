@@ -10,7 +10,7 @@ that a target names.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from exaone_nb.findings import Finding
@@ -18,6 +18,7 @@ from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.kernels import TODAY, refused_everywhere, rules, split_problem, support
 from exaone_nb.quantization.matching import Assignment, matches
+from exaone_nb.quantization.schemes import Scheme
 
 JOINED = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
 JOINED |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
@@ -35,6 +36,17 @@ def obstacles(made: Assignment, engine: str = TODAY) -> list[Finding]:
         *_tables(made, engine),
     ]
     return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def refused_by(schemes: Iterable[Scheme | str], machine: Machine) -> str:
+    """Why today's vLLM has no kernel on `machine` for one of these schemes; "" where it has, and where nobody knows."""
+    for found in (support(scheme, machine) for scheme in schemes):
+        if found.answer == "no":
+            reason = found.reason or say("it has no kernel")
+            return say(
+                "vLLM cannot run {scheme} on this device: {reason}.", scheme=found.scheme, reason=reason
+            )
+    return ""
 
 
 def joined_name(module: str) -> str:

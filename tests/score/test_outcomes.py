@@ -94,6 +94,7 @@ def test_thinking_always_knows_where_the_thought_ends() -> None:
 def test_the_fingerprint_follows_what_decides_the_answers() -> None:
     plain = Settings()
     assert plain.fingerprint() == Settings(concurrency=3, batch_size=2).fingerprint()
+    assert plain.fingerprint() == Settings(gpu_memory_utilization=0.5).fingerprint()
     for other in (
         Settings(limit=5),
         Settings(thinking=True),

@@ -20,7 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
-from exaone_nb.serve import tables
+from exaone_nb.serve import bandwidth, tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -222,6 +222,18 @@ def test_int8_has_its_own_arithmetic_and_what_was_not_measured_has_no_roof():
     assert 1.5 < int8.tokens_per_second / bf16.tokens_per_second < 4  # the head stays in 16 bits
     assert roof_of(config, "W8A8", Roof(1e15, {"16-bit": 1e11}, "given", "cpu")) is None
     assert {"16-bit", "int8"} <= measure_roof().operations.keys()
+
+
+@pytest.mark.parametrize(
+    ("capability", "format"), [(7.5, "torch.float16"), (8.9, "torch.bfloat16"), (None, "torch.bfloat16")]
+)
+def test_the_16_bit_roof_is_measured_in_what_an_engine_computes_in(monkeypatch, capability, format):
+    """A T4 imitates bfloat16: its roof would be too low, and more than all of it would be reached."""
+    made = []
+    monkeypatch.setattr(bandwidth, "capability", lambda: capability)
+    monkeypatch.setattr(bandwidth, "_best", lambda call, device: made.append(str(call().dtype)) or 1.0)
+    bandwidth._operations("meta")  # nothing is multiplied
+    assert {name for name in made if "int" not in name} == {format}
 
 
 class Timed:
