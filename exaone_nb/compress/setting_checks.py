@@ -98,6 +98,26 @@ def actorder_values(plan: Plan) -> Iterator[Finding]:
         yield Finding("error", "actorder-unknown", say("actorder is {value!r}.", value=value), remedy)
 
 
+def autoround_reach(plan: Plan) -> Iterator[Finding]:
+    """What AutoRound never touches: llm-compressor 0.14 reserves scales for it and fills them inside decoder layers alone."""
+    if plan.recipe.method != "autoround":
+        return
+    outside = [
+        module.name
+        for module in plan.quantizable
+        if module.layer is None and plan.assigned[module.name] is not None
+    ]
+    if plan.recipe.kv_cache:
+        outside.append(say("the KV cache"))
+    if outside:
+        text = say(
+            "AutoRound works inside decoder layers and computes no scales for {names}: whatever lies in memory would be "
+            "written.",
+            names=", ".join(outside),
+        )
+        yield Finding("error", "autoround-reach", text, say("Leave it out, or use another method."))
+
+
 def smoothing_steps(plan: Plan) -> Iterator[Finding]:
     """Smoothing without a valid place to smooth."""
     transform = plan.recipe.transform
@@ -219,6 +239,7 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
 CHECKS = (
     settings_without_effect,
     actorder_values,
+    autoround_reach,
     smoothing_steps,
     calibration,
     worth_knowing,

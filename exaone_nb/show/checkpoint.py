@@ -79,7 +79,11 @@ def outline_table(inspections: Mapping[str, Inspection], configs: Mapping[str, d
     rows = []
     for model, inspection in inspections.items():
         config, total, parts = text_config(configs[model]), inspection.total, inspection.component_bytes()
-        shape = {"layers": len(layer_kinds(config)), "hidden_size": config["hidden_size"], "tied": "head" not in parts}
+        shape = {
+            "layers": len(layer_kinds(config)),
+            "hidden_size": config["hidden_size"],
+            "tied": "head" not in parts,
+        }
         sums = vars(total) | {"parameters": total.logical, "tables": _tables(parts)}
         rows.append({"model": model, **sums, **shape})
     return Table(heads, rows)

@@ -351,6 +351,16 @@ def test_settings_of_autoround(plan_of):
     assert "setting-iters" in codes(plan_of(method="gptq", settings={"iters": 20}), "no-op")
 
 
+@pytest.mark.parametrize(
+    "document", [{"ignore": []}, {"targets": ["Linear", "re:.*embed_tokens"]}, {"kv_cache": "fp8"}]
+)
+def test_what_autoround_never_touches_is_an_error(plan_of, document):
+    """Read in llm-compressor 0.14.0.1: no observer is registered, and scales begin as torch.empty."""
+    found = {"autoround-reach"} & codes(plan_of(method="autoround", **document), "error")
+    assert found and not {"autoround-reach"} & codes(plan_of(method="gptq", **document))
+    assert codes(plan_of(method="autoround"), "error") == set()
+
+
 def test_other_observers_differ_wherever_they_are_written(plan_of):
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
     setting = plan_of(settings={"observer": "mse"})
