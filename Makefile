@@ -9,7 +9,7 @@ REAL ?= smollm2
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 .PHONY: help install install-dev install-ray lab report test test-real test-gpu test-lab site test-site test-colab lint dist \
-	links lock clean
+	links lock board clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -54,7 +54,7 @@ lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 
-env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge)
+env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge, gptqmodel)
 	$(BIN)/python scripts/environment.py $*
 
 links: install ## write the repository's address (pyproject.toml) into the badge and the notebooks
@@ -68,6 +68,9 @@ dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
 
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh
+
+board: install ## what the board of quantizers shows as recorded, measured anew (an hour on two cores; needs env-gptqmodel)
+	$(BIN)/python scripts/record_board.py
 
 bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, compare, statistics, run)
 	$(BIN)/python benchmarks/bench_$*.py
