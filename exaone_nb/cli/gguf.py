@@ -35,8 +35,8 @@ def convert(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a model of EXAONE 4.0, EXAONE 3.5, Qwen3 or Llama as a GGUF file, as llama.cpp would, to the last byte."""
-    from exaone_nb.compress import gguf_file
     from exaone_nb.compress.modelfile import modelfile as modelfile_text
+    from exaone_nb.converter import gguf_file
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
@@ -106,7 +106,7 @@ def _plans(model: str, kinds: Sequence[str], untied_head: bool) -> tuple[list[Gg
     place = catalog.resolve(model)
     folder = None if untied_head else place.local_weights()
     if folder is not None and (folder / "tokenizer.json").is_file():
-        from exaone_nb.compress.gguf_file import plan_folder
+        from exaone_nb.converter.gguf_file import plan_folder
 
         return plan_folder(folder, kinds), []
     plans = [plan_gguf(place.config(), kind, untied_head=untied_head) for kind in kinds]

@@ -90,7 +90,7 @@ def quantize(
     if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
         progress("found finished")
         return found | {"reused": True}
-    extra = sum(path.stat().st_size for path in _companions(source))
+    extra = sum(path.stat().st_size for path in companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
     estimate = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
     with staged_directory(out) as staging:
@@ -98,7 +98,7 @@ def quantize(
             facts = llmcompressor_adapter.compress(
                 source, recipe, staging, progress=progress, trust_remote_code=trust_remote_code
             )
-        for path in _companions(source):
+        for path in companions(source):
             shutil.copy2(path, staging / path.name)
         older_names.make_readable(staging)
         for path in staging.iterdir():
@@ -142,7 +142,7 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
     manifest.check_out(out, source, baseline=True)
     with staged_directory(out) as staging:
         index = source.glob("model.safetensors.index.json")
-        for path in [*_weights(source), *index, source / "config.json", *_companions(source)]:
+        for path in [*_weights(source), *index, source / "config.json", *companions(source)]:
             try:
                 (staging / path.name).hardlink_to(path.resolve())
             except OSError:  # another file system
@@ -155,7 +155,7 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
 
 def inputs_of(source: Path) -> dict[str, str]:
     """SHA-256 of each file of a model that decides what is made of it."""
-    files = [*_weights(source), *source.glob("config.json"), *_companions(source), *source.glob("*.py")]
+    files = [*_weights(source), *source.glob("config.json"), *companions(source), *source.glob("*.py")]
     return {path.name: sha256_of(path) for path in files}
 
 
@@ -174,7 +174,8 @@ def _weights(source: Path) -> list[Path]:
     return files
 
 
-def _companions(source: Path) -> list[Path]:
+def companions(source: Path) -> list[Path]:
+    """What belongs beside the weights of the model in `source`."""
     return sorted({path for pattern in COMPANIONS for path in source.glob(pattern) if path.is_file()})
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
@@ -110,7 +111,8 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
     folder = run.checkpoints / name
     if not (folder / "config.json").is_file():
         return  # results alone can be shown, for instance those of a run that somebody sent
-    actual, measured = sum(path.stat().st_size for path in folder.glob("*.safetensors")), size["value"]
+    weights = [gguf] if (gguf := catalog.gguf_in(folder)) else folder.glob("*.safetensors")
+    actual, measured = sum(path.stat().st_size for path in weights), size["value"]
     if actual != measured:
         fields = {"name": name, "now": actual, "then": measured}
         changed = say("{name} has {now:,} bytes now, and {then:,} were measured.", **fields)
