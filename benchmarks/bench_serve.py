@@ -1,7 +1,7 @@
 """make bench-serve: our in-process engine beside bare vLLM and Transformers, and the 1.2B shape by scheme.
 
 One run, the contestants in turns, medians and ratios. `--record` writes the 1.2B part to data/measured/, from which
-chapter 06 shows it with its date. Takes about twenty minutes on two free cores; `--only nano` runs one part.
+the chapter on speed shows it with its date. Takes about twenty minutes on two free cores; `--only nano` runs one part.
 """
 
 from __future__ import annotations

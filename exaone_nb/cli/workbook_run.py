@@ -49,7 +49,7 @@ class PairsOfWords(TyperCommand):
 
 
 def run(
-    chapters: Annotated[list[str] | None, Argument(help="05, 05_quantization, 00-04. Default: all.")] = None,
+    chapters: Annotated[list[str] | None, Argument(help="07, 07_quantization, 00-04. Default: all.")] = None,
     out: Annotated[str, Option("--out", "-o", help="Under runs/, or a path. Default: model's name.")] = "",
     parameter: Annotated[
         list[str] | None,

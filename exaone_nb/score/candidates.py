@@ -1,6 +1,6 @@
 """What a run knows about each candidate: its bytes, its seconds per token, its score on every task.
 
-Read from the run folder's results (chapters 05, 06 and 07 write them). What is missing is said with the command
+Read from the run folder's results (the chapters on quantization, speed and scoring write them). What is missing is said with the command
 that makes it; a candidate without one of the three axes is left out, never filled in.
 """
 
@@ -16,7 +16,7 @@ from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.evaluate import fingerprint
 
 SPEED_LABEL = "per_token"
-AXES = {"bytes": "05", "speed": "06", "accuracy": "07"}
+AXES = {"bytes": "07", "speed": "09", "accuracy": "10"}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Chapter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a person may type for this chapter: 05, 5, 05_quantization, 05_quantization.ipynb."""
+        """What a person may type for this chapter: 07, 7, 07_quantization, 07_quantization.ipynb."""
         return (self.number, self.number.lstrip("0") or "0", self.slug, self.path.name)
 
 
@@ -135,7 +135,7 @@ def discover(folder: str | Path = NOTEBOOKS) -> list[Chapter]:
 
 
 def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
-    """The chapters a person named: `05`, `5`, `05_quantization`, a range `00-04`; none means all.
+    """The chapters a person named: `07`, `7`, `07_quantization`, a range `00-04`; none means all.
 
     Raises UsageError for a name that no chapter has.
     """

@@ -1,6 +1,6 @@
 """papermill's `--engine exaone-nb`, and `exaone-nb run`, which is papermill with this engine.
 
-    papermill notebooks/05_quantization.ipynb out.ipynb --engine exaone-nb -p MODEL nano
+    papermill notebooks/07_quantization.ipynb out.ipynb --engine exaone-nb -p MODEL nano
 
 Added to papermill's own engine: the kernel is the Python that runs this, on sockets instead of TCP ports, and ends with
 everything it started; a limit for the whole notebook (`timeout_s` in its metadata); peak memory; and why it failed, in

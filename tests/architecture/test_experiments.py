@@ -1,4 +1,4 @@
-"""The experiments of chapters 03 and 04 against what can be known without them."""
+"""The experiments of the chapters on QK-Reorder-LN and hybrid attention against what can be known without them."""
 
 import itertools
 import math

@@ -46,6 +46,7 @@ CSV_FILES = {
         "status",
         "source",
     ],
+    "korean_english.csv": ["korean", "english"],
     "kernel_support_lecture.csv": [
         "implementation",
         "volta",

@@ -83,7 +83,7 @@ def test_vllm_itself_takes_its_commands():
     parser = make_arg_parser(FlexibleArgumentParser())
     mine = [command for command in COMMANDS if "vllm" in check_of(command).program]
     assert len(mine) > 10
-    parser.parse_args(server_command("model", 8000, eager=True)[3:])  # what chapter 06 starts
+    parser.parse_args(server_command("model", 8000, eager=True)[3:])  # what the chapter on inference starts
     for command in mine:
         arguments = parser.parse_args(shlex.split(command)[len(check_of(command).program.split()) :])
         tools, reasoning = arguments.tool_call_parser, arguments.reasoning_parser

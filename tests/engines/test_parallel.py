@@ -53,7 +53,7 @@ def test_the_server_is_told_both():
     assert command[command.index("--data-parallel-size") + 1] == "3"
 
 
-def test_chapter_06_hands_its_parameters_on(monkeypatch):
+def test_the_chapters_that_serve_hand_their_parameters_on(monkeypatch):
     started = {}
     names = {
         "catalog": types.SimpleNamespace(weights_folder=lambda model: model),
@@ -66,13 +66,14 @@ def test_chapter_06_hands_its_parameters_on(monkeypatch):
             "has_gpu": lambda: False,
         },
     }
-    exec(cell("06", "Server("), names)
+    exec(cell("08", "Server("), names)
     assert (started["tensor_parallel_size"], started["data_parallel_size"]) == (2, 3)
-    assert '"tensor_parallel_size": TENSOR_PARALLEL_SIZE' in cell("06", "gpu_options = ")
+    for chapter in ("08", "09"):
+        assert '"tensor_parallel_size": TENSOR_PARALLEL_SIZE' in cell(chapter, "gpu_options = ")
     assert started["dtype"] == "float32" and started["gpu_memory_utilization"] == 0.5
-    assert "engine=gpu_options" in cell("06", "measure_checkpoints(run")
-    assert '"engine": gpu_options' in cell("06", '"weights": "dummy"')
-    assert "**engine_options" in cell("06", "open_engine(MODEL")
+    assert "engine=gpu_options" in cell("09", "measure_checkpoints(run")
+    assert '"engine": gpu_options' in cell("09", '"weights": "dummy"')
+    assert "**engine_options" in cell("08", "open_engine(MODEL")
 
 
 def test_several_copies_need_the_server():
@@ -98,7 +99,7 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
             "DATA_PARALLEL_SIZE": 3,
         }
     }
-    source = cell("07", "settings = Settings(")
+    source = cell("10", "settings = Settings(")
     exec(
         source[source.index("settings = ") : source.index("if not recipes")],
         names | {"Settings": Settings},

@@ -17,10 +17,10 @@ from exaone_nb.workbook.runner import run
 
 CHAPTERS = discover()
 SMALLER = {
-    "RACE_STEPS": 12,  # 03
-    "DOCUMENTS": 48, "FIT_TEXTS": 16,  # 05
-    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2,  # 06
-    "LIMIT": 96,  # 07
+    "RACE_STEPS": 12,  # QK-Reorder-LN
+    "DOCUMENTS": 48, "FIT_TEXTS": 16,  # number formats, quantization
+    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2,  # speed
+    "LIMIT": 96,  # scoring
 }  # fmt: skip
 pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
 

@@ -20,11 +20,12 @@ from tests.tiny_models import make
 SMALLER = {
     "RACE_STEPS": 0,
     "DEPTH": 4,
-    "04": {"ENGINE": False},
+    "05": {"ENGINE": False},
     "DOCUMENTS": 8,
     "FIT_TEXTS": 0,
     "SAMPLES": 16,
-    "06": {"SHAPE": "", "SERVER": False},
+    "SERVER": False,
+    "09": {"SHAPE": ""},
     "QUESTIONS": 4,
     "ROUNDS": 1,
     "REPEATS": 1,
@@ -32,24 +33,25 @@ SMALLER = {
     "BUDGET": 4,
     "LIMIT": 8,
 }
-# What each is quantized with in chapter 05.
+# What each is quantized with.
 RECIPES = {"llama": ["w4a16_rtn"], "qwen3": ["w8a8"], "qwen3_moe": ["w4a16_gptq"]}
 # Chapter -> what its page says on this model.
 SAID = {
     "llama": {
         "02": "W4A16 g64",
-        "03": "Pre-LN: RMSNorm before attention and MLP",
-        "05": "groups of 64, since 128 does not divide 192 inputs.*equal, bit by bit",
-        "06": "did not end by themselves",
-        "08": "Nothing is packed",
+        "04": "Pre-LN: RMSNorm before attention and MLP",
+        "06": "groups of 64, since 128 does not divide 192 inputs.*equal, bit by bit",
+        "07": "groups of 64, since 128 does not divide 192 inputs",
+        "09": "did not end by themselves",
+        "11": "Nothing is packed",
     },
     "qwen3": {
-        "03": "Pre-LN with QK norm: RMSNorm before attention and MLP; also on queries and keys",
-        "06": "did not end by themselves",
+        "04": "Pre-LN with QK norm: RMSNorm before attention and MLP; also on queries and keys",
+        "09": "did not end by themselves",
     },
     "qwen3_moe": {
-        "03": "The experts of .* are left out",
-        "06": "did not end by themselves",
+        "04": "The experts of .* are left out",
+        "09": "did not end by themselves",
     },
 }
 pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
@@ -58,7 +60,7 @@ pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
 @pytest.mark.parametrize("family", SAID)
 def test_every_chapter_is_done_or_says_what_it_leaves_out(family, tmp_path):
     model = make(family, tmp_path / family)
-    values = {**SMALLER, "MODEL": str(model), "05": {"RECIPES": RECIPES[family]}}
+    values = {**SMALLER, "MODEL": str(model), "07": {"RECIPES": RECIPES[family]}}
     report = run(parameters=values, out=tmp_path / "run")
     failed = {o.number: o.failure or o.why for o in report.outcomes if o.state != "ok"}
     assert failed == {} and len(report.outcomes) == len(discover())

@@ -14,8 +14,9 @@ from exaone_nb.workbook.chapters import Chapter, discover, has_tag, in_order
 from exaone_nb.workbook.scrub import Scrubber
 
 NAMES = [
-    "00_start_here", "01_config_and_tensors", "02_parameters_and_memory", "03_qk_reorder_ln", "04_hybrid_attention",
-    "05_quantization", "06_vllm_inference", "07_lm_eval", "08_scoreboard",
+    "00_start_here", "01_config_and_tensors", "02_parameters_and_memory", "03_vocabulary", "04_qk_reorder_ln",
+    "05_hybrid_attention", "06_number_formats", "07_quantization", "08_vllm_inference", "09_speed", "10_lm_eval",
+    "11_scoreboard", "12_beyond",
 ]  # fmt: skip
 CHAPTERS = discover()
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(?![\s$])((?:\\.|[^\\$\n])+?)(?<!\s)\$(?!\d)", re.DOTALL)
@@ -33,7 +34,7 @@ def prose(chapter: Chapter) -> str:
     return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
 
 
-def test_the_nine_chapters_are_there():
+def test_the_thirteen_chapters_are_there():
     assert [c.slug for c in CHAPTERS] == NAMES
 
 

@@ -210,7 +210,7 @@ def test_bytes_count_when_the_weights_say_so(run):
 def test_a_missing_axis_names_the_chapter_that_makes_it(run, axis):
     for path in run.results.glob(f"{axis}__*"):
         path.unlink()
-    chapter = {"bytes": "05", "speed": "06", "accuracy": "07"}[axis]
+    chapter = {"bytes": "07", "speed": "09", "accuracy": "10"}[axis]
     with pytest.raises(WorkbookError, match=axis) as caught:
         make_scoreboard(run)
     assert f"exaone-nb run {chapter}" in caught.value.remedy
@@ -220,7 +220,7 @@ def test_an_incomplete_candidate_is_left_out_with_the_command(run):
     (run.results / "speed__bad__per_token.json").unlink()
     board = make_scoreboard(run)
     assert "bad" not in [row.recipe for row in board.rows]
-    assert any(r.startswith("bad is left out: no speed") and "run 06" in r for r in board.remarks)
+    assert any(r.startswith("bad is left out: no speed") and "run 09" in r for r in board.remarks)
     (run.results / "speed__baseline__per_token.json").unlink()
     with pytest.raises(WorkbookError, match="base 'baseline'"):
         make_scoreboard(run)

@@ -1,4 +1,4 @@
-"""What chapter 06 says and asks: sampling, sizes, tables, and the whole chapter where there is no vLLM."""
+"""What the chapter on inference says and asks: sampling, sizes, tables, and the whole chapter where there is no vLLM."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from exaone_nb.serve import tables, talk
 from exaone_nb.serve.speed import PerToken, lengths
 from exaone_nb.workbook.chapters import discover, has_tag
 
-(CHAPTER,) = [one for one in discover() if one.number == "06"]
+(CHAPTER,) = [one for one in discover() if one.number == "08"]
 
 
 class Recorder:

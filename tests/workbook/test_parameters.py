@@ -153,14 +153,14 @@ def test_a_value_that_no_file_can_hold_is_refused():
 
 def test_values_typed_in_a_notebook_meet_the_same_check():
     namespace = {"SAMPLES": "16", "RECIPES": ["w8a8"], "other": None}
-    check_parameters("05", namespace)
+    check_parameters("07", namespace)
     assert namespace == {"SAMPLES": 16, "RECIPES": ["w8a8"], "other": None}
     with pytest.raises(UsageError, match="Did you mean w8a8"):
-        check_parameters("05", {"RECIPES": ["w8a9"]})
+        check_parameters("07", {"RECIPES": ["w8a9"]})
     with pytest.raises(UsageError, match="TENSOR_PARALLEL_SIZE = 0 is out of range"):
-        check_parameters("06", {"TENSOR_PARALLEL_SIZE": 0})
+        check_parameters("09", {"TENSOR_PARALLEL_SIZE": 0})
     with pytest.raises(UsageError, match="SAMPLES = 'many' is not of type int"):
-        check_parameters("05", {"SAMPLES": "many"})
+        check_parameters("07", {"SAMPLES": "many"})
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ SHELLS = [
     {"CACHE_KEY": "vllm-cpu", "RUN_SESSION": "2026-11-25", "WHEEL_KEY": "2.13.0", "SSH_AUTH": "public_key"},
     {"CACHE_KEY": "accuracy", "SORT_KEY": "parameters", "SSH_AUTH": "RECIPES"},
     {"MODEL_KEY": "EXAONE-4.0-1.2B", "TASK_KEY": "nano_gsm_ko", "RECIPE_KEY": "w4a16", "GPU_PAT": "H100-SXM"},
-    {"SCHEME_KEY": "FP8_DYNAMIC", "PAGE_KEY": "05_quantization", "HUB_KEY": "LGAI-EXAONE/EXAONE-4.0-32B"},
+    {"SCHEME_KEY": "FP8_DYNAMIC", "PAGE_KEY": "07_quantization", "HUB_KEY": "LGAI-EXAONE/EXAONE-4.0-32B"},
 ]
 RECORD = {
     "status": "ok",

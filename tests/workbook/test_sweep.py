@@ -208,14 +208,14 @@ def test_an_axis_that_chapters_call_differently_is_refused(notebooks, tmp_path):
 
 def test_parallel_sizes_reach_the_chapters_that_serve_and_score(tmp_path):
     document = {
-        "chapters": ["05", "06", "07"],
+        "chapters": ["07", "08", "10"],
         "seeds": [0],
         "tensor_parallel_size": 2,
         "data_parallel_size": 4,
     }
     grid = grids.expand(document, "wide", tmp_path / "wide")
     values = values_for(select(discover(), grid.chapters), grid.runs[0].parameters)
-    for number in ("06", "07"):
+    for number in ("08", "10"):
         assert values[number] == {"TENSOR_PARALLEL_SIZE": 2, "DATA_PARALLEL_SIZE": 4}
     for size in (0, -1):
         with pytest.raises(UsageError, match=f"TENSOR_PARALLEL_SIZE = {size} is out of range"):
@@ -645,8 +645,8 @@ def test_no_cluster_is_said_plainly(notebooks, tmp_path):
 
 
 def test_a_recipe_given_as_a_file_is_found_by_its_checkpoint(tmp_path):
-    """Chapter 05 names the checkpoint after the file; chapter 07 gets the same RECIPES in a sweep."""
-    (chapter,) = select(discover(), ["07"])
+    """The quantization chapter names the checkpoint after the file; scoring gets the same RECIPES in a sweep."""
+    (chapter,) = select(discover(), ["10"])
     source = next(c["source"] for c in chapter.document["cells"] if "recipes = [" in c["source"])
     lines = source[source.index("recipes = [") : source.index("models = ")]
     names = {"RECIPES": [str(tmp_path / "mine.yaml"), "w8a8"]}
