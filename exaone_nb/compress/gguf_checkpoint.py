@@ -20,7 +20,13 @@ from exaone_nb.files import staged_directory, write_json
 
 
 def gguf_checkpoint(
-    model: str | Path, kind: str, out: str | Path, *, reuse: bool = True, progress: Progress | None = None
+    model: str | Path,
+    kind: str,
+    out: str | Path,
+    *,
+    cut: str = "",
+    reuse: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make the folder `out` with the model as a GGUF file of type `kind`; the document of `convert`, and `reused`.
 
@@ -33,13 +39,13 @@ def gguf_checkpoint(
     for name in ("gguf", "libgguf", "exaone-nb"):
         with suppress(PackageNotFoundError):  # libgguf has no wheel for every machine
             libraries[name] = version(name)
-    parts = [sorted(inputs_of(source).items()), kind, libraries]
+    parts = [sorted(inputs_of(source).items()), kind, cut, libraries]
     mark = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     found = manifest.read(out) if reuse else None
     if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
         return found["gguf"] | {"reused": True}
     with staged_directory(out) as staging:
-        document = convert(source, kind, staging / f"model-{kind}.gguf", progress=progress)
+        document = convert(source, kind, staging / f"model-{kind}.gguf", cut=cut, progress=progress)
         document |= {"model": str(model), "file": f"model-{kind}.gguf"}
         for path in [source / "config.json", *companions(source)]:
             shutil.copy2(path, staging / path.name)

@@ -34,6 +34,7 @@ class BoardCandidate:
         scored = [result["details"] for result in self.tasks.values()]
         return {
             "scheme": size.get("scheme") or "",
+            "engine": speed.get("engine") or "",
             "file_bytes": int(self.size["value"]),
             "predicted_bytes": size.get("predicted_bytes"),
             "roofline_fraction": speed.get("decode_roofline_fraction"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from exaone_nb.engines.llamacpp_engine import LlamacppEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
@@ -33,7 +34,7 @@ class BoardRow:
 
     `concurrency` requests of `context` tokens fit on the chosen card; where that is not known it is None, and
     `memory_remark` says why. `dominated_by` names who beats it on everything, `runs_as` the scheme that the engine made
-    of this one (W4A8 on a CPU with AMX), where it is another.
+    of this one (W4A8 on a CPU with AMX), where it is another. `engine` is what it was measured in.
     """
 
     recipe: str
@@ -57,6 +58,12 @@ class BoardRow:
     concurrency: int | None = None
     context: int | None = None
     memory_remark: str = ""
+    engine: str = ""
+
+    @property
+    def submittable(self) -> bool:
+        """False for a GGUF file: the judging server's vLLM reads none."""
+        return self.engine != LlamacppEngine.name
 
 
 @dataclass(frozen=True)
@@ -224,10 +231,15 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     """How many requests of the full context fit on the card beside the checkpoint, or why that is not known."""
     from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
-    from exaone_nb.catalog import read_config
+    from exaone_nb.catalog import gguf_in, read_config
 
     try:
-        config = read_config(run.checkpoint(recipe) / "config.json")
+        folder = run.checkpoint(recipe)
+        if gguf_in(folder):
+            return {
+                "memory_remark": say("not known: the arithmetic is of vLLM's files, and this is a GGUF file")
+            }
+        config = read_config(folder / "config.json")
         scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)
     except WorkbookError as error:
