@@ -73,7 +73,8 @@ def full_table(board: Scoreboard) -> Table:
 
 
 def board_table(board: Scoreboard) -> Table:
-    return full_table(board).only(CHOICE).without_empty()
+    one = len({row.engine for row in board.rows}) == 1  # then it explains nothing
+    return full_table(board).only(name for name in CHOICE if not one or name != "engine").without_empty()
 
 
 def details_table(board: Scoreboard) -> Table:
