@@ -28,6 +28,11 @@ class BoardCandidate:
     tasks: dict[str, dict[str, Any]]
 
     @property
+    def is_gguf(self) -> bool:
+        """Whether its weights are a GGUF file."""
+        return self.size["details"].get("format") == "gguf"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a row of the board shows as it was measured."""
         size, speed = self.size["details"], self.speed["details"]

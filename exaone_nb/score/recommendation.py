@@ -26,11 +26,10 @@ def recommend(board: Scoreboard) -> Recommendation:
     """Among the candidates with a real chance to be the best, the smallest file that nobody dominates.
 
     When scores are within noise of each other, something that was measured without noise may decide: the bytes.
-    But not for a candidate that is hardly ever the best: a wide interval alone is no merit. GGUF files are passed over.
+    But not for a candidate that is hardly ever the best: a wide interval alone is no merit.
     """
-    rows = [row for row in board.rows if row.submittable] or list(board.rows)
-    best = rows[0]
-    equals = [row for row in rows if row.within_noise or row is best]
+    best = board.best
+    equals = [row for row in board.rows if row.within_noise]
     contenders = [row for row in equals if row is best or row.share_best >= LEAST_SHARE]
     choice = min(contenders, key=lambda row: (bool(row.dominated_by), row.file_bytes, -row.score.value))
     if choice.recipe == board.baseline:
@@ -78,10 +77,9 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
 
 
 def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> Iterator[str]:
-    if names := ", ".join(row.recipe for row in board.rows if not row.submittable):
+    if names := ", ".join(board.passed_over):
         yield say(
-            "{names}: measured in llama.cpp, and not to be submitted: the judging server is vLLM.",
-            names=names,
+            "{names}: GGUF files are passed over, since the judging server, vLLM, reads none.", names=names
         )
     for row in equals:
         if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from exaone_nb.engines.llamacpp_engine import LlamacppEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
 from exaone_nb.messages import say
@@ -60,15 +59,13 @@ class BoardRow:
     memory_remark: str = ""
     engine: str = ""
 
-    @property
-    def submittable(self) -> bool:
-        """False for a GGUF file: the judging server's vLLM reads none."""
-        return self.engine != LlamacppEngine.name
-
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy."""
+    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy.
+
+    `passed_over` are candidates that were measured and do not stand on it.
+    """
 
     rows: tuple[BoardRow, ...]
     baseline: str
@@ -78,6 +75,7 @@ class Scoreboard:
     weights: Weights
     gpu: str
     remarks: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def best(self) -> BoardRow:
@@ -104,8 +102,9 @@ def make_scoreboard(
     gpu: str = "L4",
     draws: int = DRAWS,
     seed: int = 0,
+    submittable: bool = False,
 ) -> Scoreboard:
-    """Join the results of a run.
+    """Join the results of a run; `submittable` leaves out GGUF files, which the judging server does not read.
 
     Raises WorkbookError naming the chapter that writes what is missing, and its kind BaseSolvesNothing.
     """
@@ -113,6 +112,8 @@ def make_scoreboard(
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
     found, remarks = read_candidates(run, baseline=baseline, tasks=tasks)
+    passed_over = [name for name, one in found.items() if submittable and one.is_gguf and name != baseline]
+    found = {name: one for name, one in found.items() if name not in passed_over}
     names, candidates = list(found), list(found.values())
     facts, tasks = [candidate.facts for candidate in candidates], tuple(candidates[0].tasks)
     rng = np.random.default_rng(seed)
@@ -175,7 +176,8 @@ def make_scoreboard(
         )
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    return Scoreboard(tuple(map(row, order)), baseline, tasks, items, paired, weights, gpu, tuple(remarks))
+    rows = tuple(map(row, order))
+    return Scoreboard(rows, baseline, tasks, items, paired, weights, gpu, tuple(remarks), tuple(passed_over))
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:
