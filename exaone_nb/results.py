@@ -50,7 +50,7 @@ class RunFolder:
             raise WorkbookError(
                 f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
                 expected="a folder with config.json and safetensors, written by the quantization chapter.",
-                remedy=f"Run: exaone-nb run 05 --out {self.path.name}",
+                remedy=f"Run: exaone-nb run 07 --out {self.path.name}",
             )
         return folder
 

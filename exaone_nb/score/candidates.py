@@ -146,7 +146,7 @@ def _mixed(found: dict[str, BoardCandidate], baseline: str) -> Iterator[str]:
             raise WorkbookError(
                 say("{task} was scored with another {what} for {names} than for {base}.", **fields),
                 expected=say("one metric, version and few-shot setting for all candidates."),
-                remedy=say("Score them again with the same settings: exaone-nb run 07 --force"),
+                remedy=say("Score them again with the same settings: exaone-nb run 10 --force"),
             )
     speeds = {name: candidate.speed for name, candidate in found.items()}
     for key, what in {"engine": say("engine"), "device": say("device"), "batch": say("batch")}.items():

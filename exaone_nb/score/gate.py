@@ -85,7 +85,7 @@ def gate(run: RunFolder, policy: Policy, candidates: Sequence[str] = ()) -> list
             raise UsageError(
                 say("This run has no results of {name!r}.", name=name),
                 expected=say("one of {names}.", names=", ".join(known)) if known else "",
-                remedy=say("Measure it: exaone-nb run 05 06 07 --out {run}", run=run.path.name),
+                remedy=say("Measure it: exaone-nb run 07 09 10 --out {run}", run=run.path.name),
             )
     if policy.base in chosen or not chosen:
         raise UsageError(say("There is no candidate beside the base {base!r}.", base=policy.base))

@@ -57,7 +57,7 @@ def drawn(measured: Estimate, draws: int, rng: np.random.Generator, *, positive:
         raise WorkbookError(
             say("The interval [{m.low:g}, {m.high:g}] of {m.value:g} reaches to zero or below.", m=measured),
             expected=say("a time or a rate, which is above zero."),
-            remedy=say("Measure it again in more rounds: exaone-nb run 06 -p ROUNDS 5"),
+            remedy=say("Measure it again in more rounds: exaone-nb run 09 -p ROUNDS 5"),
         )
     if positive:
         return value * np.exp(rng.normal(0, math.log(high / low) / (2 * Z95), draws))
@@ -76,7 +76,7 @@ def drawn_in_rounds(values: np.ndarray, draws: int, rng: np.random.Generator) ->
         raise WorkbookError(
             say("The rounds of the speed measurement are no times: {values}.", values=values.tolist()),
             expected=say("two rounds at least, each with a time above zero."),
-            remedy=say("Measure again: exaone-nb run 06"),
+            remedy=say("Measure again: exaone-nb run 09"),
         )
     means = values.mean(axis=1, keepdims=True)
     normal = rng.normal(size=(rounds, draws))

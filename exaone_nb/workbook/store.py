@@ -136,11 +136,11 @@ def write_report(
     from exaone_nb.workbook.report import page
 
     shown = scrubbed(made, scrubber)
-    pages = [write_text(run / "index.html", page.index(shown))]
+    slugs = [chapter.slug for chapter in shown.chapters.values()]
+    documents = {slug: stored(run, slug) for slug in slugs if notebook_path(run, slug).is_file()}
+    pages = [write_text(run / "index.html", page.index(shown, documents))]
     whole, printed = run / "report.html", run / "report.pdf"
     if single or pdf or whole.is_file():
-        slugs = [chapter.slug for chapter in shown.chapters.values()]
-        documents = {slug: stored(run, slug) for slug in slugs if notebook_path(run, slug).is_file()}
         before = whole.read_text(encoding="utf-8") if whole.is_file() else ""
         text = page.single(shown, documents)
         pages.append(write_text(whole, text))

@@ -148,7 +148,7 @@ def test_what_was_not_measured_is_undecided_with_the_command(run):
             path.unlink()
     found = only(run, critical={"bytes": {"of_base": 1}}, supporting={"seconds": {"of_base": 1}})
     assert found.answer == "UNDECIDED" and {check.state for check in found.checks} == {"undecided"}
-    assert "run 05" in found.checks[0].reason and "run 06" in found.checks[1].reason
+    assert "run 07" in found.checks[0].reason and "run 09" in found.checks[1].reason
 
 
 def test_subjects_of_a_benchmark_are_named_together(tmp_path):

@@ -198,3 +198,19 @@ def test_slow_cells_are_listed_and_lead_to_their_code():
 
 def test_where_no_cell_is_slow_nothing_is_said_of_it():
     assert "Slow cells" not in page.chapter({"cells": [timed_cell(0.2), timed_cell(None)]}, chapter("01"))
+
+
+def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
+    def cell(output, *tags):
+        output = {"output_type": "display_data", "data": {"text/html": output}}
+        return {"cell_type": "code", "source": "x", "metadata": {"tags": list(tags)}, "outputs": [output]}
+
+    cells = [cell("<p>unimportant</p>"), cell("<p>Submit <b>w8a8</b><script>alert(1)</script></p>", "headline")]
+    documents = {"01_a": {"cells": cells}, "02_a": {"cells": [cell("<p>half</p>", "headline")]}}
+    failed = chapter("02", status="failed", failure=explain("ValueError", "x"))
+    whole = page.index(record(chapter("01"), failed), documents)
+    assert whole.index("Submit <b>w8a8</b>") < whole.index('class="passport"')
+    assert "unimportant" not in whole and "alert(1)" not in whole and "<p>half" not in whole
+    assert "Submit" not in page.index(record(chapter("01")))
+    joined = page.single(record(chapter("01")), documents)
+    assert joined.count("Submit") == 2 and 'href="#01_a"' in joined

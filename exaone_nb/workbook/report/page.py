@@ -7,6 +7,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
@@ -35,9 +36,15 @@ def chapter(document: Mapping[str, Any], made: ChapterRecord) -> str:
     return look.fill("chapter.html", **section, home="../index.html")
 
 
-def index(run: RunRecord) -> str:
-    """The first page of a run: how it went, what failed and why, with what it was run."""
-    return look.fill("index.html", **_summary(run, "html/{slug}.html"), sections=[])
+def index(run: RunRecord, documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
+    """The first page of a run: its results, how it went, what failed and why, with what it was run.
+
+    The results are the outputs of cells tagged `headline` in the executed notebooks (slug -> document).
+    """
+    address = "html/{slug}.html"
+    return look.fill(
+        "index.html", **_summary(run, address), headlines=_headlines(run, documents, address), sections=[]
+    )
 
 
 def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]]) -> str:
@@ -53,7 +60,27 @@ def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]]) -> str:
         for made in run.ordered()
         if made.slug in documents
     ]
-    return look.fill("index.html", **_summary(run, "#{slug}"), sections=sections)
+    address = "#{slug}"
+    return look.fill(
+        "index.html",
+        **_summary(run, address),
+        headlines=_headlines(run, documents, address),
+        sections=sections,
+    )
+
+
+def _headlines(
+    run: RunRecord, documents: Mapping[str, Mapping[str, Any]], address: str
+) -> list[dict[str, Any]]:
+    """What chapters that went well put in front: the outputs of their cells tagged `headline`."""
+    found = []
+    for made in run.ordered():
+        cells = documents.get(made.slug, {}).get("cells", []) if made.status == "ok" else []
+        outputs = [_shown(o) for cell in cells if has_tag(cell, "headline") for o in cell.get("outputs", [])]
+        if any(kind for kind, _, _ in outputs):
+            body = Markup(look.fill("cells.html", cells=[{"outputs": outputs}]).strip())
+            found.append({"title": made.title, "href": address.format(slug=made.slug), "body": body})
+    return found
 
 
 def _section(
@@ -202,6 +229,10 @@ def title_of(cell: dict[str, Any]) -> str:
         return "Parameters and their defaults"
     if has_tag(cell, "injected-parameters"):
         return "Values of this run"
+    if has_tag(cell, "exercise"):
+        return "Your turn"
+    if has_tag(cell, "solution"):
+        return "A solution"
     first = next((line.strip() for line in source_of(cell).splitlines() if line.strip()), "")
     return first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
 

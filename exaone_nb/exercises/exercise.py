@@ -1,0 +1,55 @@
+"""What an exercise is: the right answer, the inputs it is asked on, and the known ways to go wrong."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class KnownMistake:
+    """A wrong answer that learners give, and the words that name it."""
+
+    wrong: Callable[..., Any]
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One function that the learner writes; its name is that of `right`.
+
+    `inputs` are the arguments of each call. `seen` turns an answer into what is compared, for answers that can be written
+    in several ways, such as a pattern, which counts by what it matches.
+    """
+
+    right: Callable[..., Any]
+    inputs: Sequence[tuple[Any, ...]]
+    mistakes: Sequence[KnownMistake]
+    seen: Callable[[Any], Any] = field(default=lambda answer: answer)
+
+    @property
+    def name(self) -> str:
+        return self.right.__name__
+
+    def answers(self, function: Callable[..., Any]) -> list[Any]:
+        """What `function` gives for each input; arrays are handed over as copies."""
+        found = [function(*map(copied, given)) for given in self.inputs]
+        return [None if answer is None else self.seen(answer) for answer in found]
+
+
+def copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Numbers and arrays up to rounding, anything else exactly; a list is no substitute for a string."""
+    if isinstance(expected, (str, bool, type(None))) or isinstance(found, (str, type(None))):
+        return type(found) is type(expected) and found == expected
+    if isinstance(expected, (dict, set)):
+        return bool(found == expected)
+    try:
+        left, right = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+    except (TypeError, ValueError):
+        return bool(found == expected)
+    return left.shape == right.shape and bool(np.allclose(left, right, rtol=1e-6, atol=1e-9))

@@ -1,0 +1,166 @@
+"""Exercises of the chapter on number formats: a scale, its codes, a zero point, and GPTQ's one line."""
+
+import numpy as np
+
+from exaone_nb.exercises.exercise import Exercise, KnownMistake
+from exaone_nb.messages import say
+
+Vector = np.ndarray
+
+
+def scale_of(weights: Vector) -> float:
+    """The scale of a symmetric 4-bit group (codes -8 to 7), as llm-compressor chooses it."""
+    return float(np.abs(weights).max() / 7.5)
+
+
+def codes_of(weights: Vector, scale: float) -> Vector:
+    """The 4-bit codes of weights, rounded to nearest."""
+    return np.clip(np.round(weights / scale), -8, 7)
+
+
+def scale_and_zero(weights: Vector) -> tuple[float, float]:
+    """Scale and zero point of an asymmetric 4-bit group (codes 0 to 15): the range from the least to the largest weight,
+    zero included."""
+    least, largest = min(weights.min(), 0.0), max(weights.max(), 0.0)
+    scale = (largest - least) / 15
+    return float(scale), float(np.round(-least / scale))
+
+
+def pass_on(weights: Vector, rounded: float, column: int, inverse: Vector) -> Vector:
+    """A row of weights after GPTQ has rounded one column: the columns behind it make up for its error.
+
+    `inverse` is the upper Cholesky factor of the inverse Hessian. Shapes: weights [columns], inverse [columns, columns].
+    """
+    error = (weights[column] - rounded) / inverse[column, column]
+    changed = weights.copy()
+    changed[column + 1 :] -= error * inverse[column, column + 1 :]
+    changed[column] = rounded
+    return changed
+
+
+def _with(sign: float, divided: bool, column_too: bool = True):
+    def wrong(weights: Vector, rounded: float, column: int, inverse: Vector) -> Vector:
+        error = weights[column] - rounded
+        if divided:
+            error = error / inverse[column, column]
+        changed = weights.copy()
+        changed[column + 1 :] -= sign * error * inverse[column, column + 1 :]
+        if column_too:
+            changed[column] = rounded
+        return changed
+
+    return wrong
+
+
+def _only_rounded(weights: Vector, rounded: float, column: int, inverse: Vector) -> Vector:
+    changed = weights.copy()
+    changed[column] = rounded
+    return changed
+
+
+_GROUP = np.array([0.31, -0.92, 0.05, 0.6])
+_LOPSIDED = np.array([0.1, 0.95, 0.4, 0.7])
+_FACTOR = np.triu(np.array([[2.0, 0.5, -0.3], [0.0, 1.5, 0.4], [0.0, 0.0, 1.2]]))
+
+EXERCISES = (
+    Exercise(
+        scale_of,
+        [(_GROUP,), (_LOPSIDED,)],
+        [
+            KnownMistake(
+                lambda weights: np.abs(weights).max() / 7,
+                say("7 instead of 7.5: the lowest code, -8, is then never used."),
+            ),
+            KnownMistake(
+                lambda weights: np.abs(weights).max() / 8,
+                say("8 instead of 7.5: the largest weight would need code 8, and there is none above 7."),
+            ),
+            KnownMistake(
+                lambda weights: np.abs(weights).max() / 15,
+                say(
+                    "4 bits have 16 values, but half of them are negative: the range from 0 has half of the steps."
+                ),
+            ),
+            KnownMistake(
+                lambda weights: weights.max() / 7.5,
+                say("the largest *magnitude* counts: the first group's is negative."),
+            ),
+            KnownMistake(
+                lambda weights: (weights.max() - weights.min()) / 15,
+                say("that is the asymmetric scale: it needs a zero point beside it."),
+            ),
+        ],
+    ),
+    Exercise(
+        codes_of,
+        [(_GROUP, 0.12), (np.array([1.0, -1.0, 0.34]), 0.1), (np.array([0.25, 0.29]), 0.1)],
+        [
+            KnownMistake(
+                lambda weights, scale: np.round(weights / scale),
+                say("a code beyond -8 or 7 does not exist in 4 bits: clip it."),
+            ),
+            KnownMistake(
+                lambda weights, scale: np.clip(np.round(weights / scale), -7, 7),
+                say("the lowest code is -8."),
+            ),
+            KnownMistake(
+                lambda weights, scale: np.clip(np.round(weights / scale), -8, 8),
+                say("the highest code is 7: sixteen values, one of them zero."),
+            ),
+            KnownMistake(
+                lambda weights, scale: np.clip(np.trunc(weights / scale), -8, 7),
+                say("you cut towards zero instead of rounding to nearest: twice the error."),
+            ),
+            KnownMistake(
+                lambda weights, scale: np.clip(np.floor(weights / scale), -8, 7),
+                say("you round down instead of to nearest: every weight moves in the same direction."),
+            ),
+            KnownMistake(
+                lambda weights, scale: np.clip(np.round(weights / scale), -8, 7) * scale,
+                say("these are the rounded weights; a code is the whole number before the scale."),
+            ),
+        ],
+    ),
+    Exercise(
+        scale_and_zero,
+        [(_GROUP,), (_LOPSIDED,), (np.array([-0.9, -0.2]),)],
+        [
+            KnownMistake(
+                lambda weights: (
+                    (weights.max() - weights.min()) / 15,
+                    np.round(-weights.min() / ((weights.max() - weights.min()) / 15)),
+                ),
+                say("zero must stay in the range: it is an input that must come out exactly."),
+            ),
+            KnownMistake(
+                lambda weights: (scale_and_zero(weights)[0] * 15 / 16, scale_and_zero(weights)[1]),
+                say("16 values have 15 steps between them."),
+            ),
+            KnownMistake(
+                lambda weights: (scale_and_zero(weights)[0], -scale_and_zero(weights)[1]),
+                say("the zero point's sign: the code of zero lies above the lowest code."),
+            ),
+            KnownMistake(
+                lambda weights: (scale_and_zero(weights)[0], -min(weights.min(), 0.0)),
+                say("a zero point is a code, a whole number: divide by the scale and round."),
+            ),
+        ],
+    ),
+    Exercise(
+        pass_on,
+        [(np.array([0.8, -0.3, 0.5]), 1.0, 0, _FACTOR), (np.array([1.0, -0.4, 0.45]), -0.5, 1, _FACTOR)],
+        [
+            KnownMistake(
+                _only_rounded,
+                say("that is rounding to nearest: the columns behind learn nothing of the error."),
+            ),
+            KnownMistake(
+                _with(-1.0, True), say("the sign: what the column lost, the others must make up for.")
+            ),
+            KnownMistake(
+                _with(1.0, False), say("divide the error by the factor's entry on the diagonal first.")
+            ),
+            KnownMistake(_with(1.0, True, False), say("the column itself keeps its rounded value.")),
+        ],
+    ),
+)
