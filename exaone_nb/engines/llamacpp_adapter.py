@@ -1,7 +1,5 @@
 """llama.cpp, and the only module that imports it: checked against xllamacpp 2026.10.11549.
 
-    python -m exaone_nb.engines.llamacpp_adapter '{"file": "nano-Q8_0.gguf", "slots": 8, "context": 2048, "threads": 1}'
-
 Its server holds one GGUF file in a process of its own, on 127.0.0.1 and behind a key: a file that crashes it takes
 nothing else along, its memory is given back when it ends, and Ctrl-C ends it at any moment. (Inside this process xllamacpp
 would take SIGINT and SIGTERM from Python.) It is asked through /completion and /tokenize of llama.cpp's documented
@@ -18,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ from exaone_nb.engines.environment import environment_of_child
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 
-CHECKED_AGAINST = "2026.10.11549"
 READY = "EXAONE-NB-READY "
 KEY_VARIABLE = "EXAONE_NB_LLAMACPP_KEY"
 # What CommonParams must have; tests/engines/test_llamacpp.py looks each up, so that an upgrade fails there first.
@@ -43,10 +40,7 @@ SETTINGS = {
 }
 # As a request of ours says it, for requests that come from elsewhere: llama.cpp's own defaults leave tokens out.
 SAMPLING = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
-FIELDS = (
-    "content", "tokens", "tokens_predicted", "tokens_evaluated", "stop_type", "id_slot", "timings",
-    "completion_probabilities",
-)  # fmt: skip
+FIELDS = ["content", "tokens", "tokens_predicted", "tokens_evaluated", "stop_type", "id_slot", "timings"]
 # The vector instructions and kernels that llama.cpp names when it is asked what it was built with.
 _KERNELS = re.compile(
     r"(AVX\w*|AMX\w*|NEON|SVE\w*|MATMUL_INT8|LLAMAFILE|REPACK) = 1|(METAL|CUDA|VULKAN|ROCm) :", re.I
@@ -67,6 +61,7 @@ class LlamaServer:
         self.name, self.key = file.name, secrets.token_urlsafe(24)
         self.slots, self.context = slots, context
         request = {"file": str(file), "slots": slots, "context": context, "threads": threads, "batch": batch}
+        request["parent"] = os.getpid()
         command = [sys.executable, "-m", "exaone_nb.engines.llamacpp_adapter", json.dumps(request)]
         environment = environment_of_child() | {KEY_VARIABLE: self.key}
         self._process: subprocess.Popen[str] | None = None
@@ -93,17 +88,18 @@ class LlamaServer:
         what is under way and leaves the server as it was.
         """
         named = ("temperature", "top_p", "top_k", "presence_penalty", "ignore_eos")
+        drawn = sampling.temperature or sampling.presence_penalty
         request = {
             **{name: getattr(sampling, name) for name in named},
             "prompt": [list(prompt) for prompt in prompts],
             "n_predict": sampling.max_tokens,
             "seed": -1 if sampling.seed is None else sampling.seed,
             "n_probs": sampling.logprobs or 0,
-            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            "samplers": ["penalties", "temperature", "top_k", "top_p"] if drawn else ["temperature"],
             "repeat_last_n": self.context,
             "cache_prompt": False,
             "return_tokens": True,
-            "response_fields": FIELDS,
+            "response_fields": [*FIELDS, "completion_probabilities"],
         }
         if sampling.json_schema:
             # A grammar that allows white space allows an answer of nothing else, up to the limit.
@@ -202,6 +198,7 @@ def _top_logprobs(tokens: Sequence[int], entries: Sequence[dict[str, Any]]) -> t
 
 def serve(request: dict[str, Any]) -> None:
     """The child's side: load the file, say where it answers, and stay until ended."""
+    import psutil
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -224,7 +221,8 @@ def serve(request: dict[str, Any]) -> None:
         signal.signal(number, signal.SIG_DFL)
     kernels = ", ".join("".join(match) for match in _KERNELS.findall(xllamacpp.get_system_info()))
     print(READY + json.dumps([server.listening_address, f"ggml {kernels}"]), flush=True)
-    threading.Event().wait()
+    while psutil.pid_exists(request["parent"]):
+        time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -274,6 +274,21 @@ def test_ctrl_c_leaves_nobody_behind(bf16, moment):
     ]
 
 
+def test_without_a_guard_the_server_sees_for_itself_that_nobody_is_there(bf16):
+    """As on Windows: whoever opened it is killed, and says no goodbye."""
+    code = "import sys, time\nfrom exaone_nb import processes\nprocesses.GUARDED = False\n"
+    code += "from pathlib import Path\nfrom exaone_nb.engines.llamacpp_adapter import LlamaServer\n"
+    code += "s = LlamaServer(Path(sys.argv[1]), slots=1, context=256, threads=1)\n"
+    code += "print(s._process.pid, flush=True)\ntime.sleep(60)"
+    (file,) = bf16.glob("*.gguf")
+    opened = subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True)
+    server = psutil.Process(int(opened.stdout.readline()))
+    opened.kill()
+    opened.communicate()
+    psutil.wait_procs([server], timeout=10)
+    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+
+
 def test_an_interrupted_request_leaves_the_engine_as_it_was(engine, monkeypatch):
     before = engine.chat(ASKED).token_ids
 

@@ -205,7 +205,10 @@ def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
         output = {"output_type": "display_data", "data": {"text/html": output}}
         return {"cell_type": "code", "source": "x", "metadata": {"tags": list(tags)}, "outputs": [output]}
 
-    cells = [cell("<p>unimportant</p>"), cell("<p>Submit <b>w8a8</b><script>alert(1)</script></p>", "headline")]
+    cells = [
+        cell("<p>unimportant</p>"),
+        cell("<p>Submit <b>w8a8</b><script>alert(1)</script></p>", "headline"),
+    ]
     documents = {"01_a": {"cells": cells}, "02_a": {"cells": [cell("<p>half</p>", "headline")]}}
     failed = chapter("02", status="failed", failure=explain("ValueError", "x"))
     whole = page.index(record(chapter("01"), failed), documents)
