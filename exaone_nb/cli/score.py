@@ -38,7 +38,9 @@ def score(
     models: Annotated[list[str], Argument(metavar="MODEL...", help="[NAME=] catalog name, folder, hub id.")],
     tasks: Annotated[str, Option(help="Task names, comma separated; none: what suits the first model.")] = "",
     out: Run = "",
-    backend: Annotated[str, Option(help="vllm, hf, server (completions) or server-chat.")] = "vllm",
+    backend: Annotated[
+        str, Option(help="vllm, hf, llama.cpp, server (completions) or server-chat.")
+    ] = "vllm",
     preset: Annotated[str, Option(help="Settings by name: lecture-gsm8k.")] = "",
     limit: Annotated[int | None, Option(help="Items per task.")] = None,
     num_fewshot: Annotated[int | None, Option(help="Examples in the prompt; default: the task's.")] = None,

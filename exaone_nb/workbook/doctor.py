@@ -288,10 +288,15 @@ def _engine() -> Requirement:
     remedy = COMPLETE
     if sys.platform != "linux":
         remedy = say(
-            "vLLM has no wheel for {system}: the chapters use transformers and say so. For vLLM use Linux or WSL 2.",
+            "vLLM has no wheel for {system}: llama.cpp answers for models in 16 bits and GGUF files, transformers for "
+            "compressed ones, and the chapters say so. For vLLM use Linux or WSL 2.",
             system=platform.system(),
         )
-    found = say("transformers {version} only, no vLLM", version=version("transformers"))
+    fields = {"transformers": version("transformers")}
+    found = say("transformers {transformers} only, no vLLM", **fields)
+    with contextlib.suppress(PackageNotFoundError):
+        fields["xllamacpp"] = version("xllamacpp")
+        found = say("llama.cpp (xllamacpp {xllamacpp}) and transformers {transformers}, no vLLM", **fields)
     return Requirement("engine", "WARN", found, remedy)
 
 

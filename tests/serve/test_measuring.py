@@ -152,7 +152,7 @@ def one_round(seconds: tuple[float, ...], rate: float | None) -> Bench:
     roof = rate and Pass("decode", "", Support("BF16", "yes"), 1, 8, memory_seconds=1 / rate)
     timed = PerToken(seconds, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
-        "m", "BF16", "BF16", "real", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
+        "m", "BF16", "BF16", "real", "vllm", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
         (roof,), Roof(1e9, {"16-bit": 1e9}, "", ""), timed,
         {"repeats": len(seconds)}, 4,
     )  # fmt: skip
@@ -438,13 +438,13 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
     ],
 )  # fmt: skip
 def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     with pytest.raises(UsageError, match=said):
         bench("nano", BenchOptions(**wrong))
 
 
 def test_a_scheme_without_a_kernel_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(WorkbookError, match="cannot run FP8 on this device: the CPU build lacks"):
         bench("nano", BenchOptions(weights="dummy", scheme="FP8"))
