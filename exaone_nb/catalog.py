@@ -7,7 +7,7 @@ hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id 
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -312,13 +312,41 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
     return temperature, "; ".join(remarks)
 
 
+def gguf_in(folder: Path) -> Path | None:
+    """The GGUF file in which a model folder holds its weights; None where it holds safetensors or nothing.
+
+    Such a folder is like any other model's: prompts are made by the tokenizer in it. Raises UsageError where config.json
+    is missing or two GGUF files lie side by side.
+    """
+    files = sorted(path for path in folder.glob("*.[gG][gG][uU][fF]") if path.is_file())
+    if not files or any(folder.glob("*.safetensors")):
+        return None
+    if len(files) == 1 and (folder / "config.json").is_file():
+        return files[0]
+    lacking = say("{file} lies beside other GGUF files.", file=files[0].name)
+    if len(files) == 1:
+        lacking = say("There is no config.json beside {file}.", file=files[0].name)
+    raise UsageError(
+        lacking,
+        expected=say(
+            "a folder with one GGUF file, and the original model's config.json and tokenizer files."
+        ),
+        remedy=say(
+            "exaone-nb convert MODEL --gguf TYPE --out FOLDER makes such a folder; or put the file into one."
+        ),
+    )
+
+
 def weights_folder(model: str | Path) -> Path:
     """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
 
-    Raises WorkbookError when the model is not on this disk and the hub cannot give it, and for a clone without its
-    large files.
+    A GGUF file stands for its folder. Raises WorkbookError when the model is not on this disk and the hub cannot give it,
+    and for a clone without its large files.
     """
     place = resolve(model)
+    if place.kind == "file" and place.name.lower().endswith(".gguf"):
+        gguf_in(place.path.parent)
+        place = replace(place, path=place.path.parent)
     if place.path is not None and place.path.is_dir():
         refuse_pointers(place.path)
         return place.path

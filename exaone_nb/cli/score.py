@@ -22,6 +22,7 @@ from exaone_nb.results import RunFolder
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
+    from exaone_nb.findings import Finding
     from exaone_nb.score.comparison import Comparison
     from exaone_nb.score.evaluate import Score
     from exaone_nb.score.items import ItemScores
@@ -37,7 +38,9 @@ def score(
     models: Annotated[list[str], Argument(metavar="MODEL...", help="[NAME=] catalog name, folder, hub id.")],
     tasks: Annotated[str, Option(help="Task names, comma separated; none: what suits the first model.")] = "",
     out: Run = "",
-    backend: Annotated[str, Option(help="vllm, hf, server (completions) or server-chat.")] = "vllm",
+    backend: Annotated[
+        str, Option(help="vllm, hf, llama.cpp, server (completions) or server-chat.")
+    ] = "vllm",
     preset: Annotated[str, Option(help="Settings by name: lecture-gsm8k.")] = "",
     limit: Annotated[int | None, Option(help="Items per task.")] = None,
     num_fewshot: Annotated[int | None, Option(help="Examples in the prompt; default: the task's.")] = None,
@@ -169,9 +172,14 @@ def pack(
     packed = make(_on_disk(folder), out, licence=licence, adapt=adapt, force=force)
     document = vars(packed) | {
         "path": str(packed.path),
-        "warnings": [{"check": w.code, "message": w.text, "remedy": w.remedy} for w in packed.warnings],
+        "warnings": _rows(packed.warnings),
+        "overridden": _rows(packed.overridden),
     }
     emit(as_json, document, lambda console: _show_packed(console, packed))
+
+
+def _rows(findings: tuple[Finding, ...]) -> list[dict[str, str]]:
+    return [{"check": f.code, "message": f.text, "remedy": f.remedy} for f in findings]
 
 
 def check(
@@ -299,6 +307,9 @@ def _show_packed(console: Console, packed: Packed) -> None:
     said += [f"changed   {line}" for line in packed.changed]
     said += [f"left out  {name}" for name in packed.left_out]
     console.print(Text("\n".join(said)))
+    for finding in packed.overridden:
+        text = say("overridden by --force: {failure} {remedy}", failure=finding.text, remedy=finding.remedy)
+        console.print(Text(text, style=STYLES["fail"]))
     for finding in packed.warnings:
         console.print(Text(f"warn      {finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"]))
 

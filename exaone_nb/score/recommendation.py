@@ -92,6 +92,10 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
 
 
 def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> Iterator[str]:
+    if names := ", ".join(board.passed_over):
+        yield say(
+            "{names}: GGUF files are passed over, since the judging server, vLLM, reads none.", names=names
+        )
     for row in equals:
         if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes:
             yield say(

@@ -25,7 +25,7 @@ SMALLER = {
     "FIT_TEXTS": 0,
     "SAMPLES": 16,
     "SERVER": False,
-    "09": {"SHAPE": ""},
+    "09": {"SHAPE": "", "USERS": 0},
     "QUESTIONS": 4,
     "ROUNDS": 1,
     "REPEATS": 1,
@@ -52,6 +52,7 @@ SAID = {
     },
     "qwen3_moe": {
         "04": "The experts of .* are left out",
+        "06": "equal, bit by bit",
         "09": "did not end by themselves",
     },
 }

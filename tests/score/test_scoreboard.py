@@ -122,6 +122,30 @@ def test_the_same_seed_gives_the_same_board(run):
     assert make_scoreboard(run, seed=1).row("twin").score != make_scoreboard(run).row("twin").score
 
 
+def test_a_gguf_file_stands_on_the_board_and_is_not_recommended(tmp_path):
+    """The judging server is vLLM: what is recommended is what would be without the file, whatever llama.cpp reached."""
+    run = write_run(tmp_path / "run", CANDIDATES | {"Q4_K_M": ("Q4_K_M", 1_000_000, 0.0010, 0.80)})
+    for name, said in {
+        "speed__Q4_K_M__per_token": {"engine": "llama.cpp"},
+        "bytes__Q4_K_M": {"format": "gguf"},
+    }.items():
+        path = run.results / f"{name}.json"
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["details"] |= said
+        path.write_text(json.dumps(document), encoding="utf-8")
+    board = make_scoreboard(run)
+    assert board.best.recipe == "Q4_K_M" and "another engine for Q4_K_M" in " ".join(board.remarks)
+    assert "engine" in [column.name for column in board_table(board).columns]
+    shown = {row["recipe"]: row["engine"] for row in board_table(board).rows}
+    assert shown["Q4_K_M"] == "llama.cpp" and shown["w8a8"] == "vllm"
+    advice = recommend(make_scoreboard(run, submittable=True))
+    without = recommend(make_scoreboard(write_run(tmp_path / "without")))
+    assert (advice.choice, advice.headline) == (without.choice, without.headline) and advice.choice == "twin"
+    assert [line for line in advice.grounds if line not in without.grounds] == [
+        "Q4_K_M: GGUF files are passed over, since the judging server, vLLM, reads none."
+    ]
+
+
 def test_the_recommendation_lets_bytes_decide_among_equals(run):
     advice = recommend(make_scoreboard(run))
     assert advice.choice == "twin"
