@@ -64,7 +64,7 @@ class Cost:
     """Predicted seconds and bytes of one chapter, and the limit it gets. `work_seconds` is the part that the model makes.
 
     `smaller` names the parameters that were cut to the budget (in seconds, 0 for none). `measured` says whether the
-    speeds are this run's own.
+    speeds are this run's own, `known` is false where the model's config could not be read and only the recorded part stands.
     """
 
     seconds: Number
@@ -73,6 +73,7 @@ class Cost:
     card_bytes: Whole
     limit_s: Number
     measured: bool
+    known: bool = True
     budget_s: Number = 0.0
     smaller: tuple[str, ...] = ()
 
@@ -165,6 +166,7 @@ def estimate(
         card_bytes=int(evaluate(chapter.card_memory, names)) if on_a_card and chapter.card_memory else 0,
         limit_s=math.ceil(max(chapter.timeout_s, PATIENCE * seconds)),
         measured=found is not None,
+        known=sizes is not None or not (chapter.work or chapter.memory),
     )
 
 

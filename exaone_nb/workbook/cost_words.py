@@ -34,7 +34,10 @@ def before_work(chapter: Chapter, values: Mapping[str, Any], run: Path) -> list[
 
 
 def table(costs: Mapping[str, tuple[Cost, Mapping[str, Any]]]) -> Table:
-    """A row per chapter (its name -> cost, what is cut), and their sum: chapters that run side by side take less."""
+    """A row per chapter (its name -> cost, what is cut), and their sum: chapters that run side by side take less.
+
+    Chapters whose cost is not known have no numbers, and without them there is no sum.
+    """
     columns = [
         Column("chapter", say("chapter")),
         Column("seconds", say("minutes"), ",.1f", scale=1 / 60),
@@ -43,13 +46,13 @@ def table(costs: Mapping[str, tuple[Cost, Mapping[str, Any]]]) -> Table:
         Column("smaller", say("smaller than by default")),
     ]
     rows: list[dict[str, Any]] = [
-        {name: getattr(cost, name) for name in ("seconds", "bytes", "limit_s")}
+        {name: getattr(cost, name) if cost.known else None for name in ("seconds", "bytes", "limit_s")}
         | {"chapter": chapter, "smaller": [f"{name} = {json.dumps(now)}" for name, now in smaller.items()]}
         for chapter, (cost, smaller) in costs.items()
     ]
-    return Table(
-        columns, [*rows, {"chapter": say("together"), "seconds": sum(row["seconds"] for row in rows)}]
-    )
+    seconds = [row["seconds"] for row in rows]
+    total = None if None in seconds else sum(seconds)
+    return Table(columns, [*rows, {"chapter": say("together"), "seconds": total}])
 
 
 def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:
@@ -63,6 +66,8 @@ def in_words(cost: Cost, values: Mapping[str, tuple[Any, Any]]) -> list[str]:
             limit=cost.limit_s / 60,
         )
     ]
+    if not cost.known:
+        said.append(say("The model's config could not be read, so what it adds is not in this."))
     if cost.bytes > (there := total_bytes()):
         more = say("That is more memory than there is here ({gb:.1f} GB): it may be killed.", gb=there / 1e9)
         said.append(more)

@@ -104,7 +104,9 @@ def test_a_cost_is_the_recorded_part_and_the_work_at_the_measured_speeds(chapter
     recorded = cost.estimate(chapter, values, SIZES, None)
     assert not recorded.measured and recorded.limit_s == 100  # never below what the notebook itself asks for
     unknown = cost.estimate(chapter, values, None, None)
-    assert (unknown.seconds, unknown.bytes) == (6, 500_000_000)
+    assert (unknown.seconds, unknown.bytes, unknown.known) == (6, 500_000_000, False)
+    assert "what it adds is not in this" in cost_words.in_words(unknown, {})[1]
+    assert [row["seconds"] for row in cost_words.table({"01_a": (unknown, {})}).rows] == [None, None]
 
 
 def test_a_budget_halves_what_saves_most_and_leaves_what_a_person_set(chapter):
