@@ -199,13 +199,16 @@ def reasoning_parsers() -> dict[str, dict[str, Any]]:
     return _catalog_file()["reasoning_parsers"]
 
 
-def record(model: str) -> Record:
-    """The Record of a catalog model (by name or hub id). Raises UsageError when the catalog does not have it."""
+def record(model: str | Path) -> Record:
+    """The Record of a catalog model by name or hub id, or of a folder that is `recognised` as one.
+
+    Raises UsageError when the catalog does not have it.
+    """
     known = _catalog_file()
-    place = resolve(model)
+    place = resolve(recognised(model) or model)
     if place.kind != "catalog" or place.name not in known["models"]:
         raise UsageError(
-            f"{model!r} is not in the catalog.",
+            f"{str(model)!r} is not in the catalog.",
             expected=f"one of {', '.join(known['models'])}.",
             remedy="Add it to data/models.yaml, with a source for every figure.",
         )
@@ -233,6 +236,15 @@ _SHAPE = (
     "tie_word_embeddings",
 )
 _SETTLING = ("max_position_embeddings", "rope_theta", "sliding_window")
+# What decides the shapes of its matrices, and with them which kernels take them: layers may have been left out.
+_MATRICES = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 
 
 def recognised(model: str | Path) -> str:
@@ -254,6 +266,19 @@ def recognised(model: str | Path) -> str:
     if place.name in alike:
         return place.name
     return alike[0] if len(alike) == 1 else ""
+
+
+def is_nano(model: str | Path) -> bool:
+    """Whether a model is the embedded one, a copy of it, or what was made of it. False for a name that nobody knows."""
+    try:
+        return recognised(model) == "nano"
+    except UsageError:
+        return False
+
+
+def same_matrices(config: dict[str, Any], model: str) -> bool:
+    """Whether the matrices of a config have the shapes of a catalog model's, however many layers of them there are."""
+    return _alike(config, resolve(model).config(), _MATRICES)
 
 
 def _alike(one: dict[str, Any], other: dict[str, Any], fields: tuple[str, ...]) -> bool:

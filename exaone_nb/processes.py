@@ -41,8 +41,16 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """
     if not GUARDED:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
-    guard = [sys.executable, "-m", "exaone_nb.processes", str(os.getpid()), *command]
-    return subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    return subprocess.Popen(guarded(command), stdin=subprocess.DEVNULL, start_new_session=True, **options)
+
+
+def guarded(command: Sequence[str], patience_seconds: float = PATIENCE_SECONDS) -> list[str]:
+    """The command line of `command` under a guard, for a library that starts processes itself.
+
+    The command reads the guard's stdin. A guard that is asked to end has `patience_seconds` with its command.
+    """
+    patience = f"--patience={patience_seconds}"
+    return [sys.executable, "-m", "exaone_nb.processes", patience, str(os.getpid()), *command]
 
 
 def end(child: subprocess.Popen[Any], patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -249,7 +257,10 @@ def _end_group(child: subprocess.Popen[Any]) -> None:
 
 
 if __name__ == "__main__":
-    code = _guard(int(sys.argv[1]), sys.argv[2:])
+    asked = sys.argv[1:]
+    if asked[0].startswith("--patience="):
+        PATIENCE_SECONDS = float(asked.pop(0).partition("=")[2])
+    code = _guard(int(asked[0]), asked[1:])
     if code < 0:  # ended by a signal: so that whoever started the guard sees the same
         signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(os.getpid(), -code)

@@ -148,8 +148,7 @@ def copy_baseline(model: str | Path, out: str | Path) -> Path:
             except OSError:  # another file system
                 shutil.copy2(path, staging / path.name)
         # Says that this folder is ours and may be replaced; no fingerprint, because nothing was made.
-        mark = {"schema": 1, "recipe_name": out.name, "baseline": True, "fingerprint": ""}
-        write_json(staging / manifest.NAME, mark | manifest.file_entries(staging))
+        manifest.write_brief(staging, out.name, baseline=True)
     return out
 
 
@@ -175,7 +174,7 @@ def _weights(source: Path) -> list[Path]:
 
 
 def companions(source: Path) -> list[Path]:
-    """What belongs beside the weights of the model in `source`."""
+    """The files beside the weights that every checkpoint of a model gets."""
     return sorted({path for pattern in COMPANIONS for path in source.glob(pattern) if path.is_file()})
 
 
@@ -187,6 +186,7 @@ def estimate_memory(config: dict[str, Any], weight_bytes: int, compressed_bytes:
              + the compressed checkpoint, which is whole before it is written
              + the largest module in float32, with what quantizing it needs beside it
              + GPTQ: one float32 Hessian [in, in] per module of a layer, and the calibration activations of two layers
+         + AutoRound: what it learns for each weight of a layer, its slope and the best so far, in float32
 
     The factors are checked against measured peaks in the benchmark (`make bench-quantize`).
     """
@@ -196,6 +196,8 @@ def estimate_memory(config: dict[str, Any], weight_bytes: int, compressed_bytes:
     if recipe.method == "gptq" and linears:
         inputs = [spec.shape[1] for spec in linears if spec.layer == linears[0].layer]
         peak += sum(4 * width**2 for width in inputs) + 3 * 4 * max(inputs) ** 2
+    if recipe.method == "autoround" and linears:
+        peak += 4 * 4 * sum(spec.elements for spec in linears if spec.layer == linears[0].layer)
     if recipe.needs_data:
         tokens = recipe.calibration.samples * recipe.calibration.length
         peak += 2 * 2 * tokens * fields.size(text_config(config), "hidden_size")

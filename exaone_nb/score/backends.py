@@ -131,7 +131,12 @@ def _open_vllm(model: str, settings: Settings) -> Any:
     if settings.data_parallel_size > 1:
         _require_gpus(settings)
     made = lm_eval_adapter.vllm_class()
-    arguments, _ = vllm_arguments(_config(model), capability(), dtype=settings.dtype)
+    arguments, _ = vllm_arguments(
+        _config(model),
+        capability(),
+        dtype=settings.dtype,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+    )
     same = ("max_model_len", "seed", "tensor_parallel_size", "data_parallel_size")
     arguments |= {name: getattr(settings, name) for name in same}
     # vLLM batches by itself; one chunk holds everything, and a number keeps its progress bars off.

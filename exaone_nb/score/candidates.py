@@ -14,6 +14,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.evaluate import fingerprint
+from exaone_nb.score.outcomes import mostly_unusable
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "07", "speed": "09", "accuracy": "10"}
@@ -45,7 +46,13 @@ class BoardCandidate:
             "roofline_fraction": speed.get("decode_roofline_fraction"),
             "runs_as": next(filter(None, (details.get("runs_as") for details in (*scored, speed))), ""),
             "unusable_answers": sum(d.get("outcomes", {}).get("unusable", 0) for d in scored),
+            "unread": tuple((task, kind) for task, result in self.tasks.items() if (kind := _unread(result))),
         }
+
+
+def _unread(result: dict[str, Any]) -> str:
+    details = result["details"]
+    return mostly_unusable(details.get("outcomes", {}), result["n"] or 0, details.get("truncated", 0))
 
 
 def read_candidates(

@@ -23,7 +23,7 @@ from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.items import ItemScores, items_of, perplexity_of
 from exaone_nb.score.kept_answers import KeptAnswers
-from exaone_nb.score.outcomes import flags_of, main_metric, warning_of
+from exaone_nb.score.outcomes import flags_of, main_metric, mostly_unusable, unusable_words, warning_of
 from exaone_nb.score.preview import BeforeRun, unaskable
 from exaone_nb.score.settings import Settings
 from exaone_nb.statistics.estimate import Estimate
@@ -128,8 +128,11 @@ def score(
         found = _finished(run, recipe, asked, identity)
         scores += [replace(found[name], resumed=name in done) for name in names]
         for one in scores[len(scores) - len(names) :]:
-            if warning := warning_of(one.outcomes, f"{recipe}, {one.task}"):
+            source = say("{recipe} on {task}", recipe=recipe, task=one.task)
+            if warning := warning_of(one.outcomes, source):
                 report(warning)
+            elif kind := mostly_unusable(one.outcomes, one.estimate.n):
+                report(unusable_words(kind, source))
     return scores
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
+from exaone_nb.materials import warnings_on
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import BoardCandidate, in_same_rounds, read_candidates
@@ -33,7 +34,8 @@ class BoardRow:
 
     `concurrency` requests of `context` tokens fit on the chosen card; where that is not known it is None, and
     `memory_remark` says why. `dominated_by` names who beats it on everything, `runs_as` the scheme that the engine made
-    of this one (W4A8 on a CPU with AMX), where it is another. `engine` is what it was measured in.
+    of this one (W4A8 on a CPU with AMX), where it is another, `engine` what it was measured in. `unread` has a pair for
+    each task on which most of its answers could not be used: the task, and the kind (`outcomes.UNUSABLE`).
     """
 
     recipe: str
@@ -54,6 +56,7 @@ class BoardRow:
     share_front: float
     dominated_by: tuple[str, ...]
     unusable_answers: int
+    unread: tuple[tuple[str, str], ...]
     concurrency: int | None = None
     context: int | None = None
     memory_remark: str = ""
@@ -64,6 +67,7 @@ class BoardRow:
 class Scoreboard:
     """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy.
 
+    `obstacles` say why nothing can be recommended from these tasks, whatever the candidates did on them.
     `passed_over` are candidates that were measured and do not stand on it.
     """
 
@@ -75,6 +79,7 @@ class Scoreboard:
     weights: Weights
     gpu: str
     remarks: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
     @property
@@ -176,8 +181,11 @@ def make_scoreboard(
         )
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
+    folder, model = run.checkpoints / baseline, candidates[0].size.get("model") or ""
+    obstacles = tuple(warnings_on(folder if folder.is_dir() else model, tasks=tasks))
     rows = tuple(map(row, order))
-    return Scoreboard(rows, baseline, tasks, items, paired, weights, gpu, tuple(remarks), tuple(passed_over))
+    more = {"obstacles": obstacles, "passed_over": tuple(passed_over)}
+    return Scoreboard(rows, baseline, tasks, items, paired, weights, gpu, tuple(remarks), **more)
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:

@@ -28,7 +28,7 @@ from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
-from exaone_nb.quantization.kernels import support
+from exaone_nb.quantization.loading import refused_by
 from exaone_nb.results import BASELINE
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
@@ -221,12 +221,9 @@ def _opened(model: str, options: BenchOptions) -> Iterator[tuple[Path, dict[str,
         yield folder, config, scheme or UNKNOWN
         return
     scheme = options.scheme or "BF16"
-    found = support(scheme, this_machine())
-    if found.answer == "no":
-        reason = found.reason or say("it has no kernel")
+    if why := refused_by([scheme], this_machine()):
         raise WorkbookError(
-            say("vLLM cannot run {f.scheme} on this device: {reason}.", f=found, reason=reason),
-            expected=say("a scheme with a kernel here; the inference chapter shows the table."),
+            why, expected=say("a scheme with a kernel here; the inference chapter shows the table.")
         )
     config = shape_config(catalog.resolve(model).config(), layers=options.layers)
     with shape_folder(config, scheme, name=model) as folder:

@@ -20,7 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
-from exaone_nb.serve import tables
+from exaone_nb.serve import bandwidth, shapes, tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -108,6 +108,11 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. G
             "no kernel",
             "another scheme",
         ),
+        (
+            "NotImplementedError: No W4A8 Int8 MoE backend supports the deployment configuration.",
+            "no kernel on this device for the way m is quantized: No W4A8 Int8 MoE backend",
+            "another scheme",
+        ),
         ("Model architectures ['XForCausalLM'] are not supported for now.", "cannot load", "transformers"),
     ],
 )
@@ -186,6 +191,35 @@ def test_checkpoints_are_measured_in_turns(tmp_path, monkeypatch):
         checkpoints.measure_checkpoints(run, "nano", BenchOptions(), rounds=0)
 
 
+def test_schemes_of_a_shape_are_measured_in_turns_too(monkeypatch):
+    order: list[str] = []
+
+    def fake(model, options):
+        assert options.weights == "dummy"
+        order.append(options.scheme)
+        return replace(one_round((float(len(order)),), None), scheme=options.scheme)
+
+    monkeypatch.setattr(shapes, "bench", fake)
+    options = BenchOptions(weights="dummy")
+    found = shapes.measure_shape("EXAONE-4.0-1.2B", ["BF16", "W8A8"], options, rounds=3)
+    assert order == ["BF16", "W8A8", "W8A8", "BF16", "BF16", "W8A8"]
+    assert [(one.scheme, one.decodes[0].per_token.n) for one in found] == [("BF16", 3), ("W8A8", 3)]
+    assert found[0].decodes[0].per_token.value == pytest.approx((1 + 4 + 5) / 3)
+
+
+def test_every_bandwidth_of_a_report_stands_in_one_table_with_its_way():
+    roof = Roof(20e9, {}, "copying", "cpu")
+    first = [{"value": 12e9, "n": 5, "measured_at": "2026-11-26T07:00:00+00:00"}]
+    table = tables.bandwidth_table(roof, first, tables.recorded("speed_1.2B_cpu"))
+    assert [row[1] for row in table.cells()] == [
+        "20.0",
+        "12.0",
+        "31.7",
+    ]  # the record's own sentence says 31.7
+    assert "copying" in table.cells()[0][2] and "median of 5" in table.cells()[1][2]
+    assert len(tables.bandwidth_table(roof, [], tables.recorded("speed_1.2B_cpu"))) == 2
+
+
 def test_the_roof_follows_bandwidth_and_bytes():
     config = catalog.resolve("EXAONE-4.0-1.2B").config()
     roof = Roof(bandwidth=20e9, operations={"16-bit": 1e15, "int8": 4e15}, how="given", device="cpu")
@@ -222,6 +256,18 @@ def test_int8_has_its_own_arithmetic_and_what_was_not_measured_has_no_roof():
     assert 1.5 < int8.tokens_per_second / bf16.tokens_per_second < 4  # the head stays in 16 bits
     assert roof_of(config, "W8A8", Roof(1e15, {"16-bit": 1e11}, "given", "cpu")) is None
     assert {"16-bit", "int8"} <= measure_roof().operations.keys()
+
+
+@pytest.mark.parametrize(
+    ("capability", "format"), [(7.5, "torch.float16"), (8.9, "torch.bfloat16"), (None, "torch.bfloat16")]
+)
+def test_the_16_bit_roof_is_measured_in_what_an_engine_computes_in(monkeypatch, capability, format):
+    """A T4 imitates bfloat16: its roof would be too low, and more than all of it would be reached."""
+    made = []
+    monkeypatch.setattr(bandwidth, "capability", lambda: capability)
+    monkeypatch.setattr(bandwidth, "_best", lambda call, device: made.append(str(call().dtype)) or 1.0)
+    bandwidth._operations("meta")  # nothing is multiplied
+    assert {name for name in made if "int" not in name} == {format}
 
 
 class Timed:
