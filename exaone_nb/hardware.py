@@ -50,6 +50,12 @@ class Machine:
         return self.compute_capability is None
 
     @property
+    def driver_major(self) -> int:
+        """580 of driver 580.65.06; 0 where nothing tells it."""
+        major = self.driver.partition(".")[0]
+        return int(major) if major.isdigit() else 0
+
+    @property
     def vector_flags(self) -> list[str]:
         return [name for name in VECTOR_FLAGS if name in self.flags]
 

@@ -26,6 +26,7 @@ from typing import Any
 
 PATIENCE_SECONDS = 20.0  # between asking a process to end and ending it
 LOOK_SECONDS = 0.5
+GUARDED = os.name == "posix"
 SAMPLE_SECONDS = 0.2
 SHORT_OF_MEMORY = 0.1  # the share of all memory below which what is available counts as short
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -35,8 +36,11 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Start `command` under a guard and return the guard. Its exit code is the command's.
 
     `options` are those of subprocess.Popen. Both have sessions of their own: Ctrl-C in a terminal reaches them only
-    through this process, which stops them in order.
+    through this process, which stops them in order. Windows knows no process groups of that kind: there the command has
+    no guard, and must see for itself whether this process is still there.
     """
+    if not GUARDED:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
     return subprocess.Popen(guarded(command), stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
 
@@ -62,10 +66,10 @@ def end(child: subprocess.Popen[Any], patience_seconds: float = PATIENCE_SECONDS
             child.wait(patience_seconds + 5)  # the guard itself has this patience with the command
     if child.poll() is None:
         child.kill()
-        for process in family:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
     child.wait()
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 class Watch:

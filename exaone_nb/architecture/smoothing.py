@@ -6,7 +6,7 @@ holds is a property of the architecture, not of the names: EXAONE 4.0 has a `pos
 but its output is added to the residual stream and is never what gate_proj and up_proj read.
 """
 
-import copy
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -63,30 +63,41 @@ class Proof:
 
 
 def prove(model: nn.Module, ids: Tensor, pair: Pair) -> Proof:
-    """Scale `pair` in every layer of a copy of `model` by factors between 1/2 and 2, and compare the logits.
+    """Scale `pair` in every layer of `model` by factors between 1/2 and 2, and compare the logits; it is as before afterwards.
 
     `model` needs its layers at `.layers` or `.model.layers`. Run it in float32: in bfloat16 rounding alone changes
     the logits.
     """
-    scaled = copy.deepcopy(model)
-    layers = find_layers(scaled)
+    layers = find_layers(model)
     generator = torch.Generator().manual_seed(0)
     there = set.intersection(*({name for name, _ in layer.named_modules()} for layer in layers))
     if missing := [name for name in (pair.source, *pair.targets) if name not in there]:
         return Proof(pair, None, float("nan"), float("nan"), f"the layer has no {', '.join(missing)}")
-    with torch.no_grad():
+    before = _logits(model, ids)
+    with ExitStack() as undo, torch.no_grad():
         # Across layers the last one has no reader.
         for layer, readers in zip(layers, layers[1:] if pair.across_layers else layers, strict=False):
             source = layer.get_submodule(pair.source)
             targets = [readers.get_submodule(name) for name in pair.targets]
             s = _factors(len(source.weight), generator).to(source.weight)
             columns = _columns(layer, s, targets[0].weight.shape[1])
-            source.weight.div_(s if source.weight.dim() == 1 else s[:, None])
+            _multiply(source.weight, 1 / (s if source.weight.dim() == 1 else s[:, None]), undo)
             if getattr(source, "bias", None) is not None:
-                source.bias.div_(s)
+                _multiply(source.bias, 1 / s, undo)
             for target in targets:
-                target.weight.mul_(columns)
-    return _compared(pair, model, scaled, ids)
+                _multiply(target.weight, columns, undo)
+        return _compared(pair, before, _logits(model, ids))
+
+
+def _multiply(parameter: nn.Parameter, by: Tensor, undo: ExitStack) -> None:
+    """A parameter times `by` until `undo` ends. Only what is changed is kept twice: the whole model may not fit twice."""
+    undo.callback(setattr, parameter, "data", parameter.data)
+    parameter.data = parameter.data * by
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, ids: Tensor) -> Tensor:
+    return model(ids).logits.float()
 
 
 def _factors(count: int, generator: torch.Generator) -> Tensor:
@@ -100,9 +111,7 @@ def _columns(layer: nn.Module, s: Tensor, width: int) -> Tensor:
     return s.view(-1, layer.self_attn.head_dim).repeat_interleave(width // len(s), dim=0).flatten()
 
 
-@torch.no_grad()
-def _compared(pair: Pair, model: nn.Module, scaled: nn.Module, ids: Tensor, reason: str = "") -> Proof:
-    before, after = (each(ids).logits.float() for each in (model, scaled))
+def _compared(pair: Pair, before: Tensor, after: Tensor, reason: str = "") -> Proof:
     change = ((after - before).norm() / before.norm()).item()
     same = (after.argmax(-1) == before.argmax(-1)).float().mean().item()
     return Proof(pair, change < UNCHANGED, change, same, reason)
@@ -128,17 +137,17 @@ def prove_free_columns(model: nn.Module, ids: Tensor) -> Proof:
     Query heads of a group read the same values, so one value channel would need several factors at once. It gets
     their geometric mean, the best a single number can do.
     """
-    scaled = copy.deepcopy(model)
+    before = _logits(model, ids)
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for layer in find_layers(scaled):
+    with ExitStack() as undo, torch.no_grad():
+        for layer in find_layers(model):
             attention = layer.self_attn
             o, v = attention.o_proj.weight, attention.v_proj.weight
             s = _factors(o.shape[1], generator).to(o)
             groups = s.view(v.shape[0] // attention.head_dim, -1, attention.head_dim)
             shared = groups.log().mean(1).exp().flatten()
-            v.div_(shared[:, None])
+            _multiply(v, 1 / shared[:, None], undo)
             if attention.v_proj.bias is not None:
-                attention.v_proj.bias.div_(shared)
-            o.mul_(s)
-    return _compared(VALUES, model, scaled, ids, "one factor per query head's channel")
+                _multiply(attention.v_proj.bias, 1 / shared, undo)
+            _multiply(o, s, undo)
+        return _compared(VALUES, before, _logits(model, ids), "one factor per query head's channel")

@@ -1,4 +1,4 @@
-"""Verbs of the serve wing: `bench` and `capacity`."""
+"""Verbs that measure: bench, capacity, and record for a whole card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit, lines, writable
+from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
@@ -132,6 +132,54 @@ def capacity(
     emit(as_json, found.document(), human)
     if found.within is None:
         raise SystemExit(1)
+
+
+def record(
+    out: Annotated[Path, Option(help="The record, for instance data/measured/l4.json.")],
+    model: Annotated[
+        list[str] | None, Option(help="Shape; repeatable. Default: the 1.2B and the 32B.")
+    ] = None,
+    scheme: Annotated[
+        list[str] | None, Option(help="Repeatable. Default: BF16, W8A8, FP8_DYNAMIC, W4A16.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, Option(help="Requests at once; repeatable. Default: 1, 8, 32.")
+    ] = None,
+    context: Annotated[
+        list[int] | None, Option(help="Prompt tokens; repeatable. Default: 128, 1024.")
+    ] = None,
+    rounds: Annotated[int, Option(help="Fresh starts of each model and scheme.")] = 3,
+    repeats: Annotated[int, Option(help="Repeats within a round.")] = 3,
+    output: Annotated[int, Option(help="Tokens written.")] = 32,
+    layers: Annotated[int, Option(help="Only so many layers, to try it; 0 is all.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure this card for everybody: speed, memory at the start and GPTQ of models' shapes, held against predictions.
+
+    Random weights, so nothing is downloaded. Send the file: the chapters show every record there is, by card.
+    """
+    from exaone_nb.files import write_json
+    from exaone_nb.show.measured import card_tables
+    from exaone_nb.workbook.card import RecordOptions, measure_card
+
+    asked = {"models": model, "schemes": scheme, "batches": batch, "contexts": context}
+    options = RecordOptions(
+        rounds=rounds, repeats=repeats, output_tokens=output, layers=layers,
+        **{name: tuple(values) for name, values in asked.items() if values},
+    )  # fmt: skip
+    with writable(say("folder"), out.parent):  # now, not after an hour
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    document = measure_card(options, tell)
+    with writable(say("record"), out):
+        write_json(out, document)
+
+    def human(console: Console) -> None:
+        for table in card_tables(document):
+            console.print(drawn(table))
+        lines(console, [say("Wrote {out}.", out=out)])
+
+    emit(as_json, document, human)
 
 
 def _engine_options(words: list[str]) -> dict[str, Any]:

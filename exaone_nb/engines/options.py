@@ -17,7 +17,10 @@ from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.engines.environment import core_count, has_gpu
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import named_dtype, whole
+from exaone_nb.hardware import this_machine
 from exaone_nb.messages import say
+from exaone_nb.quantization.config import presets_of, read_quantization
+from exaone_nb.quantization.loading import refused_by
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 # Families whose activations overflow or lose too much in float16, so that vLLM refuses it.
@@ -84,8 +87,16 @@ def vllm_arguments(
     """Arguments of `vllm.LLM` for number format, memory and compiling, and the reason for the format.
 
     `kv_cache_gib` holds on a CPU, `gpu_memory_utilization` on a GPU. `eager` None compiles graphs on a GPU, not on a
-    CPU, where that takes a minute at the start.
+    CPU, where that takes a minute at the start. Raises WorkbookError for a checkpoint whose scheme has no kernel on this
+    machine: vLLM would find out after a minute.
     """
+    schemes = [scheme or name for name, scheme in presets_of(read_quantization(config)) if scheme or name]
+    if refused := refused_by(schemes, this_machine()):
+        raise WorkbookError(
+            refused,
+            expected=say("a scheme with a kernel here; the inference chapter shows the table."),
+            remedy=say("Use transformers to read its answers, or a checkpoint of another recipe."),
+        )
     chosen, why = choose_dtype(config, capability, dtype)
     on_cpu = capability is None
     memory = {"gpu_memory_utilization": gpu_memory_utilization}

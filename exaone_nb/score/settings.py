@@ -7,12 +7,12 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from exaone_nb.engines.options import check_sizes
+from exaone_nb.engines.options import MEMORY_SHARE, check_sizes
 from exaone_nb.errors import UsageError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
 
-Backend = Literal["vllm", "hf", "server", "server-chat"]
+Backend = Literal["vllm", "hf", "llama.cpp", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # These say where, and how many at once: they change no answer.
 PLACES = {
@@ -23,6 +23,7 @@ PLACES = {
     "timeout",
     "batch_size",
     "data_parallel_size",
+    "gpu_memory_utilization",
 }
 
 
@@ -30,8 +31,9 @@ PLACES = {
 class Settings:
     """One way of scoring. `limit` is items per task; `max_gen_toks` applies to tasks that name none themselves.
 
-    `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks
-    /v1/chat/completions, where the server applies the template (generation only). `concurrency` requests are sent at once,
+    `llama.cpp` reads GGUF files and models in 16 bits (generation only); it answers GGUF files whatever the backend.
+    `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks /v1/chat/completions,
+    where the server applies the template (generation only). `concurrency` requests are sent at once,
     each is given `timeout` seconds and tried three times.
     """
 
@@ -51,6 +53,7 @@ class Settings:
     batch_size: int = 16
     tensor_parallel_size: int = 1
     data_parallel_size: int = 1
+    gpu_memory_utilization: float = MEMORY_SHARE
     engine: dict[str, Any] = field(default_factory=dict)
     base_url: str = ""
     tokenizer: str = ""
@@ -68,6 +71,11 @@ class Settings:
         check_sizes(*sizes)
         for name in ("max_model_len", "concurrency", "timeout", "batch_size"):
             whole(name, getattr(self, name))
+        if not 0 < self.gpu_memory_utilization <= 1:
+            raise UsageError(
+                say("gpu_memory_utilization is {share!r}.", share=self.gpu_memory_utilization),
+                expected=say("a share of the GPU's memory, above 0 and at most 1."),
+            )
         got = remedy = ""
         if backend != "vllm" and max(sizes) > 1:
             got = say("Backend {backend!r} does not divide a model between GPUs.", backend=backend)
@@ -95,7 +103,9 @@ class Settings:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def with_preset(self, name: str) -> Settings:
-        """These settings with a preset's on top. Raises UsageError for an unknown name."""
+        """These settings with a preset's on top; "" is none. Raises UsageError for an unknown name."""
+        if not name:
+            return self
         if name not in PRESETS:
             raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
         return replace(self, **PRESETS[name])

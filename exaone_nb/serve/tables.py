@@ -226,8 +226,8 @@ def _name(tokenizer: Any, token: int | None) -> str:
 def _gap(answer: Answer, position: int, rival: int | None) -> float | None:
     if rival is None or position >= len(answer.top_logprobs):
         return None
-    step = answer.top_logprobs[position]
-    return step[answer.token_ids[position]] - step[rival] if rival in step else None
+    step, mine = answer.top_logprobs[position], answer.token_ids[position]
+    return step[mine] - step[rival] if mine in step and rival in step else None
 
 
 def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[dict[str, Any] | None]:

@@ -4,9 +4,13 @@ exaone-nb doctor
 """
 
 import contextlib
+import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
+import sysconfig
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -25,8 +29,13 @@ State = Literal["OK", "WARN", "FAIL"]
 GB = 10**9
 LEAST_MEMORY, GOOD_MEMORY = 6 * GB, 10 * GB
 LEAST_DISK, GOOD_DISK = 1 * GB, 10 * GB
-# The wheels of requirements/cuda.txt are built for CUDA 13.0, which needs this driver.
-LEAST_DRIVER = 580
+JUDGES_CARD = "L4"
+# The line of requirements/hackathon-l4.txt below which stands what the server does not have.
+NOT_THE_JUDGES = "# Beside it, not on the server"
+# NVIDIA, "CUDA Toolkit Release Notes", table of minimum driver versions on Linux, by CUDA's major version.
+LEAST_DRIVERS = {12: 525, 13: 580}
+# Asked in a process of its own: torch takes seconds and memory, and a driver that does not answer must not stop doctor.
+ASK_TORCH = "import torch; print(torch.version.cuda or 'cpu', torch.cuda.is_available())"
 # The schemes a beginner meets; every other preset is judged by the same rules with `exaone-nb plan`.
 SHOWN_SCHEMES = (
     "BF16", "W8A8", "W4A16", "W4A16_ASYM", "W8A16", "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W4A8", "NVFP4", "NVFP4A16",
@@ -92,11 +101,12 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at this machine. Loads neither torch nor vLLM, so it takes about a second."""
+    """Look at this machine. Loads neither torch nor vLLM, so it takes about a second; a GPU's torch is asked in a process."""
     gpu, cpu = this_gpu(), this_cpu()
     machine = gpu or cpu
     checks = [_python(), _packages(bool(gpu)), _memory(cpu), _disk(), _gpu_check(gpu), _processor(cpu)]
-    return Diagnosis([*checks, _engine(), _fonts(), _browser()], machine.name, _schemes(machine))
+    checks += [_compiler(gpu), _engine(), _fonts(), _browser()]
+    return Diagnosis(checks, machine.name, _schemes(machine))
 
 
 def _python() -> Requirement:
@@ -107,12 +117,39 @@ def _python() -> Requirement:
     return Requirement("python", "FAIL", found, remedy)
 
 
-def locked(accelerator: str) -> dict[str, str]:
-    """Package -> version that requirements/{accelerator}.txt pins for this platform."""
+def compare_with_judge() -> Diagnosis:
+    """This environment's packages against those of the judging server (requirements/hackathon-l4.txt)."""
+    text = (ROOT / "requirements" / "hackathon-l4.txt").read_text()
+    official = text[: text.index(NOT_THE_JUDGES)]
+    overlay = locked("env-judge")
+    checks = []
+    for name, wanted in pins_of(official).items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = ""
+        if found.split("+")[0] == wanted:
+            checks.append(Requirement(name, "OK", found))
+            continue
+        here = found or say("missing")
+        remedy = say("The server has {wanted}.", wanted=wanted)
+        if name in overlay:
+            remedy = say("The server has {wanted}, and so has .venv-judge: `make env-judge`.", wanted=wanted)
+        checks.append(Requirement(name, "FAIL", here, remedy))
+    return Diagnosis(checks, JUDGES_CARD)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version that requirements/{name}.txt pins for this platform."""
+    return pins_of((ROOT / "requirements" / f"{name}.txt").read_text())
+
+
+def pins_of(text: str) -> dict[str, str]:
+    """Package -> version of the lines of a requirements file that hold for this platform."""
     from packaging.requirements import Requirement as Pin
 
     pins = {}
-    for line in (ROOT / "requirements" / f"{accelerator}.txt").read_text().splitlines():
+    for line in text.splitlines():
         if line[:1].isalnum():
             pin = Pin(line)
             if pin.marker is None or pin.marker.evaluate():
@@ -170,16 +207,65 @@ def _gpu_check(gpu: Machine | None) -> Requirement:
         "{name}, compute capability {capability}, {gib:.1f} GiB, driver {driver}",
         name=gpu.name, capability=gpu.compute_capability, gib=gpu.memory_bytes / 2**30, driver=gpu.driver or "?",
     )  # fmt: skip
-    major = gpu.driver.partition(".")[0]
-    if major.isdigit() and int(major) < LEAST_DRIVER:
-        remedy = say("The CUDA 13.0 wheels need driver {least} or newer: update it.", least=LEAST_DRIVER)
+    if gpu.driver_major and gpu.driver_major < (least := least_driver()):
+        remedy = say(
+            "The wheels for CUDA {cuda} need driver {least} or newer: update it.",
+            cuda=locked_cuda(), least=least,
+        )  # fmt: skip
         return Requirement("gpu", "FAIL", found, remedy)
+    if unseen := _unseen_by_torch():
+        return Requirement("gpu", "FAIL", f"{found}; {unseen}", COMPLETE)
     if not kernels.support("W4A16", gpu).runs:
         remedy = say(
             "vLLM {version} has no quantization kernels for it: use BF16/FP16 only.", version=kernels.TODAY
         )
         return Requirement("gpu", "WARN", found, remedy)
     return Requirement("gpu", "OK", found)
+
+
+def locked_cuda() -> str:
+    """The CUDA that requirements/cuda.txt is for: "13.0"."""
+    lock = (ROOT / "requirements" / "cuda.txt").read_text()
+    return re.search(r"^cuda-toolkit==(\d+\.\d+)", lock, re.MULTILINE)[1]
+
+
+def least_driver() -> int:
+    """The oldest driver, by its first number, that runs the locked CUDA."""
+    return LEAST_DRIVERS[int(locked_cuda().partition(".")[0])]
+
+
+def _unseen_by_torch() -> str:
+    """What torch says where it cannot use the GPU that nvidia-smi lists; "" where it can or is not installed."""
+    if find_spec("torch") is None:
+        return ""
+    try:
+        asked = subprocess.run([sys.executable, "-c", ASK_TORCH], capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return say("torch does not answer ({kind})", kind=type(error).__name__)
+    cuda, _, available = asked.stdout.strip().partition(" ")
+    if available == "True":
+        return ""
+    if cuda == "cpu":
+        return say("torch here is the build for a CPU and cannot use it")
+    last = (asked.stderr.strip().splitlines() or [""])[-1]
+    return say(
+        "torch for CUDA {cuda} cannot use it: {why}", cuda=cuda or "?", why=last or say("no reason given")
+    )
+
+
+def _compiler(gpu: Machine | None) -> Requirement:
+    """Triton compiles kernels on the machine: it needs a C compiler and Python's header files. Without a GPU nothing does."""
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "gcc", "clang"))), "")
+    header = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    found = [Path(compiler).name if compiler else say("no C compiler")]
+    found.append("Python.h" if header else say("no Python.h"))
+    words = ", ".join(found)
+    if gpu is None or (compiler and header):
+        return Requirement(
+            "compiler", "OK", words if gpu else say("{found}; only a GPU needs them", found=words)
+        )
+    remedy = say("vLLM builds kernels with Triton when it starts. On Debian: apt install gcc python3-dev.")
+    return Requirement("compiler", "FAIL", words, remedy)
 
 
 def _processor(cpu: Machine) -> Requirement:
@@ -202,10 +288,15 @@ def _engine() -> Requirement:
     remedy = COMPLETE
     if sys.platform != "linux":
         remedy = say(
-            "vLLM has no wheel for {system}: the chapters use transformers and say so. For vLLM use Linux or WSL 2.",
+            "vLLM has no wheel for {system}: llama.cpp answers for models in 16 bits and GGUF files, transformers for "
+            "compressed ones, and the chapters say so. For vLLM use Linux or WSL 2.",
             system=platform.system(),
         )
-    found = say("transformers {version} only, no vLLM", version=version("transformers"))
+    fields = {"transformers": version("transformers")}
+    found = say("transformers {transformers} only, no vLLM", **fields)
+    with contextlib.suppress(PackageNotFoundError):
+        fields["xllamacpp"] = version("xllamacpp")
+        found = say("llama.cpp (xllamacpp {xllamacpp}) and transformers {transformers}, no vLLM", **fields)
     return Requirement("engine", "WARN", found, remedy)
 
 

@@ -117,6 +117,24 @@ def test_the_prover_leaves_the_model_alone():
     assert all(torch.equal(before[name], tensor) for name, tensor in exaone.state_dict().items())
 
 
+def test_the_prover_keeps_no_second_model(monkeypatch):
+    """The real 1.2B takes 5 GB in float32: only the weights that a pair scales may be there twice."""
+    exaone, seen = model(), []
+    plain = smoothing._logits
+    monkeypatch.setattr(
+        smoothing,
+        "_logits",
+        lambda of, ids: (
+            seen.append((of, {n: p.data_ptr() for n, p in of.named_parameters()})) or plain(of, ids)
+        ),
+    )
+    smoothing.prove(exaone, IDS, smoothing.VALUES)
+    (first, before), (second, scaled) = seen
+    assert first is second is exaone
+    changed = {name for name in before if before[name] != scaled[name]}
+    assert {name.partition(".self_attn.")[2] for name in changed} == {"v_proj.weight", "o_proj.weight"}
+
+
 def test_stream_of_post_ln_is_one_and_of_reorder_ln_bounded_by_its_additions():
     assert all(math.isclose(rms, 1, abs_tol=1e-3) for rms in probes.stream_rms(model(POST_LN), IDS)[1:])
     rms = probes.stream_rms(model(REORDER_LN, layers=8), IDS)

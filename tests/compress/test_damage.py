@@ -6,12 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from exaone_nb.compress import damage, models
+from exaone_nb.compress import budget, cliff, contest, damage, models, rounding, search, study
 from exaone_nb.compress.calibration import TextSource
+from exaone_nb.compress.plan import make_plan
 from exaone_nb.errors import WorkbookError
+from exaone_nb.hardware import Machine
 from exaone_nb.paths import NANO
 
 torch = pytest.importorskip("torch")
+
+CARD = Machine("a card", 8.9)
 
 
 class Uniform:
@@ -188,3 +192,50 @@ def test_what_others_set_up_is_as_before_afterwards():
     finally:
         logger.remove(mine)
         logging.enable_progress_bar()
+
+
+@pytest.mark.heavy
+def test_a_model_is_judged_where_it_is():
+    """As on a GPU: whatever names no device is made on another one here, and cannot be mixed with the model's tensors.
+
+    Some of torch's operators read a tensor of meta as if it had values, so that every figure is compared as well.
+    """
+    texts = damage.documents(NANO, TextSource("nano_heldout"), 2)
+    plan = make_plan("nano", "w4a16_rtn")
+    offer = budget.Choices.of(plan.config, ["W4A16", "BF16"], CARD)
+    model = models.open_model(NANO)
+
+    def walk() -> dict[str, object]:
+        original = damage.linear_weights(model)
+        with rounding.rounded(model, plan.by_module):
+            errors = damage.weight_errors(original, damage.linear_weights(model))
+        found = search.search(model, offer, texts)
+        entered = contest.entrants(offer, found.costs, offer.cheapest_bytes, 1)
+        return {
+            "inputs": damage.layer_inputs(model, "model.layers.1.mlp.down_proj", texts).tolist(),
+            "loss": damage.against_baseline(model, model, texts)["baseline"].tolist(),
+            "layers": damage.layer_output_errors(model, model, texts),
+            "weights": errors,
+            "study": study.selection_study(model, {"all": plan}, texts)[0]["kl"].tolist(),
+            "search": found.costs,
+            "contest": [row["kl"].value for row in contest.hold(model, offer, entered, texts).rows()],
+            "cliff": [row["kl"].value for row in cliff.cliff(model, texts, bits=(4,))],
+            "written": search.written_by(model, 2, 8),
+        }
+
+    plain = walk()
+    with torch.device("meta"):
+        assert torch.empty(1).is_meta
+        assert walk() == plain
+
+
+@pytest.mark.heavy
+def test_models_and_answers_go_to_the_gpu_where_there_is_one(monkeypatch):
+    """`best_device` on a machine with CUDA, and that everything which opens a model asks it: seen on meta, which runs nothing."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert models.best_device() == torch.device("cuda")
+    monkeypatch.setattr(models, "best_device", lambda: torch.device("meta"))
+    model = models.open_model(NANO)
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert {weight.device.type for weight in damage.dequantized_weights(NANO).values()} == {"meta"}
+    assert damage._ids(model, TEXTS[0]).device.type == "meta"

@@ -2,9 +2,11 @@
 
 import pytest
 
-from exaone_nb.engines import environment
+from exaone_nb.engines import environment, options
+from exaone_nb.engines.dummy import quantization_config
 from exaone_nb.engines.options import choose_dtype, vllm_arguments
-from exaone_nb.errors import UsageError
+from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.hardware import Machine
 
 EXAONE, GEMMA = ({"model_type": name, "torch_dtype": "bfloat16"} for name in ("exaone4", "gemma3"))
 
@@ -35,6 +37,21 @@ def test_a_format_that_cannot_be_is_refused_with_those_that_can(config, capabili
         choose_dtype(config, capability, asked)
     assert expected in caught.value.expected
     assert choose_dtype(EXAONE, 7.5, "float32") == ("float32", "asked for")
+
+
+def test_a_checkpoint_that_the_card_cannot_serve_is_refused_before_the_engine_starts(monkeypatch):
+    """Blackwell has no INT8 kernel (vLLM 0.32), and a default recipe is W8A8: known before a minute is spent on it."""
+    stored = {"quantization_config": quantization_config("W8A8")}
+    ada, blackwell = Machine("an L4", 8.9), Machine("a B200", 10.0)
+    monkeypatch.setattr(options, "this_machine", lambda: ada)
+    assert vllm_arguments(EXAONE | stored, 8.9)[0]["dtype"] == "bfloat16"
+    monkeypatch.setattr(options, "this_machine", lambda: blackwell)
+    with pytest.raises(WorkbookError, match="cannot run W8A8 on this device") as caught:
+        vllm_arguments(EXAONE | stored, 10.0)
+    assert "10.0" in caught.value.got and caught.value.remedy
+    assert vllm_arguments(EXAONE, 10.0)[0]["dtype"] == "bfloat16"  # unquantized runs everywhere
+    unknown = {"quantization_config": {"quant_method": "somebody's own"}}
+    assert vllm_arguments(EXAONE | unknown, 10.0)[0]  # nobody knows: the engine may try
 
 
 def test_the_cache_is_asked_for_in_bytes_on_a_cpu_and_as_a_share_of_a_gpu():

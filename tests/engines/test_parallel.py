@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from exaone_nb.engines import server, vllm_adapter, vllm_engine
-from exaone_nb.engines.options import Sizes, copies_note
+from exaone_nb.engines.options import MEMORY_SHARE, Sizes, copies_note
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score import backends
 from exaone_nb.score.settings import Settings
@@ -72,7 +72,7 @@ def test_the_chapters_that_serve_hand_their_parameters_on(monkeypatch):
         assert '"tensor_parallel_size": TENSOR_PARALLEL_SIZE' in cell(chapter, "gpu_options = ")
     assert started["dtype"] == "float32" and started["gpu_memory_utilization"] == 0.5
     assert "engine=gpu_options" in cell("09", "measure_checkpoints(run")
-    assert '"engine": gpu_options' in cell("09", '"weights": "dummy"')
+    assert "engine=gpu_options" in cell("09", 'weights="dummy"')
     assert "**engine_options" in cell("08", "open_engine(MODEL")
 
 
@@ -97,6 +97,7 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
             "THINKING": False,
             "TENSOR_PARALLEL_SIZE": 2,
             "DATA_PARALLEL_SIZE": 3,
+            "GPU_MEMORY_UTILIZATION": 0.5,
         }
     }
     source = cell("10", "settings = Settings(")
@@ -109,8 +110,9 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "exaone4", "dtype": "bfloat16"}', encoding="utf-8")
     with backends.opened(tmp_path, names["settings"]):
         pass
-    # A T4 has no bfloat16, and scoring takes the same share of its memory as measuring does.
-    assert (seen["dtype"], seen["gpu_memory_utilization"]) == ("float16", 0.85)
+    # A T4 has no bfloat16. By default scoring takes the same share of its memory as measuring does.
+    assert (seen["dtype"], seen["gpu_memory_utilization"]) == ("float16", 0.5)
+    assert Settings().gpu_memory_utilization == MEMORY_SHARE == 0.85
     assert (seen["tensor_parallel_size"], seen["data_parallel_size"]) == (2, 3)
 
 

@@ -20,8 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
-from exaone_nb.serve import checkpoints as checkpoint_module
-from exaone_nb.serve import tables
+from exaone_nb.serve import bandwidth, shapes, tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -109,6 +108,11 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. G
             "no kernel",
             "another scheme",
         ),
+        (
+            "NotImplementedError: No W4A8 Int8 MoE backend supports the deployment configuration.",
+            "no kernel on this device for the way m is quantized: No W4A8 Int8 MoE backend",
+            "another scheme",
+        ),
         ("Model architectures ['XForCausalLM'] are not supported for now.", "cannot load", "transformers"),
     ],
 )
@@ -148,7 +152,7 @@ def one_round(seconds: tuple[float, ...], rate: float | None) -> Bench:
     roof = rate and Pass("decode", "", Support("BF16", "yes"), 1, 8, memory_seconds=1 / rate)
     timed = PerToken(seconds, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
-        "m", "BF16", "BF16", "real", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
+        "m", "BF16", "BF16", "real", "vllm", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
         (roof,), Roof(1e9, {"16-bit": 1e9}, "", ""), timed,
         {"repeats": len(seconds)}, 4,
     )  # fmt: skip
@@ -195,9 +199,9 @@ def test_schemes_of_a_shape_are_measured_in_turns_too(monkeypatch):
         order.append(options.scheme)
         return replace(one_round((float(len(order)),), None), scheme=options.scheme)
 
-    monkeypatch.setattr(checkpoint_module, "bench", fake)
+    monkeypatch.setattr(shapes, "bench", fake)
     options = BenchOptions(weights="dummy")
-    found = checkpoint_module.measure_schemes("EXAONE-4.0-1.2B", ["BF16", "W8A8"], options, rounds=3)
+    found = shapes.measure_shape("EXAONE-4.0-1.2B", ["BF16", "W8A8"], options, rounds=3)
     assert order == ["BF16", "W8A8", "W8A8", "BF16", "BF16", "W8A8"]
     assert [(one.scheme, one.decodes[0].per_token.n) for one in found] == [("BF16", 3), ("W8A8", 3)]
     assert found[0].decodes[0].per_token.value == pytest.approx((1 + 4 + 5) / 3)
@@ -252,6 +256,18 @@ def test_int8_has_its_own_arithmetic_and_what_was_not_measured_has_no_roof():
     assert 1.5 < int8.tokens_per_second / bf16.tokens_per_second < 4  # the head stays in 16 bits
     assert roof_of(config, "W8A8", Roof(1e15, {"16-bit": 1e11}, "given", "cpu")) is None
     assert {"16-bit", "int8"} <= measure_roof().operations.keys()
+
+
+@pytest.mark.parametrize(
+    ("capability", "format"), [(7.5, "torch.float16"), (8.9, "torch.bfloat16"), (None, "torch.bfloat16")]
+)
+def test_the_16_bit_roof_is_measured_in_what_an_engine_computes_in(monkeypatch, capability, format):
+    """A T4 imitates bfloat16: its roof would be too low, and more than all of it would be reached."""
+    made = []
+    monkeypatch.setattr(bandwidth, "capability", lambda: capability)
+    monkeypatch.setattr(bandwidth, "_best", lambda call, device: made.append(str(call().dtype)) or 1.0)
+    bandwidth._operations("meta")  # nothing is multiplied
+    assert {name for name in made if "int" not in name} == {format}
 
 
 class Timed:
@@ -422,13 +438,13 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
     ],
 )  # fmt: skip
 def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     with pytest.raises(UsageError, match=said):
         bench("nano", BenchOptions(**wrong))
 
 
 def test_a_scheme_without_a_kernel_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(WorkbookError, match="cannot run FP8 on this device: the CPU build lacks"):
         bench("nano", BenchOptions(weights="dummy", scheme="FP8"))

@@ -6,8 +6,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from exaone_nb.cli import command_line
+from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
+from exaone_nb.paths import ROOT
 from exaone_nb.workbook import doctor
 
 
@@ -45,6 +49,27 @@ def test_a_missing_package_fails(monkeypatch):
     assert doctor._packages(False).verdict == "FAIL"
 
 
+def test_the_judges_list_is_compared_line_by_line(monkeypatch):
+    listed = (ROOT / "requirements" / "hackathon-l4.txt").read_text().split(doctor.NOT_THE_JUDGES)[0]
+    wanted = dict(line.split("==") for line in listed.splitlines() if "==" in line and line[0] != "#")
+    assert len(wanted) == 25 and "lm-eval" not in wanted
+    monkeypatch.setattr(doctor, "version", lambda name: wanted[name] + "+cu128" * (name == "torch"))
+    assert doctor.compare_with_judge().healthy
+    monkeypatch.setattr(doctor, "version", lambda name: "5.17.0" if name == "transformers" else wanted[name])
+    (other,) = [c for c in doctor.compare_with_judge().checks if c.verdict != "OK"]
+    assert (other.name, other.found) == ("transformers", "5.17.0")
+    assert "4.57.3" in other.remedy and "make env-judge" in other.remedy
+
+
+def test_for_judge_exits_with_1_where_something_differs():
+    runner, app = CliRunner(), command_line()
+    done = runner.invoke(app, ["doctor", "--for", "judge", "--json"])
+    rows = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
+    assert done.exit_code == 1 and rows["vllm"]["verdict"] == "FAIL" and "0.14.1" in rows["vllm"]["remedy"]
+    refused = runner.invoke(app, ["doctor", "--for", "nobody"])
+    assert isinstance(refused.exception, UsageError)
+
+
 CARD = Machine("a card", 8.9, memory_bytes=24 * doctor.GB, driver="580.65")
 AMX = Machine("CPU", flags=frozenset({"avx2", "avx512f", "amx_tile"}), memory_bytes=64 * doctor.GB)
 PLAIN = replace(AMX, flags=AMX.flags - {"amx_tile"})
@@ -78,9 +103,80 @@ def test_a_turing_card_is_told_about_bfloat16():
     assert "--dtype half" in rows["BF16"].serve_why
 
 
-def test_an_old_driver_and_a_build_for_the_cpu_are_named(monkeypatch):
+@pytest.fixture
+def torchs_answer(monkeypatch):
+    """A function: what the process that asks torch prints from then on."""
+
+    def answers(stdout: str, stderr: str = "") -> None:
+        done = subprocess.CompletedProcess([], 0, stdout, stderr)
+        monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: done)
+
+    answers("13.0 True\n")
+    return answers
+
+
+def test_the_least_driver_is_that_of_the_locked_cuda():
+    """NVIDIA's release notes: CUDA 13.x needs driver 580 on Linux, 12.x 525."""
+    assert any(
+        line.startswith("cuda-toolkit==13.")
+        for line in (ROOT / "requirements/cuda.txt").read_text().splitlines()
+    )
+    assert doctor.locked_cuda() == "13.0" and doctor.least_driver() == 580
+
+
+def test_a_card_that_torch_cannot_use_is_no_card(torchs_answer):
+    """NVML answers with any driver, so nvidia-smi lists the card, while torch's CUDA finds it too old."""
     assert doctor._gpu_check(CARD).verdict == "OK"
-    assert doctor._gpu_check(replace(CARD, driver="550.54.14")).verdict == "FAIL"
+    old = (
+        "UserWarning: CUDA initialization: The NVIDIA driver on your system is too old (found version 12040)."
+    )
+    torchs_answer("13.0 False\n", f"torch/cuda/__init__.py:180: {old}\n")
+    check = doctor._gpu_check(CARD)
+    assert check.verdict == "FAIL" and "too old" in check.found and check.remedy
+    torchs_answer("cpu False\n")
+    check = doctor._gpu_check(CARD)
+    assert check.verdict == "FAIL" and "build for a CPU" in check.found
+
+
+def test_the_process_that_is_asked_answers_as_torch_does_here():
+    import torch
+
+    assert (doctor._unseen_by_torch() == "") is torch.cuda.is_available()
+
+
+def test_a_torch_that_does_not_answer_is_said(monkeypatch):
+    def hangs(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(doctor.subprocess, "run", hangs)
+    assert "does not answer" in doctor._gpu_check(CARD).found
+
+
+@pytest.mark.parametrize("lacking", ["compiler", "header"])
+def test_triton_needs_a_compiler_and_pythons_headers(monkeypatch, lacking, tmp_path):
+    monkeypatch.delenv("CC", raising=False)
+    there = tmp_path / "include"
+    there.mkdir()
+    (there / "Python.h").touch()
+    monkeypatch.setattr(doctor.sysconfig, "get_path", lambda name: str(there))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    assert doctor._compiler(CARD).verdict == "OK"
+    if lacking == "compiler":
+        monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    else:
+        (there / "Python.h").unlink()
+    check = doctor._compiler(CARD)
+    assert (
+        check.verdict == "FAIL"
+        and {"compiler": "no C compiler", "header": "no Python.h"}[lacking] in check.found
+    )
+    assert doctor._compiler(None).verdict == "OK"  # a CPU builds nothing
+
+
+def test_an_old_driver_and_a_build_for_the_cpu_are_named(monkeypatch, torchs_answer):
+    assert doctor._gpu_check(CARD).verdict == "OK"
+    old = doctor._gpu_check(replace(CARD, driver="550.54.14"))
+    assert old.verdict == "FAIL" and "580 or newer" in old.remedy
     monkeypatch.setattr(doctor, "locked", lambda accelerator: {"torch": "2.13.0"})
     monkeypatch.setattr(doctor, "version", lambda name: "2.13.0+cpu")
     assert doctor._packages(False).verdict == "OK"
