@@ -33,6 +33,7 @@ UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 # What llm-compressor takes where a recipe says nothing; a block size is a matter of speed.
 READ_SETTINGS: dict[str, dict[str, Any]] = {
     "gptq": {"dampening_frac": 0.01, "actorder": "static"},
+    "autoround": {"iters": 200, "batch_size": 8, "lr": None},
 }
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
@@ -264,7 +265,7 @@ def _read_settings(plan: Plan) -> dict[str, str]:
 
 
 def method_name(method: str) -> str:
-    return {"rtn": say("round to nearest"), "gptq": "GPTQ"}[method]
+    return {"rtn": say("round to nearest"), "gptq": "GPTQ", "autoround": "AutoRound"}[method]
 
 
 def _plain(value: Any) -> str:
