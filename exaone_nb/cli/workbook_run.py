@@ -133,6 +133,12 @@ class Progress:
                 self._running[name] = (began, 0, 0)
                 if self._status is None:
                     self._console.print(f"{name}: running ({event.text})", highlight=False)
+            elif event.kind == "fetch":
+                text = say("fetching the weights of {name} before the first chapter", name=event.text)
+                self._console.print(text, highlight=False, markup=False)
+            elif event.kind == "unfetched":
+                text = say("the weights are not here, so some chapters will fail. {why}", why=event.text)
+                self._console.print(text, highlight=False, markup=False)
             elif event.kind == "cell":
                 self._running[name] = (began, event.done, event.total)
             else:

@@ -96,7 +96,7 @@ def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     entries: dict[str, dict[str, dict[str, Any]]] = {"files": {}, "beside": {}}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != NAME:
-            kind = "files" if path.suffix == ".safetensors" else "beside"
+            kind = "files" if path.suffix in (".safetensors", ".gguf") else "beside"
             entries[kind][path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return entries
 

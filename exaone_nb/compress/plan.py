@@ -48,6 +48,11 @@ class Plan(Assignment):
     fitted: str = ""  # which groups were made smaller, and why
 
     @property
+    def written(self) -> list[int]:
+        """LLM Compressor writes the groups that some module gets, in the order of the model."""
+        return list(self.used)
+
+    @property
     def schemes(self) -> list[Scheme]:
         return [scheme for scheme, _ in self.groups]
 

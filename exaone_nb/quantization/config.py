@@ -43,6 +43,8 @@ class Quantization:
     form: bitsandbytes.Form | None = None
     version: str = ""  # of compressed-tensors, where the file names it
     sparse24: bool = False  # stored with two zeros in every four weights
+    formats: tuple[str, ...] = ()  # how each group says it is stored
+    status: str = ""  # "compressed" when the tensors are codes
     unknown: tuple[str, ...] = ()  # fields that compressed-tensors does not know, and refuses
 
     @property
@@ -153,7 +155,7 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
 
 
 def _compressed_tensors(document: dict[str, Any]) -> Quantization:
-    groups, unknown = [], []
+    groups, formats, unknown = [], [], []
     sparsity = fields.table(document, "sparsity_config")
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
@@ -169,9 +171,12 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
             unknown += [f"config_groups.{name}.{key}.{field}" for field in strange]
         targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
         groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
+        formats.append(str(group.get("format") or document.get("format") or ""))
     return Quantization(
         "compressed-tensors",
         groups=tuple(groups),
+        formats=tuple(formats),
+        status=str(document.get("quantization_status") or ""),
         ignore=_names(document.get("ignore"), "ignore"),
         kv_cache=fields.table(document, "kv_cache_scheme") or None,
         unknown=tuple(unknown),

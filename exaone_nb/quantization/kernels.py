@@ -152,6 +152,13 @@ def _with_doubts(
     return replace(found, kernel=kernel)
 
 
+def experts_refusal(scheme: Scheme, machine: Machine, engine: str = TODAY) -> str:
+    """Why the experts of a mixture do not run on this CPU where other layers of the scheme do; "" when that is not known."""
+    rule = rules(engine).get("experts", {}).get(nearest_preset(scheme), {})
+    lacking = machine.is_cpu and not machine.flags.issuperset(rule.get("needs", ()))
+    return rule["why"] if lacking else ""
+
+
 @cache
 def refused_everywhere(scheme: Scheme, engine: str = TODAY) -> str:
     """Why neither any card of data/gpus.csv nor any CPU runs a scheme; "" when one does or nobody knows."""

@@ -14,7 +14,6 @@ from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import count_parameters, text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
-from exaone_nb.fields import layers
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA

@@ -30,7 +30,7 @@ READERS: dict[Any, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook as stored. `number` is what `after` lists and what a person types."""
+    """One notebook as stored. `number` is what `after` lists and what a person types. `weights`: it loads MODEL's weights."""
 
     path: Path
     parameters: tuple[Parameter, ...]
@@ -46,6 +46,7 @@ class Chapter:
     heavy: bool = False
     timed: bool = False
     sweep: bool = False
+    weights: bool = False
     timeout_s: float = 1800.0
     mode: str = ""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exaone_nb import __version__, schema
-from exaone_nb.catalog import recognised, resolve
+from exaone_nb.catalog import is_nano, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.hardware import this_cpu, this_gpu
@@ -260,7 +260,7 @@ def mode_of(model: str) -> str:
     if place.path is None:
         # Of a catalog model the chapters read the stored config, unless its weights were downloaded.
         return "live" if place.kind != "catalog" or place.local_weights() else "recorded"
-    if recognised(place.path) == "nano":
+    if is_nano(place.path):
         return "nano"
     files = place.path.iterdir() if place.path.is_dir() else [place.path]
     return "live" if any(file.suffix in WEIGHTS for file in files) else "recorded"

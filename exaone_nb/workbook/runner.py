@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.catalog import resolve, weights_folder
 from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
@@ -37,7 +38,8 @@ NEEDED = ("papermill", "nbclient", "ipykernel", "nbconvert")
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell the person who waits: `kind` is start, cell, or the state in which a chapter ended."""
+    """Something to tell the person who waits: `kind` is start, cell, the state in which a chapter ended, or, before the
+    first chapter that needs them, `fetch` or `unfetched` for a model's weights."""
 
     kind: str
     chapter: Chapter
@@ -120,6 +122,7 @@ def run(
         raise UsageError(
             f"{path} is a file.", expected="a folder for the run.", remedy="Choose another --out."
         )
+    _fetch_weights(model, chosen, progress)
     about = (model, mode_of(model), cache.fingerprint_model(model), record.now(), record.origin())
     call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
     budget = memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()
@@ -233,6 +236,23 @@ def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None)
         if value is not None and not 0 < value < math.inf:
             wanted, remedy = f"a number of {unit} above 0.", f"Leave {name} out for the usual."
             raise UsageError(f"{name} {value:g}", expected=wanted, remedy=remedy)
+
+
+def _fetch_weights(model: str, chapters: Sequence[Chapter], tell: Callable[[Event], None]) -> None:
+    """Have a hub model's weights on this disk before the first chapter, where one of them loads weights.
+
+    So all chapters see the same model, and no time limit counts a download. What goes wrong is told, and no more: the
+    chapters that need no weights still run, and the others say it themselves.
+    """
+    loading = [chapter for chapter in chapters if chapter.weights]
+    with contextlib.suppress(UsageError):
+        place = resolve(model)
+        if loading and place.path is None and place.hub_id and not place.local_weights():
+            tell(Event("fetch", loading[0], place.hub_id))
+            try:
+                weights_folder(model)
+            except WorkbookError as error:
+                tell(Event("unfetched", loading[0], str(error)))
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:

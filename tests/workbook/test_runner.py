@@ -225,6 +225,69 @@ def test_threads_wait_without_spinning_unless_something_is_timed(tmp_path, monke
     assert report.record.status == "ok", report.outcomes
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub's client, and a download that puts the 1.2B's weights there. Yields what was asked for."""
+    from exaone_nb.workbook import runner
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    asked = []
+
+    def download(model):
+        asked.append(model)
+        place = tmp_path / "hub" / "models--LGAI-EXAONE--EXAONE-4.0-1.2B"
+        for folder in ("refs", "snapshots/abc"):
+            (place / folder).mkdir(parents=True)
+        (place / "refs" / "main").write_text("abc")
+        (place / "snapshots" / "abc" / "config.json").write_text("{}")
+        (place / "snapshots" / "abc" / "model.safetensors").write_text("x")
+
+    monkeypatch.setattr(runner, "weights_folder", download)
+    return asked
+
+
+@pytest.mark.notebook
+def test_weights_come_before_the_first_chapter_so_that_all_show_one_model(tmp_path, hub):
+    folder, model, events = tmp_path / "notebooks", "LGAI-EXAONE/EXAONE-4.0-1.2B", []
+    write_notebook(folder, "01_config", [CELL])
+    write_notebook(folder, "02_loads", [CELL], weights=True)
+    # Without a chapter that loads them nothing is fetched, and the published config is shown.
+    report = run(["01"], {"MODEL": model}, tmp_path / "run", folder=folder)
+    assert hub == [] and report.record.chapters["01"].mode == report.record.mode == "recorded"
+    report = run([], {"MODEL": model}, tmp_path / "run", folder=folder, progress=events.append)
+    assert hub == [model]
+    assert (events[0].kind, events[0].text) == ("fetch", model)
+    states = {number: (made.state, made.mode) for number, made in report.record.chapters.items()}
+    assert states == {"01": ("ok", "live"), "02": ("ok", "live")}, "01 is not kept: its model is here now"
+    assert report.record.mode == "live"
+    run([], {"MODEL": model}, tmp_path / "run", folder=folder)
+    assert len(hub) == 1
+
+
+def test_weights_that_cannot_be_had_are_told_and_nothing_is_fetched_for_what_is_here(tmp_path, monkeypatch):
+    from exaone_nb.errors import WorkbookError
+    from exaone_nb.workbook import runner
+    from exaone_nb.workbook.chapters import discover
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_notebook(tmp_path / "notebooks", "02_loads", [CELL], weights=True)
+    chapters, events = discover(tmp_path / "notebooks"), []
+
+    def refuse(model):
+        raise WorkbookError("the hub is away")
+
+    monkeypatch.setattr(runner, "weights_folder", refuse)
+    runner._fetch_weights("EXAONE-4.0-1.2B", chapters, events.append)
+    assert [(e.kind, e.text) for e in events] == [
+        ("fetch", "LGAI-EXAONE/EXAONE-4.0-1.2B"),
+        ("unfetched", "the hub is away"),
+    ]
+    for model in ("nano", str(tmp_path), "no such model"):
+        runner._fetch_weights(model, chapters, events.append)
+    assert len(events) == 2
+
+
 @pytest.mark.notebook
 def test_a_changed_parameter_is_marked_with_its_default(tmp_path):
     write_notebook(tmp_path / "notebooks", "01_a", [CELL])

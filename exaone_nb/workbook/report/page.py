@@ -78,7 +78,7 @@ def _headlines(
         cells = documents.get(made.slug, {}).get("cells", []) if made.status == "ok" else []
         outputs = [_shown(o) for cell in cells if has_tag(cell, "headline") for o in cell.get("outputs", [])]
         if any(kind for kind, _, _ in outputs):
-            body = Markup(look.fill("cells.html", cells=[{"outputs": outputs}]).strip())
+            body = Markup(look.fill("cells.html", cells=[{"outputs": outputs, "tags": []}]).strip())
             found.append({"title": made.title, "href": address.format(slug=made.slug), "body": body})
     return found
 
@@ -214,10 +214,12 @@ def cells_to_html(
         if has_tag(cell, "remove-cell"):
             continue
         if cell["cell_type"] == "markdown":
-            shown.append({"outputs": [("prose", Markup(prose.render(source, link)), "")]})
+            prose_of = [("prose", Markup(prose.render(source, link)), "")]
+            shown.append({"outputs": prose_of, "tags": []})
         elif cell["cell_type"] == "code" and source.strip():
             outputs = [_shown(output) for output in cell.get("outputs", [])]
-            about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs}
+            tags = [tag for tag in ("exercise", "solution") if has_tag(cell, tag)]
+            about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs, "tags": tags}
             code = {"source": source, "highlighted": highlighted(source.rstrip())}
             shown.append({**about, **code, "anchor": anchor, "slow": anchor in slow})
     return look.fill("cells.html", cells=shown).strip()
