@@ -11,6 +11,7 @@ from typing import Any
 
 from exaone_nb.compress.damage import Document, log_probabilities
 from exaone_nb.compress.rounding import rounded_weight
+from exaone_nb.library_types import Tensor
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
 
 
@@ -45,21 +46,24 @@ def tune(
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps)
         chosen = torch.randint(len(texts), (texts_per_step,), generator=draw).tolist()
-        tokens = sum(len(target[i]) for i in chosen)
-        loss = 0.0
-        for i in chosen:
-            text = texts[i]
-            logits = model(torch.tensor([text.ids]), use_cache=False).logits[0, text.start - 1 : -1]
-            log_q = torch.log_softmax(logits.float(), -1)
-            part = (target[i].exp() * (target[i] - log_q)).sum() / tokens
-            part.backward()
-            loss += part.item()
+        with parametrize.cached():  # rounded once for all texts of a step
+            parts = [_divergence(model, texts[i], target[i]) for i in chosen]
+            loss = sum(parts) / sum(len(target[i]) for i in chosen)
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss)
+        losses.append(loss.item())
     for module in modules:
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     return losses
+
+
+def _divergence(model: Any, text: Document, target: Tensor) -> Tensor:
+    """D(target || model) of a text, nats over its judged tokens; `target` are log-probabilities [tokens, vocabulary]."""
+    import torch
+
+    logits = model(torch.tensor([text.ids]), use_cache=False).logits[0, text.start - 1 : -1]
+    return (target.exp() * (target - torch.log_softmax(logits.float(), -1))).sum()
 
 
 def _rounding(args: QuantArgs) -> Any:
