@@ -142,6 +142,10 @@ def root(address: str) -> str:
     return re.sub(r"/v1/?$", "", address)
 
 
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key or 'none'}"}
+
+
 def is_ready(address: str, key: str = "", timeout: float = 2.0) -> bool:
     """Whether the server at `address` (ending in /v1) answers: its /health, or its list of models where it has none.
 
@@ -152,14 +156,13 @@ def is_ready(address: str, key: str = "", timeout: float = 2.0) -> bool:
     try:
         reply = httpx.get(root(address) + "/health", timeout=timeout)
         if reply.status_code in (404, 405):
-            headers = {"Authorization": f"Bearer {key or 'none'}"}
-            reply = httpx.get(address.rstrip("/") + "/models", headers=headers, timeout=timeout)
+            reply = httpx.get(address.rstrip("/") + "/models", headers=_bearer(key), timeout=timeout)
         return reply.status_code == 200
     except httpx.HTTPError:  # it is not listening yet
         return False
 
 
-def server_load(address: str, timeout: float = 5.0) -> ServerLoad | None:
+def server_load(address: str, key: str = "", timeout: float = 5.0) -> ServerLoad | None:
     """What the server behind `address` (ending in /v1) says now; None where it says nothing that we know.
 
     Raises WorkbookError when it cannot be reached.
@@ -167,7 +170,8 @@ def server_load(address: str, timeout: float = 5.0) -> ServerLoad | None:
     import httpx
 
     try:
-        reply = httpx.get(root(address) + "/metrics", timeout=timeout)
+        # llama.cpp wants its key here too.
+        reply = httpx.get(root(address) + "/metrics", headers=_bearer(key), timeout=timeout)
     except httpx.HTTPError as error:
         raise WorkbookError(say("{address} cannot be reached.", address=address)) from error
     return read_load(reply.text) if reply.status_code == 200 else None

@@ -26,7 +26,7 @@ from exaone_nb.conversation.answers import (
 )
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
-from exaone_nb.engines.dialects import Dialect, ServedModel, dialect_of, is_ready
+from exaone_nb.engines.dialects import Dialect, ServedModel, ServerLoad, dialect_of, is_ready, server_load
 from exaone_nb.engines.refusals import explained
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
@@ -101,6 +101,10 @@ class EndpointEngine(Engine):
         ):  # it does not list them; a server that is not there will say so when it is asked
             owners = []
         return dialect_of(owners[0] if owners else "")
+
+    def load(self) -> ServerLoad | None:
+        """What the server says of its load now; None where it says nothing."""
+        return server_load(self.address, self._key)
 
     def wait(self, seconds: float = 300.0) -> Self:
         """Wait until the server answers. Raises WorkbookError when it does not within `seconds`."""

@@ -104,7 +104,7 @@ def require_llamacpp() -> None:
     if not has_llamacpp():
         raise WorkbookError(
             say("llama.cpp, which runs GGUF files, is not installed here."),
-            remedy=say("pip install xllamacpp"),
+            remedy=say("{install}, or pip install xllamacpp.", install=COMPLETE),
         )
 
 

@@ -37,6 +37,7 @@ SETTINGS = {
     "cache_ram_mib": 0,  # a repeated prompt must be read again, or prefill times are fiction
     "n_ctx_checkpoints": 0,
     "fit_params": False,  # it would load every file twice
+    "endpoint_metrics": True,  # its queue, for `exaone_nb.engines.dialects.server_load`
 }
 # As a request of ours says it, for requests that come from elsewhere: llama.cpp's own defaults leave tokens out.
 SAMPLING = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}

@@ -14,7 +14,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.gguf.header import read_gguf
-from exaone_nb.anatomy.gguf.inspection import explain_gguf, require_consistent, type_of
+from exaone_nb.anatomy.gguf.inspection import type_of
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.reader import Folder
 from exaone_nb.conversation.answers import Answer, Sampling
@@ -82,9 +82,8 @@ class LlamacppEngine(TokenEngine):
                 self.remarks = [
                     say("llama.cpp reads the model as a GGUF file of type {kind}, made just now.", kind=kind)
                 ]
-            inspected = explain_gguf(read_gguf(Folder(file), file.name))
-            require_consistent(inspected)
-            self.dtype, self.dtype_reason = type_of(inspected.file), say("as the GGUF file is stored")
+            read = read_gguf(Folder(file), file.name)  # whose refusals are sentences
+            self.dtype, self.dtype_reason = type_of(read), say("as the GGUF file is stored")
             length = max_model_len + -max_model_len % STEP
             one = kv_cache(config, max_model_len=length).bytes_per_request
             started = time.perf_counter()

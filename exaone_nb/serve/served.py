@@ -1,6 +1,7 @@
 """Capacity of a checkpoint behind a server: ours, started for it, or one that runs already. And the runaway."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -10,8 +11,10 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Answer, Message, Sampling
+from exaone_nb.engines.choice import choose_engine
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import has_gpu
+from exaone_nb.engines.llamacpp_engine import LlamacppEngine
 from exaone_nb.engines.options import threads_for
 from exaone_nb.engines.server import Server
 from exaone_nb.engines.vllm_adapter import UNKNOWN
@@ -37,12 +40,13 @@ def capacity_of(
     first: Callable[[EndpointEngine], None] = lambda engine: None,
     **server: Any,
 ) -> Capacity:
-    """Sweep over the server at `address`, or over vLLM's server, started here for `model` and ended afterwards.
+    """Sweep over the server at `address`, or over a server that is started here for `model` and ended afterwards.
 
-    `server` are options of `Server`, `name` is what the checkpoint is called; `first` gets the client before anything
-    is measured. Raises WorkbookError when the server cannot start or fails.
+    That is vLLM's, or llama.cpp's for what vLLM does not run here. `server` are options of either, `name` is what the
+    checkpoint is called; `first` gets the client before anything is measured. Raises WorkbookError when the server cannot
+    start or fails.
     """
-    asked, ways = questions(QUESTIONS), {"report": report}
+    asked, ways, options = questions(QUESTIONS), {"report": report}, options or LoadOptions()
     if address:
         with EndpointEngine(address, key) as engine:
             first(engine)
@@ -57,10 +61,26 @@ def capacity_of(
     def at_best(batch: int, context: int) -> Pass | None:
         return roof_of(config, scheme, roof, batch=batch, context=context)
 
-    defaults = {"threads": threads_for(config), "eager": not has_gpu()}
-    with Server(folder, **defaults | server) as started, started.wait(600).engine() as engine:
+    with _started(folder, config, options.most, server) as engine:
         first(engine)
         return sweep(engine, asked, options, model=name or model, roof=at_best, **ways)
+
+
+@contextmanager
+def _started(
+    folder: Path, config: dict[str, Any], most: int, options: dict[str, Any]
+) -> Iterator[EndpointEngine]:
+    """A client of a server with the model in `folder`, which ends with the block; `most` answers at once are to fit."""
+    if choose_engine(folder=folder).name == "llama.cpp":
+        with (
+            LlamacppEngine(folder, max_num_seqs=most, **options) as own,
+            EndpointEngine(f"{own.server.address}/v1", own.server.key) as engine,
+        ):
+            yield engine
+        return
+    defaults = {"threads": threads_for(config), "eager": not has_gpu()}
+    with Server(folder, **defaults | options) as server, server.wait(600).engine() as engine:
+        yield engine
 
 
 def runaway(

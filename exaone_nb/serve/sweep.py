@@ -19,7 +19,7 @@ import numpy as np
 
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Answer, Message, Sampling
-from exaone_nb.engines.dialects import ServerLoad, server_load
+from exaone_nb.engines.dialects import ServerLoad
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, reason, saturated
@@ -121,7 +121,7 @@ def _watched(engine: EndpointEngine) -> Iterator[list[ServerLoad]]:
     def look() -> None:
         while not stop.is_set():
             with suppress(WorkbookError):
-                if (found := server_load(engine.address)) is None:
+                if (found := engine.load()) is None:
                     return
                 seen.append(found)
             stop.wait(LOOK_SECONDS)

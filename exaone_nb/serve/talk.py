@@ -37,6 +37,13 @@ README_PROMPTS = {
 }
 README_RIDDLE = "Which one is bigger, 3.12 vs 3.9?"
 PARSERS = ("deepseek_r1", "deepseek_v3")
+TOOL_COLUMNS = (
+    Column("offered", say("tools offered"), code=True),
+    Column("asked"),
+    Column("called", code=True),
+    Column("result", say("what came back"), code=True),
+    Column("answer", say("what the model made of it")),
+)
 TALK = ("prompt", "mode", "sampled", "thought", "answer", "tokens", "ended by")
 
 
@@ -118,14 +125,12 @@ def tool_table(
                 rows += [row | call for call in calls[:-1]]
                 last = calls[-1] if calls else {"called": say("nothing")}
                 rows.append(row | last | {"answer": done.answer.text})
-    heads = (
-        Column("offered", say("tools offered"), code=True),
-        Column("asked"),
-        Column("called", code=True),
-        Column("result", say("what came back"), code=True),
-        Column("answer", say("what the model made of it")),
-    )
-    return Table(heads, rows, caption)
+    return Table(TOOL_COLUMNS, rows, caption)
+
+
+def recorded_agent_table(document: dict[str, Any]) -> Table:
+    """What another agent framework made of the same tools (scripts/record_qwen_agent.py)."""
+    return Table(TOOL_COLUMNS, document["rows"]).without_empty()
 
 
 def dialect_table() -> Table:

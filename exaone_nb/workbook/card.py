@@ -202,7 +202,8 @@ def _memory(engine: VllmEngine, model: str, scheme: str, settings: BenchOptions)
         measured["weight_bytes"] = torch.cuda.memory_allocated() - cache
         predicted = {"kv_tokens": plan.kv.capacity_tokens(plan.left_for_cache), "weight_bytes": plan.weights}
     elif gpu is None:  # on a CPU the cache has the size that was asked for
-        cache = kv_cache(config, max_model_len=settings.max_model_len, max_num_batched_tokens=tokens)
+        pages = {"block_size": engine.cache_report()["block_size"], "max_num_batched_tokens": tokens}
+        cache = kv_cache(config, max_model_len=settings.max_model_len, **pages)
         predicted["kv_tokens"] = cache.capacity_tokens(int(settings.kv_cache_gib * GIB))
     return {"measured": measured, "predicted": predicted}
 

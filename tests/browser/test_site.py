@@ -185,7 +185,7 @@ def test_it_opens_within_seconds_and_asks_nobody_else(open_page, address):
     page = open_page()
     assert all(url.startswith((address, "data:", "blob:")) for url in page.asked)
     ready = float(page.inner_text("#status").split(" after ")[1].split()[0])
-    if not quiet():
+    if ready >= OPEN_SECONDS and not quiet():
         pytest.skip(f"ready after {ready} s on a machine that is busy with other things")
     assert ready < OPEN_SECONDS
 

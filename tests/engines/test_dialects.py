@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_tools
-from exaone_nb.engines.dialects import DIALECTS, ServedModel, dialect_of, is_ready, server_load
+from exaone_nb.engines.dialects import DIALECTS, ServedModel, dialect_of, is_ready
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import DATA, NANO
@@ -220,5 +220,5 @@ def test_llama_cpps_own_server(llama):
         assert timed.output_tokens == 40 and 0 < timed.first_token_seconds < timed.seconds
         with pytest.raises(WorkbookError, match="exceeds the available context size"):
             engine.chat([{"role": "user", "content": "1 + 2 = ? " * 400}])
-        load = server_load(llama)
+        load = engine.load()
         assert load is not None and load.waiting == 0

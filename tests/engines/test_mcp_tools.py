@@ -17,7 +17,8 @@ from exaone_nb.conversation.answers import Answer, Sampling, ToolCall
 from exaone_nb.conversation.tools import CALCULATOR, ROLL_DICE, run_call, run_tools
 from exaone_nb.engines.mcp_tools import OURS, TIME, ToolServer
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.serve.talk import tool_table
+from exaone_nb.serve.talk import recorded_agent_table, tool_table
+from exaone_nb.show import measured as records
 
 # A server with tools that hang, die and fail. It writes its id and that of a process it started to a file; asked to,
 # it does so and starts no server, and it never listens to a signal or to the end of its input.
@@ -134,6 +135,14 @@ def test_the_chapters_table_says_what_was_offered_called_and_made_of_it(tmp_path
     assert table.cells()[0][0] == "roll_dice, calculator"
     died = tool_table(Scripted(calls("die")), {shlex.join(wrong(tmp_path / "pids")): ["?"]}, Sampling())
     assert "out of memory" in died.rows[0]["answer"]
+
+
+def test_what_another_framework_made_of_our_tools_is_recorded():
+    document = records.record("qwen_agent_nano")
+    assert document["date"] in records.told(document) and "Qwen-Agent" in records.told(document)
+    table = recorded_agent_table(document)
+    assert len(table) == 4 and table.headings()[0] == "asked"
+    assert all(row["called"].startswith("ours-") and row["result"] and row["answer"] for row in table.rows)
 
 
 def test_a_server_that_others_wrote():

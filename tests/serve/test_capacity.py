@@ -13,7 +13,9 @@ from exaone_nb.conversation.answers import Answer
 from exaone_nb.engines.dialects import ServerLoad, read_load
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import NANO
 from exaone_nb.serve import capacity_views as views
+from exaone_nb.serve import served
 from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, reason
 from exaone_nb.serve.sweep import measure_level, sweep
 
@@ -291,6 +293,28 @@ def test_the_verb(capsys, tmp_path):
         assert (result["kind"], result["value"], result["unit"]) == ("capacity", 2, "users")
         code, said = call(*here, "--most", "1", "--first-token", "0.00001")
         assert code == 1 and "does not hold 1 user" in said
+
+
+def test_a_gguf_file_is_swept_behind_llama_cpps_own_server(tmp_path):
+    pytest.importorskip("xllamacpp", reason="make install brings llama.cpp")
+    from exaone_nb.converter.gguf_file import convert
+
+    for file in NANO.iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    convert(NANO, "BF16", tmp_path / "nano.gguf")
+    runs = []
+
+    def first(engine):
+        runs.extend(served.runaway(engine, served.questions(6), 300))
+
+    options = LoadOptions(most=2, requests=4, bursts=2, output_tokens=8, **WIDE)
+    found = served.capacity_of(str(tmp_path), options, name="gguf", first=first, threads=1)
+    assert found.model == "gguf" and [level.load for level in found.levels] == [1, 2] and found.over is None
+    assert all(level.seen is not None and level.seen.cache is None for level in found.levels)
+    ended, never = runs
+    assert len(ended) == len(never) == 6 and never[0].output_tokens == 300
+    assert all(answer.output_tokens < 256 for answer in (*ended, *never[1:]))
 
 
 @pytest.mark.parametrize(

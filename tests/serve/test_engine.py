@@ -248,14 +248,13 @@ def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, opt
 
 
 def _a_client_that_knows_this_server(client, server):
-    from exaone_nb.engines.dialects import server_load
     from exaone_nb.engines.endpoint import EndpointEngine
     from exaone_nb.serve.bench import questions
     from exaone_nb.serve.capacity import LoadOptions
     from exaone_nb.serve.sweep import sweep
 
     assert client.dialect.name == "vLLM" and [served.context for served in client.models()] == [2048]
-    assert client.wait(5) is client and server_load(server.address).running == 0
+    assert client.wait(5) is client and client.load().running == 0
     timed = client.timed(QUESTION, sampling=Sampling(max_tokens=40, ignore_eos=True))
     assert timed.output_tokens == 40 and 0 < timed.first_token_seconds <= timed.seconds
     with EndpointEngine(

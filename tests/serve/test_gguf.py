@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,12 +115,16 @@ def test_a_result_of_another_file_is_refused(run: RunFolder, tmp_path: Path):
     from exaone_nb.score.candidates import _refuse_stale
     from exaone_nb.score.evaluate import fingerprint
 
-    folder = run.checkpoint("Q8_0")
-    scored = {"nano_gsm": {"details": {"model_fingerprint": fingerprint(folder)}}}
+    folder = shutil.copytree(run.checkpoint("Q8_0"), tmp_path / "run" / "checkpoints" / "Q8_0")
+    run, scored = (
+        RunFolder(tmp_path / "run"),
+        {"nano_gsm": {"details": {"model_fingerprint": fingerprint(folder)}}},
+    )
     _refuse_stale(run, "Q8_0", {"value": 3_668_704}, scored)
     with pytest.raises(WorkbookError, match=r"Q8_0 has 3,668,704 bytes now, and 1 were measured"):
         _refuse_stale(run, "Q8_0", {"value": 1}, scored)
+    (file,) = folder.glob("*.gguf")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(WorkbookError, match="another Q8_0"):
-        _refuse_stale(
-            run, "Q8_0", {"value": 3_668_704}, {"nano_gsm": {"details": {"model_fingerprint": "x"}}}
-        )
+        _refuse_stale(run, "Q8_0", {"value": 3_668_704}, scored)

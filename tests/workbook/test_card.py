@@ -28,7 +28,7 @@ SMALL = card.RecordOptions(
 
 class Engine:
     def cache_report(self):
-        return {"capacity_tokens": 999, "num_blocks": 10}
+        return {"capacity_tokens": 999, "num_blocks": 10, "block_size": 16}
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def measurements(monkeypatch):
         decodes = tuple(decode(batch, options.prompt_tokens) for batch in options.batches)
         roof = Roof(1e10, {"16-bit": 1e12, "int8": 1e12}, "reading", "cpu")
         return Bench(
-            model, options.scheme, options.scheme, "dummy", "bfloat16", "SomeKernel", 1.0, decodes, (None,) * 2, roof, None, {}, 4
+            model=model, scheme=options.scheme, runs_as=options.scheme, weights="dummy", engine="vllm", dtype="bfloat16",
+            kernel="SomeKernel", start_seconds=1.0, decodes=decodes, limits=(None,) * 2, roof=roof, per_token=None,
+            parameters={}, layers=4,
         )  # fmt: skip
 
     monkeypatch.setattr(card, "bench", bench)

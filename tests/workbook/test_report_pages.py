@@ -228,3 +228,10 @@ def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
     assert "Submit" not in page.index(record(chapter("01")))
     joined = page.single(record(chapter("01")), documents)
     assert joined.count("Submit") == 2 and 'href="#01_a"' in joined
+
+
+def test_a_link_to_a_heading_of_another_chapter_finds_it_on_its_page():
+    cells = [{"cell_type": "markdown", "source": "[KL](00_start.ipynb#Glossary)", "metadata": {}}]
+    assert 'href="00_start.html#glossary"' in page.chapter({"cells": cells}, chapter("01"))
+    there = [{"cell_type": "markdown", "source": "## Glossary", "metadata": {}}]
+    assert 'id="glossary"' in page.chapter({"cells": there}, chapter("00"))

@@ -32,8 +32,14 @@ _NOTEBOOK_LINK = re.compile(r"^(?:\./)?([\w.-]+)\.ipynb(#.*)?$")
 
 
 def chapter(document: Mapping[str, Any], made: ChapterRecord) -> str:
-    section = _section(document, made, link=lambda address: _NOTEBOOK_LINK.sub(r"\1.html\2", address))
+    section = _section(document, made, link=_to_page)
     return look.fill("chapter.html", **section, home="../index.html")
+
+
+def _to_page(address: str) -> str:
+    """A link to a notebook as one to its page. JupyterLab keeps a heading's capitals in its anchor, our pages do not."""
+    found = _NOTEBOOK_LINK.match(address)
+    return f"{found[1]}.html{(found[2] or '').lower()}" if found else address
 
 
 def index(run: RunRecord, documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
@@ -104,7 +110,7 @@ def _row(made: ChapterRecord) -> dict[str, Any]:
     """The record of a chapter, with its error in one line."""
     line = _first_line(made.failure) if made.failure else ""
     settings = [(setting, [made.number]) for setting in made.parameters]
-    return {**vars(made), "parameters": settings, "failure_line": line}
+    return {**vars(made), "parameters": settings, "failure_line": line, "notes": made.notes}
 
 
 def _first_line(failure: Failure) -> str:
