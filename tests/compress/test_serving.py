@@ -26,7 +26,7 @@ def findings(plan, *codes: str) -> list:
 def a_cpu_without_amx(monkeypatch):
     """What this CPU serves must not depend on the machine that tests it."""
     cpu = Machine("CPU", flags=frozenset({"avx2", "avx512f"}), memory_bytes=2 * 10**12)
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: cpu)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: cpu)
 
 
 def ints(bits: int, **rest) -> dict:
@@ -215,7 +215,7 @@ def test_weights_that_do_not_fit_are_a_no():
 
 def test_weights_larger_than_this_machine_are_a_no(plan_of, monkeypatch):
     small = Machine("CPU", flags=frozenset({"avx512f"}), memory_bytes=10**9)
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: small)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: small)
     assert answers(plan_of(scheme="W8A8"))[0] == "no" and answers(plan_of())[0] == "yes"
 
 
