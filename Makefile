@@ -8,7 +8,8 @@ REAL ?= smollm2
 # shell says: dozens of processes import vLLM and Ray, and without it a Ray node starts too slowly for its own patience.
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
-.PHONY: help install install-dev install-ray lab report test test-real test-gpu test-lab lint dist lock clean
+.PHONY: help install install-dev install-ray lab report test test-real test-gpu test-lab site test-site test-colab lint dist \
+	links lock board clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,18 +44,33 @@ test-gpu: install-dev ## what only an NVIDIA GPU can show: chapters, the 1.2B's 
 test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
 	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
 
+site: install-dev ## build/site: a page that answers size, memory, speed, plan and note in a browser (needs npm)
+	$(BIN)/python scripts/site/build.py
+
+test-site: site ## the page in a headless Chromium, network cut, against the command line
+	EXAONE_NB_SITE=$(CURDIR)/build/site $(BIN)/python -m pytest tests/browser/test_site.py
+
 lint: install-dev ## ruff, notebooks too, and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 
-env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge)
+env-%: install ## an environment beside .venv from requirements/env-NAME.txt (judge, gptqmodel)
 	$(BIN)/python scripts/environment.py $*
+
+links: install ## write the repository's address (pyproject.toml) into the badge and the notebooks
+	$(BIN)/python scripts/links.py
+
+test-colab: install-dev ## the notebook for Colab and Kaggle beside other versions of numpy, pandas and protobuf
+	EXAONE_NB_COLAB=1 $(BIN)/python -m pytest tests/notebooks/test_elsewhere.py
 
 dist: install-dev ## wheel and sdist into dist/, checked: what a release uploads
 	rm -rf dist && $(BIN)/python -m hatchling build -d dist && $(BIN)/python -m twine check --strict dist/*
 
 lock: ## recompile requirements/*.txt (needs uv)
 	sh scripts/lock.sh
+
+board: install ## what the board of quantizers shows as recorded, measured anew (an hour on two cores; needs env-gptqmodel)
+	$(BIN)/python scripts/record_board.py
 
 bench-%: install-dev ## benchmarks/bench_NAME.py (anatomy, quantize, serve, score, compare, statistics, run)
 	$(BIN)/python benchmarks/bench_$*.py

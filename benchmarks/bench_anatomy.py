@@ -1,6 +1,7 @@
 """Reading and predicting checkpoints, held against real files, vLLM's own code, and the peers.
 
-    python benchmarks/bench_anatomy.py      (make bench-anatomy)
+    python benchmarks/bench_anatomy.py                      (make bench-anatomy)
+    python benchmarks/bench_anatomy.py --presets W4A16 FP8  (that part alone; without names every preset)
 
 The peers (hf-mem, huggingface_hub) are installed into a throwaway environment that this makes and removes; `--peers
 PYTHON` uses an existing one. A peer that cannot be had is said to be absent, and why. The large checkpoints have true
@@ -21,6 +22,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import anatomy_peers
@@ -232,8 +235,8 @@ def published() -> None:
         line(f"{row['file']}, {row['scheme']}", f"{row['off']:+,} of {row['real']:,}", "+0")
 
 
-def presets() -> None:
-    """Predictions for every preset against files that LLM Compressor writes now, on tiny models of every family."""
+def presets(schemes: Iterable[str]) -> None:
+    """Predictions for the presets against files that LLM Compressor writes now, on tiny models of every family."""
     if importlib.util.find_spec("llmcompressor") is None:
         print(
             "\nLLM Compressor is absent here: no real files of the presets. Install it with `make install-dev`."
@@ -241,10 +244,11 @@ def presets() -> None:
         return
     test = from_tests("anatomy/test_predict_real_files.py")
     configs = test.CONFIGS | test.FAMILIES
-    print(f"\nBytes off, every preset x {len(configs)} configs: {', '.join(configs)}")
+    print(f"\nBytes off, presets x {len(configs)} configs: {', '.join(configs)}")
     with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
         make = test.real_file_maker(lambda name: Path(tempfile.mkdtemp(prefix=name, dir=scratch)))
-        for scheme in sorted(SCHEMES):
+        for scheme in schemes:
+            begin = time.perf_counter()
             off, refused, wrong = [], 0, []
             for name, config in configs.items():
                 try:
@@ -263,7 +267,7 @@ def presets() -> None:
                     off.append(sum(path.stat().st_size for path in folder.glob("*.safetensors")) - predicted)
             line(
                 scheme,
-                f"{max(map(abs, off)):,} bytes off at most, {len(off)} files"
+                f"{max(map(abs, off)):,} bytes off at most, {len(off)} files, {time.perf_counter() - begin:.0f} s"
                 + (f", {refused} refused by both" if refused else "")
                 + (f", REFUSED BY ONE: {', '.join(wrong)}" if wrong else ""),
                 "0 on 6 or more",
@@ -275,7 +279,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--peers", help="python of an existing environment with the peers")
     options.add_argument("--repeats", type=int, default=7)
+    options.add_argument(
+        "--presets", nargs="*", choices=sorted(SCHEMES), help="nothing but these; without names: all"
+    )
     chosen = options.parse_args()
+    if chosen.presets is not None:
+        return presets(chosen.presets or sorted(SCHEMES))
     with tempfile.TemporaryDirectory() as scratch:
         workplace = Path(scratch)
         bytecode = {"PYTHONPYCACHEPREFIX": str(workplace / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
@@ -303,7 +312,7 @@ def main() -> None:
         )
         if kv.returncode:
             line("bench_kv.py", f"failed: {(kv.stderr.strip().splitlines() or ['no reason given'])[-1][:80]}")
-        presets()
+        presets(sorted(SCHEMES))
         print(f"\nload {', '.join(f'{load:.1f}' for load in os.getloadavg())} at the end")
 
 

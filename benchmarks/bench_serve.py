@@ -1,4 +1,4 @@
-"""make bench-serve: our in-process engine beside bare vLLM and Transformers, and the 1.2B shape by scheme.
+"""make bench-serve: our engines beside bare vLLM, bare xllamacpp and Transformers, and the 1.2B shape by scheme.
 
 One run, the contestants in turns, medians and ratios. `--record` writes the 1.2B part to data/measured/, from which
 the chapter on speed shows it with its date. Takes about twenty minutes on two free cores; `--only nano` runs one part.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from exaone_nb.engines.environment import capability, has_gpu, machine, machine_sentence, prepare_process
@@ -22,8 +25,8 @@ from exaone_nb.engines.environment import capability, has_gpu, machine, machine_
 PROMPTS, PROMPT_TOKENS, OUTPUT_TOKENS = 8, 64, 64
 SETS, ROUNDS = 9, 10
 SCRIPT_SETS = 3
-PARTS = ("script", "nano", "shape")
-LEAST = 0.98  # ours over bare vLLM, with the same setting of compilation
+PARTS = ("script", "nano", "llama.cpp", "shape")
+LEAST = 0.98  # ours over the bare library, with the same settings
 SHAPE, SCHEMES = "EXAONE-4.0-1.2B", ("BF16", "W8A8", "W4A16")
 # A CPU without AMX unpacks FP8 to 16 bits anew for every token: minutes per answer, so it is measured on GPUs only.
 GPU_SCHEMES = (*SCHEMES, "FP8_DYNAMIC")
@@ -160,31 +163,72 @@ def side_by_side() -> None:
             "ours": lambda eager=eager: ours(threads=1, eager=eager),
             "bare": lambda eager=eager: bare(enforce_eager=eager),
         }
-        rates: dict[str, list[float]] = {name: [] for name in openers}
-        pairs = []
-        for number in range(SETS):
-            with contextlib.ExitStack() as stack:
-                engines = {}
-                for name in list(openers)[:: 1 if number % 2 else -1]:
-                    engines[name], close = openers[name]()
-                    stack.callback(close)
-                    engines[name]()  # warm
-                turns: dict[str, list[float]] = {name: [] for name in engines}
-                for turn in range(ROUNDS):
-                    for name in list(turns)[:: 1 if turn % 2 else -1]:
-                        turns[name].append(rate(engines[name]))
-            for name, found in turns.items():
-                rates[name] += found
-            pairs.append(statistics.median(a / b for a, b in zip(turns["ours"], turns["bare"], strict=True)))
-        ratio = statistics.median(pairs)
-        words = "eager" if eager else "compiled"
-        typical = statistics.median(rates["ours"])
-        print(
-            f"  {words:8} ours {typical:.0f}, bare vllm.LLM {statistics.median(rates['bare']):.0f} tokens/s; ours over "
-            f"bare: median of sets {ratio:.3f} ({min(pairs):.3f} to {max(pairs):.3f}); wanted: at least {LEAST}: "
-            f"{'held' if ratio >= LEAST else 'MISSED'}"
-        )
+        typical = compare("eager" if eager else "compiled", "vllm.LLM", openers)
     transformers(typical)
+
+
+def compare(words: str, library: str, openers: dict[str, Any]) -> float:
+    """Print ours over bare, both open and asked in turns; tokens per second of ours."""
+    rates: dict[str, list[float]] = {name: [] for name in openers}
+    pairs = []
+    for number in range(SETS):
+        with contextlib.ExitStack() as stack:
+            engines = {}
+            for name in list(openers)[:: 1 if number % 2 else -1]:
+                engines[name], close = openers[name]()
+                stack.callback(close)
+                engines[name]()  # warm
+            turns: dict[str, list[float]] = {name: [] for name in engines}
+            for turn in range(ROUNDS):
+                for name in list(turns)[:: 1 if turn % 2 else -1]:
+                    turns[name].append(rate(engines[name]))
+        for name, found in turns.items():
+            rates[name] += found
+        pairs.append(statistics.median(a / b for a, b in zip(turns["ours"], turns["bare"], strict=True)))
+    ratio, typical = statistics.median(pairs), statistics.median(rates["ours"])
+    print(
+        f"  {words:8} ours {typical:.0f}, bare {library} {statistics.median(rates['bare']):.0f} tokens/s; ours over "
+        f"bare: median of sets {ratio:.3f} ({min(pairs):.3f} to {max(pairs):.3f}); wanted: at least {LEAST}: "
+        f"{'held' if ratio >= LEAST else 'MISSED'}"
+    )
+    return typical
+
+
+def llamacpp() -> None:
+    """The same prompts through our llama.cpp engine and bare xllamacpp, nano in Q8_0 and on one thread.
+
+    Ours has a process of its own and is asked over HTTP; bare xllamacpp answers inside this process.
+    """
+    from exaone_nb.compress.gguf_checkpoint import gguf_checkpoint
+    from exaone_nb.conversation.answers import Sampling
+    from exaone_nb.engines.llamacpp_engine import LlamacppEngine
+
+    with tempfile.TemporaryDirectory(prefix="exaone-nb-") as parent:
+        folder = Path(parent, "Q8_0")
+        gguf_checkpoint("nano", "Q8_0", folder)
+
+        def ours() -> tuple[Callable[[], object], Callable[[], None]]:
+            engine = LlamacppEngine(folder, threads=1, max_model_len=512, max_num_seqs=PROMPTS)
+            sampling = Sampling(max_tokens=OUTPUT_TOKENS, ignore_eos=True)
+            return lambda: engine.generate(TOKENS, sampling), engine.close
+
+        def bare() -> tuple[Callable[[], object], Callable[[], None]]:
+            import xllamacpp
+
+            parameters = xllamacpp.CommonParams()
+            parameters.model.path = str(next(folder.glob("*.gguf")))
+            parameters.n_parallel, parameters.n_ctx, parameters.verbosity = PROMPTS, PROMPTS * 512, 0
+            parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
+            open_now = [xllamacpp.Server(parameters)]
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # it has taken Ctrl-C
+            request = {"prompt": TOKENS, "n_predict": OUTPUT_TOKENS, "temperature": 0, "ignore_eos": True,
+                       "cache_prompt": False, "samplers": ["temperature"]}  # fmt: skip
+            return lambda: open_now[0].handle_completions(request), open_now.clear
+
+        print(
+            f"nano in Q8_0, {PROMPTS} prompts of {PROMPT_TOKENS} tokens, {OUTPUT_TOKENS} written each, one thread:"
+        )
+        compare("Q8_0", "xllamacpp", {"ours": ours, "bare": bare})
 
 
 def transformers(ours: float) -> None:
@@ -273,6 +317,9 @@ def main() -> None:
     elif arguments.only == "nano":
         prepare_process(threads=1)
         side_by_side()
+    elif arguments.only == "llama.cpp":
+        prepare_process(threads=1)
+        llamacpp()
     elif arguments.only == "shape":
         prepare_process()
         shape(arguments.record)

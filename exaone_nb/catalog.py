@@ -7,7 +7,7 @@ hub id (`LGAI-EXAONE/EXAONE-4.0-1.2B`). Nothing is fetched here unless a hub id 
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -199,13 +199,16 @@ def reasoning_parsers() -> dict[str, dict[str, Any]]:
     return _catalog_file()["reasoning_parsers"]
 
 
-def record(model: str) -> Record:
-    """The Record of a catalog model (by name or hub id). Raises UsageError when the catalog does not have it."""
+def record(model: str | Path) -> Record:
+    """The Record of a catalog model by name or hub id, or of a folder that is `recognised` as one.
+
+    Raises UsageError when the catalog does not have it.
+    """
     known = _catalog_file()
-    place = resolve(model)
+    place = resolve(recognised(model) or model)
     if place.kind != "catalog" or place.name not in known["models"]:
         raise UsageError(
-            f"{model!r} is not in the catalog.",
+            f"{str(model)!r} is not in the catalog.",
             expected=f"one of {', '.join(known['models'])}.",
             remedy="Add it to data/models.yaml, with a source for every figure.",
         )
@@ -233,6 +236,15 @@ _SHAPE = (
     "tie_word_embeddings",
 )
 _SETTLING = ("max_position_embeddings", "rope_theta", "sliding_window")
+# What decides the shapes of its matrices, and with them which kernels take them: layers may have been left out.
+_MATRICES = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 
 
 def recognised(model: str | Path) -> str:
@@ -254,6 +266,19 @@ def recognised(model: str | Path) -> str:
     if place.name in alike:
         return place.name
     return alike[0] if len(alike) == 1 else ""
+
+
+def is_nano(model: str | Path) -> bool:
+    """Whether a model is the embedded one, a copy of it, or what was made of it. False for a name that nobody knows."""
+    try:
+        return recognised(model) == "nano"
+    except UsageError:
+        return False
+
+
+def same_matrices(config: dict[str, Any], model: str) -> bool:
+    """Whether the matrices of a config have the shapes of a catalog model's, however many layers of them there are."""
+    return _alike(config, resolve(model).config(), _MATRICES)
 
 
 def _alike(one: dict[str, Any], other: dict[str, Any], fields: tuple[str, ...]) -> bool:
@@ -287,13 +312,41 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
     return temperature, "; ".join(remarks)
 
 
+def gguf_in(folder: Path) -> Path | None:
+    """The GGUF file in which a model folder holds its weights; None where it holds safetensors or nothing.
+
+    Such a folder is like any other model's: prompts are made by the tokenizer in it. Raises UsageError where config.json
+    is missing or two GGUF files lie side by side.
+    """
+    files = sorted(path for path in folder.glob("*.[gG][gG][uU][fF]") if path.is_file())
+    if not files or any(folder.glob("*.safetensors")):
+        return None
+    if len(files) == 1 and (folder / "config.json").is_file():
+        return files[0]
+    lacking = say("{file} lies beside other GGUF files.", file=files[0].name)
+    if len(files) == 1:
+        lacking = say("There is no config.json beside {file}.", file=files[0].name)
+    raise UsageError(
+        lacking,
+        expected=say(
+            "a folder with one GGUF file, and the original model's config.json and tokenizer files."
+        ),
+        remedy=say(
+            "exaone-nb convert MODEL --gguf TYPE --out FOLDER makes such a folder; or put the file into one."
+        ),
+    )
+
+
 def weights_folder(model: str | Path) -> Path:
     """A local folder with config, tokenizer and weights; a hub model is downloaded (this is the only fetch).
 
-    Raises WorkbookError when the model is not on this disk and the hub cannot give it, and for a clone without its
-    large files.
+    A GGUF file stands for its folder. Raises WorkbookError when the model is not on this disk and the hub cannot give it,
+    and for a clone without its large files.
     """
     place = resolve(model)
+    if place.kind == "file" and place.name.lower().endswith(".gguf"):
+        gguf_in(place.path.parent)
+        place = replace(place, path=place.path.parent)
     if place.path is not None and place.path.is_dir():
         refuse_pointers(place.path)
         return place.path

@@ -140,7 +140,7 @@ def write_text(destination: str | Path, text: str) -> Path:
 def read_object(path: str | Path) -> dict[str, Any]:
     """What a JSON file holds; empty when there is no object that can be read."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -18,10 +18,12 @@ import timeit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from exaone_nb.processes import total_bytes
+from exaone_nb.schema import Count, Positive
 
 CPUINFO = Path("/proc/cpuinfo")
 # The flags that decide between kernels, or how fast they are.
@@ -95,24 +97,33 @@ def this_cpu() -> Machine:
 
 @dataclass(frozen=True)
 class MachineSpeed:
-    """Medians over `repeats` runs. float32 matrix multiplication in FLOP/s, one-pass reading in bytes/s."""
+    """Medians over `repeats` runs. float32 matrix multiplication in FLOP/s, one-pass reading in bytes/s.
+
+    `forward_flops` and `forward_bytes` are those of the device that models run on, a card or the same CPU: short texts
+    (64 tokens) through 16-bit matrices, and reading. Without torch they are the CPU's.
+    """
 
     name: str
     date: str
-    flops_per_second: float
-    bytes_per_second: float
-    repeats: int
+    flops_per_second: Positive
+    bytes_per_second: Positive
+    repeats: Count
+    forward_flops: Positive
+    forward_bytes: Positive
 
 
 # Measured by the first chapter, alone on its machine, in the same run that the recorded minutes per chapter come from.
-REFERENCE = MachineSpeed("2 cores, x86-64 with AVX-512, no GPU", "2026-11-26", 238.9e9, 48.0e9, 5)
+REFERENCE = MachineSpeed(
+    "2 cores, x86-64 with AVX-512, no GPU", "2026-11-26", 238.9e9, 48.0e9, 5, 700e9, 45e9
+)
 
 MATRIX = 1536  # 2 * 1536^3 = 7.2 GFLOP
 READ_BYTES = 512 * 2**20  # larger than any cache
+TOKENS, WIDTH = 64, 2048  # of the forward pass: a short text, a model of a billion parameters
 
 
 def measure_machine(repeats: int = 5) -> MachineSpeed:
-    """Measure, in about two seconds and 0.6 GB of memory, and return the medians."""
+    """Measure, in a few seconds and 0.6 GB of memory, and return the medians."""
     import numpy as np
 
     left = np.ones((MATRIX, MATRIX), np.float32)
@@ -121,9 +132,34 @@ def measure_machine(repeats: int = 5) -> MachineSpeed:
     multiply = _median_seconds(lambda: left @ right, repeats)
     # The dot product of an array with itself reads it once, on all cores.
     read = _median_seconds(lambda: long @ long, repeats)
-    return MachineSpeed(
-        "this machine", time.strftime("%Y-%m-%d"), 2 * MATRIX**3 / multiply, READ_BYTES / read, repeats
-    )
+    flops, rate = 2 * MATRIX**3 / multiply, READ_BYTES / read
+    forward = _measure_forward(repeats) if find_spec("torch") else (flops, rate)
+    return MachineSpeed("this machine", time.strftime("%Y-%m-%d"), flops, rate, repeats, *forward)
+
+
+def _measure_forward(repeats: int) -> tuple[float, float]:
+    """FLOP/s of a short text through 16-bit matrices, and bytes/s, on the card that torch can use or on the CPU."""
+    import torch
+
+    card = torch.cuda.is_available()
+    device, wait = ("cuda", torch.cuda.synchronize) if card else ("cpu", lambda: None)
+    # A card before 8.0 only imitates bfloat16.
+    half = torch.float16 if card and torch.cuda.get_device_capability() < (8, 0) else torch.bfloat16
+    text = torch.ones(TOKENS, WIDTH, dtype=half, device=device)
+    # As many matrices as no cache holds: each pass reads them from memory, as a model's are.
+    weights = torch.ones(READ_BYTES // (2 * WIDTH**2) // 2, WIDTH, WIDTH, dtype=half, device=device)
+
+    def forward() -> None:
+        for matrix in weights:
+            text @ matrix
+        wait()
+
+    def read() -> None:
+        weights.view(torch.float32).sum()
+        wait()
+
+    multiply, reading = (_median_seconds(work, repeats) for work in (forward, read))
+    return 2 * TOKENS * weights.numel() / multiply, weights.nbytes / reading
 
 
 def _median_seconds(work: Callable[[], Any], repeats: int) -> float:

@@ -1,4 +1,4 @@
-"""Why the hub gave nothing: one sentence per cause, with the remedy that fits this cause (data/hub_failures.yaml)."""
+"""Whether the hub can be asked, and why it gave nothing: one sentence per cause (data/hub_failures.yaml)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,10 @@ from exaone_nb.files import is_disk_full
 from exaone_nb.messages import say, visible
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
+
+PATIENCE_SECONDS = 5
+# What proxies answer that let nobody through.
+BLOCKED = (403, 407)
 
 
 def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
@@ -40,3 +44,32 @@ def hub_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise explain_hub_error(error, what) from error
+
+
+def unreachable() -> str:
+    """Why the hub cannot be asked now, in words; empty when it answers. One short request: its client tries for long."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.is_offline_mode():
+        return say("HF_HUB_OFFLINE is set")
+    words = ""
+    try:
+        status = get_session().head(constants.ENDPOINT, timeout=PATIENCE_SECONDS).status_code
+        if status in BLOCKED or status >= 500:
+            words = say("it answers {status}", status=status)
+    except Exception as error:  # no network, a proxy in between, a name that is not known: many kinds
+        words = str(error).strip()
+    return words and say("{address} cannot be reached ({words})", address=constants.ENDPOINT, words=words)
+
+
+def licence_of(name: str) -> str:
+    """The licence of a data set ORG/NAME as its page on the hub tags it, such as "cc-by-sa-3.0"; empty without a tag.
+
+    Raises WorkbookError when the hub does not answer.
+    """
+    from huggingface_hub import dataset_info
+
+    with hub_errors(say("The page of the data set {name}", name=name)):
+        tags = dataset_info(name, timeout=PATIENCE_SECONDS).tags or ()
+    return ", ".join(tag.removeprefix("license:") for tag in tags if tag.startswith("license:"))

@@ -55,12 +55,43 @@ def make_readable(folder: Path) -> None:
         write_text(folder / name, text)
 
 
+def disagreements(config: dict[str, Any]) -> Iterator[str]:
+    """Settings that config.json gives twice, under the old name and the new one, with two values.
+
+    4.57.3 reads rope_theta and rope_scaling; transformers 5 takes the theta of rope_parameters, and rope_scaling where it
+    is not null. Of dtype and torch_dtype both take dtype.
+    """
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict) and not any(isinstance(value, dict) for value in rope.values()):
+        new = {"rope_theta": rope.get("rope_theta"), "rope_scaling": _scaling(rope)}
+        for name, value in new.items():
+            old = config.get(name)
+            old = _scaling(old) if name == "rope_scaling" and isinstance(old, dict) else old
+            stated = name == "rope_scaling" or "rope_theta" in rope
+            if name in config and stated and old != value:
+                yield say(
+                    "{name} is {old}, and rope_parameters says {new}; {older} reads the first.",
+                    name=name, old=json.dumps(old), new=json.dumps(value), older=OLDER,
+                )  # fmt: skip
+    old, new = config.get("torch_dtype"), config.get("dtype")
+    if old and new and old != new:
+        yield say(
+            "torch_dtype is {old} and dtype is {new}; {older} reads dtype.", old=old, new=new, older=OLDER
+        )
+
+
+def _scaling(rope: dict[str, Any]) -> dict[str, Any] | None:
+    """The part of a table that stretches the context; None when nothing does."""
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    rest = {name: value for name, value in rope.items() if name not in ("rope_theta", "type", "rope_type")}
+    return {"rope_type": kind} | rest if kind != "default" else None
+
+
 def _of_config(config: dict[str, Any]) -> Iterator[OlderName]:
     rope = config.get("rope_parameters")
     if isinstance(rope, dict):
-        scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
         old = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}
-        if scaling.get("rope_type", "default") != "default":
+        if scaling := _scaling(rope):
             old["rope_scaling"] = scaling
         if missing := {name: value for name, value in old.items() if name not in config}:
             names = " and ".join(missing)

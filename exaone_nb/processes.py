@@ -26,6 +26,7 @@ from typing import Any
 
 PATIENCE_SECONDS = 20.0  # between asking a process to end and ending it
 LOOK_SECONDS = 0.5
+GUARDED = os.name == "posix"
 SAMPLE_SECONDS = 0.2
 SHORT_OF_MEMORY = 0.1  # the share of all memory below which what is available counts as short
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -35,10 +36,21 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Start `command` under a guard and return the guard. Its exit code is the command's.
 
     `options` are those of subprocess.Popen. Both have sessions of their own: Ctrl-C in a terminal reaches them only
-    through this process, which stops them in order.
+    through this process, which stops them in order. Windows knows no process groups of that kind: there the command has
+    no guard, and must see for itself whether this process is still there.
     """
-    guard = [sys.executable, "-m", "exaone_nb.processes", str(os.getpid()), *command]
-    return subprocess.Popen(guard, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    if not GUARDED:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
+    return subprocess.Popen(guarded(command), stdin=subprocess.DEVNULL, start_new_session=True, **options)
+
+
+def guarded(command: Sequence[str], patience_seconds: float = PATIENCE_SECONDS) -> list[str]:
+    """The command line of `command` under a guard, for a library that starts processes itself.
+
+    The command reads the guard's stdin. A guard that is asked to end has `patience_seconds` with its command.
+    """
+    patience = f"--patience={patience_seconds}"
+    return [sys.executable, "-m", "exaone_nb.processes", patience, str(os.getpid()), *command]
 
 
 def end(child: subprocess.Popen[Any], patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -54,10 +66,10 @@ def end(child: subprocess.Popen[Any], patience_seconds: float = PATIENCE_SECONDS
             child.wait(patience_seconds + 5)  # the guard itself has this patience with the command
     if child.poll() is None:
         child.kill()
-        for process in family:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
     child.wait()
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 class Watch:
@@ -245,7 +257,10 @@ def _end_group(child: subprocess.Popen[Any]) -> None:
 
 
 if __name__ == "__main__":
-    code = _guard(int(sys.argv[1]), sys.argv[2:])
+    asked = sys.argv[1:]
+    if asked[0].startswith("--patience="):
+        PATIENCE_SECONDS = float(asked.pop(0).partition("=")[2])
+    code = _guard(int(asked[0]), asked[1:])
     if code < 0:  # ended by a signal: so that whoever started the guard sees the same
         signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
         os.kill(os.getpid(), -code)

@@ -1,7 +1,8 @@
 """Make an environment beside .venv from requirements/env-NAME.txt: `make env-judge`.
 
 Some libraries cannot live in .venv: the judge's transformers is older, others pin another torch. Each gets a folder
-.venv-NAME. `judge` is laid over .venv: what its file names is installed in it, everything else comes from .venv.
+.venv-NAME. `judge` and `gptqmodel` are laid over .venv: what their files name is installed in them, everything else comes
+from .venv.
 Standard library only, like scripts/install.py.
 """
 
@@ -13,7 +14,7 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OVERLAYS = {"judge"}
+OVERLAYS = {"gptqmodel", "judge"}
 
 
 def main() -> int:

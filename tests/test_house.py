@@ -92,7 +92,15 @@ def test_light_dependencies_are_what_the_package_imports() -> None:
 
 def test_what_is_asked_for_is_used() -> None:
     """Every package of base.in is imported somewhere, in the package, a notebook or a benchmark, or is a program."""
-    programs = {"jupyterlab", "ipykernel", "accelerate", "latex2mathml", "nbconvert", "hatchling"}
+    programs = {
+        "jupyterlab",
+        "mcp-server-time",
+        "ipykernel",
+        "accelerate",
+        "latex2mathml",
+        "nbconvert",
+        "hatchling",
+    }
     text = "\n".join(
         path.read_text(encoding="utf-8")
         for folder, pattern in ((PACKAGE, "**/*.py"), (NOTEBOOKS, "*.ipynb"), (ROOT / "benchmarks", "*.py"))

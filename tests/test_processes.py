@@ -59,6 +59,17 @@ def test_end_reaches_what_the_command_started_and_can_be_called_twice():
     child.stdout.close()
 
 
+def test_without_a_guard_end_reaches_the_family_as_well(monkeypatch):
+    """Windows has no guard; what is ended there is ended by us, one by one."""
+    monkeypatch.setattr(processes, "GUARDED", False)
+    child = processes.start([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
+    grandchild = int(child.stdout.readline())
+    assert psutil.Process(child.pid).children()[0].pid == grandchild
+    processes.end(child)
+    assert gone(grandchild) and child.returncode is not None
+    child.stdout.close()
+
+
 def test_end_is_not_stopped_by_a_command_that_does_not_listen():
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     short = f"from exaone_nb import processes; processes.PATIENCE_SECONDS = 0.5; import sys; sys.exit(processes._guard({os.getpid()}, [sys.executable, '-c', {deaf!r}]))"

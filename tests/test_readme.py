@@ -7,6 +7,8 @@ import sys
 
 from exaone_nb.hardware import REFERENCE
 from exaone_nb.paths import NOTEBOOKS, ROOT
+from exaone_nb.workbook import cost
+from exaone_nb.workbook.runner import predict
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,7 +34,7 @@ def test_every_target_exists():
 
 def test_every_file_it_points_to_exists():
     for path in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (ROOT / path).exists(), path
+        assert "://" in path or (ROOT / path).exists(), path
 
 
 def test_every_chapter_is_in_the_table_with_the_minutes_that_were_recorded():
@@ -42,3 +44,28 @@ def test_every_chapter_is_in_the_table_with_the_minutes_that_were_recorded():
         assert line, path.stem
         assert float(line[1]) == recorded, path.stem
     assert f"recorded {REFERENCE.date}" in TEXT
+
+
+def test_the_minutes_of_the_real_model_are_those_that_are_predicted(monkeypatch, tmp_path):
+    """With recorded speeds, a network and 32 GB of memory, whatever machine tests this."""
+    for name in cost.OFFLINE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cost, "this_gpu", lambda: None)
+    monkeypatch.setattr(cost, "total_bytes", lambda: 32 * 10**9)
+    cost.sizes_of.cache_clear()
+    found = [predict((), {"MODEL": "EXAONE-4.0-1.2B"}, tmp_path, card=card) for card in ("L4", "T4", "")]
+    cost.sizes_of.cache_clear()
+    table = TEXT.partition("| chapter | L4 | T4 | 2 cores, no GPU |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (\d\d) [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    assert len(rows) == 7
+    for number, *minutes in rows:
+        (slug,) = [slug for slug in found[0] if slug.startswith(number)]
+        assert [float(m) for m in minutes] == [round(costs[slug][0].seconds / 60, 1) for costs in found], slug
+    sums = re.search(r"^\| together \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE).groups()
+    assert [int(m) for m in sums] == [
+        round(sum(c.seconds for c, _ in costs.values()) / 60) for costs in found
+    ]
+    gb = [max(c.bytes for c, _ in costs.values()) / 1e9 for costs in (found[0], found[2])]
+    assert f"{gb[0]:.0f} GB of memory beside a card and {gb[1]:.0f} GB without one" in re.sub(
+        r"\s+", " ", TEXT
+    )

@@ -4,9 +4,11 @@
 
 Random weights never end an answer on purpose, and each model has something nano lacks: `llama` and the hybrid have
 widths that 128 does not divide, `qwen3` an untied head and norms before the blocks, the others experts, windows or two
-norms on each side of a block.
+norms on each side of a block. `wide` is not tiny: six layers of EXAONE-4.0-1.2B with its vocabulary and its head (0.85 GB),
+for the costs of a real model on a small machine.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -66,6 +68,19 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma3_text",
         {"layer_types": [SLIDING, SLIDING, SLIDING, FULL], "sliding_window": 64, "query_pre_attn_scalar": 64},
     ),
+    "wide": (
+        "exaone4",
+        {
+            "vocab_size": 102400,
+            "hidden_size": 2048,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "layer_types": [FULL] * 6,
+            "sliding_window": None,
+        },
+    ),
 }
 # Written by the model itself; everything else of nano's folder is the tokenizer and its template.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -88,7 +103,18 @@ def make(family: str, folder: str | Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(NANO / name, folder / name)
+    _fill_up(folder / "tokenizer.json", config.vocab_size)
     return folder
+
+
+def _fill_up(path: Path, size: int) -> None:
+    """Give a tokenizer as many entries as the model has: no text is cut into the new ones, but a model may write them."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = document["model"]["vocab"]
+    held = max([*vocabulary.values(), *(token["id"] for token in document["added_tokens"])]) + 1
+    if size > held:
+        vocabulary |= {f"filler{number}": number for number in range(held, size)}
+        path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Index:
 def json_object(content: bytes, name: str) -> dict[str, Any]:
     """The document of a JSON file. Raises WorkbookError when it is none, or no object."""
     try:
-        document = json.loads(content.decode("utf-8"))
+        document = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         refuse_pointer(name, content)
         got = say("{name} is not JSON: {reason}.", name=name, reason=str(error)[:200])

@@ -17,7 +17,7 @@ from exaone_nb.anatomy.duplicates import Duplicate, find_duplicates
 from exaone_nb.anatomy.header import TensorEntry
 from exaone_nb.anatomy.layouts import is_known, layout_notes, text_config
 from exaone_nb.anatomy.logical import Expectation, expectations, logical_elements
-from exaone_nb.anatomy.names import component_of, layer_of
+from exaone_nb.anatomy.names import component_of, layer_of, wrong_prefix
 from exaone_nb.anatomy.packing import as_packed, written_shapes
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
@@ -255,6 +255,8 @@ def require_sound(inspection: Inspection) -> None:
         ("tensors are left over", inspection.extra),
         ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
     )
+    if prefix := wrong_prefix(inspection.missing, inspection.extra):
+        raise WorkbookError(prefix.text, remedy=prefix.remedy)
     parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
     problems = inspection.checkpoint.problems if inspection.checkpoint else ()
     if not parts:

@@ -24,7 +24,8 @@ from exaone_nb.tensors import TensorSpec
 OVERHEAD = re.compile(
     r"(\.(weight_scale|weight_zero_point|weight_global_scale|weight_shape|weight_g_idx|weight_scale_inv"
     r"|input_scale|input_zero_point|input_global_scale|output_scale|[qkv]_scale|[qkv]_zero_point"
-    r"|qzeros|scales|g_idx)|_scales)$"
+    r"|qzeros|scales|g_idx|SCB|weight_format|weight\.(nested_)?(absmax|quant_map)|quant_state\.bitsandbytes__\w+)"
+    r"|_scales)$"
 )
 BUFFER = re.compile(r"\.e_score_correction_bias$")
 PACKED = re.compile(r"(\.(weight_packed|qweight)|_blocks)$")
@@ -73,9 +74,8 @@ def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[
     quantization, dtype = read_quantization(config), model_dtype(config)
     if loaded and dtype not in ("BF16", "F16"):
         dtype = "BF16"
-    plain = predict_checkpoint(config, "BF16", dtype=dtype)
     if quantization is None:
-        return dtype, plain
+        return dtype, predict_checkpoint(config, "BF16", dtype=dtype)
     name = neediest(quantization) if quantization.understood else ""
     if not name:
         raise WorkbookError(
@@ -87,11 +87,21 @@ def predict_as_stored(config: dict[str, Any], *, loaded: bool = False) -> tuple[
             ),
             remedy=say("Name a scheme with --scheme to compute with it instead."),
         )
+    return name, predict_stored(config, dtype)
+
+
+def predict_stored(config: dict[str, Any], dtype: str = "") -> Prediction:
+    """The files of a checkpoint with this config as it is quantized, whatever runs it; `dtype` replaces the config's own.
+
+    With bitsandbytes' double quantization up to `bitsandbytes.OFFSET_BYTES` per matrix are a guess.
+    """
+    dtype = dtype or model_dtype(config)
     stored = [
         StoredTensor(name, each.tensor.dtype, each.tensor.shape, each.spec.component, each.spec.layer)
         for name, each in expectations(config, dtype).items()
     ]
-    return name, replace(plain, shards=tuple(write_plan(stored, SHARD)))
+    plain = predict_checkpoint(config, "BF16", dtype=dtype)
+    return replace(plain, shards=tuple(write_plan(stored, SHARD)))
 
 
 def cache_dtype_bytes(config: dict[str, Any]) -> int:
@@ -114,6 +124,8 @@ def logical_elements(
     if OVERHEAD.search(name) or BUFFER.search(name):
         return 0
     stored = math.prod(entry.shape)
+    if quantization is not None and quantization.form and entry.dtype == "U8":
+        return stored * 2
     if not PACKED.search(name):
         return stored
     if entry.dtype == "U8":

@@ -5,17 +5,29 @@ files are copied together from several versions: the shapes in the file decide.
 """
 
 import struct
+from dataclasses import replace
 
 from exaone_nb.anatomy.logical import Expectation, expectations
 from exaone_nb.anatomy.reader import Checkpoint
 from exaone_nb.messages import say
+from exaone_nb.quantization.bitsandbytes import QUANT_STATE
 from exaone_nb.quantization.config import Quantization
 
 
 def as_packed(
     expected: dict[str, Expectation], checkpoint: Checkpoint, quantization: Quantization | None
 ) -> tuple[dict[str, Expectation], list[str]]:
-    """The expectations, with those that the file packs the other way (`packed_words`), and what to say about it."""
+    """The expectations, with those that the file packs the other way (`packed_words`), and what to say about it.
+
+    bitsandbytes' texts about a matrix are as long as its numbers make them (`quantization.bitsandbytes`).
+    """
+    if quantization is not None and quantization.form:
+        found = {
+            entry.name: replace(one, tensor=replace(one.tensor, shape=entry.shape))
+            for entry in checkpoint.entries
+            if QUANT_STATE in entry.name and (one := expected.get(entry.name))
+        }
+        return expected | found, []
     odd = [
         entry
         for entry in checkpoint.entries

@@ -91,7 +91,8 @@ def predict_checkpoint(
         config_groups = [{"scheme": scheme, "targets": targets}]
     groups = [(find_scheme(group["scheme"]), tuple(group["targets"])) for group in config_groups]
     called_for = expected_tensors(config)
-    if any(scheme.weights for scheme, _ in groups):
+    # LLM Compressor takes experts apart under its preset UNQUANTIZED too; BF16 is the file that it was given.
+    if scheme == "UNQUANTIZED" or any(each.weights for each, _ in groups):
         called_for = list(as_linear(called_for))
     plan = _Storage(Groups(groups, ignore), own_dtype)
     tied, specs = _settle_head(called_for, plan, untied_head)

@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         self.lm_head = None if tied else nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():  # norms stay at one
-            if parameter.dim() == 2:
+            if parameter.dim() == 2 and not parameter.is_meta:
                 nn.init.normal_(parameter, std=shape.initializer_range, generator=generator)
 
     def new_cache(self) -> list[LayerCache]:
@@ -83,7 +83,9 @@ class Decoder(nn.Module):
                 modules[module].bias = nn.Parameter(torch.empty_like(tensor))
         if self.lm_head is None:
             own.pop("lm_head.weight", None)
-        missing, unexpected = self.load_state_dict(own, strict=False)
+        # A model without memory of its own takes over these tensors; any other copies them.
+        empty = self.embed_tokens.weight.is_meta
+        missing, unexpected = self.load_state_dict(own, strict=False, assign=empty)
         if missing or unexpected:
             raise WorkbookError(
                 f"The weights do not fit {self.arrangement.name}: {len(missing)} tensors missing "
@@ -107,4 +109,6 @@ def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
         )
     shape = Shape.from_config(config)  # it refuses what this model cannot be
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
-    return Decoder(shape, arrangement_of(config)).load(tensors).eval()
+    with torch.device("meta"):  # it would be drawn at random first, and stand in memory twice
+        empty = Decoder(shape, arrangement_of(config))
+    return empty.load(tensors).eval()

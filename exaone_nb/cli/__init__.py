@@ -24,7 +24,7 @@ WINGS = {
     "anatomy": ("inspect", "size", "memory", "speed", "note"),
     "compress": ("plan", "quantize"),
     "gguf": ("convert",),
-    "serve": ("bench",),
+    "serve": ("bench", "capacity", "record"),
     "score": ("score", "compare", "pack", "check"),
     "gate": ("gate",),
     "workbook_run": ("run",),

@@ -10,7 +10,6 @@ from exaone_nb.cli.output import lines
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
 from exaone_nb.show.checkpoint import scheme_table, tensor_table, totals_table
-from exaone_nb.show.memory import memory_table, outlook, speed_table
 from exaone_nb.show.table import drawn
 
 if TYPE_CHECKING:
@@ -102,6 +101,9 @@ def show_sizes(
 
 
 def show_memory(console: Console, plan: MemoryPlan, model: str, scheme: str, remark: str) -> None:
+    """What fits on the cards, and what would."""
+    from exaone_nb.show.memory import memory_table, outlook  # `inspect` does without
+
     caption = say(
         "{model} in {scheme} on {p.tensor_parallel} x {p.gpu.name}, {p.engine}; figures of one GPU",
         model=model, scheme=scheme, p=plan,
@@ -114,6 +116,8 @@ def show_speed(
     console: Console, writing: Pass, reading: Pass, turning: int | None, model: str, scheme: str, remark: str
 ) -> None:
     """Prefill and decode at best, or why there is no number."""
+    from exaone_nb.show.memory import speed_table
+
     if not writing.runs:
         why = {"model": model, "scheme": scheme, "w": writing}
         return lines(console, [say("{model} in {scheme} on {w.gpu}: no number, {w.reason}.", **why)])

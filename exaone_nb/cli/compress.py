@@ -7,9 +7,11 @@ import typer
 from rich.console import Console
 from typer import Argument, Option
 
+from exaone_nb.catalog import is_nano
 from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
+from exaone_nb.materials import narrow_text
 from exaone_nb.messages import say, visible
 from exaone_nb.show.table import Column, Table, drawn
 
@@ -136,6 +138,9 @@ def quantize(
             seed=seed,
             sources=(TextSource(calibration),) if calibration else None,
         )
+        narrow = narrow_text(source.name for source in chosen.calibration.sources)
+        if narrow and chosen.needs_data and not is_nano(model):
+            tell(say("{narrow} For general text: --calibration LGAI-EXAONE/MANTA-1M.", narrow=narrow))
         document = engine.quantize(model, chosen, out, reuse=not force, unservable=unservable, **options)
     emit(as_json, document, lambda console: _show_manifest(console, document, out))
     if document["problems"]:

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from exaone_nb import catalog
 from exaone_nb.cli.output import JsonFlag, emit, lines, writable
+from exaone_nb.errors import UsageError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say
 
@@ -23,7 +24,12 @@ def convert(
     gguf: Annotated[
         str, Option("--gguf", help="Type of the file: Q8_0, Q6_K, Q5_K_M, Q4_K_M, IQ4_XS, BF16 ...")
     ],
-    out: Annotated[Path, Option(help="The file to write; its name ends in .gguf.")],
+    out: Annotated[
+        Path,
+        Option(
+            help="The file to write, FILE.gguf; or a folder: a checkpoint for bench, score and the chapters."
+        ),
+    ],
     modelfile: Annotated[
         bool, Option("--modelfile", help="Also write a Modelfile for Ollama beside it.")
     ] = False,
@@ -35,19 +41,27 @@ def convert(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a model of EXAONE 4.0, EXAONE 3.5, Qwen3 or Llama as a GGUF file, as llama.cpp would, to the last byte."""
-    from exaone_nb.compress import gguf_file
+    from exaone_nb.compress.gguf_checkpoint import gguf_checkpoint
     from exaone_nb.compress.modelfile import modelfile as modelfile_text
+    from exaone_nb.converter import gguf_file
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
+    progress, folder = None if as_json else _written, not out.suffix
+    if folder and modelfile:
+        raise UsageError(
+            say("--out {out} is a folder, and a Modelfile stands beside a file.", out=out),
+            remedy=say("--out FILE.gguf --modelfile"),
+        )
     text, beside = "", out.with_suffix(".Modelfile")
     if modelfile:  # before hours are spent: a template that Ollama's language cannot say is found at once
         gguf_file.refuse_existing(beside, force)
         text = modelfile_text(catalog.weights_folder(model), out.name)
     with writable(say("GGUF file"), out):
-        document = gguf_file.convert(
-            model, gguf, out, cut=cut, force=force, progress=None if as_json else _written
-        )
+        if folder:
+            document = gguf_checkpoint(model, gguf, out, cut=cut, reuse=not force, progress=progress)
+        else:
+            document = gguf_file.convert(model, gguf, out, cut=cut, force=force, progress=progress)
     found = _published(model).get(document["type"], {})
     notes = [say("Published: {source}.", source=found["published_source"])] if found else []
     document |= found
@@ -106,7 +120,7 @@ def _plans(model: str, kinds: Sequence[str], untied_head: bool) -> tuple[list[Gg
     place = catalog.resolve(model)
     folder = None if untied_head else place.local_weights()
     if folder is not None and (folder / "tokenizer.json").is_file():
-        from exaone_nb.compress.gguf_file import plan_folder
+        from exaone_nb.converter.gguf_file import plan_folder
 
         return plan_folder(folder, kinds), []
     plans = [plan_gguf(place.config(), kind, untied_head=untied_head) for kind in kinds]

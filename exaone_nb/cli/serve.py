@@ -1,8 +1,9 @@
-"""Verbs of the serve wing: `bench`."""
+"""Verbs that measure: bench, capacity, and record for a whole card."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit, lines, writable
+from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
@@ -77,6 +78,108 @@ def bench(
     if out is not None:
         record(RunFolder.at(out), recipe or found.label, found)
     emit(as_json, found.document(), lambda console: _show(console, found))
+
+
+def capacity(
+    model: Annotated[str, Argument(help="Catalog name, local folder, or hub id.")] = "nano",
+    address: Annotated[
+        str, Option(help="A server that runs: http://HOST:PORT/v1. Key: OPENAI_API_KEY.")
+    ] = "",
+    most: Annotated[int, Option(help="Largest load tried: users, or requests per second.")] = 64,
+    arrival: Annotated[str, Option(help="bursts: all users ask at once; rate: one by one.")] = "bursts",
+    first_token: Annotated[float, Option(help="Limit: seconds to the first token.")] = 1.0,
+    per_token: Annotated[float, Option(help="Limit: seconds per token after it.")] = 0.1,
+    answer: Annotated[float, Option(help="Limit: seconds to the whole answer; 0: none.")] = 0.0,
+    output: Annotated[int, Option(help="Tokens of every answer.")] = 32,
+    runaway: Annotated[int, Option(help="Tokens of one answer per burst that ignores its end; 0: none.")] = 0,
+    requests: Annotated[int, Option(help="Requests per load, at least.")] = 16,
+    mode: Annotated[str, Option(help="non-reasoning or reasoning.")] = "non-reasoning",
+    threads: Annotated[int, Option(help="CPU threads of our server; 0: as suits the model.")] = 0,
+    max_model_len: Annotated[int, Option(help="Prompt and answer of our server.")] = 2048,
+    kv_cache_gib: Annotated[float, Option(help="KV cache of our server on a CPU, in GiB.")] = 1.0,
+    out: Annotated[Path | None, Option(help="Run folder to write the result into.")] = None,
+    recipe: Annotated[str, Option(help="Name in the run folder.")] = "baseline",
+    as_json: JsonFlag = False,
+) -> None:
+    """How many users at once a server holds within limits, and what stops more. Exit code 1: not even one."""
+    from exaone_nb.results import RunFolder
+    from exaone_nb.serve import capacity_views, served
+    from exaone_nb.serve.capacity import LoadOptions
+
+    options = LoadOptions(
+        arrival=arrival,
+        most=most,
+        requests=requests,
+        output_tokens=output,
+        runaway_tokens=runaway,
+        mode=mode,
+        first_token_s=first_token,
+        per_token_s=per_token,
+        answer_s=answer,
+    )
+    server: dict[str, Any] = {"max_model_len": max_model_len, "kv_cache_gib": kv_cache_gib}
+    if threads:
+        server["threads"] = threads
+    key = os.environ.get("OPENAI_API_KEY", "") if address else ""
+    found = served.capacity_of(model, options, address=address, key=key, **server)
+    if out is not None:
+        served.record(RunFolder.at(out), found, recipe)
+
+    def human(console: Console) -> None:
+        console.print(drawn(capacity_views.capacity_table([found])))
+        lines(console, [capacity_views.capacity_words(found)])
+
+    emit(as_json, found.document(), human)
+    if found.within is None:
+        raise SystemExit(1)
+
+
+def record(
+    out: Annotated[Path, Option(help="The record, for instance data/measured/l4.json.")],
+    model: Annotated[
+        list[str] | None, Option(help="Shape; repeatable. Default: the 1.2B and the 32B.")
+    ] = None,
+    scheme: Annotated[
+        list[str] | None, Option(help="Repeatable. Default: BF16, W8A8, FP8_DYNAMIC, W4A16.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, Option(help="Requests at once; repeatable. Default: 1, 8, 32.")
+    ] = None,
+    context: Annotated[
+        list[int] | None, Option(help="Prompt tokens; repeatable. Default: 128, 1024.")
+    ] = None,
+    rounds: Annotated[int, Option(help="Fresh starts of each model and scheme.")] = 3,
+    repeats: Annotated[int, Option(help="Repeats within a round.")] = 3,
+    output: Annotated[int, Option(help="Tokens written.")] = 32,
+    layers: Annotated[int, Option(help="Only so many layers, to try it; 0 is all.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure this card for everybody: speed, memory at the start and GPTQ of models' shapes, held against predictions.
+
+    Random weights, so nothing is downloaded. Send the file: the chapters show every record there is, by card.
+    """
+    from exaone_nb.files import write_json
+    from exaone_nb.show.measured import card_tables
+    from exaone_nb.workbook.card import RecordOptions, measure_card
+
+    asked = {"models": model, "schemes": scheme, "batches": batch, "contexts": context}
+    options = RecordOptions(
+        rounds=rounds, repeats=repeats, output_tokens=output, layers=layers,
+        **{name: tuple(values) for name, values in asked.items() if values},
+    )  # fmt: skip
+    with writable(say("folder"), out.parent):  # now, not after an hour
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    document = measure_card(options, tell)
+    with writable(say("record"), out):
+        write_json(out, document)
+
+    def human(console: Console) -> None:
+        for table in card_tables(document):
+            console.print(drawn(table))
+        lines(console, [say("Wrote {out}.", out=out)])
+
+    emit(as_json, document, human)
 
 
 def _engine_options(words: list[str]) -> dict[str, Any]:

@@ -8,23 +8,30 @@ from rich.console import Console
 from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, show_check
+from exaone_nb.errors import UsageError
 from exaone_nb.messages import say
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
 
-def doctor(as_json: JsonFlag = False) -> None:
+def doctor(
+    whose: Annotated[str, Option("--for", help="judge: compare the packages with the server's.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
     """What this machine can do: requirements, engines, schemes that can be made and served here."""
     from exaone_nb.show.table import drawn
-    from exaone_nb.workbook.doctor import diagnose
+    from exaone_nb.workbook.doctor import compare_with_judge, diagnose
 
-    found = diagnose()
+    if whose not in ("", "judge"):
+        raise UsageError(say("--for {whose} is not known.", whose=whose), expected=say("judge."))
+    found = compare_with_judge() if whose else diagnose()
 
     def human(console: Console) -> None:
         for check in found.checks:
             text = f"{check.name}: {check.found}"
             show_check(console, f"[{check.verdict}] ", COLOURS[check.verdict], text, check.remedy)
-        console.print(drawn(found.scheme_table()))
+        if found.schemes:
+            console.print(drawn(found.scheme_table()))
 
     emit(as_json, found.as_dict(), human)
     if not found.healthy:

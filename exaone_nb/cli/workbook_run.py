@@ -66,6 +66,10 @@ def run(
     single: Annotated[bool, Option("--single", help="Also write report.html, all in one file.")] = False,
     pdf: Annotated[bool, Option("--pdf", help="Also write report.pdf, by an installed Chromium.")] = False,
     notebooks: Annotated[Path | None, Option(help="Another folder of notebooks.")] = None,
+    estimate: Annotated[
+        str,
+        Option(metavar="WHERE", help="Print what each chapter would cost (here, or a card: L4) and stop."),
+    ] = "",
     help_notebook: Annotated[bool, Option("--help-notebook", help="Print the parameters and stop.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -84,7 +88,14 @@ def run(
     from exaone_nb.workbook.values import read_given
 
     given = read_given(parameter or [], parameters_file)
+    if estimate:
+        from exaone_nb.show.table import drawn
+        from exaone_nb.workbook.cost_words import table
 
+        card = "" if estimate == "here" else estimate
+        costs = table(runner.predict(chapters or [], given, out, folder=folder, card=card))
+        emit(as_json, costs.records(), lambda console: console.print(drawn(costs)))
+        return
     progress = Progress(as_json)
     try:
         report = runner.run(
@@ -133,6 +144,14 @@ class Progress:
                 self._running[name] = (began, 0, 0)
                 if self._status is None:
                     self._console.print(f"{name}: running ({event.text})", highlight=False)
+                for line in event.notes:
+                    self._console.print(f"{name}: {escape(line)}", highlight=False, soft_wrap=True)
+            elif event.kind == "fetch":
+                text = say("fetching the weights of {name} before the first chapter", name=event.text)
+                self._console.print(text, highlight=False, markup=False)
+            elif event.kind == "unfetched":
+                text = say("the weights are not here, so some chapters will fail. {why}", why=event.text)
+                self._console.print(text, highlight=False, markup=False)
             elif event.kind == "cell":
                 self._running[name] = (began, event.done, event.total)
             else:
@@ -210,7 +229,9 @@ def _print_summary(console: Console, report: RunReport) -> None:
     columns = [
         Column("chapter", say("chapter")),
         Column("status", say("status")),
+        Column("predicted", say("predicted (s)"), ",.0f"),
         Column("seconds", say("seconds"), ",.1f"),
+        Column("predicted_bytes", say("predicted (GB)"), ",.2f", scale=1e-9),
         Column("peak_bytes", say("peak memory (GB)"), ",.2f", scale=1e-9),
     ]
     rows = [
@@ -219,6 +240,8 @@ def _print_summary(console: Console, report: RunReport) -> None:
             "status": _STATES[made.state],
             "seconds": made.seconds or None,
             "peak_bytes": made.peak_bytes or None,
+            "predicted": made.predicted and made.predicted.seconds,
+            "predicted_bytes": made.predicted and made.predicted.bytes,
         }
         for made in report.outcomes
     ]

@@ -2,6 +2,5 @@
 
 A recipe (`recipe`, `calibration`) and a config make a `plan`; `analysis` says what is wrong with it; `quantize` makes the
 checkpoint and a `manifest`; `damage` measures what was lost; `formats`, `gptq` and `study` are the chapter's experiments.
-`gguf_file` writes a checkpoint as one file for llama.cpp, with `gguf_keys`, `gguf_vocabulary` and `gguf_tensors`.
 llm-compressor does the quantizing; nothing heavy is imported before a function needs it.
 """

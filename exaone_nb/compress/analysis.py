@@ -29,11 +29,8 @@ from exaone_nb.quantization.patterns import pattern_findings
 from exaone_nb.quantization.stored import fitting
 
 JUDGES_CARD = "L4"
-# The models that were judged: what decides the shapes of their matrices.
+# The models that were judged, told by the shapes of their matrices.
 JUDGED = ("EXAONE-4.0-1.2B", "nano")
-SHAPE = (
-    "model_type", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -234,8 +231,7 @@ def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
     """The verdict on the judging server, as far as this model was seen there."""
     if verdict.answer != "yes":
         return verdict
-    judged = [catalog.resolve(model).config() for model in JUDGED]
-    if not any(all(plan.config.get(key) == config.get(key) for key in SHAPE) for config in judged):
+    if not any(catalog.same_matrices(plan.config, model) for model in JUDGED):
         why = say("only EXAONE-4.0-1.2B was judged there")
         return replace(verdict, answer="unknown", why=why, recorded=True)
     if plan.recipe.kv_cache:

@@ -7,13 +7,13 @@ result. Sources are JSONL files (one {"messages": [...]} or {"text": ...} per li
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.compress.hub_texts import hub_rows
 from exaone_nb.errors import WorkbookError
-from exaone_nb.hub import hub_errors
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.schema import Count, Mistake, Positive, Whole, is_name, kind, list_of
@@ -22,18 +22,24 @@ from exaone_nb.written import decode
 DEFAULT_SOURCE = "nano_calibration"
 # What a row may call its conversation; MANTA-1M says "conversations".
 MESSAGE_FIELDS = ("messages", "conversations")
-HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?")
 # A name that ends so is a file that is missing, not a hub id.
 FILES = (".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet")
+# As many rows of the hub per sample, so that a seed has a choice.
+CHOICE = 10
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """One place text comes from. `name` is a JSONL file, a file of data/calibration/, or a hub id ORG/NAME."""
+    """One place text comes from: a JSONL file, a file of data/calibration/, or a hub data set ORG/NAME[:SUBSET].
+
+    The first `offset` rows are passed over: they belong to whoever judges on the same source.
+    """
 
     name: kind(str, is_name, "a JSONL file or a hub id ORG/NAME.") = DEFAULT_SOURCE
     share: Positive = 1.0
     field: str = ""
+    offset: Whole = 0
 
     @staticmethod
     def spelled_out(document: Any) -> Any:
@@ -77,14 +83,8 @@ class Calibration:
         return rest | {"sources": [document["source"]]}
 
     def counts(self) -> list[int]:
-        """Samples per source: shares by largest remainder, summing to `samples`."""
-        total = sum(source.share for source in self.sources)
-        exact = [self.samples * source.share / total for source in self.sources]
-        counts = [int(x) for x in exact]
-        order = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
-        for i in order[: self.samples - sum(counts)]:
-            counts[i] += 1
-        return counts
+        """Samples per source."""
+        return divided(self.samples, self.sources)
 
     def errors(self) -> Iterator[WorkbookError]:
         """Why local sources cannot give what is asked of them; data sets of the hub are not looked at."""
@@ -99,14 +99,25 @@ class Calibration:
         """SHA-256 over the settings and the samples in the source files, without tokenizing anything.
 
         Neither the path of a file nor a byte order mark, blank lines or the order of lines are part of it. A data set of
-        the hub is known by its name. Raises WorkbookError (see `rows`).
+        the hub is known by its name and offset. Raises WorkbookError (see `rows`).
         """
         settings = asdict(self) | {"sources": [source.share for source in self.sources]}
         parts = [
-            source.name if source.path is None else sorted(map(_mark, read_source(source)))
+            [source.name, source.offset] if source.path is None else sorted(map(_mark, read_source(source)))
             for source in self.sources
         ]
         return hashlib.sha256(json.dumps([settings, parts], sort_keys=True).encode()).hexdigest()
+
+
+def divided(total: int, sources: Sequence[TextSource]) -> list[int]:
+    """A number of texts per source: shares by largest remainder, summing to `total`."""
+    whole = sum(source.share for source in sources)
+    exact = [total * source.share / whole for source in sources]
+    counts = [int(x) for x in exact]
+    order = sorted(range(len(exact)), key=lambda i: counts[i] - exact[i])
+    for i in order[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
 
 
 def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
@@ -116,7 +127,7 @@ def rows(calibration: Calibration) -> list[list[dict[str, str]] | str]:
     """
     chosen: list[Any] = []
     for source, count in zip(calibration.sources, calibration.counts(), strict=True):
-        pool = read_source(source, at_least=count)
+        pool = read_source(source, at_least=count, most=CHOICE * count)
         # In the order of a hash of seed and text: the path of the file cannot matter, 64 samples are the first half of
         # 128 with the same seed, and a line that is added to the file changes at most one of them.
         chosen += sorted(pool, key=lambda row: _mark(row, calibration.seed))[:count]
@@ -128,27 +139,34 @@ def _mark(row: Any, seed: int | None = None) -> str:
     return hashlib.sha256(json.dumps([seed, row], sort_keys=True).encode()).hexdigest()
 
 
-def read_source(source: TextSource, at_least: int = 1) -> list[list[dict[str, str]] | str]:
-    """All rows of one source, in order. Raises WorkbookError (see `rows`)."""
-    if source.path is not None:
-        read = _file_rows(source)
-    else:
-        from datasets import load_dataset
+def read_source(source: TextSource, at_least: int = 1, most: int = 0) -> list[list[dict[str, str]] | str]:
+    """The rows of one source from its offset on, in order: of a file all, of the hub `most` (`at_least` where that is more).
 
-        with hub_errors(say("The data set {name}", name=source.name)):
-            # Ten times what is asked, so that a seed has a choice.
-            read = enumerate(load_dataset(source.name, split=f"train[:{10 * at_least}]"), 1)
-    found = [_content(row, source, number) for number, row in read]
+    Raises WorkbookError (see `rows`).
+    """
+    if source.path is not None:
+        found = [_content(row, source, number) for number, row in _file_rows(source)][source.offset :]
+    else:
+        wanted = max(at_least, most)
+
+        def read(row: Any, number: int) -> Any:
+            return _content(row, source, number)
+
+        found = hub_rows(source.name, source.offset, wanted, read, source.field).rows[:wanted]
     if len(found) < at_least:
-        most = say("Name a longer file, or ask for at most {count} (calibration: samples).", count=len(found))
+        most_there = say(
+            "Name a longer file, or ask for at most {count} (calibration: samples).", count=len(found)
+        )
+        got = {"name": source.name, "count": len(found) or say("no"), "asked": at_least}
         raise WorkbookError(
             say(
-                "{name} has {count} samples, but {asked} are asked of it.",
-                name=source.name,
-                count=len(found) or say("no"),
-                asked=at_least,
-            ),
-            remedy=most if found else say("Name a longer file."),
+                "{name} has {count} samples after the first {offset:,}, but {asked} are asked of it.",
+                offset=source.offset,
+                **got,
+            )
+            if source.offset
+            else say("{name} has {count} samples, but {asked} are asked of it.", **got),
+            remedy=most_there if found else say("Name a longer file."),
         )
     return found
 

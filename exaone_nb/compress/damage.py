@@ -9,17 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exaone_nb import catalog
-from exaone_nb.compress.calibration import TextSource, read_source, render
+from exaone_nb.compress.calibration import TextSource, divided, read_source, render
 from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
+from exaone_nb.messages import say
 from exaone_nb.statistics.bootstrap import clustered_quantile
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import jackknife
@@ -35,25 +38,43 @@ class Document:
     start: int
 
 
-def documents(folder: str | Path, source: TextSource, count: int, longest: int = 512) -> list[Document]:
-    """The first `count` texts of a file or a hub data set as tokens. In a conversation only the last answer is judged.
+def documents(
+    folder: str | Path, sources: TextSource | Sequence[TextSource], count: int, longest: int = 512
+) -> list[Document]:
+    """`count` texts as tokens, the first that can be judged, divided among the sources by their shares.
 
-    Raises WorkbookError when the file cannot be used or nothing is left to judge.
+    They are mixed evenly, so that the first few are of every source. A file may have fewer. In a conversation only the last answer is judged. Raises WorkbookError when a source cannot be
+    used or nothing is left to judge.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    made = []
-    # A short file may be judged whole; of a data set on the hub no more is fetched than is asked for.
-    for row in read_source(source, at_least=1 if source.path else count)[:count]:
-        plain = isinstance(row, str)
-        ids, start = (tokenizer(row)["input_ids"], 1) if plain else _conversation(tokenizer, row)
-        document = Document(tuple(ids[:longest]), max(start, 1))
-        if document.start < len(document.ids):
-            made.append(document)
-    if not made:
-        raise WorkbookError(f"{source.name} has no text with a token to judge.", remedy="Give longer texts.")
-    return made
+    sources = [sources] if isinstance(sources, TextSource) else list(sources)
+    placed: list[tuple[float, Document]] = []
+    for source, wanted in zip(sources, divided(count, sources), strict=True):
+        # A short file may be judged whole; of a data set on the hub no more is fetched than may be needed.
+        read = read_source(source, 1 if source.path else wanted, most=region(source, wanted))
+        made = (_document(tokenizer, row, longest) for row in read[: region(source, wanted)])
+        found = list(islice((one for one in made if one.start < len(one.ids)), wanted))
+        placed += [((number + 0.5) / len(found), one) for number, one in enumerate(found)]
+    if not placed:
+        names = ", ".join(source.name for source in sources)
+        raise WorkbookError(
+            say("{names} has no text with a token to judge.", names=names), remedy=say("Give longer texts.")
+        )
+    return [one for _, one in sorted(placed, key=itemgetter(0))]
+
+
+def region(source: TextSource, count: int) -> int:
+    """Rows from the source's offset on that `count` texts to judge may be taken from: those of a file, and of the hub
+    twice as many, since a conversation whose prompt alone is too long leaves nothing to judge."""
+    return count if source.path else 2 * count
+
+
+def _document(tokenizer: Any, row: list[dict[str, str]] | str, longest: int) -> Document:
+    plain = isinstance(row, str)
+    ids, start = (tokenizer(row)["input_ids"], 1) if plain else _conversation(tokenizer, row)
+    return Document(tuple(ids[:longest]), max(start, 1))
 
 
 def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> tuple[list[int], int]:

@@ -135,7 +135,7 @@ def fit(
             say("The unquantized model has {size:,} bytes and fits already.", size=whole_bytes),
             expected=say("a budget below that."),
         )
-    source, name = catalog.weights_folder(model), text or (DEFAULT_SOURCE if place.name == "nano" else "")
+    source, name = catalog.weights_folder(model), text or (DEFAULT_SOURCE if catalog.is_nano(model) else "")
     texts = documents(source, TextSource(name), whole("count", count)) if name else []
     progress(say("loading the model"))
     opened = open_model(source, dtype="float32")

@@ -35,8 +35,9 @@ def estimate_host(
              + the compressed checkpoint, which is whole before it is written
              + the largest module in float32, with what quantizing it needs beside it
              + GPTQ: one float32 Hessian [in, in] per module of a layer, and the calibration activations of two layers
+             + AutoRound: what it learns for each weight of a layer, its slope and the best so far, in float32
 
-    With a card Hessians and the largest module lie there instead. The factors are checked against measured peaks in the
+    With a card what is worked on lies there instead. The factors are checked against measured peaks in the
     benchmark (`make bench-quantize`) and in tests/gpu.
     """
     peak = (CUDA_LIBRARIES_BYTES if card else LIBRARIES_BYTES) + 2 * weight_bytes + compressed_bytes
@@ -46,6 +47,8 @@ def estimate_host(
     if recipe.method == "gptq" and linears and not card:
         inputs = [spec.shape[1] for spec in linears if spec.layer == linears[0].layer]
         peak += sum(4 * width**2 for width in inputs) + 3 * 4 * max(inputs) ** 2
+    if recipe.method == "autoround" and linears and not card:
+        peak += 4 * 4 * sum(spec.elements for spec in linears if spec.layer == linears[0].layer)
     if recipe.needs_data:
         tokens = recipe.calibration.samples * recipe.calibration.length
         peak += 2 * 2 * tokens * fields.size(text_config(config), "hidden_size")
@@ -58,6 +61,7 @@ def estimate_card(config: dict[str, Any], recipe: Recipe) -> int:
         saving       embedding and head in 16 bits, to see whether they are equal, and a byte per element for the answer
         calibrating  the embedding, one layer in 16 bits, and the logits of one sample
         GPTQ         besides, the layer's matrices and their Hessians [in, in] in float32, three times each
+        AutoRound    besides, four numbers in float32 for each weight of the layer
 
     The largest of these, and a workspace. Of llm-compressor 0.14: `_retie_embeddings`, the sequential pipeline,
     `quantize_weight`.
@@ -74,6 +78,8 @@ def estimate_card(config: dict[str, Any], recipe: Recipe) -> int:
     if recipe.method == "gptq":
         hessians = sum(spec.shape[1] ** 2 for spec in first)
         steps.append(2 * (table + layer) + 3 * 4 * (layer + hessians))
+    if recipe.method == "autoround":
+        steps.append(2 * (table + layer) + 4 * 4 * layer)
     return max(steps) + WORKSPACE_BYTES
 
 

@@ -19,6 +19,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,19 @@ def compress(
 
 
 def build(recipe: Recipe) -> list[Any]:
+    import torch
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
     classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
+    if recipe.method == "autoround":
+        from llmcompressor.modifiers.autoround import AutoRoundModifier
+
+        # Compiling its loop takes a C++ compiler and minutes, which pay on a GPU.
+        compiled = torch.accelerator.is_available()
+        classes["AutoRoundModifier"] = partial(AutoRoundModifier, enable_torch_compile=compiled)
     return [classes[name](**values) for name, values in recipe.modifiers()]
 
 

@@ -16,7 +16,7 @@ from exaone_nb.compress.models import open_model, quiet
 from exaone_nb.compress.plan import Plan
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import UsageError
-from exaone_nb.files import read_object, sha256_of
+from exaone_nb.files import read_object, sha256_of, write_json
 from exaone_nb.findings import Finding, some
 from exaone_nb.messages import say
 
@@ -96,9 +96,24 @@ def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     entries: dict[str, dict[str, dict[str, Any]]] = {"files": {}, "beside": {}}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != NAME:
-            kind = "files" if path.suffix == ".safetensors" else "beside"
+            kind = "files" if path.suffix in (".safetensors", ".gguf") else "beside"
             entries[kind][path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return entries
+
+
+def write_brief(folder: Path, name: str, **facts: Any) -> dict[str, Any]:
+    """Write and return a manifest for what no recipe made: the folder is ours, and these are its files and `facts`."""
+    entries = file_entries(folder)
+    document = {
+        "schema": 1,
+        "recipe_name": name,
+        "fingerprint": "",
+        "actual_bytes": sum(entry["bytes"] for entry in entries["files"].values()),
+        **facts,
+        **entries,
+    }
+    write_json(folder / NAME, document)
+    return document
 
 
 def make(

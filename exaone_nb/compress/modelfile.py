@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog, fields
-from exaone_nb.compress.gguf_vocabulary import read_tokenizer
 from exaone_nb.conversation.answers import recommended
 from exaone_nb.conversation.prompt import applied
+from exaone_nb.converter.gguf_vocabulary import read_tokenizer
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 

@@ -20,10 +20,13 @@ from exaone_nb.quantization.arguments import MINMAX
 from exaone_nb.quantization.schemes import ACTORDER, SCHEMES, find_scheme
 
 STAGE, GROUP = "_stage", "_modifiers"
-METHODS = {"QuantizationModifier": "rtn", "GPTQModifier": "gptq"}
+METHODS = {"QuantizationModifier": "rtn", "GPTQModifier": "gptq", "AutoRoundModifier": "autoround"}
 TRANSFORMS = {"AWQModifier": "awq", "SmoothQuantModifier": "smoothquant"}
 # What is said in `settings`, by method.
-SETTINGS = {"gptq": ("block_size", "dampening_frac", "actorder")}
+SETTINGS = {
+    "gptq": ("block_size", "dampening_frac", "actorder"),
+    "autoround": ("iters", "batch_size", "lr"),
+}
 # The fields that can be said in our keys, by modifier.
 QUANTIZING = (
     "scheme", "config_groups", "targets", "ignore", "kv_cache_scheme", "weight_observer", "observer",
@@ -31,6 +34,7 @@ QUANTIZING = (
 FIELDS = {
     "QuantizationModifier": QUANTIZING,
     "GPTQModifier": QUANTIZING + SETTINGS["gptq"],
+    "AutoRoundModifier": QUANTIZING + SETTINGS["autoround"],
     "AWQModifier": ("mappings", "duo_scaling", "n_grid"),
     "SmoothQuantModifier": (
         "mappings", "smoothing_strength", "ignore", "num_calibration_steps", "algorithm",
@@ -38,12 +42,13 @@ FIELDS = {
 }  # fmt: skip
 # Where and how fast it is computed, and what follows from the other fields: they change nothing that is meant.
 PASSED_OVER = (
-    "requires_calibration_data", "offload_device", "offload_hessians", "sequential_targets",
+    "requires_calibration_data", "offload_device", "offload_hessians", "sequential_targets", "device_ids",
+    "enable_torch_compile",
 )  # fmt: skip
 # Fields that are dumped with a default; only that can be read.
 DEFAULTS: dict[str, Any] = {
     "bypass_divisibility_checks": False, "batched_quantization": "auto", "input_observer": None,
-    "output_observer": None, "index": None, "group": None, "start": None, "end": None, "update": None,
+    "output_observer": None, "disable_opt_rtn": False, "index": None, "group": None, "start": None, "end": None, "update": None,
 }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ UNSAID = ("observer_kwargs", "scale_dtype", "zp_dtype", "actorder")
 # What llm-compressor takes where a recipe says nothing; a block size is a matter of speed.
 READ_SETTINGS: dict[str, dict[str, Any]] = {
     "gptq": {"dampening_frac": 0.01, "actorder": "static"},
+    "autoround": {"iters": 200, "batch_size": 8, "lr": None},
 }
 EXPERT = re.compile(r"(?<=experts\.)\d+")
 
@@ -45,6 +46,11 @@ class Plan(Assignment):
     recipe: Recipe
     config: dict[str, Any]
     fitted: str = ""  # which groups were made smaller, and why
+
+    @property
+    def written(self) -> list[int]:
+        """LLM Compressor writes the groups that some module gets, in the order of the model."""
+        return list(self.used)
 
     @property
     def schemes(self) -> list[Scheme]:
@@ -259,7 +265,7 @@ def _read_settings(plan: Plan) -> dict[str, str]:
 
 
 def method_name(method: str) -> str:
-    return {"rtn": say("round to nearest"), "gptq": "GPTQ"}[method]
+    return {"rtn": say("round to nearest"), "gptq": "GPTQ", "autoround": "AutoRound"}[method]
 
 
 def _plain(value: Any) -> str:

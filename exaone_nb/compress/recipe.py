@@ -2,7 +2,7 @@
 
 One YAML file per recipe in `data/recipes/`. The smallest one:
 
-    method: rtn            # rtn | gptq
+    method: rtn            # rtn | gptq | autoround
     scheme: W4A16          # a preset of llm-compressor, or an explicit {weights: …, input_activations: …}
     ignore: [lm_head]
 
@@ -66,6 +66,9 @@ class MethodSettings(TypedDict, total=False):
     block_size: Count
     dampening_frac: Fraction
     actorder: Order
+    iters: Count
+    batch_size: Count
+    lr: Fraction
     observer: Observer
     group_size: Count
     max_position_embeddings: Count
@@ -85,7 +88,7 @@ class Recipe:
 
     name: str
     groups: schema.list_of(SchemeGroup, "a list of {scheme, targets}.")
-    method: Literal["rtn", "gptq"] = "rtn"
+    method: Literal["rtn", "gptq", "autoround"] = "rtn"
     ignore: Patterns = ()
     settings: MethodSettings = field(default_factory=dict)
     transform: Transform | None = None
@@ -110,9 +113,9 @@ class Recipe:
 
     @property
     def needs_data(self) -> bool:
-        """True when the result depends on calibration text: GPTQ, AWQ, static activation or KV-cache scales."""
+        """True when the result depends on calibration text: GPTQ, AutoRound, AWQ, static activation or KV-cache scales."""
         return bool(
-            self.method == "gptq"
+            self.method != "rtn"
             or self.transform
             or self.kv_cache
             or self.settings.get("observer") == "imatrix_mse"

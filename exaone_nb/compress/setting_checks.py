@@ -45,6 +45,9 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
                 groups=groups,
             )
             level, remedy = ("note", "") if value == 128 else ("no-op", explicit)
+        elif name == "observer" and method == "autoround":
+            text = say("AutoRound learns how far the range of a weight reaches; observer is not read.")
+            remedy = say("Leave it out.")
         elif name == "observer" and value in MINMAX:
             text = say(
                 "observer {observer} finds the same ranges as the default: {all} differ only in how they join several "
@@ -93,6 +96,26 @@ def actorder_values(plan: Plan) -> Iterator[Finding]:
     else:
         remedy = say("Use static, its alias weight, or null.")
         yield Finding("error", "actorder-unknown", say("actorder is {value!r}.", value=value), remedy)
+
+
+def autoround_reach(plan: Plan) -> Iterator[Finding]:
+    """What AutoRound never touches: llm-compressor 0.14 reserves scales for it and fills them inside decoder layers alone."""
+    if plan.recipe.method != "autoround":
+        return
+    outside = [
+        module.name
+        for module in plan.quantizable
+        if module.layer is None and plan.assigned[module.name] is not None
+    ]
+    if plan.recipe.kv_cache:
+        outside.append(say("the KV cache"))
+    if outside:
+        text = say(
+            "AutoRound works inside decoder layers and computes no scales for {names}: whatever lies in memory would be "
+            "written.",
+            names=", ".join(outside),
+        )
+        yield Finding("error", "autoround-reach", text, say("Leave it out, or use another method."))
 
 
 def smoothing_steps(plan: Plan) -> Iterator[Finding]:
@@ -216,6 +239,7 @@ def why_not(config: dict[str, Any], smooth: str, balance: list[str]) -> str:
 CHECKS = (
     settings_without_effect,
     actorder_values,
+    autoround_reach,
     smoothing_steps,
     calibration,
     worth_knowing,

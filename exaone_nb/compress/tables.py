@@ -178,11 +178,12 @@ def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
         if name.endswith("_gptq") and other in judged:
             pair = say("{one} minus {other}", one=name, other=other)
             found[pair] = damage.paired_difference(judged[other]["candidate"], judged[name]["candidate"])
-    rows = [{"pair": name, "change": change, "verdict": _verdict(change)} for name, change in found.items()]
+    rows = [{"pair": name, "change": change, "verdict": verdict(change)} for name, change in found.items()]
     return _table(rows, "pair change verdict")
 
 
-def _verdict(change: Estimate) -> str:
+def verdict(change: Estimate) -> str:
+    """What a paired change of a loss says of the second."""
     if not change.excludes_zero:
         return say("no difference that these texts can show")
     return say("better") if change.value < 0 else say("worse")

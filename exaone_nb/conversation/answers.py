@@ -170,7 +170,7 @@ def recommended(
     check_mode(mode)
     greedy = Sampling(max_tokens=max_tokens)
     try:
-        record = catalog.record(catalog.recognised(model) or model)
+        record = catalog.record(model)
     except UsageError:
         return Advice(greedy, say("0 (greedy)"), "", say("not in the catalog: greedy"))
     for setting in record.sampling["settings"]:

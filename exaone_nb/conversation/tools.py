@@ -1,8 +1,9 @@
 """Letting a model use Python functions: call, result, answer, with a limit on how often it may go round.
 
 Calls come as text, `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, the hermes form EXAONE 4.0 writes. A
-server parses them itself; those of the engines in this process are read here. Whatever the model gets wrong (a tool that does not exist, arguments that are not JSON or do not fit) goes back to it
-as the tool's result, so that it can correct itself; nothing it writes is ever evaluated as code.
+server parses them itself; those of the engines in this process are read here. Whatever the model gets wrong (a tool
+that does not exist, arguments that are not JSON or do not fit) goes back to it as the tool's result, so that it can
+correct itself; nothing it writes is ever evaluated as code. Tools of other programs: `exaone_nb.engines.mcp_tools`.
 """
 
 import ast
@@ -23,20 +24,19 @@ _BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.S)
 
 @dataclass(frozen=True)
 class Tool:
-    """A function and the JSON schema the model is shown."""
+    """What is called, and what the model is shown of it: `parameters` is the JSON schema of an object.
 
-    function: Callable[..., Any]
+    What `function` raises is for the model to read; a WorkbookError is for people and ends the conversation.
+    """
+
+    name: str
     description: str
-    properties: dict[str, dict[str, Any]]
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__
+    parameters: dict[str, Any]
+    function: Callable[..., Any]
 
     def schema(self) -> dict[str, Any]:
-        parameters = {"type": "object", "properties": self.properties, "required": list(self.properties)}
-        function = {"name": self.name, "description": self.description, "parameters": parameters}
-        return {"type": "function", "function": function}
+        shown = ("name", "description", "parameters")
+        return {"type": "function", "function": {name: getattr(self, name) for name in shown}}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run_tools(
 ) -> ToolConversation:
     """Ask, run what the model calls, feed the results back, until it answers in words.
 
-    Raises WorkbookError after `limit` rounds that all ended in calls.
+    Raises WorkbookError after `limit` rounds that all ended in calls, and when a tool's server is gone.
     """
     history: list[Message] = [dict(message) for message in messages]
     schemas = [tool.schema() for tool in tools]
@@ -105,11 +105,14 @@ def run_call(call: ToolCall, tools: Sequence[Tool]) -> Step:
         return _failure(call, f"the arguments are not JSON: {error}")
     if not isinstance(arguments, dict):
         return _failure(call, "the arguments are not an object")
-    missing, extra = set(tool.properties) - set(arguments), set(arguments) - set(tool.properties)
+    known_names, needed = (set(tool.parameters.get(key, ())) for key in ("properties", "required"))
+    missing, extra = needed - set(arguments), set(arguments) - known_names
     if missing or extra:
         return _failure(call, f"arguments missing: {sorted(missing)}, unknown: {sorted(extra)}")
     try:
         return Step(call, json.dumps(tool.function(**arguments), ensure_ascii=False))
+    except WorkbookError:
+        raise
     except Exception as error:  # a tool's own error is for the model to read
         return _failure(call, f"{type(error).__name__}: {error}")
 
@@ -181,10 +184,16 @@ def calculator(expression: str) -> float | int:
     return value(ast.parse(expression, mode="eval").body)
 
 
+def _takes(**types: str) -> dict[str, Any]:
+    properties = {name: {"type": kind} for name, kind in types.items()}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 # The schemas nano was trained with; the README's example has one roll_dice(max_num).
 ROLL_DICE = Tool(
-    roll_dice,
+    "roll_dice",
     "Roll dice and return the numbers shown.",
-    {"sides": {"type": "integer"}, "count": {"type": "integer"}},
+    _takes(sides="integer", count="integer"),
+    roll_dice,
 )
-CALCULATOR = Tool(calculator, "Evaluate an arithmetic expression.", {"expression": {"type": "string"}})
+CALCULATOR = Tool("calculator", "Evaluate an arithmetic expression.", _takes(expression="string"), calculator)

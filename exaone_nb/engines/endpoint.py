@@ -1,16 +1,17 @@
 """Any OpenAI-compatible server by address, through the `openai` client: ours, or one that runs already.
 
-Mode is passed as `chat_template_kwargs`, which vLLM and SGLang understand. A server started by somebody else may split
-thought from answer wrongly, or not at all: what came is set right by the mode that was asked for. What goes wrong on the
-way (no server, a wrong key, too many requests, a web page instead of JSON) is said in one sentence.
+Servers differ (`exaone_nb.engines.dialects`); the client asks the server which one it is and speaks as it does. A server
+started by somebody else may split thought from answer wrongly, or not at all, and leave a tool call in the text: what
+came is set right by what was asked for. A prompt that the server cut is noticed where a tokenizer is given. What goes
+wrong on the way (no server, a wrong key, too many requests, a web page instead of JSON) is said in one sentence.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from exaone_nb.conversation.answers import (
@@ -23,7 +24,10 @@ from exaone_nb.conversation.answers import (
     check_mode,
     split_thought,
 )
+from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
+from exaone_nb.engines.dialects import Dialect, ServedModel, ServerLoad, dialect_of, is_ready, server_load
+from exaone_nb.engines.refusals import explained
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
@@ -41,12 +45,23 @@ class Piece:
 
 
 class EndpointEngine(Engine):
-    """Talks to `address` (ending in /v1). An empty `model` takes the first that the server names."""
+    """Talks to `address` (ending in /v1). An empty `model` takes the first that the server names.
+
+    With the model's `tokenizer` the prompts are counted here too: a server that read less than it was sent has cut the
+    prompt, which is an error then.
+    """
 
     name = "endpoint"
 
     def __init__(
-        self, address: str, key: str = "", *, model: str = "", timeout: float = 120.0, retries: int = 0
+        self,
+        address: str,
+        key: str = "",
+        *,
+        model: str = "",
+        timeout: float = 120.0,
+        retries: int = 0,
+        tokenizer: Any = None,
     ) -> None:
         try:
             parts = urlsplit(str(address))
@@ -60,38 +75,109 @@ class EndpointEngine(Engine):
         self.address = address
         # A local server without a key still wants the header to be something.
         self._client = OpenAI(base_url=address, api_key=key or "none", timeout=timeout, max_retries=retries)
-        self._model = model
+        self._key, self._model, self._tokenizer = key, model, tokenizer
 
     @property
     def model(self) -> str:
         if not self._model:
-            with self._explained():
-                names = [entry.id for entry in self._client.models.list().data]
+            names = [served.name for served in self.models()]
             if not names:
                 raise WorkbookError(f"{self.address} serves no model.")
             self._model = names[0]
         return self._model
 
+    def models(self) -> list[ServedModel]:
+        """The models that the server offers, with the context it gives them."""
+        with explained(self.address):
+            return [ServedModel.of(entry.model_dump()) for entry in self._client.models.list().data]
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How this server is spoken to, by what it says of its models."""
+        try:
+            owners = [served.owner for served in self.models()]
+        except (
+            WorkbookError
+        ):  # it does not list them; a server that is not there will say so when it is asked
+            owners = []
+        return dialect_of(owners[0] if owners else "")
+
+    def load(self) -> ServerLoad | None:
+        """What the server says of its load now; None where it says nothing."""
+        return server_load(self.address, self._key)
+
+    def wait(self, seconds: float = 300.0) -> Self:
+        """Wait until the server answers. Raises WorkbookError when it does not within `seconds`."""
+        last = time.monotonic() + seconds
+        while not is_ready(self.address, self._key):
+            if time.monotonic() > last:
+                got = say("{address} did not answer within {s:g} s.", address=self.address, s=seconds)
+                raise WorkbookError(got, remedy="Look at its log; a large model takes minutes to load.")
+            time.sleep(0.5)
+        return self
+
     def _chat(
         self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
     ) -> Answer:
         started = time.perf_counter()
-        with self._explained():
+        with explained(self.address):
             reply = self._client.chat.completions.create(**self._request(messages, thinking, sampling, tools))
-            return self._chat_answer(reply, thinking, time.perf_counter() - started, bool(tools))
+            answer = self._chat_answer(reply, thinking, time.perf_counter() - started, bool(tools))
+        return self._uncut(answer, messages, thinking, tools)
 
     def stream(
         self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
     ) -> Iterator[Piece]:
         """The answer piece by piece as it is written."""
+        for seconds, chunk in self._chunks(messages, mode, sampling):
+            for choice in chunk.choices:
+                text, thought = choice.delta.content or "", _thought(choice.delta)
+                if text or thought:
+                    yield Piece(seconds, text, thought)
+
+    def timed(
+        self, messages: Sequence[Message], mode: Mode = "non-reasoning", sampling: Sampling | None = None
+    ) -> Answer:
+        """The answer with the time of its first token, as a user sees it: streamed.
+
+        Its tokens are those that the server counts; a server that does not count them is taken to send one a piece.
+        """
+        text, thought, reason, first, last, pieces, used = "", "", "", None, 0.0, 0, None
+        for seconds, chunk in self._chunks(messages, mode, sampling):
+            used = getattr(chunk, "usage", None) or used
+            for choice in chunk.choices:
+                written, considered = choice.delta.content or "", _thought(choice.delta)
+                text, thought, reason = text + written, thought + considered, choice.finish_reason or reason
+                if written or considered:
+                    first, last, pieces = first or seconds, seconds, pieces + 1
+        count = {"prompt_tokens": used.prompt_tokens} if used else {}
+        tokens = used.completion_tokens if used else pieces
+        answer = Answer(text.strip(), thought.strip(), thought + text, reason, output_tokens=tokens, **count)
+        answer = replace(answer, first_token_seconds=first, seconds=last)
+        return self._uncut(answer, messages, check_mode(mode), ())
+
+    def _uncut(self, answer: Answer, messages: Any, thinking: bool, tools: Any) -> Answer:
+        """The answer, if the server read the whole prompt as far as can be told. Raises WorkbookError if it did not."""
+        if self._tokenizer is None or not answer.prompt_tokens:
+            return answer
+        sent = len(prompt_ids(self._tokenizer, messages, thinking, tools))
+        # Templates of the same model differ by a few tokens from server to server.
+        if answer.prompt_tokens >= 0.9 * sent - 8:
+            return answer
+        fields = {"address": self.address, "read": answer.prompt_tokens, "sent": sent}
+        raise WorkbookError(
+            say("{address} cut the prompt: it read {read:,} of {sent:,} tokens.", **fields),
+            remedy="Start the server with a longer context, or shorten the conversation.",
+        )
+
+    def _chunks(self, messages: Any, mode: Mode, sampling: Sampling | None) -> Iterator[tuple[float, Any]]:
+        """What a streamed answer is sent in, each with its seconds since the request; the usage comes last."""
         request = self._request(messages, check_mode(mode), sampling or Sampling(), ())
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
         started = time.perf_counter()
-        with self._explained():
-            for chunk in self._client.chat.completions.create(**request, stream=True):
-                for choice in chunk.choices:
-                    text, thought = choice.delta.content or "", _thought(choice.delta)
-                    if text or thought:
-                        yield Piece(time.perf_counter() - started, text, thought)
+        with explained(self.address):
+            for chunk in self._client.chat.completions.create(**request):
+                yield time.perf_counter() - started, chunk
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
         """Continue token ids through /v1/completions, many at once; the server makes them a batch.
@@ -118,8 +204,9 @@ class EndpointEngine(Engine):
 
     def _complete(self, model: str, prompt: Sequence[int], sampling: Sampling) -> Answer:
         started = time.perf_counter()
-        with self._explained():
-            reply = self._client.completions.create(model=model, prompt=list(prompt), **_options(sampling))
+        with explained(self.address):
+            options = _options(sampling, **dict(self.dialect.always))
+            reply = self._client.completions.create(model=model, prompt=list(prompt), **options)
             seconds, (choice,) = time.perf_counter() - started, reply.choices
             return _answer(reply, seconds, *reversed(split_thought(choice.text, opened=False)), choice.text)
 
@@ -128,7 +215,7 @@ class EndpointEngine(Engine):
 
     def _request(self, messages: Any, thinking: bool, sampling: Sampling, tools: Any) -> dict[str, Any]:
         request = {"model": self.model, "messages": list(messages)}
-        request |= _options(sampling, chat_template_kwargs={"enable_thinking": thinking})
+        request |= _options(sampling, **dict(self.dialect.always), **self.dialect.switch(thinking))
         if sampling.logprobs is not None:
             request |= {"logprobs": True, "top_logprobs": sampling.logprobs}
         if tools:
@@ -147,67 +234,21 @@ class EndpointEngine(Engine):
         choice = reply.choices[0]
         message = choice.message
         thought, content = _thought(message), message.content or ""
-        raw, swallowed = content or thought, False
+        raw = content or thought
         if not thought:
             # Without a parser the thought comes as content, and one that was cut off has no closing tag.
             thought, content = split_thought(content, opened=thinking and choice.finish_reason == "length")
         elif not thinking and not content.strip() and not message.tool_calls:
             # The parser trap: an answer without a think block was taken for thought, and a tool call in it unread.
             thought, content = split_thought(thought, opened=False)
-            swallowed = True
         calls = message.tool_calls or ()
         answer = replace(
             _answer(reply, seconds, content.strip(), thought.strip(), raw),
             tool_calls=tuple(ToolCall(c.function.name, c.function.arguments, c.id) for c in calls),
             text_logprobs=_named(choice.logprobs),
         )
-        return with_tool_calls(answer) if swallowed and tools else answer
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import httpx
-        import openai
-
-        try:
-            yield
-        except openai.APIStatusError as error:
-            raise self._status(error) from error
-        except (openai.OpenAIError, httpx.HTTPError, ValueError, AttributeError) as error:
-            where = {"address": self.address}
-            if isinstance(error, openai.APITimeoutError):
-                got = say("{address} did not answer in time.", **where)
-                remedy = "Give it a longer timeout, or ask for fewer tokens."
-            elif isinstance(error, openai.APIConnectionError):
-                got = say("{address} cannot be reached, or the server ended while it was answering.", **where)
-                remedy = "Start it, check the port, and look at its log."
-            else:
-                where |= {"kind": type(error).__name__}
-                got = say("{address} answered with something that is not OpenAI JSON ({kind}).", **where)
-                remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
-            raise WorkbookError(got, remedy=remedy) from error
-
-    def _status(self, error: Any) -> WorkbookError:
-        code = error.status_code
-        named, remedy = {"address": self.address, "code": code}, ""
-        if code in (401, 403):
-            got = say("{address} refused the key (HTTP {code}).", **named)
-            remedy = say("Pass a key with the right to this model; our own server's is server.key.")
-        elif code == 404:
-            got = say("{address} knows no such path or model (HTTP {code}).", **named)
-            remedy = say("Check that the address ends in /v1, and the model's name.")
-        elif code == 429:
-            got = say("{address} wants fewer requests (HTTP {code}).", **named)
-            remedy = say("Wait, or raise retries=; the client then waits between tries.")
-        elif code >= 500:
-            got, remedy = say("{address} failed (HTTP {code}).", **named), say("Look at the server's log.")
-        else:
-            got = say("{address} refused the request (HTTP {code}).", **named)
-        body = error.body if isinstance(error.body, dict) else {}
-        if reason := str(body.get("message") or "")[:300]:
-            got = say("{got} It says: {reason}", got=got, reason=reason)
-        elif "<html" in str(getattr(error.response, "text", ""))[:500].lower():
-            got = say("{got} It sent a web page.", got=got)
-        return WorkbookError(got, remedy=remedy)
+        # A server without a tool parser leaves the call in the text.
+        return with_tool_calls(answer) if tools and not calls else answer
 
 
 def _options(sampling: Sampling, **extra: Any) -> dict[str, Any]:

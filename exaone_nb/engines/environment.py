@@ -94,6 +94,20 @@ def require_vllm() -> None:
         )
 
 
+def has_llamacpp() -> bool:
+    """Whether llama.cpp is installed here; nothing is loaded to find out."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+def require_llamacpp() -> None:
+    """Raise WorkbookError when llama.cpp is not installed."""
+    if not has_llamacpp():
+        raise WorkbookError(
+            say("llama.cpp, which runs GGUF files, is not installed here."),
+            remedy=say("{install}, or pip install xllamacpp.", install=COMPLETE),
+        )
+
+
 def has_gpu() -> bool:
     import torch
 

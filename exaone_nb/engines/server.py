@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from exaone_nb import processes
 from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN
+from exaone_nb.engines.dialects import is_ready
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.environment import environment_of_child, has_gpu, require_vllm
 from exaone_nb.engines.failures import explain
@@ -124,16 +125,13 @@ class Server(AbstractContextManager):
 
     def wait(self, timeout: float = 300.0) -> Server:
         """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
-        import httpx
-
         try:
             while time.monotonic() <= self.started + timeout:
                 if not self.running:
                     raise explain(self.log(), self.model)
-                with suppress(httpx.HTTPError):  # it is not listening yet
-                    if httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=2).status_code == 200:
-                        self.ready_seconds = time.monotonic() - self.started
-                        return self
+                if is_ready(self.address, self.key):
+                    self.ready_seconds = time.monotonic() - self.started
+                    return self
                 time.sleep(0.3)
             last = self.log().strip().splitlines()[-1:] or ["nothing"]
             raise WorkbookError(

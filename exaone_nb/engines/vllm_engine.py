@@ -12,24 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb import catalog
-from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode, Sampling, check_mode
-from exaone_nb.conversation.prompt import prompt_ids
-from exaone_nb.conversation.tools import with_tool_calls
+from exaone_nb.conversation.answers import Answer, Sampling
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, prepare_process, require_vllm
 from exaone_nb.engines.failures import explain, messages_of
 from exaone_nb.engines.options import check_sizes, vllm_arguments
+from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.errors import UsageError, WorkbookError
 
 _open: list[VllmEngine] = []
 
 
-class VllmEngine(Engine):
-    """One loaded model.
-
-    `start_seconds` is the time to load it (imports apart), `dtype` the number format and `dtype_reason` why, `kernels`
-    what its layers multiply with.
-    """
+class VllmEngine(TokenEngine):
+    """One loaded model; `kernels` is what its layers multiply with."""
 
     name = "vllm"
 
@@ -94,55 +89,25 @@ class VllmEngine(Engine):
         """What the layers multiply with, as the engine reports it; "unknown" when it does not."""
         return self.kernels.label
 
+    @property
+    def int8_activations(self) -> bool:
+        """Whether 4-bit weights meet activations in 8 bits."""
+        return self.kernels.int8_activations
+
     def cache_report(self) -> dict[str, Any]:
         """The engine's own account of its KV cache: groups, pages (`num_blocks` of `block_size` tokens), capacity."""
         return vllm_adapter.cache_report(self._llm)
 
-    def chat_all(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        mode: Mode = "non-reasoning",
-        sampling: Sampling | None = None,
-        tools: Sequence[dict[str, Any]] | None = None,
-    ) -> list[Answer]:
-        """Answer many conversations as one batch, in order. Raises UsageError when one is empty."""
-        check_mode(mode)
-        if not conversations or not all(conversations):
-            raise UsageError("There is nothing to answer.", expected="at least one message per conversation.")
-        prompts = [self.prompt_tokens(messages, mode, tools) for messages in conversations]
-        answers = self.generate(prompts, sampling)
-        return [with_tool_calls(answer) for answer in answers] if tools else answers
-
-    def _chat(
-        self, messages: Sequence[Message], thinking: bool, sampling: Sampling, tools: Sequence[dict[str, Any]]
-    ) -> Answer:
-        return self.chat_all([messages], MODES[thinking], sampling, tools)[0]
-
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling | None = None) -> list[Answer]:
-        """Continue token ids, all as one batch. Ctrl-C while it runs closes the engine."""
-        llm, limit = self._loaded(), self.arguments["max_model_len"]
-        longest = max((len(prompt) for prompt in prompts), default=0)
-        if longest == 0:
-            raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
-        if longest >= limit:
-            raise UsageError(
-                f"A prompt has {longest:,} tokens; max_model_len is {limit:,}.",
-                expected="room for the prompt and at least one token.",
-                remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
-            )
+    def _complete(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Answer]:
+        """Ctrl-C while it runs closes the engine."""
+        llm = self._loaded()
         try:
-            return vllm_adapter.complete(llm, prompts, sampling or Sampling(), words=self.has_tokenizer)
+            return vllm_adapter.complete(llm, prompts, sampling, words=self.has_tokenizer)
         except KeyboardInterrupt:
             # vLLM would finish the interrupted requests in the next call and return their answers first.
             self.close()
             self._closed = "The engine was interrupted, and closed with what was half done in it."
             raise
-
-    def prompt_tokens(
-        self, messages: Sequence[Message], mode: Mode = "non-reasoning", tools: Any = None
-    ) -> list[int]:
-        """Token ids of a conversation as the model sees it, generation prompt included."""
-        return prompt_ids(self.tokenizer(), messages, check_mode(mode), tools)
 
     def tokenizer(self) -> Any:
         """The model's tokenizer. Raises UsageError for dummy weights, which have none, and after `close`."""

@@ -1,7 +1,7 @@
 """Other people's `quantization_config`, in plain words and as the tensors it leaves in the file.
 
 Understood: compressed-tensors (LLM Compressor, Kimi-K2-Thinking), mxfp4 (gpt-oss), fp8 with blocks (DeepSeek-R1),
-AWQ and GPTQ. Storage rules are those of the loaders in transformers 5.17 (quantizers/, integrations/) and
+AWQ, GPTQ and bitsandbytes. Storage rules are those of the loaders in transformers 5.17 (quantizers/, integrations/) and
 compressed-tensors 0.19; anything else is named and left unexplained, never guessed.
 """
 
@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 from exaone_nb import fields
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.quantization import bitsandbytes
 from exaone_nb.quantization.arguments import Arguments
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import QuantArgs, Scheme, groups_of, nearest_preset
@@ -25,7 +26,7 @@ from exaone_nb.tensors import TensorSpec
 # Fields of QuantizationScheme in compressed-tensors 0.13 and 0.19, which refuse all others.
 GROUP_FIELDS = ("targets", "weights", "input_activations", "output_activations", "format")
 MIXED = "mixed"
-UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq")
+UNDERSTOOD = ("compressed-tensors", "mxfp4", "fp8", "awq", "gptq", bitsandbytes.METHOD)
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ class Quantization:
     bits: int = 0  # AWQ, GPTQ
     group_size: int = 0
     block: tuple[int, int] = (128, 128)  # fp8
+    form: bitsandbytes.Form | None = None
     version: str = ""  # of compressed-tensors, where the file names it
     sparse24: bool = False  # stored with two zeros in every four weights
+    formats: tuple[str, ...] = ()  # how each group says it is stored
+    status: str = ""  # "compressed" when the tensors are codes
     unknown: tuple[str, ...] = ()  # fields that compressed-tensors does not know, and refuses
 
     @property
@@ -94,6 +98,8 @@ class Quantization:
                 q=self, packed=32 // self.bits,
             )  # fmt: skip
             lines.append(text)
+        elif self.form:
+            lines.append(self.form.sentence())
         elif not self.understood:
             text = say(
                 "The method {q.method!r} is not known here; its tensors are counted as stored.", q=self
@@ -140,11 +146,16 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
         return Quantization(
             method, ignore=skipped, bits=bits, group_size=fields.size(document, "group_size", 128)
         )
+    if method == bitsandbytes.METHOD:
+        form = bitsandbytes.read_form(document)
+        skipped = _names(document.get("llm_int8_skip_modules"), "llm_int8_skip_modules") or ("lm_head",)
+        storage = str(document.get("bnb_4bit_quant_storage"))
+        return Quantization(method if form else f"{method} ({storage})", ignore=skipped, form=form)
     return Quantization(method or "unnamed", ignore=skipped)
 
 
 def _compressed_tensors(document: dict[str, Any]) -> Quantization:
-    groups, unknown = [], []
+    groups, formats, unknown = [], [], []
     sparsity = fields.table(document, "sparsity_config")
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
@@ -160,9 +171,12 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
             unknown += [f"config_groups.{name}.{key}.{field}" for field in strange]
         targets = _names(group.get("targets"), f"targets of config_groups.{name}") or ("Linear",)
         groups.append((Scheme(name, parts["weights"], parts["input_activations"]), targets))
+        formats.append(str(group.get("format") or document.get("format") or ""))
     return Quantization(
         "compressed-tensors",
         groups=tuple(groups),
+        formats=tuple(formats),
+        status=str(document.get("quantization_status") or ""),
         ignore=_names(document.get("ignore"), "ignore"),
         kv_cache=fields.table(document, "kv_cache_scheme") or None,
         unknown=tuple(unknown),
@@ -222,6 +236,8 @@ def stored_tensors(
         ]
     if spec.kind != "linear" or quantization.skips(module):
         return plain
+    if quantization.form:
+        return quantization.form.stored(module, shape, dtype)
     rows, columns = shape
     if quantization.method == "fp8":
         high, wide = quantization.block
@@ -247,6 +263,7 @@ def presets_of(quantization: Quantization | None) -> list[tuple[str, Scheme | No
     """(preset or "", scheme) of every group of a quantization_config; BF16 alone when nothing is quantized.
 
     mxfp4, fp8, AWQ and GPTQ files have the storage and the kernels of a preset, and no compressed-tensors scheme.
+    bitsandbytes has kernels of its own.
     """
     if quantization is None:
         return [("BF16", None)]

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from exaone_nb.findings import Finding
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -49,6 +46,10 @@ def actorder(value: str, strategy: str, *, llmcompressor: str = "", compressed_t
 
 
 def _within(version: str, wanted: str) -> bool:
+    # Only here: `inspect` of most checkpoints compares no versions.
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import InvalidVersion, Version
+
     try:
         return not wanted or SpecifierSet(wanted).contains(Version(version), prereleases=True)
     except InvalidVersion:

@@ -75,6 +75,15 @@ def support(
     return _with_doubts(found, asked, engine, shapes or {}) if found.runs and asked.weights else found
 
 
+def support_of_format(method: str, machine: Machine, engine: str = TODAY) -> Support:
+    """Whether vLLM `engine` loads a file whose quant_method no preset describes (bitsandbytes, GGUF); unknown for others."""
+    told = rules(engine)["formats"].get(method)
+    if told is None:
+        why = say("nobody read what vLLM {engine} does with {method}", engine=engine, method=method)
+        return Support(method, "unknown", reason=why)
+    return Support(method, told["cpu" if machine.is_cpu else "gpu"], reason=told["why"])
+
+
 def _no_preset(label: str, scheme: Scheme) -> Support:
     weights = scheme.weights
     if scheme.activations is None and weights.type == "int" and weights.strategy not in ("group", "channel"):
@@ -141,6 +150,13 @@ def _with_doubts(
             why = say("{module} is {s[0]} x {s[1]}, no multiple of {step}", module=module, s=shape, step=step)
             return replace(found, answer="unknown", reason=why)
     return replace(found, kernel=kernel)
+
+
+def experts_refusal(scheme: Scheme, machine: Machine, engine: str = TODAY) -> str:
+    """Why the experts of a mixture do not run on this CPU where other layers of the scheme do; "" when that is not known."""
+    rule = rules(engine).get("experts", {}).get(nearest_preset(scheme), {})
+    lacking = machine.is_cpu and not machine.flags.issuperset(rule.get("needs", ()))
+    return rule["why"] if lacking else ""
 
 
 @cache

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import say
-from exaone_nb.quantization.kernels import TODAY, refused_everywhere, rules, split_problem, support
+from exaone_nb.quantization.kernels import (
+    TODAY,
+    experts_refusal,
+    refused_everywhere,
+    rules,
+    split_problem,
+    support,
+)
 from exaone_nb.quantization.matching import Assignment, matches
 from exaone_nb.quantization.schemes import Scheme
 
@@ -110,9 +117,8 @@ def _cut_blocks(made: Assignment, engine: str) -> Iterator[Finding]:
 
 def _misread(made: Assignment, engine: str) -> Iterator[Finding]:
     """Modules for which the first fitting target in the file belongs to another scheme than the one they got."""
-    used = list(made.used)
-    order = {target: i for i in used for target in made.groups[i][1]}
-    if len(used) < 2:
+    order = {target: i for i in made.written for target in made.groups[i][1]}
+    if len(made.written) < 2:
         return
     seen = set()
     for name, index in made.assigned.items():
@@ -192,9 +198,13 @@ def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = 
     label, decides = min(by_label.items(), key=lambda pair: ("no", "unknown", "yes").index(pair[1].answer))
     if decides.answer == "no":
         return ServingVerdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
+    experts = {index for name, index in made.assigned.items() if index is not None and ".experts." in name}
+    for scheme in (made.groups[index][0] for index in sorted(experts)):
+        if why := experts_refusal(scheme, machine, engine):
+            return ServingVerdict(where, "no", say("experts in {label}: {why}", label=scheme.label, why=why))
     doubts = [finding.text for finding in found]
     doubts += [f"{label}: {decides.reason}"] if decides.answer == "unknown" else []
-    if any(".experts." in name and index is not None for name, index in made.assigned.items()):
+    if experts:
         doubts.append(say("experts have kernels of their own, which are not in the table"))
     if doubts:
         return ServingVerdict(where, "unknown", doubts[0], decides.recorded)

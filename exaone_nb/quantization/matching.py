@@ -142,6 +142,11 @@ class Assignment:
         indices = dict.fromkeys(index for index in self.assigned.values() if index is not None)
         return {index: self.groups[index][0] for index in indices if self.groups[index][0].weights}
 
+    @property
+    def written(self) -> list[int]:
+        """The groups with a scheme, in the order of the file, whether or not some module gets them."""
+        return [index for index, (scheme, _) in enumerate(self.groups) if scheme.weights]
+
     def numbers_of(self, module: str) -> tuple[QuantArgs | None, QuantArgs | None] | None:
         """What decides a module's format; None when it is kept, which is a scheme of its own to an engine."""
         index = self.assigned[module]

@@ -1,4 +1,4 @@
-"""Models that lm-eval can ask, opened and closed in one process: in vLLM, in transformers, or behind an endpoint."""
+"""Models that lm-eval can ask, opened and closed: in vLLM, transformers or llama.cpp, or behind an endpoint."""
 
 import gc
 import importlib.util
@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from exaone_nb import catalog
 from exaone_nb.engines import vllm_adapter
 from exaone_nb.engines.environment import capability, has_gpu
+from exaone_nb.engines.llamacpp_engine import LlamacppEngine
 from exaone_nb.engines.options import choose_dtype, vllm_arguments
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hardware import this_machine
@@ -30,8 +32,10 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
 
     Raises WorkbookError when the engine does not start or the server does not answer, then or inside the block.
     """
-    opening, unanswered = {"vllm": _open_vllm, "hf": _open_hf}.get(settings.backend, _open_server), ()
-    if opening is _open_server:
+    in_process = {"vllm": _open_vllm, "hf": _open_hf}
+    opening, unanswered = in_process.get(settings.backend), ()
+    if opening is None:
+        opening = _open_llamacpp if settings.backend == "llama.cpp" else _open_server
         import aiohttp
         import requests
 
@@ -54,6 +58,8 @@ def opened(model: str | Path, settings: Settings) -> Iterator[Any]:
     except unanswered as error:
         raise _unanswered(error, settings) from error
     finally:
+        if settings.backend == "llama.cpp":
+            lm.engine.close()
         if settings.backend == "vllm":
             engine, lm.model = lm.model, None
             if hasattr(engine, "llm_engine"):  # several copies live in Ray's workers, and end there
@@ -138,6 +144,27 @@ def _open_vllm(model: str, settings: Settings) -> Any:
     return made(pretrained=model, **_asked(settings), **(arguments | settings.engine))
 
 
+def suited(model: str | Path, settings: Settings) -> Settings:
+    """The settings for one model: a GGUF file is asked in llama.cpp, whatever else is."""
+    here = settings.backend in ("vllm", "hf") and not isinstance(model, str)
+    return replace(settings, backend="llama.cpp") if here and catalog.gguf_in(model) else settings
+
+
+def _open_llamacpp(model: str, settings: Settings) -> Any:
+    """llama.cpp answers through its server, which lm-eval asks with token ids as it asks any other."""
+    same = {"max_model_len": settings.max_model_len, **settings.engine}
+    engine = LlamacppEngine(model, **same)
+    try:
+        lm = _server(
+            engine.server.name, engine.server.address + "/v1", engine.server.key, False, model, settings
+        )
+    except BaseException:
+        engine.close()
+        raise
+    lm.engine = engine
+    return lm
+
+
 def _open_hf(model: str, settings: Settings) -> Any:
     made = lm_eval_adapter.hf_class()
     arguments = {
@@ -170,13 +197,18 @@ def _open_server(model: str, settings: Settings) -> Any:
             say("The server address {address!r} is not an http(s) address.", address=settings.base_url),
             remedy=say("Name an OpenAI-compatible server: --base-url http://127.0.0.1:8000/v1"),
         )
-    chat, options = settings.backend == "server-chat", _limit(settings)
+    key = os.environ.get(settings.key_variable, "")
+    return _server(model, address, key, settings.backend == "server-chat", settings.tokenizer, settings)
+
+
+def _server(model: str, address: str, key: str, chat: bool, tokenizer: str, settings: Settings) -> Any:
+    options = _limit(settings)
     if not chat:
         # Prompts are sent as token ids, so that the server adds and removes nothing.
-        options |= {"tokenizer": settings.tokenizer}
+        options |= {"tokenizer": tokenizer}
     elif settings.think_end_token:
         options |= {"think_end_token": settings.think_end_token}
-    made = lm_eval_adapter.server_class(chat, os.environ.get(settings.key_variable, ""), settings.thinking)
+    made = lm_eval_adapter.server_class(chat, key, settings.thinking)
     return made(
         model=model,
         base_url=address + ("/chat/completions" if chat else "/completions"),

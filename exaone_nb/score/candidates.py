@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.evaluate import fingerprint
+from exaone_nb.score.outcomes import mostly_unusable
 
 SPEED_LABEL = "per_token"
 AXES = {"bytes": "07", "speed": "09", "accuracy": "10"}
@@ -27,18 +29,30 @@ class BoardCandidate:
     tasks: dict[str, dict[str, Any]]
 
     @property
+    def is_gguf(self) -> bool:
+        """Whether its weights are a GGUF file."""
+        return self.size["details"].get("format") == "gguf"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a row of the board shows as it was measured."""
         size, speed = self.size["details"], self.speed["details"]
         scored = [result["details"] for result in self.tasks.values()]
         return {
             "scheme": size.get("scheme") or "",
+            "engine": speed.get("engine") or "",
             "file_bytes": int(self.size["value"]),
             "predicted_bytes": size.get("predicted_bytes"),
             "roofline_fraction": speed.get("decode_roofline_fraction"),
             "runs_as": next(filter(None, (details.get("runs_as") for details in (*scored, speed))), ""),
             "unusable_answers": sum(d.get("outcomes", {}).get("unusable", 0) for d in scored),
+            "unread": tuple((task, kind) for task, result in self.tasks.items() if (kind := _unread(result))),
         }
+
+
+def _unread(result: dict[str, Any]) -> str:
+    details = result["details"]
+    return mostly_unusable(details.get("outcomes", {}), result["n"] or 0, details.get("truncated", 0))
 
 
 def read_candidates(
@@ -110,7 +124,8 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
     folder = run.checkpoints / name
     if not (folder / "config.json").is_file():
         return  # results alone can be shown, for instance those of a run that somebody sent
-    actual, measured = sum(path.stat().st_size for path in folder.glob("*.safetensors")), size["value"]
+    weights = [gguf] if (gguf := catalog.gguf_in(folder)) else folder.glob("*.safetensors")
+    actual, measured = sum(path.stat().st_size for path in weights), size["value"]
     if actual != measured:
         fields = {"name": name, "now": actual, "then": measured}
         changed = say("{name} has {now:,} bytes now, and {then:,} were measured.", **fields)

@@ -23,8 +23,8 @@ from exaone_nb.results import RunFolder
 from exaone_nb.score import backends, lm_eval_adapter
 from exaone_nb.score.items import ItemScores, items_of, perplexity_of
 from exaone_nb.score.kept_answers import KeptAnswers
-from exaone_nb.score.outcomes import flags_of, main_metric, warning_of
-from exaone_nb.score.preview import BeforeRun
+from exaone_nb.score.outcomes import flags_of, main_metric, mostly_unusable, unusable_words, warning_of
+from exaone_nb.score.preview import BeforeRun, unaskable
 from exaone_nb.score.settings import Settings
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import jackknife
@@ -89,7 +89,7 @@ def score(
 
     Groups and tags are opened into their tasks. Every prompt is checked before the first model is loaded. `report` gets a
     line when a model is loaded and when it is done, what is odd about prompts and answers, and, `without_refused`, one for
-    a model after the first that the engine refuses, which is then left out. Of a model that fails, or is killed, only the
+    a model after the first that the engine refuses, and for a task that it cannot be asked, which are then left out. Of a model that fails, or is killed, only the
     answers it gave are kept, and the next call goes on from there. Raises UsageError for unknown tasks and a context
     longer than the model's, WorkbookError for prompts that would be cut and for a model or an endpoint that does not work.
     """
@@ -100,30 +100,39 @@ def score(
     for recipe, model in models.items():
         place = str(model) if settings.backend.startswith("server") else catalog.weights_folder(model)
         identity = str(model) if isinstance(place, str) else fingerprint(place)
-        done = {} if force else _finished(run, recipe, settings, identity)
-        pending = [name for name in wanted if name not in done]
-        todo.append((recipe, place, identity, pending, done))
+        asked = backends.suited(place, settings)
+        lost = unaskable(loaded, asked.backend) if without_refused else []
+        if lost:
+            report(say("{recipe}: {asked} gives no log-likelihoods of a prompt, so {tasks} is left out.", recipe=recipe,
+                       asked=asked.backend, tasks=", ".join(lost)))  # fmt: skip
+        names = [name for name in wanted if name not in lost]
+        done = {} if force else _finished(run, recipe, asked, identity)
+        pending = [name for name in names if name not in done]
+        todo.append((recipe, place, identity, asked, names, pending, done))
         if pending:
-            for line in before.check(recipe, place, {name: loaded[name] for name in pending}):
+            for line in before.check(recipe, place, {name: loaded[name] for name in pending}, asked.backend):
                 report(line)
     del loaded  # with every prompt of every task
     scores: list[Score] = []
-    for recipe, place, identity, pending, done in todo:
+    for recipe, place, identity, asked, names, pending, done in todo:
         if pending:
             try:
-                _score_one(recipe, place, identity, pending, manager, settings, run, report, force)
+                _score_one(recipe, place, identity, pending, manager, asked, run, report, force)
             except WorkbookError as error:
                 if not without_refused or recipe == next(iter(models)):
                     raise
                 report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
         else:
-            report(f"{recipe}: all {len(wanted)} tasks were scored before")
-        found = _finished(run, recipe, settings, identity)
-        scores += [replace(found[name], resumed=name in done) for name in wanted]
-        for one in scores[-len(wanted) :]:
-            if warning := warning_of(one.outcomes, f"{recipe}, {one.task}"):
+            report(f"{recipe}: all {len(names)} tasks were scored before")
+        found = _finished(run, recipe, asked, identity)
+        scores += [replace(found[name], resumed=name in done) for name in names]
+        for one in scores[len(scores) - len(names) :]:
+            source = say("{recipe} on {task}", recipe=recipe, task=one.task)
+            if warning := warning_of(one.outcomes, source):
                 report(warning)
+            elif kind := mostly_unusable(one.outcomes, one.estimate.n):
+                report(unusable_words(kind, source))
     return scores
 
 
@@ -131,7 +140,7 @@ def fingerprint(folder: Path) -> str:
     """A model folder's identity: its small files' content, and each weight file's name, size and header."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors":
+        if path.suffix in (".safetensors", ".gguf"):
             with open(path, "rb") as handle:
                 # The header and the first tensors; whole files would be read twice for nothing.
                 digest.update(f"{path.name} {path.stat().st_size}".encode() + handle.read(1 << 20))

@@ -37,6 +37,7 @@ PRIVATE = {
     "lm_eval.models.vllm_causallms:VLLM._model_generate": "is overridden: hands back vLLM's outputs",
     "lm_eval.models.vllm_causallms:VLLM.tok_encode": "gives the token ids that `_model_generate` gets",
     "lm_eval.models.huggingface:HFLM._model_generate": "is overridden: the default of top_k",
+    "lm_eval.models.api_models:tqdm_asyncio.gather": "is silenced while a server is asked, and put back",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.api_key": "is overridden: our variable",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_generations": "is overridden: finish reasons",
     "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_logprobs": "is overridden: no choices",
@@ -244,6 +245,12 @@ def server_class(chat: bool, key: str, thinking: bool) -> type:
         @property
         def api_key(self):
             return key
+
+        def generate_until(self, requests, disable_tqdm=False):
+            # Its bar has no switch.
+            gather = partial(require("lm_eval.models.api_models:tqdm_asyncio.gather"), disable=True)
+            with mock.patch("lm_eval.models.api_models.tqdm_asyncio.gather", gather):
+                return super().generate_until(requests, disable_tqdm=True)
 
         def parse_generations(self, outputs, **kwargs):
             choices = _choices(outputs)

@@ -7,7 +7,7 @@ the settings: too few tokens, a missing template, a parser that swallowed the te
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,42 @@ def count_outcomes(flags: Iterable[tuple[str, ...]], values: Iterable[Any]) -> d
         else:
             counts["wrong"] += 1
     return {name: counts[name] for name in (*OUTCOMES, "unusable")}
+
+
+def mostly_unusable(outcomes: Mapping[str, int], n: int, cut: int = 0) -> str:
+    """The kind of answer (of UNUSABLE) that keeps most of `n` items from telling anything; empty when most can be used.
+
+    `cut` counts every answer that was cut, the right ones among them: a number found in a torso is luck.
+    """
+    if 2 * cut > n:
+        return "truncated"
+    if 2 * outcomes.get("unusable", 0) <= n:
+        return ""
+    return max(UNUSABLE, key=lambda kind: outcomes.get(kind, 0))
+
+
+def unusable_words(kind: str, source: str) -> str:
+    """That most answers of `source` are of this kind, and what to change, in words."""
+    words = {
+        "truncated": say(
+            "Most answers of {source} were cut. Give them room: PRESET=lecture-gsm8k (2,048 tokens an answer) or "
+            "--max-gen-toks, and MAX_MODEL_LEN for prompt and answer together. A task that names its own limit keeps it: "
+            "take another.",
+            source=source,
+        ),
+        "unparsable": say(
+            "In most answers of {source} no result was found. Read some (exaone-nb compare … --flips PAGE.html): the prompt "
+            "does not ask for the format that the task reads, or the task does not suit the model.",
+            source=source,
+        ),
+        "prompt_cut": say("Most prompts of {source} were cut. Raise MAX_MODEL_LEN.", source=source),
+        "empty": say(
+            "Most answers of {source} are empty. Look at the chat template, at THINKING, and on a server at its reasoning "
+            "parser.",
+            source=source,
+        ),
+    }
+    return words[kind]
 
 
 def warning_of(outcomes: dict[str, int], source: str) -> str:

@@ -29,6 +29,9 @@ from exaone_nb.score.lm_eval_adapter import (
 )
 from exaone_nb.score.settings import Settings
 
+# They tell how likely the tokens are that they write, and nothing of those that they are given.
+WITHOUT_LIKELIHOODS = {"llama.cpp": say("llama.cpp"), "server-chat": say("a chat endpoint")}
+
 
 @dataclass(frozen=True)
 class TaskPreview:
@@ -71,6 +74,13 @@ def preview_tasks(
     return _previews(folder, load_tasks(find_tasks(tasks, include), tasks), settings)
 
 
+def unaskable(tasks: Mapping[str, Any], backend: str) -> list[str]:
+    """Those of `tasks` that need log-likelihoods of given texts, where the backend has none."""
+    if backend not in WITHOUT_LIKELIHOODS:
+        return []
+    return [name for name, task in tasks.items() if task.OUTPUT_TYPE != "generate_until"]
+
+
 class BeforeRun:
     """The checks of a preview, made before anything is loaded, once for every tokenizer."""
 
@@ -78,23 +88,23 @@ class BeforeRun:
         self.settings = settings
         self._seen: dict[tuple[str, ...], list[TaskPreview]] = {}
 
-    def check(self, recipe: str, place: str | Path, tasks: Mapping[str, Any]) -> list[str]:
+    def check(self, recipe: str, place: str | Path, tasks: Mapping[str, Any], backend: str) -> list[str]:
         """What is odd about the prompts of `tasks`, for a person to read. They must not be scored with afterwards.
 
         Raises UsageError for a context longer than the model's and for a task that the backend cannot ask, WorkbookError
         for prompts that would be cut or refused.
         """
         settings = self.settings
-        if settings.backend == "server-chat" and (
-            unaskable := [name for name, task in tasks.items() if task.OUTPUT_TYPE != "generate_until"]
-        ):
+        if names := ", ".join(unaskable(tasks, backend)):
             raise UsageError(
                 say(
-                    "A chat endpoint gives no log-likelihoods, and {tasks} needs them.",
-                    tasks=", ".join(unaskable),
+                    "{recipe} is asked through {asked}, which gives no log-likelihoods of a prompt, and {tasks} needs them.",
+                    recipe=recipe,
+                    asked=WITHOUT_LIKELIHOODS[backend],
+                    tasks=names,
                 ),
                 remedy=say(
-                    "Score with --backend server (completions), vllm or hf, or take a task that writes answers."
+                    "Score safetensors with vllm or hf, or a server with --backend server (completions); or take a task that writes answers."
                 ),
             )
         folder = Path(settings.tokenizer) if settings.tokenizer else place

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exaone_nb.messages import say
+from exaone_nb.score.outcomes import unusable_words
 from exaone_nb.score.scoreboard import BoardRow, Scoreboard
 
 # A candidate that comes out first in fewer of the draws than this has no real chance to be the best.
@@ -12,7 +13,10 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`choice` is the recipe named; `grounds` are the reasons for it, then the cautions against trusting it too far."""
+    """`choice` is the recipe named; `grounds` are the reasons for it, then the cautions against trusting it too far.
+
+    `choice` is empty where nothing can be recommended; `grounds` then say why, and what to change.
+    """
 
     choice: str
     headline: str
@@ -26,12 +30,16 @@ def recommend(board: Scoreboard) -> Recommendation:
     """Among the candidates with a real chance to be the best, the smallest file that nobody dominates.
 
     When scores are within noise of each other, something that was measured without noise may decide: the bytes.
-    But not for a candidate that is hardly ever the best: a wide interval alone is no merit.
+    But not for a candidate that is hardly ever the best: a wide interval alone is no merit. Nothing is recommended from
+    tasks that say nothing about the model, nor where most answers of the base or of the choice could not be used.
     """
     best = board.best
     equals = [row for row in board.rows if row.within_noise]
     contenders = [row for row in equals if row is best or row.share_best >= LEAST_SHARE]
     choice = min(contenders, key=lambda row: (bool(row.dominated_by), row.file_bytes, -row.score.value))
+    if obstacles := [*board.obstacles, *_unread(board, choice)]:
+        headline = say("No candidate is recommended: these scores do not carry a choice.")
+        return Recommendation("", headline, tuple(obstacles))
     if choice.recipe == board.baseline:
         headline = say("Submit nothing yet: no candidate is better than the unquantized base beyond noise.")
     elif len(equals) == 1:
@@ -47,6 +55,13 @@ def recommend(board: Scoreboard) -> Recommendation:
         )
     grounds = (*_reasons(board, choice), *_cautions(board, choice, equals))
     return Recommendation(choice.recipe, headline, grounds)
+
+
+def _unread(board: Scoreboard, choice: BoardRow) -> Iterator[str]:
+    """The tasks on which most answers of the base, or else of the choice, say nothing, and what to change."""
+    for row in dict.fromkeys((board.baseline, choice.recipe)):
+        for task, kind in board.row(row).unread:
+            yield unusable_words(kind, say("{recipe} on {task}", recipe=row, task=task))
 
 
 def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
@@ -77,6 +92,10 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
 
 
 def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> Iterator[str]:
+    if names := ", ".join(board.passed_over):
+        yield say(
+            "{names}: GGUF files are passed over, since the judging server, vLLM, reads none.", names=names
+        )
     for row in equals:
         if row.share_best < LEAST_SHARE and row.file_bytes < choice.file_bytes:
             yield say(

@@ -116,3 +116,48 @@ def simulation_tables() -> tuple[Table, Table, str]:
         tables.append(Table([Column(name), Column("n"), *of_rates], list(rows.values())).without_empty())
     how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
     return (*tables, how)
+
+
+def four_ways_table(document: dict[str, Any]) -> Table:
+    """One task asked in four ways (scripts/record_four_ways.py): how many are right, and how they agree item by item.
+
+    The first way is what the others are held against. Answers count as the same without the white space around them.
+    """
+    columns = [
+        Column("way", say("asked through")),
+        Column("right", say("right")),
+        Column("n", say("of")),
+        Column("same", say("same answer as the first, to the letter")),
+        Column("otherwise", say("another answer, same grade")),
+        Column("grade", say("another grade")),
+    ]
+    ways, rows = document["ways"], []
+    first = next(iter(ways.values()))
+    for name, items in ways.items():
+        pairs = list(zip(first, items, strict=True))
+        same = [a["answer"].strip() == b["answer"].strip() for a, b in pairs]
+        grade = [a["right"] == b["right"] for a, b in pairs]
+        rows.append(
+            {
+                "way": name,
+                "right": sum(item["right"] for item in items),
+                "n": len(items),
+                "same": sum(same),
+                "otherwise": sum(g and not s for s, g in zip(same, grade, strict=True)),
+                "grade": grade.count(False),
+            }
+        )
+    return Table(columns, rows)
+
+
+def parting_table(document: dict[str, Any], limit: int = 5) -> Table:
+    """The first items that the ways answered differently: the question, and every way's answer."""
+    names = list(document["ways"])
+    rows = []
+    for number, question in enumerate(document["questions"]):
+        answers = [document["ways"][name][number]["answer"].strip() for name in names]
+        if len(set(answers)) > 1:
+            rows.append({"item": number, "question": question} | dict(zip(names, answers, strict=True)))
+    return Table(
+        [Column("item"), Column("question"), *(Column(n, n, code=True) for n in names)], rows[:limit]
+    )

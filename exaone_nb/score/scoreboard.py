@@ -16,6 +16,7 @@ import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.judging import Weights, perf_norm, score, size_norm, speed_norm
+from exaone_nb.materials import warnings_on
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
 from exaone_nb.score.candidates import BoardCandidate, in_same_rounds, read_candidates
@@ -33,7 +34,8 @@ class BoardRow:
 
     `concurrency` requests of `context` tokens fit on the chosen card; where that is not known it is None, and
     `memory_remark` says why. `dominated_by` names who beats it on everything, `runs_as` the scheme that the engine made
-    of this one (W4A8 on a CPU with AMX), where it is another.
+    of this one (W4A8 on a CPU with AMX), where it is another, `engine` what it was measured in. `unread` has a pair for
+    each task on which most of its answers could not be used: the task, and the kind (`outcomes.UNUSABLE`).
     """
 
     recipe: str
@@ -54,14 +56,20 @@ class BoardRow:
     share_front: float
     dominated_by: tuple[str, ...]
     unusable_answers: int
+    unread: tuple[tuple[str, str], ...]
     concurrency: int | None = None
     context: int | None = None
     memory_remark: str = ""
+    engine: str = ""
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy."""
+    """Rows by score, best first. `paired` says that items were aligned; `items` is how many stand behind an accuracy.
+
+    `obstacles` say why nothing can be recommended from these tasks, whatever the candidates did on them.
+    `passed_over` are candidates that were measured and do not stand on it.
+    """
 
     rows: tuple[BoardRow, ...]
     baseline: str
@@ -71,6 +79,8 @@ class Scoreboard:
     weights: Weights
     gpu: str
     remarks: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def best(self) -> BoardRow:
@@ -97,8 +107,9 @@ def make_scoreboard(
     gpu: str = "L4",
     draws: int = DRAWS,
     seed: int = 0,
+    submittable: bool = False,
 ) -> Scoreboard:
-    """Join the results of a run.
+    """Join the results of a run; `submittable` leaves out GGUF files, which the judging server does not read.
 
     Raises WorkbookError naming the chapter that writes what is missing, and its kind BaseSolvesNothing.
     """
@@ -106,6 +117,8 @@ def make_scoreboard(
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
     found, remarks = read_candidates(run, baseline=baseline, tasks=tasks)
+    passed_over = [name for name, one in found.items() if submittable and one.is_gguf and name != baseline]
+    found = {name: one for name, one in found.items() if name not in passed_over}
     names, candidates = list(found), list(found.values())
     facts, tasks = [candidate.facts for candidate in candidates], tuple(candidates[0].tasks)
     rng = np.random.default_rng(seed)
@@ -168,7 +181,11 @@ def make_scoreboard(
         )
     if not paired:
         remarks.append(say("Accuracies were compared unpaired: not everyone's results hold the same items."))
-    return Scoreboard(tuple(map(row, order)), baseline, tasks, items, paired, weights, gpu, tuple(remarks))
+    folder, model = run.checkpoints / baseline, candidates[0].size.get("model") or ""
+    obstacles = tuple(warnings_on(folder if folder.is_dir() else model, tasks=tasks))
+    rows = tuple(map(row, order))
+    more = {"obstacles": obstacles, "passed_over": tuple(passed_over)}
+    return Scoreboard(rows, baseline, tasks, items, paired, weights, gpu, tuple(remarks), **more)
 
 
 def dominators(one: np.ndarray, others: np.ndarray, larger_is_better: Sequence[bool]) -> np.ndarray:
@@ -224,10 +241,15 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     """How many requests of the full context fit on the card beside the checkpoint, or why that is not known."""
     from exaone_nb.anatomy.logical import predict_as_stored
     from exaone_nb.anatomy.memory import plan_memory
-    from exaone_nb.catalog import read_config
+    from exaone_nb.catalog import gguf_in, read_config
 
     try:
-        config = read_config(run.checkpoint(recipe) / "config.json")
+        folder = run.checkpoint(recipe)
+        if gguf_in(folder):
+            return {
+                "memory_remark": say("not known: the arithmetic is of vLLM's files, and this is a GGUF file")
+            }
+        config = read_config(folder / "config.json")
         scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)
     except WorkbookError as error:

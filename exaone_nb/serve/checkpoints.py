@@ -8,7 +8,7 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Sampling
-from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
@@ -19,7 +19,7 @@ from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate
 ANSWER_TOKENS = 64
 # What every record of a measurement keeps of `Bench.document`.
 COMMON = (
-    "kernel", "scheme", "runs_as", "dtype", "weights", "layers", "versions", "start_seconds",
+    "engine", "kernel", "scheme", "runs_as", "dtype", "weights", "layers", "versions", "start_seconds",
     "bandwidth_bytes_per_second",
 )  # fmt: skip
 
@@ -66,7 +66,7 @@ def measure_checkpoints(
     for number in range(rounds):
         for recipe in list(found) if number % 2 == 0 else reversed(list(found)):
 
-            def answer(engine: VllmEngine, recipe: str = recipe) -> None:
+            def answer(engine: TokenEngine, recipe: str = recipe) -> None:
                 kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
 
             first = answer if compare and not number else None
@@ -99,7 +99,7 @@ def record(run: RunFolder, recipe: str, found: Bench, *, rounds_from: str = "") 
     """
     document = found.document()
     common = {name: document[name] for name in COMMON}
-    common |= {"engine": "vllm", "device": document["machine_in_words"], "rounds_from": rounds_from}
+    common |= {"device": document["machine_in_words"], "rounds_from": rounds_from}
 
     def write(label: str, seconds: Estimate, details: dict[str, Any]) -> Path:
         return run.write_result(

@@ -1,6 +1,6 @@
 """The inference chapter's figures: speed against the roof, and the length tail."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exaone_nb.conversation.answers import Answer
@@ -50,11 +50,17 @@ def _bar(axes: Axes, place: int, row: dict[str, Any], recorded: bool) -> None:
         axes.text(place, roof, f"{rate.value / roof:.0%}\n", ha="center", va="center", fontsize=9)
 
 
-def finish_curve(runs: dict[str, Sequence[Answer]]) -> Figure:
+def finish_curve(runs: Mapping[str, Sequence[Answer]]) -> Figure:
     """Share of finished answers against time, one line per checkpoint: the flat end is the tail."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    draw_finished(axes, runs)
+    return figure
+
+
+def draw_finished(axes: Axes, runs: Mapping[str, Sequence[Answer]]) -> None:
+    """One line per run into `axes`: the share of its answers that were finished after so many seconds."""
     for place, (name, answers) in enumerate(runs.items()):
         ends = sorted(answer.seconds or 0.0 for answer in answers)
         shares = [100 * (number + 1) / len(ends) for number in range(len(ends))]
@@ -64,4 +70,3 @@ def finish_curve(runs: dict[str, Sequence[Answer]]) -> Figure:
     axes.set(ylim=(0, 103), xlabel=say("seconds since the batch was sent"), ylabel=say("answers finished, %"))
     clean(axes)
     axes.legend(frameon=False, loc="lower right")
-    return figure

@@ -18,7 +18,7 @@ from typing import Any
 
 from exaone_nb import judging
 from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
-from exaone_nb.engines.vllm_engine import VllmEngine
+from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
@@ -78,7 +78,7 @@ class Decode:
 
 
 def measure_decode(
-    engine: VllmEngine,
+    engine: TokenEngine,
     *,
     batch: int = 1,
     prompt_tokens: int = 128,
@@ -111,7 +111,7 @@ def measure_decode(
     return Decode(batch, prompt_tokens, output_tokens, *zip(*runs, strict=True))
 
 
-def _timed(engine: VllmEngine, prompts: Any, sampling: Sampling) -> tuple[list[Answer], float]:
+def _timed(engine: TokenEngine, prompts: Any, sampling: Sampling) -> tuple[list[Answer], float]:
     started = time.perf_counter()
     answers = engine.generate(prompts, sampling)
     return answers, time.perf_counter() - started
@@ -165,7 +165,10 @@ def lengths(answers: Sequence[Answer]) -> Lengths:
         raise UsageError("There are no answers to look at.")
     ends = sorted(answer.seconds for answer in answers if answer.seconds is not None)
     if len(ends) != len(answers):
-        raise UsageError("Some answers have no time.", remedy="Measure with the vllm engine in process.")
+        raise UsageError(
+            "Some answers have no time.",
+            remedy="Measure with vLLM or llama.cpp here, not through an endpoint.",
+        )
     tokens = sorted(answer.output_tokens for answer in answers)
     most = ends[max(math.ceil(0.95 * len(ends)) - 1, 0)]
     return Lengths(
@@ -232,7 +235,7 @@ class PerToken:
 
 
 def measure_per_token(
-    engine: VllmEngine,
+    engine: TokenEngine,
     conversations: Sequence[Sequence[Message]],
     *,
     mode: Mode = "non-reasoning",

@@ -13,6 +13,7 @@ from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.kernels import Support, on_cpu, on_gpu
+from exaone_nb.serve.bandwidth import REPEATS, Roof
 from exaone_nb.serve.bench import Bench
 from exaone_nb.serve.checkpoints import Candidate
 from exaone_nb.serve.speed import PerToken
@@ -168,6 +169,30 @@ def bench_notes(found: Bench, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     )
 
 
+def bandwidth_table(roof: Roof, first: Sequence[dict[str, Any]], recorded: dict[str, Any]) -> Table:
+    """Every memory bandwidth that the report shows, with how it was measured.
+
+    `first` are the run's results of kind "machine", which the first chapter writes; `recorded` is a record of
+    data/measured/ with its own.
+    """
+    best = say("the best of {n} times, {how}", n=REPEATS, how=roof.how)
+    rows = [{"where": say("this chapter, now"), "how": best, "rate": roof.bandwidth}]
+    rows += [
+        {
+            "where": say("the first chapter of this run, {when}", when=result["measured_at"]),
+            "how": say("the median of {n} times, reading one array on all cores", n=result["n"]),
+            "rate": result["value"],
+        }
+        for result in first
+    ]
+    how = say("as this chapter does")
+    where = say("recorded {r[date]}, {r[machine_in_words]}", r=recorded)
+    rows.append({"where": where, "how": how, "rate": recorded["bandwidth_bytes_per_second"]})
+    return Table(
+        [Column("where"), Column("rate", "GB/s", ".1f", 1e-9), Column("how", say("measured how"))], rows
+    )
+
+
 def first_difference(base: Answer, other: Answer, tokenizer: Any) -> dict[str, Any] | None:
     """Where two greedy answers part, and how close the decision was there; None when the answers are the same.
 
@@ -201,8 +226,8 @@ def _name(tokenizer: Any, token: int | None) -> str:
 def _gap(answer: Answer, position: int, rival: int | None) -> float | None:
     if rival is None or position >= len(answer.top_logprobs):
         return None
-    step = answer.top_logprobs[position]
-    return step[answer.token_ids[position]] - step[rival] if rival in step else None
+    step, mine = answer.top_logprobs[position], answer.token_ids[position]
+    return step[mine] - step[rival] if mine in step and rival in step else None
 
 
 def _differences(base: Candidate, other: Candidate, tokenizer: Any) -> list[dict[str, Any] | None]:

@@ -1,7 +1,9 @@
-"""Talking to a model as its makers recommend, and what two reasoning parsers make of its answers."""
+"""Talking to a model as its makers recommend, what reasoning parsers make of its answers, and how it uses tools."""
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,12 +13,17 @@ from exaone_nb.conversation.answers import (
     THINK_OPEN,
     Engine,
     Message,
+    Sampling,
     against_repetition,
     goes_round,
     in_words,
     recommended,
 )
+from exaone_nb.conversation.tools import run_tools
+from exaone_nb.engines.dialects import DIALECTS
+from exaone_nb.engines.mcp_tools import ToolServer
 from exaone_nb.engines.vllm_adapter import reasoning_parser
+from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table, columns
@@ -30,6 +37,13 @@ README_PROMPTS = {
 }
 README_RIDDLE = "Which one is bigger, 3.12 vs 3.9?"
 PARSERS = ("deepseek_r1", "deepseek_v3")
+TOOL_COLUMNS = (
+    Column("offered", say("tools offered"), code=True),
+    Column("asked"),
+    Column("called", code=True),
+    Column("result", say("what came back"), code=True),
+    Column("answer", say("what the model made of it")),
+)
 TALK = ("prompt", "mode", "sampled", "thought", "answer", "tokens", "ended by")
 
 
@@ -83,6 +97,57 @@ def parser_table(tokenizer: Any, written: dict[str, str]) -> Table | None:
         reasoning, content = map(repr, parser.extract_reasoning(text, None))
         rows.append({"parser": name, "mode": mode, "reasoning": reasoning, "content": content})
     return Table([Column("parser", code=True), *columns(("mode", "reasoning", "content"))], rows)
+
+
+def tool_table(
+    engine: Engine, asked: Mapping[str, Sequence[str]], sampling: Sampling, caption: str = ""
+) -> Table:
+    """Tools over MCP: what was offered, called and given back, and what the model made of it; a row per call.
+
+    `asked` maps a tool server's command line to questions. A server that fails, and a model that calls and calls, are a
+    row that says so.
+    """
+    rows: list[dict[str, Any]] = []
+    for command, questions in asked.items():
+        with ToolServer(shlex.split(command)) as server:
+            tools = server.tools()
+            for question in questions:
+                row = {"offered": [tool.name for tool in tools], "asked": question}
+                try:
+                    done = run_tools(engine, ask(question), tools, sampling=sampling)
+                except WorkbookError as error:
+                    rows.append(row | {"answer": error.got})
+                    continue
+                calls = [
+                    {"called": f"{step.call.name}({step.call.arguments})", "result": step.result}
+                    for step in done.steps
+                ]
+                rows += [row | call for call in calls[:-1]]
+                last = calls[-1] if calls else {"called": say("nothing")}
+                rows.append(row | last | {"answer": done.answer.text})
+    return Table(TOOL_COLUMNS, rows, caption)
+
+
+def recorded_agent_table(document: dict[str, Any]) -> Table:
+    """What another agent framework made of the same tools (scripts/record_qwen_agent.py)."""
+    return Table(TOOL_COLUMNS, document["rows"]).without_empty()
+
+
+def dialect_table() -> Table:
+    """How servers that call themselves OpenAI-compatible differ, and where that was read or tried."""
+    heads = (
+        Column("name", say("server")),
+        Column("thinking", say("thinking is switched off by"), code=True),
+        Column("ignores", say("options of ours that it ignores"), code=True),
+        Column("too_long", say("a prompt that is too long")),
+        Column("load", say("says its queue at /metrics")),
+        Column("source", say("from")),
+    )
+    rows = [
+        vars(one) | {"thinking": json.dumps(one.switch(False)), "load": one.load is not None}
+        for one in DIALECTS
+    ]
+    return Table(heads, rows)
 
 
 def recorded_answers() -> Table:

@@ -14,7 +14,6 @@ from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import count_parameters, text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
-from exaone_nb.fields import layers
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.paths import DATA
@@ -79,7 +78,11 @@ def outline_table(inspections: Mapping[str, Inspection], configs: Mapping[str, d
     rows = []
     for model, inspection in inspections.items():
         config, total, parts = text_config(configs[model]), inspection.total, inspection.component_bytes()
-        shape = {"layers": len(layer_kinds(config)), "hidden_size": config["hidden_size"], "tied": "head" not in parts}
+        shape = {
+            "layers": len(layer_kinds(config)),
+            "hidden_size": config["hidden_size"],
+            "tied": "head" not in parts,
+        }
         sums = vars(total) | {"parameters": total.logical, "tables": _tables(parts)}
         rows.append({"model": model, **sums, **shape})
     return Table(heads, rows)

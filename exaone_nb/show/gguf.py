@@ -32,9 +32,12 @@ def plan_table(document: dict[str, Any]) -> Table:
     )
 
 
-def converted_table(document: dict[str, Any]) -> Table:
-    """The three figures of one file that was written: predicted, written, published."""
-    row = _row(document) | {"type": document["type"], "file_bytes": document["predicted_bytes"]}
+def converted_table(*documents: dict[str, Any]) -> Table:
+    """The three figures of each file that was written: predicted, written, published."""
+    rows = [
+        _row(document) | {"type": document["type"], "file_bytes": document["predicted_bytes"]}
+        for document in documents
+    ]
     heads = [
         KIND,
         PREDICTED,
@@ -44,7 +47,7 @@ def converted_table(document: dict[str, Any]) -> Table:
         TYPES,
         Column("seconds", form=".1f"),
     ]
-    return Table(heads, [row], document["file"]).without_empty()
+    return Table(heads, rows, ", ".join(document["file"] for document in documents)).without_empty()
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,60 @@ def _revived(value: Any) -> Any:
     return {key: _revived(item) for key, item in value.items()}
 
 
+def card_records() -> list[dict[str, Any]]:
+    """The records of cards (`exaone-nb record`) in data/measured/, by card."""
+    found = [catalog.read_config(path) for path in sorted((DATA / "measured").glob("*.json"))]
+    return sorted((d for d in found if d.get("kind") == "card"), key=lambda d: (d["card"], d["date"]))
+
+
+def card_tables(document: dict[str, Any]) -> list[Table]:
+    """Of one card's record: speeds, and what was predicted beside what was measured."""
+    about = {"card": document["card"], "date": document["date"]}
+    speeds = [row | {"seconds": Estimate.of(row["seconds"])} for row in document["speed"]]
+    heads = [
+        Column("model"), Column("scheme", code=True), Column("kernel", code=True), Column("phase"), Column("batch"),
+        Column("context", say("tokens of context"), form=","), Column("seconds", say("seconds per step"), form=".4g"),
+        Column("share_of_roofline", say("share of what is possible"), ".0%"),
+    ]  # fmt: skip
+    caption = say("Speed on {card}, random weights, recorded {date}", **about)
+    tables = [Table(heads, speeds, caption), error_table(document)]
+    if document["gptq"]:
+        columns = [Column("model"), Column("module", code=True), Column("seconds", form=".3g")]
+        caption = say("GPTQ of one layer on {card}, recorded {date}", **about)
+        tables.append(Table(columns, document["gptq"], caption))
+    return tables
+
+
+def error_table(document: dict[str, Any]) -> Table:
+    """Predicted and measured of one card: bytes on the card, tokens in the cache, seconds of a decode step."""
+    rows = []
+    for one in document["memory"]:
+        for name, what in (
+            ("weight_bytes", say("bytes on the card")),
+            ("kv_tokens", say("tokens in the cache")),
+        ):
+            rows.append(_error(one, what, one["predicted"][name], one["measured"][name]))
+    for row in document["speed"]:
+        if row["phase"] == "decode":
+            what = say("seconds per step, batch {row[batch]}, {row[context]:,} tokens", row=row)
+            predicted = row["data_sheet_seconds"] or row["roofline_seconds"]
+            rows.append(_error(row, what, predicted, row["seconds"]["value"]))
+    heads = [
+        Column("model"), Column("scheme", code=True), Column("what"), Column("predicted", form=",.6g"),
+        Column("measured", form=",.6g"), Column("ratio", say("measured over predicted"), ".3f"),
+    ]  # fmt: skip
+    caption = say("Predicted and measured on {d[card]}, recorded {d[date]}", d=document)
+    return Table(heads, [row for row in rows if row], caption)
+
+
+def _error(row: dict[str, Any], what: str, predicted: float | None, measured: float | None) -> dict[str, Any]:
+    if not predicted or measured is None:
+        return {}
+    ratio = measured / predicted
+    same = {"model": row["model"], "scheme": row["scheme"], "what": what}
+    return same | {"predicted": predicted, "measured": measured, "ratio": ratio}
+
+
 def loss_table(document: dict[str, Any], caption: str = "") -> Table:
     """Bytes, and what was lost on text: KL, perplexity, and how often the most likely token stays the same."""
     whole = document["rows"][0]["bytes"]

@@ -91,7 +91,9 @@ def fingerprint_model(name: str) -> str:
         place = resolve(name)
     except WorkbookError:
         return digest(["unknown", name])
-    local = [p for p in (place.path, place.config_path) if p is not None and p.exists()]
+    # Of a hub model also whether its weights are here: chapters then show the file, and not the published config.
+    weights = None if place.path else place.local_weights()
+    local = [p for p in (place.path, place.config_path, weights) if p is not None and p.exists()]
     return digest([place.kind, place.hub_id, place.url, *map(fingerprint_path, local)])
 
 

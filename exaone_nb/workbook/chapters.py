@@ -3,7 +3,8 @@
 `metadata.exaone_nb` of a notebook declares `chapter`, `title`, `question`, `after` (chapters whose results it
 reads), `reads` and `writes` (globs inside the run folder), `minutes`, `memory_gb`, `heavy` (it gets the machine for
 itself), `timed` (something in it is timed, so its threads wait as its user's programs do), `timeout_s`, `sweep` (whether
-it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere).
+it takes part in a sweep that names no chapters) and `mode` ("recorded" when all its numbers come from elsewhere). `work`,
+`usual`, `memory`, `card_memory`, `budget_minutes` and `shrink` say what it costs with other models (see `cost`).
 """
 
 import difflib
@@ -25,12 +26,14 @@ PARAMETERS_TAG = "parameters"  # papermill's word
 READERS: dict[Any, Callable[[Any], Any]] = {
     **{kind: kind for kind in (str, float, bool)},
     tuple[str, ...]: lambda values: tuple(map(str, values)),
+    dict[str, str]: lambda values: {str(name): str(formula) for name, formula in values.items()},
+    dict[str, float]: lambda values: {str(name): float(least) for name, least in values.items()},
 }
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook as stored. `number` is what `after` lists and what a person types."""
+    """One notebook as stored. `number` is what `after` lists and what a person types. `weights`: it loads MODEL's weights."""
 
     path: Path
     parameters: tuple[Parameter, ...]
@@ -46,8 +49,15 @@ class Chapter:
     heavy: bool = False
     timed: bool = False
     sweep: bool = False
+    weights: bool = False
     timeout_s: float = 1800.0
     mode: str = ""
+    work: dict[str, str] = field(default_factory=dict)
+    usual: dict[str, str] = field(default_factory=dict)
+    memory: str = ""
+    card_memory: str = ""
+    budget_minutes: str = ""
+    shrink: dict[str, float] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:
@@ -123,7 +133,7 @@ def load(path: str | Path) -> Chapter:
     try:
         read = [field for field in fields(Chapter) if field.type in READERS and field.name in declared]
         about = {field.name: READERS[field.type](declared[field.name]) for field in read}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
     parameters = _schema(document["cells"], path.name)
     return Chapter(path=path.absolute(), parameters=parameters, document=document, **about)

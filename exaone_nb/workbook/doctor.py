@@ -29,6 +29,9 @@ State = Literal["OK", "WARN", "FAIL"]
 GB = 10**9
 LEAST_MEMORY, GOOD_MEMORY = 6 * GB, 10 * GB
 LEAST_DISK, GOOD_DISK = 1 * GB, 10 * GB
+JUDGES_CARD = "L4"
+# The line of requirements/hackathon-l4.txt below which stands what the server does not have.
+NOT_THE_JUDGES = "# Beside it, not on the server"
 # NVIDIA, "CUDA Toolkit Release Notes", table of minimum driver versions on Linux, by CUDA's major version.
 LEAST_DRIVERS = {12: 525, 13: 580}
 # Asked in a process of its own: torch takes seconds and memory, and a driver that does not answer must not stop doctor.
@@ -114,12 +117,39 @@ def _python() -> Requirement:
     return Requirement("python", "FAIL", found, remedy)
 
 
-def locked(accelerator: str) -> dict[str, str]:
-    """Package -> version that requirements/{accelerator}.txt pins for this platform."""
+def compare_with_judge() -> Diagnosis:
+    """This environment's packages against those of the judging server (requirements/hackathon-l4.txt)."""
+    text = (ROOT / "requirements" / "hackathon-l4.txt").read_text()
+    official = text[: text.index(NOT_THE_JUDGES)]
+    overlay = locked("env-judge")
+    checks = []
+    for name, wanted in pins_of(official).items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = ""
+        if found.split("+")[0] == wanted:
+            checks.append(Requirement(name, "OK", found))
+            continue
+        here = found or say("missing")
+        remedy = say("The server has {wanted}.", wanted=wanted)
+        if name in overlay:
+            remedy = say("The server has {wanted}, and so has .venv-judge: `make env-judge`.", wanted=wanted)
+        checks.append(Requirement(name, "FAIL", here, remedy))
+    return Diagnosis(checks, JUDGES_CARD)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version that requirements/{name}.txt pins for this platform."""
+    return pins_of((ROOT / "requirements" / f"{name}.txt").read_text())
+
+
+def pins_of(text: str) -> dict[str, str]:
+    """Package -> version of the lines of a requirements file that hold for this platform."""
     from packaging.requirements import Requirement as Pin
 
     pins = {}
-    for line in (ROOT / "requirements" / f"{accelerator}.txt").read_text().splitlines():
+    for line in text.splitlines():
         if line[:1].isalnum():
             pin = Pin(line)
             if pin.marker is None or pin.marker.evaluate():
@@ -258,10 +288,15 @@ def _engine() -> Requirement:
     remedy = COMPLETE
     if sys.platform != "linux":
         remedy = say(
-            "vLLM has no wheel for {system}: the chapters use transformers and say so. For vLLM use Linux or WSL 2.",
+            "vLLM has no wheel for {system}: llama.cpp answers for models in 16 bits and GGUF files, transformers for "
+            "compressed ones, and the chapters say so. For vLLM use Linux or WSL 2.",
             system=platform.system(),
         )
-    found = say("transformers {version} only, no vLLM", version=version("transformers"))
+    fields = {"transformers": version("transformers")}
+    found = say("transformers {transformers} only, no vLLM", **fields)
+    with contextlib.suppress(PackageNotFoundError):
+        fields["xllamacpp"] = version("xllamacpp")
+        found = say("llama.cpp (xllamacpp {xllamacpp}) and transformers {transformers}, no vLLM", **fields)
     return Requirement("engine", "WARN", found, remedy)
 
 

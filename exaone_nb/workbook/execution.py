@@ -7,11 +7,12 @@ because what it measures must not be disturbed by a neighbour.
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.workbook import cache, record, store
+from exaone_nb.gpus import Gpu
+from exaone_nb.workbook import cache, cost, record, store
 from exaone_nb.workbook.chapters import Chapter
 from exaone_nb.workbook.explain import explain
 from exaone_nb.workbook.kernel import Kernel
@@ -23,7 +24,10 @@ from exaone_nb.workbook.scrub import Scrubber
 
 @dataclass
 class Executor:
-    """Executes chapters into the run folder. `given` are the values per chapter that a person set."""
+    """Executes chapters into the run folder. `given` are the values per chapter that a person set.
+
+    What a chapter costs is computed when its turn comes, since the first chapter measures the machine.
+    """
 
     run: Path
     given: Mapping[str, Mapping[str, Any]]
@@ -33,16 +37,43 @@ class Executor:
     _lock: Any = field(default_factory=threading.Lock)
     _stopped: bool = False
 
+    def values(self, chapter: Chapter) -> dict[str, Any]:
+        """All its parameters but RUN_DIR, as given or by default."""
+        given = self.given[chapter.number]
+        return {p.name: given.get(p.name, p.default) for p in chapter.parameters if p.name != RUN_DIR}
+
+    def memory_bytes(self, chapter: Chapter) -> int:
+        values = self.values(chapter)
+        return cost.memory_bytes(chapter, values, cost.sizes_of(self._model(chapter, values)))
+
+    def _model(self, chapter: Chapter, values: Mapping[str, Any]) -> str:
+        return next(iter(cache.models_of(chapter, values)), "")
+
+    def predict(self, chapter: Chapter, card: Gpu | None = None) -> tuple[cost.Cost, dict[str, Any]]:
+        """What it costs and which parameters its budget cuts, here or on a card that is not here."""
+        values = self.values(chapter)
+        sizes = cost.sizes_of(self._model(chapter, values))
+        if card and sizes:
+            sizes = sizes | {"gpu": True}
+        found = cost.speeds_on(card) if card else cost.speeds(self.run)
+        room = cost.room_on(card)
+        predicted, smaller = cost.fit(chapter, values, self.given[chapter.number], sizes, found, room)
+        return replace(predicted, limit_s=self.timeout_s or predicted.limit_s), smaller
+
     def begin(self, chapter: Chapter, status: str = "running", why: str = "") -> ChapterRecord:
-        given, own = self.given[chapter.number], [p for p in chapter.parameters if p.name != RUN_DIR]
+        values = self.values(chapter)
+        model = self._model(chapter, values)
+        predicted, smaller = self.predict(chapter)
+        values |= smaller
         settings = tuple(
-            Setting(p.name, p.type, given.get(p.name, p.default), p.default, p.help) for p in own
+            Setting(p.name, p.type, values[p.name], p.default, p.help)
+            for p in chapter.parameters
+            if p.name != RUN_DIR
         )
-        values = {setting.name: setting.value for setting in settings}
-        model = next(iter(cache.models_of(chapter, values)), "")
         parts = cache.key_parts(chapter, values, self.run)
         same = {name: getattr(chapter, name) for name in ("number", "slug", "title", "question", "after")}
         found = {"model": model, "mode": chapter.mode or mode_of(model), "parameters": settings}
+        found |= {"predicted": predicted}
         keys = {"key": cache.digest(parts), "key_parts": parts, "code_key": parts["code"]}
         return ChapterRecord(status=status, why=why, began=record.now(), **same, **found, **keys)
 
@@ -51,12 +82,15 @@ class Executor:
 
         Raises WorkbookError when a kernel cannot start or the disk is full, CancelledError after `stop`.
         """
-        values = dict(self.given[chapter.number])
+        cut = begun.predicted.smaller if begun.predicted else ()
+        values = {setting.name: setting.value for setting in begun.parameters if setting.name in cut}
+        values |= self.given[chapter.number]
         if any(p.name == RUN_DIR for p in chapter.parameters):
             values[RUN_DIR] = str(self.run)
         document = chapter.document
         try:
-            done = self._in_a_kernel(chapter, values, on_cell)
+            limit_s = begun.predicted.limit_s if begun.predicted else chapter.timeout_s
+            done = self._in_a_kernel(chapter, values, limit_s, on_cell)
             document, begun.failure = done.document, done.failure
             begun.seconds, begun.peak_bytes = round(done.seconds, 3), done.peak_bytes
         except (RuntimeError, OSError, TimeoutError) as error:
@@ -67,7 +101,9 @@ class Executor:
         store.keep(self.run, document, begun, self.scrubber)
         return begun
 
-    def _in_a_kernel(self, chapter: Chapter, values: dict[str, Any], on_cell: OnCell) -> Execution:
+    def _in_a_kernel(
+        self, chapter: Chapter, values: dict[str, Any], limit_s: float, on_cell: OnCell
+    ) -> Execution:
         kernel = Kernel(chapter.timed)
         with self._lock:
             if self._stopped:
@@ -76,7 +112,7 @@ class Executor:
         try:
             # In this folder, so that a relative MODEL means what it meant to the person who typed it.
             kernel.start(Path.cwd())
-            return execute(chapter, values, kernel, self.timeout_s or chapter.timeout_s, on_cell)
+            return execute(chapter, values, kernel, limit_s, on_cell)
         finally:
             with self._lock:  # from here on nobody else ends it
                 self._kernels.remove(kernel)
@@ -95,12 +131,13 @@ class Executor:
 @dataclass
 class Schedule:
     """`chapters` in the order of their dependencies. `jobs` bounds how many light ones run at once, `memory_bytes` what
-    they declare together; one alone may declare more.
+    they take together, each as `takes` says; one alone may take more.
     """
 
     chapters: Sequence[Chapter]
     jobs: int
     memory_bytes: float
+    takes: Callable[[Chapter], float]
     _ended: set[str] = field(default_factory=set)
 
     def run(
@@ -155,7 +192,7 @@ class Schedule:
         chosen: list[Chapter] = []
         for chapter in light:
             beside = [*running, *chosen]
-            memory = sum(c.memory_gb for c in [*beside, chapter]) * 1e9
+            memory = sum(map(self.takes, [*beside, chapter]))
             if len(beside) < self.jobs and (not beside or memory <= self.memory_bytes):
                 chosen.append(chapter)
         return chosen

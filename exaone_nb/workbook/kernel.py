@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from exaone_nb.processes import Watch
+from exaone_nb.workbook.parameters import HEADLESS
 
 OWN_KERNEL = "python3"
 
@@ -61,7 +62,7 @@ class Kernel:
             # OpenMP threads that wait by spinning take the cores from whatever else runs: with two busy neighbours a
             # chapter of 50 seconds took 7 minutes.
             usual["OMP_WAIT_POLICY"] = "PASSIVE"
-        return usual | os.environ | {"EXAONE_NB_HEADLESS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        return usual | os.environ | {HEADLESS: "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
     def end(self, why: str) -> None:
         """End the process and everything it started, now or as soon as it is there. Who talks to it sees it die."""

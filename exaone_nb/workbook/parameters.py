@@ -35,6 +35,7 @@ KINDS = ("model", "recipe", "checkpoint", "task", "gpu", "scheme", "text", "seed
 
 # Set by the runner for every chapter; a person sets it only in JupyterLab.
 RUN_DIR = "RUN_DIR"
+HEADLESS = "EXAONE_NB_HEADLESS"  # set in a kernel that nobody looks on at
 
 # Up to 18 digits: no count here has more, and Python refuses to read thousands.
 _WHOLE = re.compile(r"\s*[+-]?\d(_?\d){0,17}\s*")

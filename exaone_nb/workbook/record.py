@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exaone_nb import __version__, schema
-from exaone_nb.catalog import recognised, resolve
+from exaone_nb.catalog import is_nano, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.hardware import this_cpu, this_gpu
@@ -25,6 +25,8 @@ from exaone_nb.messages import say
 from exaone_nb.paths import IN_SOURCE_TREE, ROOT
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
+from exaone_nb.workbook.cost import Cost
+from exaone_nb.workbook.cost_words import in_words
 from exaone_nb.workbook.explain import Failure
 from exaone_nb.workbook.scrub import Scrubber
 
@@ -94,8 +96,9 @@ class ChapterRecord:
     """One chapter of a run. `status` is running, ok, failed, skipped or interrupted.
 
     `kept` says that the last call found it unchanged and did not execute it; `why`, in words, why it was executed,
-    skipped or interrupted. `origin` is None until it was executed. The fingerprints in the last lines tell whether it
-    need not be executed again.
+    skipped or interrupted; `missing` which chapters that it reads from did not finish; `stale` which of its files an
+    earlier run with another model left. `origin` is None until it was
+    executed. The fingerprints in the last lines tell whether it need not be executed again.
     """
 
     number: str
@@ -111,6 +114,8 @@ class ChapterRecord:
     ended: str = ""
     seconds: Number = 0.0
     peak_bytes: Whole = 0
+    predicted: Cost | None = None
+    missing: tuple[str, ...] = ()
     why: str = ""
     failure: Failure | None = None
     origin: Origin | None = None
@@ -119,6 +124,7 @@ class ChapterRecord:
     key_parts: dict[str, Any] = field(default_factory=dict)
     code_key: str = ""
     wrote: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
     stored: str = ""
     look: str = ""
 
@@ -134,10 +140,22 @@ class ChapterRecord:
             return say("unchanged")
         return self.why if self.status in ("skipped", "interrupted") else ""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know before the numbers: what is missing, what it was predicted to cost, what was cut."""
+        said = [
+            say("Chapter {number} did not finish: this one uses what it left.", number=number)
+            for number in self.missing
+        ]
+        values = {setting.name: (setting.value, setting.default) for setting in self.parameters}
+        return said + (in_words(self.predicted, values) if self.predicted else [])
+
     def outcome(self) -> dict[str, Any]:
         ended = {"chapter": self.number, "title": self.title, "status": self.state, "seconds": self.seconds}
         failure = asdict(self.failure) if self.failure else None
-        return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure}
+        predicted = asdict(self.predicted) if self.predicted else None
+        more = {"predicted": predicted, "missing": list(self.missing)}
+        return ended | {"peak_bytes": self.peak_bytes, "why": self.why_not, "failure": failure} | more
 
     @property
     def was_executed(self) -> bool:
@@ -260,7 +278,7 @@ def mode_of(model: str) -> str:
     if place.path is None:
         # Of a catalog model the chapters read the stored config, unless its weights were downloaded.
         return "live" if place.kind != "catalog" or place.local_weights() else "recorded"
-    if recognised(place.path) == "nano":
+    if is_nano(place.path):
         return "nano"
     files = place.path.iterdir() if place.path.is_dir() else [place.path]
     return "live" if any(file.suffix in WEIGHTS for file in files) else "recorded"

@@ -20,30 +20,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.catalog import resolve, weights_folder
 from exaone_nb.errors import Terminated, UsageError, WorkbookError
+from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import NOTEBOOKS, RUNS
 from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
+from exaone_nb.workbook.cost import Cost
 from exaone_nb.workbook.execution import Executor, Schedule
 from exaone_nb.workbook.record import ChapterRecord, RunRecord, mode_of
 from exaone_nb.workbook.values import values_for
 
 SHARE_OF_MEMORY = 0.8
+MODELS = "models and files"  # the part of a chapter's key that names its models
 # What executing and rendering cannot do without; the light installation has none of it.
 NEEDED = ("papermill", "nbclient", "ipykernel", "nbconvert")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell the person who waits: `kind` is start, cell, or the state in which a chapter ended."""
+    """Something to tell the person who waits: `kind` is start, cell, the state in which a chapter ended, or, before the
+    first chapter that needs them, `fetch` or `unfetched` for a model's weights.
+
+    `notes` of a start say what the chapter is predicted to cost, and what it has to do without.
+    """
 
     kind: str
     chapter: Chapter
     text: str = ""
     done: int = 0
     total: int = 0
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,25 @@ class RunReport:
         pages = [str(page) for page in self.pages]
         how = {"run": str(self.path), "status": self.record.status, "seconds": self.record.seconds}
         return how | {"report": pages[0], "pages": pages, "chapters": [c.outcome() for c in self.outcomes]}
+
+
+def predict(
+    chapters: Sequence[str],
+    parameters: Mapping[str, Any],
+    out: str | Path = "",
+    *,
+    folder: str | Path = NOTEBOOKS,
+    card: str = "",
+) -> dict[str, tuple[Cost, dict[str, Any]]]:
+    """What each chapter would cost and which parameters would be cut, by its name; nothing is executed or written.
+
+    With the speeds that this run's first chapter measured, else recorded ones; with `card`, those of its data sheet. Raises
+    UsageError for a bad call.
+    """
+    chosen = in_order(select(discover(folder), chapters))
+    values = values_for(chosen, parameters)
+    executor = Executor(folder_for(out, _model_of(chosen, values)), values)
+    return {chapter.slug: executor.predict(chapter, find_gpu(card) if card else None) for chapter in chosen}
 
 
 def folder_for(out: str | Path, model: str) -> Path:
@@ -96,9 +124,9 @@ def run(
     """Execute chapters into a run folder and render the report.
 
     `jobs` 0 means: as many light chapters at once as there are cores, four at most. `memory_gb` bounds the sum of
-    what chapters running at once declare (default: 80 % of what is available). `timeout_s` overrides every
-    chapter's own limit. Everything is checked before anything starts; then a chapter that fails is recorded and
-    the ones that do not depend on it still run. Raises UsageError for a bad call, WorkbookError when another run
+    what chapters running at once take (default: 80 % of what is available). `timeout_s` overrides the limit that is
+    computed for each chapter. Everything is checked before anything starts; then a chapter that fails is recorded, and
+    the ones that read from it run with what it left. Raises UsageError for a bad call, WorkbookError when another run
     uses the folder, ModuleNotFoundError before anything is written where papermill or what it needs is not installed,
     KeyboardInterrupt after an orderly end on Ctrl-C, and its kind Terminated after one on SIGTERM.
     """
@@ -120,10 +148,12 @@ def run(
         raise UsageError(
             f"{path} is a file.", expected="a folder for the run.", remedy="Choose another --out."
         )
+    _fetch_weights(model, chosen, progress)
     about = (model, mode_of(model), cache.fingerprint_model(model), record.now(), record.origin())
     call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
     budget = memory_gb * 1e9 if memory_gb else SHARE_OF_MEMORY * available_bytes()
-    schedule = Schedule(chosen, jobs or min(4, os.cpu_count() or 1), budget)
+    at_once = jobs or min(4, os.cpu_count() or 1)
+    schedule = Schedule(chosen, at_once, budget, call.executor.memory_bytes)
     with store.exclusive(path), sigterm_is_an_interrupt():
         try:
             call.go(schedule, force)
@@ -161,17 +191,22 @@ class _Call:
             self._save()
 
     def _prepare(self, force: bool, chapter: Chapter) -> Callable[[], ChapterRecord] | None:
-        """What executes a chapter; None when a dependency failed, or nothing changed since the last time."""
+        """What executes a chapter; None when nothing changed since the last time, or it would read another model's results.
+
+        A chapter that did not finish keeps what it made, and those that read it go on with that.
+        """
         lost = [n for n in chapter.after if n in self._ended and self._ended[n].status != "ok"]
-        if lost:
+        ended = [self._ended[number] for number in lost]
+        if foreign := [one.number for one in ended if one.stale or one.status == "skipped"]:
             why = say(
-                "it reads the results of {chapters}, which did not finish. Repair chapter {first} and run again; "
-                "finished chapters are kept.",
-                chapters=", ".join(lost), first=lost[0],
-            )  # fmt: skip
-            self._end(chapter, self.executor.begin(chapter, "skipped", why))
+                "chapter {first} did not finish, and what it would read is an earlier run's, of another model. "
+                "Repair chapter {first} and run again; finished chapters are kept.",
+                first=foreign[0],
+            )
+            self._end(chapter, self._begin(chapter, "skipped", why))
             return None
-        before, begun = self.record.chapters.get(chapter.number), self.executor.begin(chapter)
+        before, begun = self.record.chapters.get(chapter.number), self._begin(chapter)
+        begun.missing = tuple(lost)
         begun.why = "--force" if force else store.why_stale(self.path, chapter, before, begun.key_parts)
         if before is not None and not begun.why:
             before.kept = True
@@ -182,12 +217,23 @@ class _Call:
         def on_cell(done: int, total: int) -> None:
             self._tell(Event("cell", chapter, "", done, total))
 
-        self._tell(Event("start", chapter, begun.why))
+        self._tell(Event("start", chapter, begun.why, notes=begun.notes))
         self.record.chapters[chapter.number] = begun
         self._save()
         return functools.partial(self.executor.execute, chapter, begun, on_cell)
 
+    def _begin(self, chapter: Chapter, *state: str) -> ChapterRecord:
+        """The chapter's new record; in `stale`, what an earlier run left of another model."""
+        before, begun = self.record.chapters.get(chapter.number), self.executor.begin(chapter, *state)
+        if before is not None:
+            same = before.key_parts.get(MODELS) == begun.key_parts.get(MODELS)
+            begun.stale = before.stale if same else before.stale | before.wrote
+        return begun
+
     def _end(self, chapter: Chapter, made: ChapterRecord) -> None:
+        if made.was_executed:  # what was made anew is no longer another model's
+            found = {} if made.status == "ok" else made.wrote
+            made.stale = {path: mark for path, mark in made.stale.items() if found.get(path) == mark}
         self._ended[chapter.number] = self.record.chapters[chapter.number] = made
         self._save()
         self._tell(Event(made.state, chapter, made.why_not))
@@ -233,6 +279,23 @@ def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None)
         if value is not None and not 0 < value < math.inf:
             wanted, remedy = f"a number of {unit} above 0.", f"Leave {name} out for the usual."
             raise UsageError(f"{name} {value:g}", expected=wanted, remedy=remedy)
+
+
+def _fetch_weights(model: str, chapters: Sequence[Chapter], tell: Callable[[Event], None]) -> None:
+    """Have a hub model's weights on this disk before the first chapter, where one of them loads weights.
+
+    So all chapters see the same model, and no time limit counts a download. What goes wrong is told, and no more: the
+    chapters that need no weights still run, and the others say it themselves.
+    """
+    loading = [chapter for chapter in chapters if chapter.weights]
+    with contextlib.suppress(UsageError):
+        place = resolve(model)
+        if loading and place.path is None and place.hub_id and not place.local_weights():
+            tell(Event("fetch", loading[0], place.hub_id))
+            try:
+                weights_folder(model)
+            except WorkbookError as error:
+                tell(Event("unfetched", loading[0], str(error)))
 
 
 def _model_of(chapters: Sequence[Chapter], values: Mapping[str, Mapping[str, Any]]) -> str:

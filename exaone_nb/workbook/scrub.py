@@ -60,9 +60,10 @@ class Scrubber:
         secrets |= _saved_tokens(environment, Path(home))
         spelled = {form for secret in secrets for form in _spellings(secret)}
         self._secrets = sorted(spelled, key=len, reverse=True)
-        named = {str(root): "<workbook>", home: "~"}
+        # Whole in HTML, in attributes and in SVG as well: "<temp>" would be a tag there, and end a picture.
+        named = {str(root): "[workbook]", home: "~"}
         places = named | {os.path.realpath(place): name for place, name in named.items()}
-        places |= {tempfile.gettempdir(): "<temp>"}
+        places |= {tempfile.gettempdir(): "[temp]"}
         longest_first = sorted((place for place in places if len(place) > 1), key=len, reverse=True)
         self._places = [(place, _place_pattern(place), places[place]) for place in longest_first]
 

@@ -22,9 +22,12 @@ from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import did_you_mean, say
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
+from exaone_nb.results import RunFolder
 from exaone_nb.schema import as_tuple
+from exaone_nb.show.notebook import note
 from exaone_nb.workbook.chapters import Chapter, discover, select
-from exaone_nb.workbook.parameters import RUN_DIR, Parameter, coerce
+from exaone_nb.workbook.cost_words import before_work
+from exaone_nb.workbook.parameters import HEADLESS, RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
 # How alike a name must be to one of ours before it counts as that one, mistyped, and not as somebody else's.
@@ -124,9 +127,15 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
 
     `namespace` is the notebook's `globals()`; values that fit after reading ("8" for 8) are replaced by what was read.
     Raises UsageError for a value that does not fit its type, choices or range, and for an unknown name.
+
+    Says what the chapter will cost where that is worth knowing; the runner says it itself, and keeps to a budget.
     """
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
+    if HEADLESS not in os.environ and {p.name for p in chapter.parameters} <= namespace.keys():
+        values = {p.name: namespace[p.name] for p in chapter.parameters}
+        for line in before_work(chapter, values, RunFolder.at(values.get(RUN_DIR, "")).path):
+            note(line)
 
 
 def _read(parameter: Parameter, value: Any) -> Any:

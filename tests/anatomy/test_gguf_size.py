@@ -173,7 +173,7 @@ def test_the_rule_is_that_of_llama_cpps_own_test(name: str):
     source = os.environ.get("LLAMA_CPP_CONVERTER")
     if not source:
         pytest.skip(
-            "set LLAMA_CPP_CONVERTER to a folder of llama.cpp, see tests/compress/test_gguf_reference.py"
+            "set LLAMA_CPP_CONVERTER to a folder of llama.cpp, see tests/converter/test_gguf_reference.py"
         )
     model = SNAPSHOTS[name]
     config = catalog.resolve(model).config() if isinstance(model, str) else model

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,9 +80,7 @@ CONFIGS = {
 }
 RAGGED = ("narrower-than-a-group", "ragged")
 # One of every other family, wide enough for groups of 128; what `make bench-anatomy` tries with every preset. Not here:
-# exaone and kimi_k2, which transformers does not know, image models, and Llama 4, whose text part alone LLM Compressor
-# 0.14 cannot take apart (it asks the config for its text_config). DeepSeek-V3 differs by 4 bytes here: its router's
-# correction bias is 32-bit in files, and 16-bit in a model that was made from a config.
+# exaone and kimi_k2, which transformers does not know, and the vision tower of Llama 4, which has no layout.
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 128, "n_group": 1, "topk_group": 1}
 MLA = {
     "num_key_value_heads": 4,
@@ -106,7 +104,43 @@ FAMILIES = {
     "mixtral": _config("mixtral", num_local_experts=2, num_experts_per_tok=2),
     "exaone_moe": _config("exaone_moe", **EXPERTS, num_experts=2, num_shared_experts=1, first_k_dense_replace=1),
     "deepseek_v2": _config("deepseek_v2", **EXPERTS, **MLA),
+    "deepseek_v3": _config("deepseek_v3", **EXPERTS, **MLA),
     "gpt_oss": _config("gpt_oss", num_local_experts=2, num_experts_per_tok=2),
+    "llama4_text": _config(
+        "llama4_text",
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        intermediate_size_mlp=256,
+        interleave_moe_layer_step=2,
+    ),
+    "mistral3": {
+        "model_type": "mistral3",
+        "tie_word_embeddings": True,
+        "text_config": _config("mistral"),
+        "vision_config": {
+            "model_type": "pixtral",
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "head_dim": 64,
+            "patch_size": 14,
+        },
+        "spatial_merge_size": 2,
+    },
+    "exaone4_5": {
+        "model_type": "exaone4_5",
+        "tie_word_embeddings": True,
+        "text_config": _config(),
+        "vision_config": {
+            "depth": 1,
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "num_heads": 2,
+            "num_key_value_heads": 1,
+            "out_hidden_size": 256,
+        },
+    },
 }  # fmt: skip
 
 
@@ -123,7 +157,12 @@ def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from loguru import logger
     from tokenizers import Tokenizer, models
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        PreTrainedTokenizerFast,
+    )
 
     logger.remove()
     torch._dynamo.config.disable = (
@@ -134,17 +173,24 @@ def real_file_maker(new_folder: Callable[[str], Path]) -> Callable[..., Path]:
     )
     texts = datasets.Dataset.from_dict({"input_ids": [[1, 2, 3, 4] * 2] * 2, "attention_mask": [[1] * 8] * 2})
 
+    bases: dict[str, Path] = {}
+
     def quantize(
         config: dict, *, data: bool = False, max_shard_size: int | None = None, **recipe: object
     ) -> Path:
-        torch.manual_seed(0)
-        base = new_folder("base")
         values = {key: value for key, value in config.items() if value is not None}
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16)
-        copy.deepcopy(model).save_pretrained(
-            base
-        )  # some families' original files are looked into; saving changes a config
-        model.config._name_or_path = model.name_or_path = str(base)
+        kind = AutoModelForImageTextToText if "vision_config" in values else AutoModelForCausalLM
+        if (base := bases.get(json.dumps(values))) is None:
+            torch.manual_seed(0)
+            base = bases[json.dumps(values)] = new_folder("base")
+            kind.from_config(AutoConfig.for_model(**values), dtype=torch.bfloat16).save_pretrained(base)
+        # Read back as everybody reads a model: transformers then keeps some families' router biases in 32 bits.
+        model = kind.from_pretrained(base, dtype="auto")
+        for experts in model.modules():
+            if (
+                type(experts).__name__ == "Llama4TextExperts"
+            ):  # LLM Compressor expects the image model's config
+                experts.config = SimpleNamespace(text_config=model.config)
         folder = new_folder("real")
         modifier = QuantizationModifier(**{"targets": ["Linear"], "ignore": ["lm_head"], **recipe})
         with warnings.catch_warnings():

@@ -370,3 +370,20 @@ def test_a_familys_own_ways_are_noticed_when_they_are_left_out(family, change, t
 def test_what_is_not_described_is_said_and_not_computed(config, words):
     assert words in why_not_described({**SIZES, "rope_parameters": None, **config})
     assert why_not_described({**SIZES, "model_type": "llama"}) == ""
+
+
+def test_a_model_that_is_read_stands_in_memory_once(tmp_path, monkeypatch):
+    """Neither drawn at random first nor copied: a billion parameters are 5 GB each time."""
+    from safetensors.torch import load_file
+
+    saved("llama", tmp_path)
+    held = {name: tensor.float() for name, tensor in load_file(tmp_path / "model.safetensors").items()}
+    monkeypatch.setattr("safetensors.torch.load_file", lambda path: held)
+
+    def draw(tensor, *_, **__):
+        assert tensor.is_meta, "drawn at random"
+
+    monkeypatch.setattr("torch.nn.init.normal_", draw)
+    model = read_model(tmp_path, reference_config(tmp_path))
+    assert model.embed_tokens.weight.data_ptr() == held["model.embed_tokens.weight"].data_ptr()
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}

@@ -39,3 +39,10 @@ def test_nothing_is_said_after_the_end_and_nothing_at_all_beside_json(capsys):
     assert len(capsys.readouterr().err.splitlines()) == 2
     told([Event("start", CHAPTER, "x")], every=0.01, wait=0.1, silent=True)
     assert capsys.readouterr().err == ""
+
+
+def test_a_download_before_the_first_chapter_is_told_and_so_is_what_went_wrong(capsys):
+    told([Event("fetch", CHAPTER, "ORG/NAME"), Event("unfetched", CHAPTER, "the hub [is] away")], every=30)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "fetching the weights of ORG/NAME before the first chapter" in said
+    assert "some chapters will fail. the hub [is] away" in said

@@ -204,33 +204,109 @@ def hub_error(kind, status):
     )
 
 
-def test_a_hub_data_set_is_named_by_organisation_and_name_and_read_only_as_far_as_needed(monkeypatch):
+MANTA = "LGAI-EXAONE/MANTA-1M"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's client on a file of 400 conversations: datasets' own streaming, with the address replaced. Yields the calls."""
     import datasets
+    from huggingface_hub import DatasetInfo
 
-    source = TextSource("LGAI-EXAONE/MANTA-1M")
-    asked = {}
+    file, read, calls = tmp_path / "hub.jsonl", datasets.load_dataset, []
+    talks = (
+        [{"role": "user", "content": f"{i}?"}, {"role": "assistant", "content": f"{i} 네"}]
+        for i in range(400)
+    )
+    file.write_text("".join(json.dumps({"conversations": talk}) + "\n" for talk in talks), encoding="utf-8")
 
-    def load(name, split):
-        asked.update(name=name, split=split)
-        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "yes"}]
-        return [{"conversations": talk} for _ in range(40)]
+    def load(name, subset=None, **options):
+        calls.append((name, subset, options))
+        return read("json", data_files=str(file), **options)
 
+    tags = ["language:ko", "license:cc-by-sa-3.0", "license:gfdl"]
     monkeypatch.setattr(datasets, "load_dataset", load)
-    assert source.path is None and len(calibration.rows(Calibration(sources=(source,), samples=4))) == 4
-    assert asked == {"name": "LGAI-EXAONE/MANTA-1M", "split": "train[:40]"}
+    monkeypatch.setattr("huggingface_hub.dataset_info", lambda name, timeout: DatasetInfo(id=name, author="", sha="", last_modified=None, private=False, downloads=0, likes=0, tags=tags))  # fmt: skip
+    monkeypatch.setenv("EXAONE_NB_CACHE", str(tmp_path / "cache"))
+    return calls
 
-    class Tokenizer:
-        eos_token = ""
 
-        def __call__(self, text, add_special_tokens=True):
-            return {"input_ids": list(text.encode())}
+class Letters:
+    """A tokenizer with a token per byte, whose template only joins."""
 
-        def apply_chat_template(self, messages, **options):
-            return "".join(message["content"] for message in messages)
+    eos_token = ""
 
-    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Tokenizer())
-    damage.documents("folder", source, 20)
-    assert asked["split"] == "train[:200]"
+    def __call__(self, text, add_special_tokens=True):
+        return {"input_ids": list(text.encode())}
+
+    def apply_chat_template(self, messages, **options):
+        return "".join(message["content"] for message in messages)
+
+
+def number(row) -> int:
+    """Which row of the file a conversation is."""
+    return int(row[0]["content"].rstrip("?"))
+
+
+def test_a_hub_data_set_is_streamed_as_far_as_needed_and_once(hub, monkeypatch):
+    source = TextSource(MANTA)
+    drawn = calibration.rows(Calibration(sources=(source,), samples=4))
+    assert source.path is None and len(drawn) == 4 and max(map(number, drawn)) < 40
+    assert hub == [(MANTA, None, {"split": "train", "streaming": True})]
+    assert calibration.rows(Calibration(sources=(source,), samples=4)) == drawn
+    assert len(hub) == 1, "the rows were kept"
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Letters())
+    assert len(damage.documents("folder", source, 128)) == 128, "as many as were asked for, not ten"
+    assert len(hub) == 2
+    assert calibration.rows(Calibration(sources=(source,), samples=4)) == drawn, "more rows are no other draw"
+    calibration.read_source(TextSource("allenai/c4:ko"), 3)
+    assert hub[-1][:2] == ("allenai/c4", "ko")
+
+
+def test_a_data_set_that_ends_early_is_said_and_not_asked_again(hub):
+    with pytest.raises(WorkbookError, match=r"has 5 samples after the first 395, but 6 are asked"):
+        calibration.read_source(TextSource(MANTA, offset=395), 6)
+    assert [number(row) for row in calibration.read_source(TextSource(MANTA, offset=395), 5)] == [
+        *range(395, 400)
+    ]
+    assert len(hub) == 1
+
+
+def test_half_a_kept_file_is_fetched_again(hub):
+    from exaone_nb.compress.hub_texts import kept_file
+
+    calibration.read_source(TextSource(MANTA), 3)
+    kept_file(MANTA).write_text('{"name": "LGAI', encoding="utf-8")
+    assert len(calibration.read_source(TextSource(MANTA), 3)) == 3 and len(hub) == 2
+
+
+def test_what_is_judged_is_never_calibrated_on(hub, tmp_path):
+    """The same name for both: rows of a hub data set, and lines of a file, are divided between the two."""
+    from exaone_nb.compress import texts
+
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps({"text": f"{i}?"}) + "\n" for i in range(60)), encoding="utf-8")
+    for name, of in ((MANTA, number), (str(file), lambda row: int(row.rstrip("?")))):
+        found = texts.choose("someone/else", [name], [name], samples=16, documents=24)
+        (seen,), (judged,) = found.calibration, found.held_out
+        drawn = calibration.rows(Calibration(sources=(seen,), samples=16))
+        held = calibration.read_source(judged, 24, most=damage.region(judged, 24))
+        held = held[: damage.region(judged, 24)]
+        assert len(drawn) == 16 and len(held) >= 24
+        assert not set(map(of, drawn)) & set(map(of, held))
+        again = texts.choose("someone/else", [name], [name], samples=32, documents=24)
+        assert again.held_out == found.held_out, "other samples, the same texts to judge on"
+
+
+def test_texts_of_two_sources_are_mixed_from_the_first_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Letters())
+    sources = []
+    for letter in "ab":
+        (tmp_path / f"{letter}.jsonl").write_text(f'{{"text": "{letter * 3}"}}\n' * 20, encoding="utf-8")
+        sources.append(TextSource(str(tmp_path / f"{letter}.jsonl")))
+    found = damage.documents("folder", sources, 12)
+    assert len(found) == 12
+    assert {"".join(map(chr, one.ids[:1])) for one in found[:2]} == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -242,10 +318,10 @@ def test_a_hub_data_set_is_named_by_organisation_and_name_and_read_only_as_far_a
         (hub_error(RepositoryNotFoundError, 404), "no such name"),
     ],
 )
-def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, trouble, words):
+def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, tmp_path, trouble, words):
     import datasets
 
-    def fail(name, split):
+    def fail(name, *arguments, **options):
         try:
             raise trouble
         except Exception as error:
@@ -254,6 +330,7 @@ def test_why_a_hub_data_set_could_not_be_fetched(monkeypatch, trouble, words):
             ) from error
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
+    monkeypatch.setenv("EXAONE_NB_CACHE", str(tmp_path))
     with pytest.raises(WorkbookError, match=f"data set LGAI-EXAONE/MANTA-1M.*{words}"):
         calibration.rows(Calibration(sources=(TextSource("LGAI-EXAONE/MANTA-1M"),), samples=4))
 

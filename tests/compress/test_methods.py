@@ -1,4 +1,4 @@
-"""SmoothQuant as a recipe: what it does to a model that it fits, made by llm-compressor."""
+"""SmoothQuant and AutoRound as recipes: what they do to a model that they fit, made by llm-compressor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.models import open_model
 from exaone_nb.paths import NANO
+from tests.compress.quick import quick
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -67,3 +68,15 @@ def test_smoothquant_fits_a_llama_and_takes_most_of_the_error_of_an_outlier_away
         assert document["problems"] == [] and document["actual_bytes"] == document["predicted_bytes"]
         errors[name] = error(tmp_path / name, llama)
     assert errors["w8a8_smoothquant"] < 0.3 * errors["w8a8"], errors
+
+
+def test_autoround_gives_the_same_codes_twice_and_others_than_rounding_to_nearest(tmp_path):
+    """Learned by gradients, drawn with a seed; llm-compressor's own rounding is what it starts from."""
+    made = []
+    for name in ("w4a16_rtn", "w4a16_autoround", "w4a16_autoround"):
+        out = tmp_path / str(len(made))
+        document = maker.quantize("nano", quick(recipes.load(name)), out, sanity=False)
+        assert document["problems"] == [] and document["actual_bytes"] == document["predicted_bytes"]
+        made.append(document["files"]["model.safetensors"]["sha256"])
+    nearest, learned, again = made
+    assert learned == again != nearest

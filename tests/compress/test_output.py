@@ -128,3 +128,29 @@ def test_tensors_of_equal_content_are_found_whatever_they_are_called(tmp_path):
     }
     save_file(tensors | {"flat": table.clone().reshape(-1)}, tmp_path / "model.safetensors")
     assert equal_tensors(read_headers(tmp_path / "model.safetensors")) == [["a", "b"]]
+
+
+def test_nanos_text_for_another_model_is_told_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    """GPTQ reads calibration text, rounding does not; a text of one's own is nobody's to judge."""
+    from exaone_nb.cli import main
+
+    def stop(*arguments, **options):
+        raise UsageError("nothing is made here")
+
+    monkeypatch.setattr(maker, "quantize", stop)
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"text": "a"}\n')
+
+    def said(*arguments):
+        with pytest.raises(SystemExit):
+            main(["quantize", *arguments, "--out", str(tmp_path / "out")])
+        return " ".join(capsys.readouterr().err.split())
+
+    real = "LGAI-EXAONE/EXAONE-4.0-1.2B"
+    assert "nano_calibration: short arithmetic made for nano" in said(real, "--recipe", "w4a16_gptq")
+    for arguments in (
+        (real, "--recipe", "w4a16_rtn"),
+        ("nano", "--recipe", "w4a16_gptq"),
+        (real, "--recipe", "w4a16_gptq", "--calibration", str(mine)),
+    ):
+        assert "short arithmetic" not in said(*arguments)

@@ -339,6 +339,28 @@ def test_observers_that_find_the_same_ranges_of_weights_are_no_ops(plan_of, meth
     assert "setting-observer" in codes(plan, "no-op") and compare(plan, plan_of(method=method)) == []
 
 
+def test_settings_of_autoround(plan_of):
+    """Steps and rate decide the codes; an observer and what belongs to GPTQ are read by nobody."""
+    plain = plan_of(method="autoround")
+    assert compare(plain, plan_of(method="autoround", settings={"iters": 200, "batch_size": 8})) == []
+    (difference,) = compare(plain, plan_of(method="autoround", settings={"iters": 20}))
+    assert difference.what == "iters" and difference.second == "20.0"
+    for settings in ({"observer": "mse"}, {"dampening_frac": 0.1}):
+        plan = plan_of(method="autoround", settings=settings)
+        assert codes(plan, "no-op") == {f"setting-{next(iter(settings))}"}
+    assert "setting-iters" in codes(plan_of(method="gptq", settings={"iters": 20}), "no-op")
+
+
+@pytest.mark.parametrize(
+    "document", [{"ignore": []}, {"targets": ["Linear", "re:.*embed_tokens"]}, {"kv_cache": "fp8"}]
+)
+def test_what_autoround_never_touches_is_an_error(plan_of, document):
+    """Read in llm-compressor 0.14.0.1: no observer is registered, and scales begin as torch.empty."""
+    found = {"autoround-reach"} & codes(plan_of(method="autoround", **document), "error")
+    assert found and not {"autoround-reach"} & codes(plan_of(method="gptq", **document))
+    assert codes(plan_of(method="autoround"), "error") == set()
+
+
 def test_other_observers_differ_wherever_they_are_written(plan_of):
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
     setting = plan_of(settings={"observer": "mse"})

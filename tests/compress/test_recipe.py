@@ -131,7 +131,7 @@ def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(UsageError) as caught:
         recipes.parse(document, "mine")
     assert caught.value.got.splitlines() == [
-        "Recipe mine: method is 'gtpq'. Expected: one of rtn, gptq.",
+        "Recipe mine: method is 'gtpq'. Expected: one of rtn, gptq, autoround.",
         "Recipe mine: calibration: sources: number 1: name is ''. Expected: a JSONL file or a hub id ORG/NAME.",
         "Recipe mine: calibration: seed is 'a'. Expected: a whole number.",
     ]
@@ -215,7 +215,8 @@ def test_a_transform_runs_before_the_quantization_and_settings_of_gptq_stay_out_
 @pytest.mark.parametrize(
     ("name", "needed"),
     [("w4a16_rtn", False), ("w8a8", False), ("fp8_dynamic", False), ("fp8", True), ("nvfp4", True), ("w4a16_gptq", True),
-     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False), ("w8a8_smoothquant", True)],
+     ("w8a8_kv_fp8", True), ("w4a16_awq", True), ("mxfp4", False), ("w8a8_smoothquant", True),
+     ("w4a16_autoround", True)],
 )  # fmt: skip
 def test_which_recipes_need_text(name, needed):
     assert recipes.load(name).needs_data is needed

@@ -48,6 +48,7 @@ def test_a_fitted_recipe_is_no_worse_than_uniform_and_better_than_the_median_ran
         assert uniform["kl"].low < 0 and uniform["kl"].value <= 0 and random["kl"].value < 0
         fitted, *others = one["rows"]
         assert fitted["kind"] == "fitted" and all(row["bytes"] <= one["budget"] for row in others)
+        assert [row["kind"] for row in others].count("random") == 20
         # What was foreseen in memory is what the written file lost.
         assert one["made"]["kl"].value == pytest.approx(fitted["kl"].value, rel=0.5)
 

@@ -82,6 +82,19 @@ def test_experts_of_a_layer_are_joined_too(plan_of):
     assert "fused-split" in {f.code for f in findings(plan)}
 
 
+@pytest.mark.parametrize("scheme", ["W4A16", "W8A8"])
+def test_experts_need_amx_on_a_cpu(plan_of, scheme, monkeypatch):
+    """Seen in vLLM 0.32 without AMX: "No WNA16 MoE backend supports the deployment configuration", and of Int8 alike."""
+    moe = catalog.resolve("Qwen3-30B-A3B").config()
+    verdict = analyse(plan_of(on=moe, scheme=scheme)).verdicts[0]
+    assert verdict.answer == "no" and f"experts in {scheme}" in verdict.why and "amx_tile" in verdict.why
+    without = plan_of(on=moe, scheme=scheme, ignore=["lm_head", r"re:.*\.experts\..*"])
+    assert analyse(without).verdicts[0].answer == "yes"
+    amx = Machine("CPU", flags=frozenset({"avx512f", "amx_tile"}), memory_bytes=2 * 10**12)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: amx)
+    assert analyse(plan_of(on=moe, scheme=scheme)).verdicts[0].answer == "unknown"
+
+
 @pytest.mark.parametrize(
     "expressions", [("re:.*proj", "re:.*o_proj"), (r"re:.*proj$", r"re:.*\.(q_proj|k_proj|v_proj)$")]
 )
@@ -225,7 +238,7 @@ def test_only_the_judged_model_is_known_to_run_on_the_hackathons_server(model):
 
 
 def test_kernels_for_experts_are_not_guessed():
-    here = analyse(make_plan("K-EXAONE-236B-A23B", "w8a8")).verdicts[0]
+    here = analyse(make_plan("K-EXAONE-236B-A23B", "fp8_dynamic")).verdicts[0]
     assert here.answer == "unknown" and "experts" in here.why
 
 

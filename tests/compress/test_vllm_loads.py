@@ -21,6 +21,7 @@ from exaone_nb.compress.contest import draw
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.hardware import this_cpu
 from exaone_nb.paths import NANO
+from tests.compress.quick import quick
 
 pytestmark = [
     pytest.mark.heavy,
@@ -71,8 +72,7 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
 
 
 def made_for_test(name):
-    recipe = recipes.parse(MORE[name], name) if name in MORE else recipes.load(name)
-    return recipe.with_calibration(samples=8, length=64)
+    return quick(recipes.parse(MORE[name], name) if name in MORE else recipes.load(name))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ CHAPTERS = discover()
 SMALLER = {
     "RACE_STEPS": 12,  # QK-Reorder-LN
     "DOCUMENTS": 48, "FIT_TEXTS": 16,  # number formats, quantization
-    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2,  # speed
+    "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2, "USERS": 4,  # speed
     "LIMIT": 96,  # scoring
 }  # fmt: skip
 pytestmark = [pytest.mark.notebook, pytest.mark.heavy]

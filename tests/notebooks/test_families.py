@@ -25,7 +25,7 @@ SMALLER = {
     "FIT_TEXTS": 0,
     "SAMPLES": 16,
     "SERVER": False,
-    "09": {"SHAPE": ""},
+    "09": {"SHAPE": "", "USERS": 0},
     "QUESTIONS": 4,
     "ROUNDS": 1,
     "REPEATS": 1,
@@ -41,9 +41,10 @@ SAID = {
         "02": "W4A16 g64",
         "04": "Pre-LN: RMSNorm before attention and MLP",
         "06": "groups of 64, since 128 does not divide 192 inputs.*equal, bit by bit",
-        "07": "groups of 64, since 128 does not divide 192 inputs",
+        "07": "nano_calibration: short arithmetic made for nano.*groups of 64, since 128 does not divide 192 inputs",
         "09": "did not end by themselves",
-        "11": "Nothing is packed",
+        "10": "tasks: everyday_mc, without a preset.*a few dozen items of the workbook's own",
+        "11": "(No candidate is recommended|nothing to recommend).*Nothing is packed",
     },
     "qwen3": {
         "04": "Pre-LN with QK norm: RMSNorm before attention and MLP; also on queries and keys",
@@ -51,6 +52,7 @@ SAID = {
     },
     "qwen3_moe": {
         "04": "The experts of .* are left out",
+        "06": "equal, bit by bit",
         "09": "did not end by themselves",
     },
 }
@@ -58,7 +60,8 @@ pytestmark = [pytest.mark.notebook, pytest.mark.heavy]
 
 
 @pytest.mark.parametrize("family", SAID)
-def test_every_chapter_is_done_or_says_what_it_leaves_out(family, tmp_path):
+def test_every_chapter_is_done_or_says_what_it_leaves_out(family, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # with a network, general text and gsm8k would be fetched
     model = make(family, tmp_path / family)
     values = {**SMALLER, "MODEL": str(model), "07": {"RECIPES": RECIPES[family]}}
     report = run(parameters=values, out=tmp_path / "run")

@@ -91,6 +91,15 @@ def test_the_chapters_that_hand_on_checkpoints_take_part_in_a_sweep():
 
 
 @every_chapter
+def test_a_chapter_that_loads_the_models_weights_says_so(chapter):
+    """Then they are fetched before the first chapter starts. Scoring takes MODEL where there are no checkpoints."""
+    loads = re.search(
+        r"\b(weights_folder|copy_baseline|sizes_for)\(MODEL\b|\belse MODEL\b", "\n".join(code(chapter))
+    )
+    assert chapter.weights == bool(loads)
+
+
+@every_chapter
 def test_parameters_cell_is_first_and_typed_and_explained(chapter):
     cells = [c for c in chapter.document["cells"] if c["cell_type"] == "code"]
     assert has_tag(cells[0], "parameters") and sum(has_tag(c, "parameters") for c in cells) == 1

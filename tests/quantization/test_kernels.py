@@ -44,6 +44,18 @@ def test_unquantized_runs_everywhere() -> None:
     assert "half" in kernels.on_gpu("BF16", find_gpu("T4")).reason
 
 
+def test_files_of_other_quantizers():
+    """vLLM 0.32 said of nano's NF4 file `Unknown quantization method: bitsandbytes` (2026-11); 0.14.1's documentation lists it
+    for NVIDIA cards and not for CPUs."""
+    l4 = find_gpu("L4").machine
+    for machine in (l4, PLAIN):
+        assert kernels.support_of_format("bitsandbytes", machine).answer == "no"
+    assert "0.28" in kernels.support_of_format("bitsandbytes", l4).reason
+    then = [kernels.support_of_format("bitsandbytes", one, kernels.JUDGE).answer for one in (l4, PLAIN)]
+    assert then == ["yes", "no"]
+    assert kernels.support_of_format("hqq", l4).answer == "unknown"
+
+
 AMX = Machine("CPU", flags=frozenset({"avx512f", "amx_tile"}))
 PLAIN = Machine("CPU", flags=frozenset({"avx512f"}))
 

@@ -77,3 +77,17 @@ def test_what_the_cpu_kernel_takes(side: int, group: int, monkeypatch) -> None:
         args |= {"strategy": "channel"}
     found = kernels.support(find_scheme({"weights": args}), Machine("cpu"), shapes={"m": (side, 128)})
     assert (found.answer == "yes") is theirs
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize("scheme, kernel", [("W4A16", "CPUExpertsInt4"), ("W8A8", "CPUExpertsInt8")])
+def test_experts_on_a_cpu(scheme: str, kernel: str, amx: bool, monkeypatch) -> None:
+    experts = pytest.importorskip(
+        "vllm.model_executor.layers.fused_moe.experts.cpu_moe", reason="vLLM is not installed here"
+    )
+    monkeypatch.setattr(experts.current_platform, "is_cpu", lambda: True)
+    monkeypatch.setattr(experts.current_platform, "get_cpu_architecture", lambda: experts.CpuArchEnum.X86)
+    monkeypatch.setattr(experts.torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    machine = Machine("cpu", flags=frozenset({"amx_tile"} if amx else ()))
+    runs = getattr(experts, kernel)._supports_current_device()
+    assert runs is amx and bool(kernels.experts_refusal(find_scheme(scheme), machine)) is not runs

@@ -154,6 +154,31 @@ def test_calls_that_cannot_work(
     assert (found, out) == (code, "") and words in err
 
 
+def test_without_tasks_the_model_decides_and_what_they_cannot_say_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    from exaone_nb.score import evaluate
+
+    asked: list[tuple[list[str], int | None]] = []
+
+    def scored(models, names, run, settings, **options):
+        asked.append((names, settings.limit))
+        return []
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(evaluate, "score", scored)
+    real = "LGAI-EXAONE/EXAONE-4.0-1.2B"
+    out = ["--out", str(tmp_path / "run")]
+    code, _, err = call(capsys, "score", real, *out)
+    assert code == 0 and "HF_HUB_OFFLINE is set" in err and "everyday_mc:" in err
+    code, _, err = call(capsys, "score", real, "--tasks", "gsm8k", "--preset", "lecture-gsm8k", *out)
+    assert code == 0 and err.strip() == ""
+    assert call(capsys, "score", "nano", "--limit", "7", *out)[0] == 0
+    assert asked == [(["everyday_mc"], None), (["gsm8k"], 512), (["nano_gsm", "nano_gsm_ko", "nano_mc"], 7)]
+
+
 def test_a_file_is_not_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = samples(tmp_path / "a", [1, 0, 1])
     code, _, err = call(capsys, "compare", path, path)

@@ -18,6 +18,8 @@ from exaone_nb.compress import quantize as maker
 from exaone_nb.paths import NANO, ROOT
 from exaone_nb.score.submission.check import check
 from exaone_nb.score.submission.pack import pack
+from tests.score.submissions import make_model
+from tests.score.test_corpus import FAULTS
 
 JUDGE = ROOT / ".venv-judge" / "bin" / "python"
 pytestmark = [
@@ -92,3 +94,51 @@ def test_pack_finds_nothing_to_mend_in_what_is_written_here(folders, tmp_path):
         assert older_names.changes(folders[name]) == []
         assert pack(folders[name], tmp_path / f"{name}.zip").changed == ()
         assert not [f for f in check(folders[name], load=False).findings if f.code == "old libraries"]
+
+
+ASK_FILES = """
+import json, sys
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from compressed_tensors.quantization import QuantizationConfig
+found = {}
+for folder in sys.argv[1:]:
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        GenerationConfig.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": "a question"}], add_generation_prompt=True, tokenize=False)
+        QuantizationConfig.model_validate(getattr(config, "quantization_config", {"config_groups": {}}))
+        found[folder] = {"prompt": prompt, "theta": config.rope_theta, "scaling": config.rope_scaling}
+    except Exception as error:
+        found[folder] = {"error": f"{type(error).__name__}: {error}"}
+print("FOUND", json.dumps(found))
+"""
+
+
+def test_what_check_refuses_in_files_the_judges_libraries_refuse_or_read_otherwise(tmp_path):
+    """The rules of `texts`, `tokenizer` and `older_names`, asked of transformers 4.57.3 and compressed-tensors 0.13."""
+    names = (
+        "a mark in the settings", "UTF-16 settings", "a mark in the template", "a CP949 template", "a template that stops",
+        "rope under two names", "a field nobody knows", "two templates", "a template without the question",
+    )  # fmt: skip
+    folders = {name: make_model(tmp_path / name) for name in ("good", *names)}
+    for name in names:
+        FAULTS[name].spoil(folders[name])
+    program = [JUDGE, "-c", ASK_FILES, *map(str, folders.values())]
+    done = subprocess.run(
+        program, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": ""}
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
+    assert lines, done.stderr[-2000:]
+    found = {name: json.loads(lines[0][6:])[str(folder)] for name, folder in folders.items()}
+    errors = {name: row["error"] for name, row in found.items() if "error" in row}
+    assert errors.keys() == {names[0], names[1], names[3], names[4], names[6]}
+    assert "BOM" in errors[names[0]] and "UnicodeDecodeError" in errors[names[1]] + errors[names[3]]
+    assert "group_size_hint" in errors[names[6]]
+    assert found["a mark in the template"]["prompt"] == "\ufeff" + found["good"]["prompt"]
+    assert (found["rope under two names"]["theta"], found["rope under two names"]["scaling"]) == (
+        10000.0,
+        None,
+    )
+    assert found["two templates"]["prompt"] == found["good"]["prompt"]  # the file is read, not the settings
+    assert "a question" not in found["a template without the question"]["prompt"]

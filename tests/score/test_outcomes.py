@@ -7,7 +7,16 @@ import re
 import pytest
 
 from exaone_nb.errors import UsageError
-from exaone_nb.score.outcomes import EndedText, count_outcomes, flags_of, warning_of
+from exaone_nb.score.outcomes import (
+    UNUSABLE,
+    EndedText,
+    count_outcomes,
+    flags_of,
+    mostly_unusable,
+    unusable_words,
+    warning_of,
+)
+from exaone_nb.score.questions import questions_for
 from exaone_nb.score.settings import Settings
 
 
@@ -66,6 +75,68 @@ def test_no_usable_answer_at_all_is_a_warning(bad: dict[str, object], told: str)
     assert "None of the 2 answers" in warning([bad, sample("12", "length")], [0, 0])
     assert warning([bad] * 7 + [sample("#### 8")], [0] * 8) == ""
     assert warning([bad] * 7 + [sample("#### 7")], [0] * 7 + [1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "n", "cut", "kind"),
+    [
+        ({"truncated": 6, "unusable": 6}, 10, 6, "truncated"),
+        ({"truncated": 5, "unusable": 5}, 10, 5, ""),
+        ({"truncated": 1, "unusable": 1}, 10, 7, "truncated"),  # six of them right by luck
+        ({"unparsable": 5, "truncated": 3, "unusable": 6}, 10, 3, "unparsable"),
+        ({"empty": 10, "unparsable": 2, "unusable": 10}, 10, 0, "empty"),
+        ({"prompt_cut": 8, "unusable": 8}, 10, 0, "prompt_cut"),
+        ({"unusable": 0}, 10, 0, ""),
+        ({}, 0, 0, ""),
+    ],
+)
+def test_most_answers_of_a_kind_are_seen_and_half_are_not(kinds, n, cut, kind) -> None:
+    assert mostly_unusable(kinds, n, cut) == kind
+
+
+def test_what_to_change_is_said_for_each_kind() -> None:
+    said = {kind: unusable_words(kind, "base on gsm8k") for kind in UNUSABLE}
+    assert all("base on gsm8k" in words for words in said.values())
+    assert (
+        "MAX_MODEL_LEN" in said["truncated"]
+        and "template" in said["empty"]
+        and "--flips" in said["unparsable"]
+    )
+
+
+def test_tasks_follow_from_the_model_unless_they_are_named(monkeypatch) -> None:
+    from exaone_nb import materials
+    from exaone_nb.errors import WorkbookError
+    from exaone_nb.score import lm_eval_adapter
+
+    monkeypatch.setattr(materials, "unreachable", lambda: "")
+    monkeypatch.setattr(lm_eval_adapter, "find_tasks", lambda names: None)
+    monkeypatch.setattr(lm_eval_adapter, "load_tasks", lambda manager, names: dict.fromkeys(names))
+    real = "LGAI-EXAONE/EXAONE-4.0-1.2B"
+    found = questions_for(real)
+    settings = Settings().with_preset(found.preset)
+    # The lecture's command: 512 items, five examples in one turn, answers of up to 2,048 tokens.
+    asked = (settings.limit, settings.num_fewshot, settings.fewshot_as_multiturn, settings.max_gen_toks)
+    assert found.tasks == ("gsm8k", "hrm8k_gsm8k") and asked == (512, 5, False, 2048)
+    named = questions_for(real, ["nano_gsm"])
+    assert (named.tasks, named.preset, named.why) == (
+        ("nano_gsm",),
+        "",
+        "",
+    ) and "96 tokens" in named.warnings[0]
+    assert questions_for(real, ["gsm8k"], "lecture-gsm8k").preset == "lecture-gsm8k"
+    nano = questions_for("nano")
+    assert nano.tasks == ("nano_gsm", "nano_gsm_ko", "nano_mc") and nano.preset == "" and nano.warnings == ()
+    with pytest.raises(UsageError, match="No preset 'mine'"):
+        Settings().with_preset(questions_for(real, preset="mine").preset)
+
+    def moved(manager, names):
+        raise WorkbookError("the data of gsm8k could not be loaded")
+
+    monkeypatch.setattr(lm_eval_adapter, "load_tasks", moved)
+    found = questions_for(real)
+    assert found.tasks == ("everyday_mc",) and found.preset == ""
+    assert found.why == "the data of gsm8k could not be loaded" and found.warnings
 
 
 @pytest.mark.parametrize(

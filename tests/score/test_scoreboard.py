@@ -122,6 +122,30 @@ def test_the_same_seed_gives_the_same_board(run):
     assert make_scoreboard(run, seed=1).row("twin").score != make_scoreboard(run).row("twin").score
 
 
+def test_a_gguf_file_stands_on_the_board_and_is_not_recommended(tmp_path):
+    """The judging server is vLLM: what is recommended is what would be without the file, whatever llama.cpp reached."""
+    run = write_run(tmp_path / "run", CANDIDATES | {"Q4_K_M": ("Q4_K_M", 1_000_000, 0.0010, 0.80)})
+    for name, said in {
+        "speed__Q4_K_M__per_token": {"engine": "llama.cpp"},
+        "bytes__Q4_K_M": {"format": "gguf"},
+    }.items():
+        path = run.results / f"{name}.json"
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["details"] |= said
+        path.write_text(json.dumps(document), encoding="utf-8")
+    board = make_scoreboard(run)
+    assert board.best.recipe == "Q4_K_M" and "another engine for Q4_K_M" in " ".join(board.remarks)
+    assert "engine" in [column.name for column in board_table(board).columns]
+    shown = {row["recipe"]: row["engine"] for row in board_table(board).rows}
+    assert shown["Q4_K_M"] == "llama.cpp" and shown["w8a8"] == "vllm"
+    advice = recommend(make_scoreboard(run, submittable=True))
+    without = recommend(make_scoreboard(write_run(tmp_path / "without")))
+    assert (advice.choice, advice.headline) == (without.choice, without.headline) and advice.choice == "twin"
+    assert [line for line in advice.grounds if line not in without.grounds] == [
+        "Q4_K_M: GGUF files are passed over, since the judging server, vLLM, reads none."
+    ]
+
+
 def test_the_recommendation_lets_bytes_decide_among_equals(run):
     advice = recommend(make_scoreboard(run))
     assert advice.choice == "twin"
@@ -139,6 +163,61 @@ def test_a_smaller_file_needs_a_tenth_of_the_draws(run, share, choice):
     assert advice.choice == choice
     passed_over = "twin has a smaller file and is within noise too, but it came out highest in only 9.9% of"
     assert (passed_over in advice.text()) == (choice == "w8a8")
+
+
+def with_outcomes(run, recipe, task, **outcomes):
+    """Replace what became of the answers of one recipe on one task."""
+    path = run.results / f"accuracy__{recipe}__{task}.json"
+    document = json.loads(path.read_text())
+    cut = outcomes.pop("cut", outcomes.get("truncated", 0))
+    document["details"] |= {"outcomes": outcomes, "truncated": cut}
+    path.write_text(json.dumps(document))
+    return run
+
+
+@pytest.mark.parametrize("recipe", ["baseline", "twin"])
+def test_nothing_is_recommended_where_most_answers_of_base_or_choice_were_cut(run, recipe):
+    with_outcomes(run, recipe, "two", truncated=201, unusable=201)
+    advice = recommend(make_scoreboard(run))
+    assert advice.choice == "" and advice.headline.startswith("No candidate is recommended")
+    assert f"Most answers of {recipe} on two were cut" in advice.text() and "MAX_MODEL_LEN" in advice.text()
+
+
+def test_right_answers_in_torsos_count_as_cut(run):
+    with_outcomes(run, "baseline", "one", truncated=10, unusable=10, cut=300)
+    assert "Most answers of baseline on one were cut" in recommend(make_scoreboard(run)).text()
+
+
+def test_half_of_the_answers_and_those_of_a_loser_do_not_stop_it(run):
+    with_outcomes(run, "baseline", "two", truncated=200, unusable=200)
+    with_outcomes(run, "bad", "two", empty=400, unusable=400)
+    assert recommend(make_scoreboard(run)).choice == "twin"
+
+
+def test_the_workbooks_own_tasks_recommend_nothing_for_another_model(tmp_path):
+    """The same numbers, on tasks made for nano: a choice for nano and for copies of it, none for the 1.2B."""
+    run = write_run(tmp_path / "run")
+    for path in run.results.glob("accuracy__*__one.json"):
+        path.unlink()
+    for path in sorted(run.results.glob("accuracy__*__two.json")):
+        document = json.loads(path.read_text()) | {"label": "nano_gsm"}
+        path.unlink()
+        (run.results / path.name.replace("two", "nano_gsm")).write_text(json.dumps(document))
+    baseline = run.checkpoints / "baseline"
+    baseline.mkdir(parents=True)
+    for model, recommended in (("nano", True), ("EXAONE-4.0-1.2B", False)):
+        (baseline / "config.json").write_text(json.dumps(catalog.resolve(model).config()))
+        board = make_scoreboard(replace_sizes(run, baseline))
+        advice = recommend(board)
+        assert bool(advice.choice) == recommended
+        assert ("nano_gsm: made for nano" in advice.text()) == (not recommended)
+
+
+def replace_sizes(run, folder):
+    """The base's file is as large as its result says, so that it counts as the one that was measured."""
+    with (folder / "model.safetensors").open("wb") as handle:
+        handle.truncate(CANDIDATES["baseline"][1])
+    return run
 
 
 def in_rounds(run, rounds, names=CANDIDATES, start="2026-11-26T03:00"):

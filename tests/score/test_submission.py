@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -22,83 +23,7 @@ from exaone_nb.quantization.stored import StoredTensor
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.check import boot_in_vllm, check
 from exaone_nb.score.submission.pack import pack
-
-CONFIG = {
-    "architectures": ["Exaone4ForCausalLM"],
-    "model_type": "exaone4",
-    "hidden_size": 256,
-    "intermediate_size": 768,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 64,
-    "vocab_size": 1024,
-    "max_position_embeddings": 65536,
-    "tie_word_embeddings": True,
-    "layer_types": ["full_attention"] * 2,
-    "sliding_window": None,
-    "rope_theta": 1000000.0,
-    "eos_token_id": 6,
-    "torch_dtype": "bfloat16",
-}
-W8A8 = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "ignore": ["lm_head"],
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
-            "input_activations": {
-                "num_bits": 8,
-                "type": "int",
-                "strategy": "token",
-                "symmetric": True,
-                "dynamic": True,
-            },
-        }
-    },
-}
-
-
-def make_model(folder: Path, **changes) -> Path:
-    """Write a W8A8 model of two layers; `changes` go into config.json after the weights were written for the plain one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {**CONFIG, "quantization_config": W8A8}
-    write_weights(folder / "model.safetensors", config)
-    write(folder / "config.json", {**config, **changes})
-    write(folder / "generation_config.json", {"eos_token_id": 6, "pad_token_id": 0})
-    write(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "eos_token": "[|endofturn|]",
-            "model_input_names": ["input_ids", "attention_mask"],
-        },
-    )
-    for name in ("tokenizer.json", "chat_template.jinja"):
-        (folder / name).write_bytes((NANO / name).read_bytes())
-    return folder
-
-
-def write(path: Path, document: dict) -> None:
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def write_weights(path: Path, config: dict, extra: dict | None = None) -> None:
-    """Safetensors by hand: header, then zeros. No torch needed."""
-    header, offset = {}, 0
-    for name, wanted in {**expectations(config), **(extra or {})}.items():
-        tensor = getattr(wanted, "tensor", wanted)
-        header[name] = {
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + tensor.bytes],
-        }
-        offset += tensor.bytes
-    content = json.dumps(header).encode()
-    content += b" " * (-len(content) % 8)
-    path.write_bytes(len(content).to_bytes(8, "little") + content + bytes(offset))
+from tests.score.submissions import CONFIG, W8A8, edit, make_model, quantized, write, write_weights
 
 
 @pytest.fixture
@@ -112,19 +37,6 @@ def failures(report) -> set[str]:
 
 def warnings(report) -> set[str]:
     return {finding.code for finding in report.findings if finding.level == "warning"}
-
-
-def edit(path: Path, **changes) -> None:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    write(path, {k: v for k, v in {**document, **changes}.items() if v != "DELETE"})
-
-
-def quantized(**changes) -> dict:
-    document = json.loads(json.dumps(W8A8))
-    group = document["config_groups"]["group_0"]
-    for key, value in changes.items():
-        (group if key in group else document)[key] = value
-    return document
 
 
 def zipped(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
@@ -521,7 +433,7 @@ def test_a_git_lfs_pointer_in_place_of_the_zip(tmp_path):
 
 def test_two_models_in_one_folder_are_not_packed_and_dead_weights_are_left_out(model, tmp_path):
     weights = (model / "model.safetensors").read_bytes()
-    (model / "adapter_model.safetensors").write_bytes(weights)  # without an index vLLM loads it too
+    (model / "old.safetensors").write_bytes(weights)  # without an index vLLM loads it too
     assert "two-models" in failures(check(model, load=False))
     with pytest.raises(WorkbookError, match="Two sets of weights"):
         pack(model, tmp_path / "submit.zip")
@@ -531,7 +443,7 @@ def test_two_models_in_one_folder_are_not_packed_and_dead_weights_are_left_out(m
     (model / "checkpoint-1" / "model.safetensors").write_bytes(weights)
     assert "dead-weights" in warnings(check(model, load=False))
     packed = pack(model, tmp_path / "submit.zip")
-    assert set(packed.left_out) == {"adapter_model.safetensors", "checkpoint-1/model.safetensors"}
+    assert set(packed.left_out) == {"old.safetensors", "checkpoint-1/model.safetensors"}
     edit(model / "model.safetensors.index.json", metadata={"total_size": 1})
     assert "index-size" in warnings(check(model, load=False))
 
@@ -626,3 +538,59 @@ def test_nano_loads_offline_and_noise_does_not(tmp_path):
         extra_special_tokens="DELETE",
     )
     assert failures(check(broken)) == {"load"}
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.jinja"]
+)
+def test_a_byte_order_mark_is_removed_by_pack(name, model, tmp_path):
+    clean = pack(model, tmp_path / "clean.zip")
+    content = (model / name).read_bytes()
+    (model / name).write_bytes(codecs.BOM_UTF8 + content)
+    assert "byte order mark" in failures(check(model, load=False))
+    packed = pack(model, tmp_path / "submit.zip")
+    assert packed.changed == (f"{name}: byte order mark removed",)
+    with zipfile.ZipFile(packed.path) as made, zipfile.ZipFile(clean.path) as other:
+        assert made.read(f"model/{name}") == other.read(f"model/{name}") == content
+    with pytest.raises(WorkbookError, match="byte order mark"):
+        pack(model, tmp_path / "plain.zip", adapt=False)
+
+
+def test_force_prints_what_it_overrode(model, tmp_path):
+    (model / "tokenizer.json").unlink()
+    out = tmp_path / "submit.zip"
+    done = CliRunner().invoke(command_line(), ["pack", str(model), "--out", str(out), "--force"])
+    assert done.exit_code == 0 and "overridden by --force: There is no tokenizer." in " ".join(
+        done.stdout.split()
+    )
+    assert [f.code for f in pack(model, out, force=True).overridden] == ["tokenizer"]
+
+
+def test_stale_checksums_and_adapters_are_left_out(model, tmp_path):
+    (model / "SHA256SUMS").write_text(f"{'0' * 64}  config.json\n")
+    (model / "adapter_model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    write(model / "adapter_config.json", {"base_model_name_or_path": "x"})
+    assert {"checksums", "adapter"} <= warnings(check(model, load=False))
+    packed = pack(model, tmp_path / "submit.zip")
+    assert set(packed.left_out) == {"SHA256SUMS", "adapter_model.safetensors", "adapter_config.json"}
+    assert not {w.code for w in packed.warnings} & {"checksums", "adapter", "links"}
+    with zipfile.ZipFile(packed.path, "a") as made:
+        made.writestr("model/generation_config.json.bak", "x")
+    assert check(packed.path, load=False).passed
+
+
+def test_a_manifest_of_another_model_is_noticed(model, tmp_path):
+    with zipfile.ZipFile(pack(model, tmp_path / "submit.zip").path) as made:
+        made.extract("model/submission.json", tmp_path)
+    shutil.move(tmp_path / "model" / "submission.json", model)
+    assert "checksums" not in warnings(check(model, load=False))
+    edit(model / "generation_config.json", pad_token_id=1)
+    assert "checksums" in warnings(check(model, load=False))
+
+
+def test_an_adapter_alone_is_no_model(model):
+    (model / "model.safetensors").rename(model / "adapter_model.safetensors")
+    report = check(model, load=False)
+    assert any(
+        f.code == "adapter" and "merge_and_unload" in f.remedy for f in report.findings if f.level == "error"
+    )

@@ -149,7 +149,7 @@ def test_a_tool_that_raises_does_not_end_the_conversation():
     def broken(x: int) -> int:
         raise RuntimeError("no")
 
-    tool = Tool(broken, "fails", {"x": {"type": "integer"}})
+    tool = Tool("broken", "fails", {"properties": {"x": {"type": "integer"}}}, broken)
     assert "RuntimeError: no" in run_call(ToolCall("broken", '{"x": 1}'), [tool]).result
 
 

@@ -183,7 +183,7 @@ sys.meta_path.insert(0, Hide())
 
 @pytest.mark.heavy
 def test_the_chapter_runs_without_vllm(tmp_path):
-    """Its cells one after the other in a process that has no vLLM; Transformers answers, the rest says what is missing."""
+    """Its cells one after the other in a process that has no vLLM; llama.cpp answers, the rest says what is missing."""
     sources = [HIDDEN]
     for cell in CHAPTER.document["cells"]:
         if cell["cell_type"] == "code":
@@ -202,4 +202,4 @@ def test_the_chapter_runs_without_vllm(tmp_path):
         env=os.environ | {"MPLBACKEND": "Agg"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "engine: transformers" in done.stdout and "the end 8 False" in done.stdout
+    assert "engine: llama.cpp" in done.stdout and "the end 8 False" in done.stdout

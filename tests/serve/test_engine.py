@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from transformers import AutoTokenizer
 
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Sampling
@@ -246,6 +247,39 @@ def test_a_model_that_does_not_start_says_why(tmp_path, monkeypatch, change, opt
         assert after.generate([[20, 21, 22]], Sampling(max_tokens=2, ignore_eos=True))[0].output_tokens == 2
 
 
+def _a_client_that_knows_this_server(client, server):
+    from exaone_nb.engines.endpoint import EndpointEngine
+    from exaone_nb.serve.bench import questions
+    from exaone_nb.serve.capacity import LoadOptions
+    from exaone_nb.serve.sweep import sweep
+
+    assert client.dialect.name == "vLLM" and [served.context for served in client.models()] == [2048]
+    assert client.wait(5) is client and client.load().running == 0
+    timed = client.timed(QUESTION, sampling=Sampling(max_tokens=40, ignore_eos=True))
+    assert timed.output_tokens == 40 and 0 < timed.first_token_seconds <= timed.seconds
+    with EndpointEngine(
+        server.address, server.key, tokenizer=AutoTokenizer.from_pretrained(NANO)
+    ) as counting:
+        assert counting.chat(
+            QUESTION, "reasoning"
+        ).text  # the server read as many tokens as were counted here
+        with pytest.raises(WorkbookError, match=r"2,?048"):
+            counting.chat([{"role": "user", "content": "1 + 2 = ? " * 400}])
+    options = LoadOptions(most=2, requests=2, bursts=2, output_tokens=8, first_token_s=60.0, per_token_s=60.0)
+    found = sweep(client, questions(16), options)
+    assert [level.load for level in found.levels] == [1, 2] and found.over is None
+    assert all(level.seen is not None and level.throughput > 0 for level in found.levels)
+
+
+def _tools_of_another_program(client):
+    from exaone_nb.engines.mcp_tools import OURS, ToolServer
+
+    with ToolServer(OURS) as tools:
+        done = run_tools(client, [{"role": "user", "content": "Roll 3 dice with 6 sides."}], tools.tools())
+    assert done.steps[0].call.name == "roll_dice" and len(json.loads(done.steps[0].result)) == 3
+    assert done.answer.text
+
+
 def test_the_server_end_to_end():
     from exaone_nb.engines.server import Server, free_port
 
@@ -263,6 +297,8 @@ def test_the_server_end_to_end():
         assert len(pieces) > 5 and pieces[0].thought and pieces[-1].text
         assert pieces[0].seconds < pieces[-1].seconds
         assert client.chat(QUESTION).text  # not swallowed as reasoning
+        _a_client_that_knows_this_server(client, server)
+        _tools_of_another_program(client)
         with pytest.raises(WorkbookError, match="refused the key"):
             from exaone_nb.engines.endpoint import EndpointEngine
 

@@ -20,7 +20,7 @@ from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import preset_name, read_quantization
 from exaone_nb.quantization.kernels import Support
 from exaone_nb.results import RunFolder
-from exaone_nb.serve import bandwidth, tables
+from exaone_nb.serve import bandwidth, shapes, tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
@@ -108,6 +108,11 @@ OOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. G
             "no kernel",
             "another scheme",
         ),
+        (
+            "NotImplementedError: No W4A8 Int8 MoE backend supports the deployment configuration.",
+            "no kernel on this device for the way m is quantized: No W4A8 Int8 MoE backend",
+            "another scheme",
+        ),
         ("Model architectures ['XForCausalLM'] are not supported for now.", "cannot load", "transformers"),
     ],
 )
@@ -147,7 +152,7 @@ def one_round(seconds: tuple[float, ...], rate: float | None) -> Bench:
     roof = rate and Pass("decode", "", Support("BF16", "yes"), 1, 8, memory_seconds=1 / rate)
     timed = PerToken(seconds, lengths([Answer("7", output_tokens=1, seconds=1.0)]), 1, 1)
     return Bench(
-        "m", "BF16", "BF16", "real", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
+        "m", "BF16", "BF16", "real", "vllm", "bfloat16", "", seconds[0], (Decode(1, 8, 8, seconds, seconds, seconds),),
         (roof,), Roof(1e9, {"16-bit": 1e9}, "", ""), timed,
         {"repeats": len(seconds)}, 4,
     )  # fmt: skip
@@ -184,6 +189,35 @@ def test_checkpoints_are_measured_in_turns(tmp_path, monkeypatch):
     assert {r["n"] for r in run.read_results("speed")} == {3}
     with pytest.raises(UsageError, match="rounds is 0"):
         checkpoints.measure_checkpoints(run, "nano", BenchOptions(), rounds=0)
+
+
+def test_schemes_of_a_shape_are_measured_in_turns_too(monkeypatch):
+    order: list[str] = []
+
+    def fake(model, options):
+        assert options.weights == "dummy"
+        order.append(options.scheme)
+        return replace(one_round((float(len(order)),), None), scheme=options.scheme)
+
+    monkeypatch.setattr(shapes, "bench", fake)
+    options = BenchOptions(weights="dummy")
+    found = shapes.measure_shape("EXAONE-4.0-1.2B", ["BF16", "W8A8"], options, rounds=3)
+    assert order == ["BF16", "W8A8", "W8A8", "BF16", "BF16", "W8A8"]
+    assert [(one.scheme, one.decodes[0].per_token.n) for one in found] == [("BF16", 3), ("W8A8", 3)]
+    assert found[0].decodes[0].per_token.value == pytest.approx((1 + 4 + 5) / 3)
+
+
+def test_every_bandwidth_of_a_report_stands_in_one_table_with_its_way():
+    roof = Roof(20e9, {}, "copying", "cpu")
+    first = [{"value": 12e9, "n": 5, "measured_at": "2026-11-26T07:00:00+00:00"}]
+    table = tables.bandwidth_table(roof, first, tables.recorded("speed_1.2B_cpu"))
+    assert [row[1] for row in table.cells()] == [
+        "20.0",
+        "12.0",
+        "31.7",
+    ]  # the record's own sentence says 31.7
+    assert "copying" in table.cells()[0][2] and "median of 5" in table.cells()[1][2]
+    assert len(tables.bandwidth_table(roof, [], tables.recorded("speed_1.2B_cpu"))) == 2
 
 
 def test_the_roof_follows_bandwidth_and_bytes():
@@ -404,13 +438,13 @@ def test_the_room_is_what_the_longest_answer_needs_and_the_cache_holds(monkeypat
     ],
 )  # fmt: skip
 def test_numbers_are_refused_before_anything_is_loaded(monkeypatch, wrong, said):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     with pytest.raises(UsageError, match=said):
         bench("nano", BenchOptions(**wrong))
 
 
 def test_a_scheme_without_a_kernel_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(benches, "VllmEngine", None)
+    monkeypatch.setattr(benches, "open_engine", None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(WorkbookError, match="cannot run FP8 on this device: the CPU build lacks"):
         bench("nano", BenchOptions(weights="dummy", scheme="FP8"))

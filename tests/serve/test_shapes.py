@@ -19,6 +19,7 @@ def asked(monkeypatch):
         return options.scheme
 
     monkeypatch.setattr(shapes, "bench", bench)
+    monkeypatch.setattr(shapes, "pooled", lambda rounds: rounds[0])
     return seen
 
 
@@ -28,7 +29,7 @@ def asked(monkeypatch):
 def test_a_gpu_is_given_all_layers_and_a_cpu_four(monkeypatch, asked, gpu, layers, taken):
     monkeypatch.setattr(shapes, "has_gpu", lambda: gpu)
     assert shapes.measure_shape("nano", ["BF16"], BenchOptions(weights="dummy", layers=layers)) == ["BF16"]
-    assert asked == [("nano", "BF16", taken, "dummy")]
+    assert asked == [("nano", "BF16", taken, "dummy")] * 3
 
 
 def test_a_scheme_without_a_kernel_is_left_out_and_said(monkeypatch, asked):

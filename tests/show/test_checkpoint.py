@@ -14,7 +14,7 @@ def test_every_field_of_an_exaone_config_is_explained_and_a_strange_one_said_to_
 
 def test_the_family_stands_in_the_order_of_its_releases():
     rows = {row["model"]: row for row in tables.family_table().rows}
-    assert list(rows)[0] == "EXAONE-3.0-7.8B-Instruct" and list(rows)[-1] == "EXAONE-4.5-33B"
+    assert next(iter(rows)) == "EXAONE-3.0-7.8B-Instruct" and list(rows)[-1] == "EXAONE-4.5-33B"
     # The makers' tables: 1.28 billion parameters, 48 of 64 layers local, 131,072 tokens.
     assert rows["EXAONE-4.0-1.2B"]["parameters"] == 1_279_391_488
     assert "48 x" in rows["EXAONE-4.0-32B"]["attention"] and rows["EXAONE-4.0-32B"]["context"] == 131_072

@@ -11,7 +11,7 @@ from exaone_nb import catalog
 from exaone_nb.anatomy import against
 from exaone_nb.anatomy.predict import predict_checkpoint, predict_schemes
 from exaone_nb.anatomy.roofline import decode, passes, prefill
-from exaone_nb.anatomy.sparse import write_sparse
+from exaone_nb.anatomy.sparse import local_or_rebuilt, write_sparse
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.show import memory as tables
@@ -208,6 +208,10 @@ def test_a_snapshot_in_the_hub_cache_is_local(tmp_path, monkeypatch) -> None:
     write_sparse(snapshot, predict_checkpoint(config, max_shard_size=2_000_000_000), config)
     (row,) = against.local_files("EXAONE-4.0-1.2B")
     assert row["real"] == sum(path.stat().st_size for path in snapshot.glob("*.safetensors")) > 2e9
+    # The chapter on config and tensors opens the file itself, by either of the model's names.
+    for name in ("EXAONE-4.0-1.2B", "LGAI-EXAONE/EXAONE-4.0-1.2B"):
+        assert local_or_rebuilt(name, tmp_path / "scratch") == (snapshot, False)
     shard = sorted(snapshot.glob("*.safetensors"))[0]
     shard.unlink()
     assert against.local_files("EXAONE-4.0-1.2B") == [], "a download that was cut short is no model"
+    assert local_or_rebuilt("EXAONE-4.0-1.2B", tmp_path / "scratch")[1]

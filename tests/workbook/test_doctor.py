@@ -6,7 +6,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from exaone_nb.cli import command_line
+from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
 from exaone_nb.paths import ROOT
 from exaone_nb.workbook import doctor
@@ -44,6 +47,27 @@ def test_a_missing_package_fails(monkeypatch):
 
     monkeypatch.setattr(doctor, "version", missing)
     assert doctor._packages(False).verdict == "FAIL"
+
+
+def test_the_judges_list_is_compared_line_by_line(monkeypatch):
+    listed = (ROOT / "requirements" / "hackathon-l4.txt").read_text().split(doctor.NOT_THE_JUDGES)[0]
+    wanted = dict(line.split("==") for line in listed.splitlines() if "==" in line and line[0] != "#")
+    assert len(wanted) == 25 and "lm-eval" not in wanted
+    monkeypatch.setattr(doctor, "version", lambda name: wanted[name] + "+cu128" * (name == "torch"))
+    assert doctor.compare_with_judge().healthy
+    monkeypatch.setattr(doctor, "version", lambda name: "5.17.0" if name == "transformers" else wanted[name])
+    (other,) = [c for c in doctor.compare_with_judge().checks if c.verdict != "OK"]
+    assert (other.name, other.found) == ("transformers", "5.17.0")
+    assert "4.57.3" in other.remedy and "make env-judge" in other.remedy
+
+
+def test_for_judge_exits_with_1_where_something_differs():
+    runner, app = CliRunner(), command_line()
+    done = runner.invoke(app, ["doctor", "--for", "judge", "--json"])
+    rows = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
+    assert done.exit_code == 1 and rows["vllm"]["verdict"] == "FAIL" and "0.14.1" in rows["vllm"]["remedy"]
+    refused = runner.invoke(app, ["doctor", "--for", "nobody"])
+    assert isinstance(refused.exception, UsageError)
 
 
 CARD = Machine("a card", 8.9, memory_bytes=24 * doctor.GB, driver="580.65")

@@ -200,6 +200,17 @@ def test_where_no_cell_is_slow_nothing_is_said_of_it():
     assert "Slow cells" not in page.chapter({"cells": [timed_cell(0.2), timed_cell(None)]}, chapter("01"))
 
 
+def test_an_exercise_stands_open_and_its_solution_is_folded_with_what_it_says():
+    def cell(text, tag):
+        output = {"output_type": "stream", "name": "stdout", "text": text}
+        return {"cell_type": "code", "source": "x = 1", "metadata": {"tags": [tag]}, "outputs": [output]}
+
+    made = page.chapter({"cells": [cell("NOT YET", "exercise"), cell("RIGHT", "solution")]}, chapter("01"))
+    stub, solution = re.findall(r"<details class=\"code\".*?</details>", made, re.DOTALL)
+    assert stub.startswith('<details class="code" open>') and "NOT YET" not in stub and "NOT YET" in made
+    assert solution.startswith('<details class="code">') and "RIGHT" in solution and made.count("RIGHT") == 1
+
+
 def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
     def cell(output, *tags):
         output = {"output_type": "display_data", "data": {"text/html": output}}
@@ -217,3 +228,10 @@ def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
     assert "Submit" not in page.index(record(chapter("01")))
     joined = page.single(record(chapter("01")), documents)
     assert joined.count("Submit") == 2 and 'href="#01_a"' in joined
+
+
+def test_a_link_to_a_heading_of_another_chapter_finds_it_on_its_page():
+    cells = [{"cell_type": "markdown", "source": "[KL](00_start.ipynb#Glossary)", "metadata": {}}]
+    assert 'href="00_start.html#glossary"' in page.chapter({"cells": cells}, chapter("01"))
+    there = [{"cell_type": "markdown", "source": "## Glossary", "metadata": {}}]
+    assert 'id="glossary"' in page.chapter({"cells": there}, chapter("00"))

@@ -17,6 +17,7 @@ from notebook_maker import PARAMETERS, counting_cell, write_notebook
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.workbook import store
 from exaone_nb.workbook.chapters import discover
+from exaone_nb.workbook.execution import Executor, Schedule
 from exaone_nb.workbook.runner import run, values_for
 
 WRITES = (
@@ -101,16 +102,81 @@ def test_a_failure_is_explained_and_does_not_stop_the_others(tmp_path):
     report = run(out=out, folder=folder)
     assert {o.number: o.state for o in report.outcomes} == {
         "01": "failed",
-        "02": "skipped",
+        "02": "ok",
         "03": "ok",
-        "04": "skipped",
+        "04": "ok",
     }
     assert report.exit_code == 1
+    assert [o.missing for o in report.outcomes] == [(), ("01",), (), ()]
+    assert "Chapter 01 did not finish" in (out / "html" / "02_reader.html").read_text()
     failure = report.outcomes[0].failure
     assert (failure.kind, failure.cell, failure.remedy) == ("refused", 3, "Get <b>them</b>.")
     index = (out / "index.html").read_text()
     assert "No weights." in index and "Get &lt;b&gt;them&lt;/b&gt;." in index
     assert "before" in (out / "html" / "01_bad.html").read_text(), "what ran before the failure is shown"
+
+
+@pytest.mark.notebook
+def test_what_a_cut_chapter_made_is_read_unless_it_is_another_models(tmp_path):
+    """The reader of a chapter that ran out of time gets what that made; never what an earlier run made of another model."""
+    folder, out = tmp_path / "notebooks", tmp_path / "run"
+    hang = ("code", "import time\nif N == 5: time.sleep(600)")
+    early = ("code", "if MODEL != 'nano': raise MemoryError")
+    declared = {"writes": ["results/x__*"], "timeout_s": 20}
+    write_notebook(folder, "01_a", [CELL, early, WRITES, hang], **declared)
+    write_notebook(folder, "02_b", [CELL, READS], after=["01"], reads=["results/x__*"])
+    first = run(parameters={"N": 5}, out=out, folder=folder)
+    assert [o.state for o in first.outcomes] == ["failed", "ok"] and first.outcomes[1].missing == ("01",)
+    assert '"text": "5\\n"' in (out / "notebooks" / "02_b.ipynb").read_text()
+
+    assert run(parameters={"N": 3}, out=out, folder=folder).record.status == "ok"
+    for _ in range(
+        2
+    ):  # the second call finds a failure of the first, and still knows whose results lie there
+        other = run(parameters={"MODEL": "EXAONE-4.0-1.2B"}, out=out, folder=folder)
+        assert [o.state for o in other.outcomes] == ["failed", "skipped"], other.outcomes
+        assert "of another model" in other.outcomes[1].why
+    assert (out / "results" / "x__r.json").is_file(), "nothing is thrown away"
+
+
+@pytest.mark.notebook
+def test_a_cost_is_said_before_the_start_and_cuts_what_the_kernel_gets(tmp_path):
+    folder, out, said = tmp_path / "notebooks", tmp_path / "run", []
+    source = PARAMETERS.replace("  # how many [choices: 3 | 5]", "")
+    about = {"minutes": 0.1, "timeout_s": 60, "budget_minutes": 1, "shrink": {"N": 1}}
+    # 3 * 10^4 passes: a second of nano, six minutes of the 1.2B.
+    about |= {"work": {"flop": "2 * active * N * 10 ** 4"}, "memory": "2 * parameters"}
+    write_notebook(folder, "01_a", [("code", source, "parameters"), ("code", "print(f'N is {N}')")], **about)
+
+    def listen(event):
+        said.extend(event.notes)
+
+    values = {"MODEL": "EXAONE-4.0-1.2B"}
+    (made,) = run(parameters=values, out=out, folder=folder, progress=listen).outcomes
+    assert made.predicted.smaller == ("N",) and made.predicted.bytes == 1_000_000_000 + 2 * 1_279_391_488
+    assert made.predicted.limit_s > 60
+    assert said[0].startswith("Predicted: ") and said[1].startswith("N is 1 instead of 3")
+    assert "N is 1" in str(json.loads((out / "notebooks" / "01_a.ipynb").read_text())["cells"][-1]["outputs"])
+    assert "N is 1 instead of 3" in (out / "html" / "01_a.html").read_text()
+    assert "Predicted memory" in (out / "index.html").read_text()
+    assert json.loads((out / "run.json").read_text())["chapters"]["01"]["predicted"]["smaller"] == ["N"]
+    (again,) = run(parameters=values, out=out, folder=folder).outcomes
+    assert again.state == "cached"
+    (whole,) = run(parameters=values | {"N": 3}, out=out, folder=folder, timeout_s=50).outcomes
+    assert whole.state == "ok" and whole.predicted.smaller == () and whole.predicted.limit_s == 50
+    (small,) = run(out=out, folder=folder).outcomes
+    assert small.state == "ok" and small.predicted.smaller == () and small.predicted.work_seconds < 2
+
+
+def test_chapters_run_side_by_side_by_what_they_take_with_this_model(tmp_path):
+    folder = tmp_path / "notebooks"
+    for name in ("01_a", "02_b"):
+        write_notebook(folder, name, [CELL], memory_gb=0.5, memory="4 * parameters")
+    chapters = discover(folder)
+    for model, at_once in (("nano", 2), ("EXAONE-4.0-1.2B", 1)):
+        executor = Executor(tmp_path, values_for(chapters, {"MODEL": model}))
+        schedule = Schedule(chapters, 4, 8e9, executor.memory_bytes)
+        assert len(schedule.startable(chapters, [])) == at_once
 
 
 @pytest.mark.notebook
@@ -223,6 +289,69 @@ def test_threads_wait_without_spinning_unless_something_is_timed(tmp_path, monke
     write_notebook(folder, "03_timed", [("code", code.format(None))], heavy=True, timed=True)
     report = run(out=tmp_path / "run", folder=folder)
     assert report.record.status == "ok", report.outcomes
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub's client, and a download that puts the 1.2B's weights there. Yields what was asked for."""
+    from exaone_nb.workbook import runner
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    asked = []
+
+    def download(model):
+        asked.append(model)
+        place = tmp_path / "hub" / "models--LGAI-EXAONE--EXAONE-4.0-1.2B"
+        for folder in ("refs", "snapshots/abc"):
+            (place / folder).mkdir(parents=True)
+        (place / "refs" / "main").write_text("abc")
+        (place / "snapshots" / "abc" / "config.json").write_text("{}")
+        (place / "snapshots" / "abc" / "model.safetensors").write_text("x")
+
+    monkeypatch.setattr(runner, "weights_folder", download)
+    return asked
+
+
+@pytest.mark.notebook
+def test_weights_come_before_the_first_chapter_so_that_all_show_one_model(tmp_path, hub):
+    folder, model, events = tmp_path / "notebooks", "LGAI-EXAONE/EXAONE-4.0-1.2B", []
+    write_notebook(folder, "01_config", [CELL])
+    write_notebook(folder, "02_loads", [CELL], weights=True)
+    # Without a chapter that loads them nothing is fetched, and the published config is shown.
+    report = run(["01"], {"MODEL": model}, tmp_path / "run", folder=folder)
+    assert hub == [] and report.record.chapters["01"].mode == report.record.mode == "recorded"
+    report = run([], {"MODEL": model}, tmp_path / "run", folder=folder, progress=events.append)
+    assert hub == [model]
+    assert (events[0].kind, events[0].text) == ("fetch", model)
+    states = {number: (made.state, made.mode) for number, made in report.record.chapters.items()}
+    assert states == {"01": ("ok", "live"), "02": ("ok", "live")}, "01 is not kept: its model is here now"
+    assert report.record.mode == "live"
+    run([], {"MODEL": model}, tmp_path / "run", folder=folder)
+    assert len(hub) == 1
+
+
+def test_weights_that_cannot_be_had_are_told_and_nothing_is_fetched_for_what_is_here(tmp_path, monkeypatch):
+    from exaone_nb.errors import WorkbookError
+    from exaone_nb.workbook import runner
+    from exaone_nb.workbook.chapters import discover
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_notebook(tmp_path / "notebooks", "02_loads", [CELL], weights=True)
+    chapters, events = discover(tmp_path / "notebooks"), []
+
+    def refuse(model):
+        raise WorkbookError("the hub is away")
+
+    monkeypatch.setattr(runner, "weights_folder", refuse)
+    runner._fetch_weights("EXAONE-4.0-1.2B", chapters, events.append)
+    assert [(e.kind, e.text) for e in events] == [
+        ("fetch", "LGAI-EXAONE/EXAONE-4.0-1.2B"),
+        ("unfetched", "the hub is away"),
+    ]
+    for model in ("nano", str(tmp_path), "no such model"):
+        runner._fetch_weights(model, chapters, events.append)
+    assert len(events) == 2
 
 
 @pytest.mark.notebook

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import tempfile
 from urllib.parse import quote_plus
+from xml.etree import ElementTree
 
 import pytest
 
@@ -60,9 +62,17 @@ def test_secrets_are_removed(scrubber, text):
 def test_paths_and_names(scrubber, tmp_path):
     home = tmp_path / "home" / "hyunjin"
     assert scrubber.text(f"{home}/models/x") == "~/models/x"
-    assert scrubber.text("/srv/checkout/exaone/data/nano") == "<workbook>/data/nano"
+    assert scrubber.text("/srv/checkout/exaone/data/nano") == "[workbook]/data/nano"
     assert scrubber.text("/home/somebody/.cache") == "~/.cache" and scrubber.text("/Users/kim/x") == "~/x"
     assert scrubber.text(f"g++ -I{home}/include \\n{home}") == "g++ -I~/include \\n~"
+
+
+def test_what_stands_for_a_place_leaves_pages_and_pictures_whole(scrubber):
+    """A browser reads <temp> in a sentence as a tag, and in an alt text it ended the picture."""
+    places = "/srv/checkout/exaone/data/nano", f"{tempfile.gettempdir()}/model"
+    for place, told in zip(places, ("[workbook]/data/nano", "[temp]/model"), strict=True):
+        page = ElementTree.fromstring(scrubber.text(f'<p title="of {place} by depth">{place}</p>'))
+        assert (page.text, page.get("title")) == (told, f"of {told} by depth")
 
 
 def test_a_short_home_is_no_part_of_other_paths(tmp_path):

@@ -9,5 +9,5 @@
     rule.py        llama.cpp's rule of which tensor gets which type
     size.py        the bytes of a file before it exists
 
-Pure arithmetic; writing is in `exaone_nb.compress.gguf_file`.
+Pure arithmetic; writing is in `exaone_nb.converter.gguf_file`.
 """

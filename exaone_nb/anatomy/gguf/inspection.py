@@ -134,9 +134,14 @@ def tokenizer_line(file: GgufFile) -> str:
 
 def kind_of(file: GgufFile) -> str:
     """Architecture and type of the file as its keys name them."""
+    architecture = _text(file, "general.architecture")
+    return say("{architecture}, {kind}", architecture=architecture, kind=type_of(file))
+
+
+def type_of(file: GgufFile) -> str:
+    """Type of the file as its keys name it, as Q4_K_M."""
     number = file.values.get("general.file_type")
-    kind = _NAMES.get(number, say("type {number}", number="?" if number is None else number))
-    return say("{architecture}, {kind}", architecture=_text(file, "general.architecture"), kind=kind)
+    return _NAMES.get(number, say("type {number}", number="?" if number is None else number))
 
 
 def _text(file: GgufFile, key: str) -> str:

@@ -120,11 +120,15 @@ def _shared(at: str, layer: int, config: Config) -> Tensors:
 
 
 def exaone_moe(at: str, layer: int, config: Config) -> Tensors:
-    """K-EXAONE: sigmoid router with a correction bias, a shared expert."""
+    """K-EXAONE: sigmoid router with a correction bias, a shared expert.
+
+    The bias is in 32 bits in whatever transformers has read and written (_keep_in_fp32_modules_strict).
+    """
     experts = fields.size(config, "num_experts")
     yield from separate_experts(f"{at}.mlp", layer, config)
     yield router(f"{at}.mlp.gate", layer, config)
-    yield tensor(f"{at}.mlp.e_score_correction_bias", (experts,), "router", layer, buffer=True)
+    bias = f"{at}.mlp.e_score_correction_bias"
+    yield tensor(bias, (experts,), "router", layer, dtype="F32", buffer=True)
     yield from _shared(at, layer, config)
 
 

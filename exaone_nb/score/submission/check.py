@@ -26,11 +26,11 @@ from exaone_nb.quantization.kernels import JUDGE
 from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
 from exaone_nb.score.submission.model import check_model, check_quantization
+from exaone_nb.score.submission.tokenizer import QUESTION
 from exaone_nb.show.table import Table, columns
 
 TIMEOUT_SECONDS = 60 * rules()["minutes_online"].value  # the server's own limit
-MESSAGES = [{"role": "user", "content": "1 + 1 = ?"}]
-CLOSED_THOUGHT = "</think>\n\n"
+MESSAGES = [{"role": "user", "content": QUESTION}]
 # What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
 WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
 
@@ -102,7 +102,8 @@ def check(
 
 def check_static(folder: Path) -> list[Finding]:
     """The checks that read files and headers only."""
-    return [*check_files(folder), *check_model(folder), *check_quantization(folder)]
+    found = [*check_files(folder), *check_model(folder), *check_quantization(folder)]
+    return list(dict.fromkeys(found))  # one file may be asked for twice
 
 
 def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[Finding]:
@@ -122,10 +123,6 @@ def load_offline(folder: Path, *, trust_remote_code: bool = False) -> Iterator[F
     if vocabulary > rows:
         text = say("The tokenizer has {n:,} tokens, the model {rows:,} rows.", n=vocabulary, rows=rows)
         yield fail("tokenizer", text, say("Use the tokenizer that belongs to the model."))
-    if not (prompt := outcome["prompt"]).endswith(CLOSED_THOUGHT):
-        text = say("The prompt ends with {end!r}, EXAONE 4.0's with a closed thought.", end=prompt[-24:])
-        remedy = say("Use the base model's template, unless you changed it on purpose.")
-        yield warn("chat template", text, remedy)
     if outcome["finite"] and vocabulary <= rows:
         answer = outcome["text"][:60]
         yield ok("load", say("loads offline in transformers here and answers {answer!r}", answer=answer))
@@ -175,7 +172,6 @@ def in_transformers(request: dict[str, Any]) -> dict[str, Any]:
         logits = model(**inputs).logits  # [batch, tokens, vocabulary]
         made = model.generate(**inputs, max_new_tokens=16, do_sample=False)
     return {
-        "prompt": prompt,
         "finite": bool(torch.isfinite(logits).all()),
         "vocabulary": len(tokenizer),
         "rows": int(logits.shape[-1]),

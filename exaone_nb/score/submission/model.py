@@ -14,6 +14,7 @@ from exaone_nb import older_names
 from exaone_nb.anatomy.layouts import is_known
 from exaone_nb.anatomy.logical import expectations
 from exaone_nb.anatomy.modules import modules_of
+from exaone_nb.anatomy.names import wrong_prefix
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, some, warn
@@ -26,10 +27,14 @@ from exaone_nb.quantization.kernels import JUDGE
 from exaone_nb.quantization.loading import obstacles, serve
 from exaone_nb.quantization.matching import Assignment
 from exaone_nb.quantization.patterns import pattern_findings
-from exaone_nb.score.submission.files import read_object
+from exaone_nb.score.submission.texts import read_object
+from exaone_nb.score.submission.tokenizer import check_tokenizer
 
 CARD = "L4"
 # The base that a submission must be derived from: shapes that compression does not change.
+ARCHITECTURE = "Exaone4ForCausalLM"
+# What codes are stored as; a loader copies other numbers into their place and rounds them away.
+_CODES = ("I8", "U8", "I32", "F8_E4M3")
 BASE_SHAPE = {"model_type": "exaone4", "hidden_size": 2048, "vocab_size": 102400, "num_hidden_layers": 30}
 
 
@@ -38,7 +43,8 @@ def check_model(folder: Path) -> list[Finding]:
     config = read_object(folder / "config.json")
     if isinstance(config, Finding):
         return [config]
-    found = [*_config(config), *_old_names(folder), *_generation(folder, config)]
+    found = [*_config(config), *_old_names(folder, config), *_generation(folder, config)]
+    found += check_tokenizer(folder, config)
     again = say("Save the model again.")
     try:
         checkpoint = read_headers(folder)
@@ -68,6 +74,12 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
         text = say("model_type is {kind!r}.", kind=config.get("model_type"))
         yield fail("base model", text, say("A submission derives from EXAONE-4.0-1.2B: exaone4."))
         return
+    if config.get("architectures") != [ARCHITECTURE]:
+        text = say(
+            "architectures is {names}: vLLM looks the model's class up there.",
+            names=config.get("architectures"),
+        )
+        yield fail("base model", text, say("Write [{name}], as in the base model.", name=repr(ARCHITECTURE)))
     changed = [
         say("{name} {value}, not {wanted}", name=name, value=config.get(name), wanted=wanted)
         for name, wanted in BASE_SHAPE.items()
@@ -88,7 +100,9 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
         yield warn("context", text, remedy)
 
 
-def _old_names(folder: Path) -> Iterator[Finding]:
+def _old_names(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
+    for text in older_names.disagreements(config):
+        yield fail("two names", text, say("Write the base model's value under both names."))
     for change in older_names.changes(folder):
         remedy = say("`exaone-nb pack` mends it ({done}).", done=change.done)
         yield Finding(change.level, "old libraries", change.problem, remedy)
@@ -104,6 +118,9 @@ def _generation(folder: Path, config: dict[str, Any]) -> Iterator[Finding]:
         return
     own = config.get("eos_token_id")
     ends = generation.get("eos_token_id", own)
+    if ends is not None and "eos_token_id" not in generation:
+        text = say("generation_config.json has no eos_token_id; config.json says {own}.", own=own)
+        yield warn("generation config", text, say("Copy generation_config.json from the base model."))
     if ends is None:
         text = say("No eos_token_id: answers never end before 16,384 tokens.")
         remedy = say("Copy generation_config.json from the base model (its eos_token_id is 361).")
@@ -130,6 +147,11 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
         return
     have = {entry.name: entry for entry in checkpoint.entries}
     missing = [name for name in expected if name not in have]
+    if prefix := wrong_prefix(missing, have):
+        yield fail("weights", prefix.text, prefix.remedy)
+        # What else is wrong with them is said of the names they should have.
+        have = {name: have[stored] for name, stored in prefix.renamed.items()}
+        missing = [name for name in expected if name not in have]
     extra = [name for name in have if name not in expected and name != "lm_head.weight"]
     shapes = {name: (have[name].shape, item.tensor.shape) for name, item in expected.items() if name in have}
     other = [
@@ -137,10 +159,16 @@ def _tensors(config: dict[str, Any], checkpoint: Checkpoint) -> Iterator[Finding
         for name, (has, wanted) in shapes.items()
         if tuple(has) != tuple(wanted)
     ]
+    formats = [
+        say("{name} is {has}, not {wanted}", name=name, has=have[name].dtype, wanted=item.tensor.dtype)
+        for name, item in expected.items()
+        if name in have and item.tensor.dtype in _CODES and have[name].dtype != item.tensor.dtype
+    ]
     remedy = say("Check quantization_config and the number of layers; save the model again.")
     for kind, names, what in (
         (fail, missing, say("that the config calls for are missing")),
         (fail, other, say("have another shape")),
+        (fail, formats, say("have another number format")),
         (warn, extra, say("are not called for by the config")),
     ):
         if names:
@@ -188,6 +216,9 @@ def check_quantization(folder: Path) -> list[Finding]:
     if quantization is None:
         text = say("Nothing is quantized: this submission scores about 0.5, the base.")
         return [warn("quantization", text, say("Quantize it: `exaone-nb quantize`."))]
+    if quantization.method == "unnamed":
+        text = say("quantization_config has no quant_method: transformers and vLLM stop at it.")
+        return [fail("quantization", text, say('Write "quant_method": "compressed-tensors" into it.'))]
     if quantization.method != "compressed-tensors":
         text = say("quant_method is {q.method!r}; only compressed-tensors is checked.", q=quantization)
         return [warn("quantization", text, say("Boot it in vLLM before submitting (--boot)."))]
@@ -195,7 +226,7 @@ def check_quantization(folder: Path) -> list[Finding]:
         say("compressed-tensors refuses the field {name}.", name=name) for name in quantization.unknown
     ]
     found = [fail("quantization", text, say("Remove it.")) for text in refused]
-    found += [*_sparsity(quantization), *effects.order_findings(quantization)]
+    found += [*_sparsity(quantization), *_stored_as(quantization), *effects.order_findings(quantization)]
     if quantization.kv_cache:
         found.append(effects.cache_finding(quantization.kv_cache, JUDGE))
     try:
@@ -235,6 +266,29 @@ def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Find
         share = f"{len(kept)} of {len(linear)}"
         text = say("{share} Linear modules stay 16-bit: {names}.", share=share, names=some(kept, 3))
         yield Finding("note", "quantization", text)
+
+
+def _stored_as(quantization: Quantization) -> Iterator[Finding]:
+    """The names under which the file says how its codes are stored, as vLLM 0.14.1 and transformers 4.57.3 read them."""
+    for (scheme, targets), given in zip(quantization.groups, quantization.formats, strict=True):
+        # compressed_tensors.py, _get_scheme_from_parts: weights alone are looked for as pack-quantized only, and codes
+        # with activations under every other name (int-, float- and naive-quantized).
+        packed = scheme.format == "pack-quantized"
+        if scheme.weights and given and packed != (given == "pack-quantized"):
+            text = say(
+                "{targets}: the format is {given}, and {form} is what such a scheme is stored as: vLLM {engine} finds no "
+                "scheme for it.",
+                targets=", ".join(targets), given=given, form=scheme.format, engine=JUDGE,
+            )  # fmt: skip
+            yield fail(
+                "quantization", text, say("Write the format that the tensors have; or save the model again.")
+            )
+    if quantization.status != "compressed":
+        text = say(
+            "quantization_status is {status}: {older} takes the codes for plain weights, vLLM does not ask.",
+            status=quantization.status or say("not given"), older=older_names.OLDER,
+        )  # fmt: skip
+        yield warn("quantization", text, say('Write "quantization_status": "compressed".'))
 
 
 def _sparsity(quantization: Quantization) -> Iterator[Finding]:

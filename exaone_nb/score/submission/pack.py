@@ -7,9 +7,12 @@ so equal folders give equal zips and a hash says whether two submissions are the
 import json
 import shutil
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from exaone_nb import older_names
@@ -20,18 +23,21 @@ from exaone_nb.findings import Finding, warn
 from exaone_nb.messages import say
 from exaone_nb.score.submission.archive import MODEL
 from exaone_nb.score.submission.check import check_static
-from exaone_nb.score.submission.files import LEFTOVERS, PICKLES, read_object
+from exaone_nb.score.submission.files import ADAPTERS, LEFTOVERS, PICKLES
+from exaone_nb.score.submission.texts import MANIFEST, SUMS, read_object, without_mark
 
-MANIFEST = "submission.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 1 << 22
-# Files of the workbook or of training that the server has no use for.
-_LEFT_OUT = {"quantize.json", MANIFEST}
+# Files that the server has no use for, and checksums: the manifest has those of the files as packed.
+_LEFT_OUT = {"quantize.json", MANIFEST, *SUMS, *ADAPTERS}
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The zip that was made. `changed` says which settings were rewritten for the server's older libraries."""
+    """The zip that was made.
+
+    `changed` says what was rewritten for the server's older libraries, `overridden` which failures were forced.
+    """
 
     path: Path
     bytes: int
@@ -40,6 +46,7 @@ class Packed:
     left_out: tuple[str, ...]
     changed: tuple[str, ...]
     warnings: tuple[Finding, ...]
+    overridden: tuple[Finding, ...] = ()
 
 
 def pack(
@@ -62,26 +69,29 @@ def pack(
     if out.suffix != ".zip":
         text = say("The output is called {name}.", name=out.name)
         raise UsageError(text, expected=say("a name that ends in .zip."))
-    older = older_names.changes(folder) if adapt else []
-    changed = [f"{change.file}: {change.done}" for change in older]
-    rewritten = {name: text.encode() for name, text in older_names.rewritten(folder).items()} if adapt else {}
-    # What is mended on the way is no remark about what is packed.
-    findings = [f for f in check_static(folder) if not (adapt and f.code == "old libraries")]
+    changed, rewritten = _adapted(folder) if adapt else ([], {})
+    contents, left_out = _choose(folder, out)
+    if licence is not None:
+        if not Path(licence).is_file():
+            raise UsageError(say("There is no licence file {licence}.", licence=str(licence)))
+        rewritten["LICENSE"] = Path(licence).read_bytes()
+    contents |= rewritten
+    with _laid_out(contents) as place:
+        # Links are how it is laid out here, and no remark about what is packed.
+        findings = [
+            replace(f, text=f.text.replace(str(place), str(folder)))
+            for f in check_static(place)
+            if f.code != "links"
+        ]
     failures = [f for f in findings if f.level == "error"]
     if failures and not force:
         text = say("Not packed. {problem}", problem=failures[0].text)
         if more := len(failures) - 1:
             text = say("{text} ({n} more; see `exaone-nb check {name}`)", text=text, n=more, name=folder.name)
         raise WorkbookError(text, remedy=failures[0].remedy)
-    contents, left_out = _choose(folder, out)
-    if licence is not None:
-        if not Path(licence).is_file():
-            raise UsageError(say("There is no licence file {licence}.", licence=str(licence)))
-        rewritten["LICENSE"] = Path(licence).read_bytes()
-    elif not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in contents):
+    if not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in contents):
         remedy = say("Give the base model's with --licence FILE.")
         findings.append(warn("licence", say("No licence file is packed."), remedy))
-    contents |= rewritten
     require_free_space(out.parent, sum(map(_size, contents.values())) + (1 << 20), f"writing {out.name}")
     contents[MANIFEST] = _manifest(folder, contents, changed)
     with (
@@ -98,7 +108,32 @@ def pack(
         left_out=tuple(left_out),
         changed=tuple(changed),
         warnings=tuple(f for f in findings if f.level == "warning"),
+        overridden=tuple(failures),
     )
+
+
+def _adapted(folder: Path) -> tuple[list[str], dict[str, bytes]]:
+    """What is changed for the server's libraries, in words, and the files to pack in place of the folder's own."""
+    unmarked = without_mark(folder)
+    changed = [say("{name}: byte order mark removed", name=name) for name in unmarked]
+    changed += [f"{change.file}: {change.done}" for change in older_names.changes(folder)]
+    return changed, unmarked | {name: text.encode() for name, text in older_names.rewritten(folder).items()}
+
+
+@contextmanager
+def _laid_out(contents: dict[str, Path | bytes]) -> Iterator[Path]:
+    """A folder as the server will see it: links to the files, and what was rewritten. What is packed is checked."""
+    with TemporaryDirectory(prefix="exaone-nb-pack-") as temporary:
+        place = Path(temporary, MODEL)
+        place.mkdir()
+        for name, content in contents.items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                path.symlink_to(content.resolve())
+        yield place
 
 
 def _choose(folder: Path, out: Path) -> tuple[dict[str, Path | bytes], list[str]]:

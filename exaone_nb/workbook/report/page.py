@@ -32,8 +32,14 @@ _NOTEBOOK_LINK = re.compile(r"^(?:\./)?([\w.-]+)\.ipynb(#.*)?$")
 
 
 def chapter(document: Mapping[str, Any], made: ChapterRecord) -> str:
-    section = _section(document, made, link=lambda address: _NOTEBOOK_LINK.sub(r"\1.html\2", address))
+    section = _section(document, made, link=_to_page)
     return look.fill("chapter.html", **section, home="../index.html")
+
+
+def _to_page(address: str) -> str:
+    """A link to a notebook as one to its page. JupyterLab keeps a heading's capitals in its anchor, our pages do not."""
+    found = _NOTEBOOK_LINK.match(address)
+    return f"{found[1]}.html{(found[2] or '').lower()}" if found else address
 
 
 def index(run: RunRecord, documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
@@ -78,7 +84,7 @@ def _headlines(
         cells = documents.get(made.slug, {}).get("cells", []) if made.status == "ok" else []
         outputs = [_shown(o) for cell in cells if has_tag(cell, "headline") for o in cell.get("outputs", [])]
         if any(kind for kind, _, _ in outputs):
-            body = Markup(look.fill("cells.html", cells=[{"outputs": outputs}]).strip())
+            body = Markup(look.fill("cells.html", cells=[{"outputs": outputs, "tags": []}]).strip())
             found.append({"title": made.title, "href": address.format(slug=made.slug), "body": body})
     return found
 
@@ -104,7 +110,7 @@ def _row(made: ChapterRecord) -> dict[str, Any]:
     """The record of a chapter, with its error in one line."""
     line = _first_line(made.failure) if made.failure else ""
     settings = [(setting, [made.number]) for setting in made.parameters]
-    return {**vars(made), "parameters": settings, "failure_line": line}
+    return {**vars(made), "parameters": settings, "failure_line": line, "notes": made.notes}
 
 
 def _first_line(failure: Failure) -> str:
@@ -214,10 +220,12 @@ def cells_to_html(
         if has_tag(cell, "remove-cell"):
             continue
         if cell["cell_type"] == "markdown":
-            shown.append({"outputs": [("prose", Markup(prose.render(source, link)), "")]})
+            prose_of = [("prose", Markup(prose.render(source, link)), "")]
+            shown.append({"outputs": prose_of, "tags": []})
         elif cell["cell_type"] == "code" and source.strip():
             outputs = [_shown(output) for output in cell.get("outputs", [])]
-            about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs}
+            tags = [tag for tag in ("exercise", "solution") if has_tag(cell, tag)]
+            about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs, "tags": tags}
             code = {"source": source, "highlighted": highlighted(source.rstrip())}
             shown.append({**about, **code, "anchor": anchor, "slow": anchor in slow})
     return look.fill("cells.html", cells=shown).strip()

@@ -26,13 +26,13 @@ import pytest
 
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
 from exaone_nb.anatomy.layouts import expected_tensors
-from exaone_nb.compress.gguf_file import convert
+from exaone_nb.converter.gguf_file import convert
 from exaone_nb.paths import NANO
 
 CONVERTER, LIBRARY = os.environ.get("LLAMA_CPP_CONVERTER", ""), os.environ.get("LLAMA_CPP_LIBRARY", "")
 pytestmark = pytest.mark.skipif(
     not (CONVERTER and LIBRARY),
-    reason="set LLAMA_CPP_CONVERTER and LLAMA_CPP_LIBRARY as tests/compress/test_gguf_reference.py says",
+    reason="set LLAMA_CPP_CONVERTER and LLAMA_CPP_LIBRARY as tests/converter/test_gguf_reference.py says",
 )
 LLAMA3 = {
     "rope_type": "llama3",

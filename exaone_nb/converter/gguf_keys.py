@@ -16,7 +16,7 @@ from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan
 from exaone_nb.anatomy.gguf.types import CONVERTER_TYPES, FILE_TYPES, VALUE_TYPES
 from exaone_nb.catalog import read_config
-from exaone_nb.compress.gguf_vocabulary import cut_name, load_tokens, read_tokenizer
+from exaone_nb.converter.gguf_vocabulary import cut_name, load_tokens, read_tokenizer
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
 

@@ -21,8 +21,8 @@ from exaone_nb.anatomy.gguf.size import GgufPlan, GgufTensorPlan, plan_gguf
 from exaone_nb.anatomy.gguf.types import CONVERTER_TYPES
 from exaone_nb.anatomy.names import layer_of
 from exaone_nb.anatomy.reader import Checkpoint, Folder, read_headers
-from exaone_nb.compress.gguf_keys import key_bytes, key_writer
-from exaone_nb.compress.gguf_tensors import PLAIN, tensor_values
+from exaone_nb.converter.gguf_keys import key_bytes, key_writer
+from exaone_nb.converter.gguf_tensors import PLAIN, tensor_values
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, staged_file
 from exaone_nb.messages import say

@@ -11,9 +11,9 @@ import pytest
 
 from exaone_nb.anatomy.gguf.types import FILE_TYPES
 from exaone_nb.cli import main
-from exaone_nb.compress.gguf_file import convert, plan_folder
-from exaone_nb.compress.gguf_tensors import rope_factor_values
-from exaone_nb.compress.gguf_vocabulary import cut_name
+from exaone_nb.converter.gguf_file import convert, plan_folder
+from exaone_nb.converter.gguf_tensors import rope_factor_values
+from exaone_nb.converter.gguf_vocabulary import cut_name
 from exaone_nb.errors import DiskFull, UsageError, WorkbookError
 from exaone_nb.paths import NANO
 
@@ -117,7 +117,7 @@ def test_queries_turned_by_neighbours_are_the_same_as_turned_by_halves():
     import torch
     from transformers.models.llama.modeling_llama import rotate_half
 
-    from exaone_nb.compress.gguf_tensors import _rotated
+    from exaone_nb.converter.gguf_tensors import _rotated
 
     heads, size, hidden = 4, 16, 24
     config = {
@@ -344,7 +344,7 @@ def test_exaone_3_gets_the_epsilon_that_llama_cpp_asks_for():
     from gguf import GGUFWriter
 
     from exaone_nb.catalog import resolve
-    from exaone_nb.compress.gguf_keys import _model
+    from exaone_nb.converter.gguf_keys import _model
 
     writer = GGUFWriter(None, "exaone")
     _model(writer, resolve("EXAONE-3.5-2.4B-Instruct").config(), "exaone")
