@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Console
     from rich.table import Table as RichTable
-    from torch import Tensor, device
+    from torch import Tensor, device, dtype
 else:
-    Axes = Figure = Patch = DataFrame = Console = RichTable = Tensor = device = Any
+    Axes = Figure = Patch = DataFrame = Console = RichTable = Tensor = device = dtype = Any

@@ -20,7 +20,7 @@ from exaone_nb.compress.plan import Plan, parts_the_table
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, some, worst_first
 from exaone_nb.gpus import find_gpu
-from exaone_nb.hardware import Machine, this_cpu
+from exaone_nb.hardware import Machine, this_machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
@@ -35,7 +35,7 @@ JUDGED = ("EXAONE-4.0-1.2B", "nano")
 
 @dataclass(frozen=True)
 class Analysis:
-    """`findings` of every check, and a verdict per place: this CPU, the chosen GPU, the hackathon's server."""
+    """`findings` of every check, and a verdict per place: this machine, the chosen GPU, the hackathon's server."""
 
     plan: Plan
     findings: list[Finding]
@@ -172,11 +172,12 @@ def unpredictable(plan: Plan) -> Iterator[Finding]:
 
 
 def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[ServingVerdict]:
-    """This CPU, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
-    cpu, card, judge = this_cpu(), find_gpu(gpu), find_gpu(JUDGES_CARD)
+    """This machine, the chosen GPU, and the hackathon's server; all unknown when the checkpoint cannot be made."""
+    own, card, judge = this_machine(), find_gpu(gpu), find_gpu(JUDGES_CARD)
+    name = say("this CPU") if own.is_cpu else say("this {gpu}", gpu=own.name)
     server = say("hackathon server ({card}, vLLM {engine})", card=judge.name, engine=JUDGE)
     places = [
-        (cpu, TODAY, say("this CPU (vLLM {engine})", engine=TODAY)),
+        (own, TODAY, say("{machine} (vLLM {engine})", machine=name, engine=TODAY)),
         (card.machine, TODAY, say("{card} (vLLM {engine})", card=card.name, engine=TODAY)),
         (judge.machine, JUDGE, server),
     ]
@@ -185,7 +186,7 @@ def verdicts(plan: Plan, gpu: str = "L4", *, makeable: bool = True) -> list[Serv
         return [ServingVerdict(where, "unknown", why) for *_, where in places]
     here, there, judged = (serve(plan, *place) for place in places)
     return [
-        _with_room(here, *_room_here(plan, cpu)),
+        _with_room(here, *_room_here(plan, own)),
         _with_room(there, *_room_on(plan, gpu)),
         _hackathon(plan, judged),
     ]
@@ -216,8 +217,8 @@ def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
     return "yes", say("contexts up to {n:,} tokens fit", n=memory.longest_for_one) if short else ""
 
 
-def _room_here(plan: Plan, cpu: Machine) -> tuple[str, str]:
-    weights, memory = plan.prediction.data_bytes / 1e9, cpu.memory_bytes / 1e9
+def _room_here(plan: Plan, own: Machine) -> tuple[str, str]:
+    weights, memory = plan.prediction.data_bytes / 1e9, own.memory_bytes / 1e9
     text = say(
         "{weights:,.1f} GB of weights do not fit into {memory:,.1f} GB of memory",
         weights=weights,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.library_types import Tensor
+from exaone_nb.library_types import Tensor, dtype
 from exaone_nb.messages import say
 
 # Each format's value that is put on the largest weight that shares a scale; for integers halfway beyond the top code, as
@@ -70,8 +70,8 @@ def round_to_nearest(weight: Tensor, bits: int = 4, group_size: int = 128) -> tu
     """Symmetric integer rounding as llm-compressor does it: codes int8 [out, in] and scales [out, groups].
 
     The largest magnitude of a group lies halfway beyond the top code (7.5 for 4 bits), so that both ends of the
-    grid -8 … 7 are used. Arithmetic stays in the weight's own dtype, as in the library. Raises WorkbookError when the
-    inputs do not divide into groups.
+    grid -8 … 7 are used. Scales stay in the weight's own dtype; `division_dtype` says in which the codes are found.
+    Raises WorkbookError when the inputs do not divide into groups.
     """
     import torch
 
@@ -83,8 +83,20 @@ def round_to_nearest(weight: Tensor, bits: int = 4, group_size: int = 128) -> tu
         )
     groups = weight.unflatten(1, (-1, group_size))
     scale = groups.abs().amax(-1, keepdim=True) / ((2**bits - 1) / 2)
-    codes = (groups / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    codes = (groups.to(division_dtype(weight)) / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     return codes.to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
+
+
+def division_dtype(weight: Tensor) -> dtype:
+    """In which dtype compressed-tensors 0.19 divides this weight by its scales: it depends on where the weight lies.
+
+    On a CPU in the weight's own. On a GPU a Triton kernel divides in float32 and rounds only once; in bfloat16 the
+    quotient is rounded first, and half a percent of the codes fall on the other side of a tie.
+    """
+    import torch
+    from compressed_tensors.utils.triton import triton_req
+
+    return torch.float32 if triton_req(weight) else weight.dtype
 
 
 def dequantize(codes: Tensor, scale: Tensor) -> Tensor:

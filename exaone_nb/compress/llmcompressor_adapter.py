@@ -57,7 +57,7 @@ def compress(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with reporting(progress) as tell, _short_of_memory(recipe):
         import torch
-        from llmcompressor import oneshot
+        from llmcompressor import active_session, oneshot
         from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
         set_seed(recipe.calibration.seed)
@@ -112,6 +112,7 @@ def compress(
             )
             tell("saving")
             model.save_pretrained(out, save_compressed=True)
+            active_session().reset()  # or it holds this model until the next one is there
     return facts | {"round_to_nearest_fallback": fallback}
 
 

@@ -41,7 +41,7 @@ def rounded(model: Any, schemes: Mapping[str, Scheme], dtype: Any = None) -> Ite
 
 def rounded_weight(weight: Any, args: QuantArgs, dtype: Any = None) -> Any:
     """A weight [out, in] rounded to nearest as `args` says, in its own dtype; the arithmetic is done in `dtype`."""
-    from compressed_tensors.quantization import fake_quantize
+    from compressed_tensors.quantization import dequantize, quantize
     from compressed_tensors.quantization.utils import calculate_qparams
 
     stored = weight.to(dtype or weight.dtype)
@@ -53,7 +53,9 @@ def rounded_weight(weight: Any, args: QuantArgs, dtype: Any = None) -> Any:
         ends = groups.amin(-1, keepdim=keep), groups.amax(-1, keepdim=keep)
     library = _library_args(args)
     scale, zero = calculate_qparams(*ends, library)
-    return fake_quantize(stored, scale, zero, library).to(weight.dtype)
+    # Not `fake_quantize`: on a GPU it divides in another dtype than the step that writes the file.
+    codes = quantize(stored, scale, zero, library)
+    return dequantize(codes, scale, zero, library).to(weight.dtype)
 
 
 def _round_input(args: QuantArgs) -> Any:

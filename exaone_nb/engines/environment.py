@@ -13,7 +13,7 @@ import sys
 from typing import Literal
 
 from exaone_nb.errors import WorkbookError
-from exaone_nb.hardware import this_cpu
+from exaone_nb.hardware import this_cpu, this_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE
 from exaone_nb.threads import set_torch_threads
@@ -130,6 +130,8 @@ def machine() -> dict[str, object]:
         import torch
 
         found["gpu"] = torch.cuda.get_device_name()
+    elif "torch" not in sys.modules and (card := this_gpu()):
+        found["gpu"] = card.name
     return found
 
 

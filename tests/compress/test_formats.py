@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from exaone_nb.compress import formats
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.paths import NANO
+from exaone_nb.show.measured import record
 
 torch = pytest.importorskip("torch")
 
@@ -55,6 +59,31 @@ def test_rounding_by_hand_keeps_the_grid_and_the_error_below_half_a_step():
     assert codes.dtype == torch.int8 and scale.shape == (16, 2) and codes.min() >= -8 and codes.max() <= 7
     error = (weight - formats.dequantize(codes, scale)).abs()
     assert (error <= scale.repeat_interleave(128, 1) * 0.5001).all()
+
+
+@pytest.mark.skipif(
+    not (NANO / "model.safetensors").is_file(), reason="data/nano is not there; see exaone_nb/nano"
+)
+def test_a_card_divides_in_float32_and_by_that_its_codes_differ_from_a_cpus(monkeypatch):
+    """The right value was measured: nano rounded by llm-compressor on an H200 against the five lines on its CPU."""
+    measured = record("nvidia-h200")["codes_equal_to_the_cpus"]
+    weight = formats.read_tensor(NANO, f"{measured['module']}.weight")
+    here, scale = formats.round_to_nearest(weight)
+    monkeypatch.setattr(formats, "division_dtype", lambda weight: torch.float32)
+    there, same_scale = formats.round_to_nearest(weight)
+    assert float((here == there).float().mean()) == measured["share"]
+    assert torch.equal(scale, same_scale)
+
+
+def test_the_library_divides_as_it_is_said_to():
+    """`division_dtype` was read in compressed-tensors 0.19; this fails first when an upgrade changes it."""
+    from compressed_tensors.quantization.lifecycle import forward_helpers as helpers
+
+    source = Path(helpers.__file__).read_text(encoding="utf-8")
+    assert "output = tl.div_rn(input.to(tl.float32), scale.to(tl.float32))" in source
+    assert '@ImplBackend.register("_quantize", _quantize_triton_req, 0)' in source
+    weight = torch.zeros(2, 2, dtype=torch.bfloat16)
+    assert formats.division_dtype(weight) is torch.bfloat16
 
 
 def test_groups_that_do_not_divide_are_refused():

@@ -11,7 +11,6 @@ from exaone_nb.compress import llmcompressor_adapter, manifest
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.calibration import TextSource
-from exaone_nb.compress.quantize import check_memory, estimate_memory
 from exaone_nb.errors import WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.threads import set_torch_threads
@@ -130,6 +129,18 @@ def test_rounding_equals_the_five_lines(rounded):
 
 
 @pytest.mark.heavy
+def test_no_model_stays_in_memory(rounded):
+    """On a card a model that stays takes the room of the next one, and is counted to its peak."""
+    import gc
+
+    from transformers import PreTrainedModel
+
+    gc.collect()
+    left = [one for one in gc.get_objects() if isinstance(one, PreTrainedModel)]
+    assert rounded[0].is_dir() and not left
+
+
+@pytest.mark.heavy
 def test_one_seed_gives_one_file_and_another_text_another(tmp_path, texts):
     def sha(path, **more):
         recipe = recipes.load("w4a16_gptq").with_calibration(**(FEW | more))
@@ -190,28 +201,6 @@ def test_too_little_disk_is_said_before_anything_is_loaded(tmp_path, monkeypatch
     monkeypatch.setattr(llmcompressor_adapter, "compress", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(WorkbookError, match="Not enough disk space"):
         maker.quantize("nano", "w8a8", tmp_path / "out")
-
-
-def test_too_little_memory_is_said_before_anything_is_loaded(monkeypatch):
-    import psutil
-
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 10**8})())
-    recipe = recipes.load("w4a16_gptq")
-    with pytest.raises(WorkbookError, match=r"0\.1 GB are free"):
-        check_memory(NANO, recipe, 5_000_000)
-    assert check_memory(NANO, recipe, 5_000_000, ignore=True) > 10**8
-
-
-def test_the_estimate_grows_with_weights_method_and_text(config):
-    gptq, nearest = recipes.load("w4a16_gptq"), recipes.load("w4a16_rtn")
-    size, four_bits, eight_bits = 2_558_821_288, 971_261_368, 1_490_219_184
-    estimate = estimate_memory(config, size, four_bits, gptq)
-    assert estimate > estimate_memory(config, size, four_bits, nearest) > 2 * size
-    more = gptq.with_calibration(samples=1024, length=2048)
-    assert estimate_memory(config, size, four_bits, more) > estimate + 10**9
-    # Measured with make bench-quantize, 2026-11-23: 4.70 and 6.93 GB. Too high is a warning, too low is a dead process.
-    assert 4.70e9 < estimate_memory(config, size, four_bits, nearest) < 8e9
-    assert 6.93e9 < estimate_memory(config, size, eight_bits, recipes.load("w8a8")) < 8.5e9
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def findings(plan, *codes: str) -> list:
 def a_cpu_without_amx(monkeypatch):
     """What this CPU serves must not depend on the machine that tests it."""
     cpu = Machine("CPU", flags=frozenset({"avx2", "avx512f"}), memory_bytes=2 * 10**12)
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: cpu)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: cpu)
 
 
 def ints(bits: int, **rest) -> dict:
@@ -82,6 +82,15 @@ def test_experts_of_a_layer_are_joined_too(plan_of):
     assert "fused-split" in {f.code for f in findings(plan)}
 
 
+def test_the_first_verdict_is_of_the_card_where_there_is_one(plan_of, monkeypatch):
+    """A page made on an H200 said "this CPU"."""
+    assert analyse(plan_of()).verdicts[0].where.startswith("this CPU")
+    card = Machine("NVIDIA B200", 10.0, memory_bytes=2 * 10**11)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: card)
+    there = analyse(plan_of(scheme="W8A8")).verdicts[0]
+    assert there.where.startswith("this NVIDIA B200") and there.answer == "no"  # no INT8 kernel on Blackwell
+
+
 @pytest.mark.parametrize("scheme", ["W4A16", "W8A8"])
 def test_experts_need_amx_on_a_cpu(plan_of, scheme, monkeypatch):
     """Seen in vLLM 0.32 without AMX: "No WNA16 MoE backend supports the deployment configuration", and of Int8 alike."""
@@ -91,7 +100,7 @@ def test_experts_need_amx_on_a_cpu(plan_of, scheme, monkeypatch):
     without = plan_of(on=moe, scheme=scheme, ignore=["lm_head", r"re:.*\.experts\..*"])
     assert analyse(without).verdicts[0].answer == "yes"
     amx = Machine("CPU", flags=frozenset({"avx512f", "amx_tile"}), memory_bytes=2 * 10**12)
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: amx)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: amx)
     assert analyse(plan_of(on=moe, scheme=scheme)).verdicts[0].answer == "unknown"
 
 
@@ -228,7 +237,7 @@ def test_weights_that_do_not_fit_are_a_no():
 
 def test_weights_larger_than_this_machine_are_a_no(plan_of, monkeypatch):
     small = Machine("CPU", flags=frozenset({"avx512f"}), memory_bytes=10**9)
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: small)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: small)
     assert answers(plan_of(scheme="W8A8"))[0] == "no" and answers(plan_of())[0] == "yes"
 
 

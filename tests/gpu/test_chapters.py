@@ -43,3 +43,13 @@ def test_checkpoints_were_made_on_the_card(report):
     made = [json.loads(path.read_text()) for path in report.path.glob(f"checkpoints/*/{manifest.NAME}")]
     made = [one for one in made if one.get("fingerprint")]
     assert made and all(one["gpu_peak_bytes"] > 0 for one in made)
+
+
+def test_what_is_rounded_by_hand_is_what_llm_compressor_wrote_on_this_card(report):
+    (page,) = report.path.glob("notebooks/06_*.ipynb")
+    printed = [
+        "".join(output.get("text", ""))
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+    ]
+    assert any("equal, bit by bit" in text for text in printed)

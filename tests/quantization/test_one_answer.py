@@ -82,7 +82,7 @@ def config_of():
 
 @pytest.fixture(autouse=True)
 def known_machine(monkeypatch):
-    monkeypatch.setattr("exaone_nb.compress.analysis.this_cpu", lambda: PLAIN)
+    monkeypatch.setattr("exaone_nb.compress.analysis.this_machine", lambda: PLAIN)
 
 
 def arguments(args: QuantArgs | None) -> dict | None:

@@ -10,8 +10,9 @@ import pytest
 from exaone_nb import catalog
 from exaone_nb.conversation.answers import Answer, Sampling, goes_round, in_words
 from exaone_nb.conversation.prompt import Preview
-from exaone_nb.engines import options
+from exaone_nb.engines import environment, options
 from exaone_nb.errors import UsageError
+from exaone_nb.hardware import Machine
 from exaone_nb.serve import tables, talk
 from exaone_nb.serve.speed import PerToken, lengths
 from exaone_nb.workbook.chapters import discover, has_tag
@@ -100,6 +101,15 @@ def test_sizes_follow_the_model_and_the_machine(monkeypatch):
         options.sizes_for("real", max_model_len=200_000)
     with pytest.raises(UsageError, match="answer_tokens"):
         options.sizes_for("real", answer_tokens=-1)
+
+
+def test_a_card_is_named_before_torch_is_loaded(monkeypatch):
+    """The chapter on inference names its machine first thing; on an H200 it said "no GPU"."""
+    monkeypatch.setattr(environment, "this_gpu", lambda: Machine("NVIDIA H200", 9.0))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert environment.machine_sentence() == "NVIDIA H200"
+    monkeypatch.setattr(environment, "this_gpu", lambda: None)
+    assert environment.machine_sentence().endswith("no GPU")
 
 
 def timed(*seconds):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from exaone_nb import catalog
+from exaone_nb.anatomy.predict import predict_checkpoint
+from exaone_nb.paths import ROOT
 from exaone_nb.serve.tables import speed_table
 from exaone_nb.show import measured
 
@@ -54,3 +57,28 @@ def test_tables_read_as_the_measured_ones_do(real) -> None:
     speeds = speed_table(measured.speed_rows(real))
     assert {row["scheme"] for row in speeds.rows} == {"BF16", "W8A8", "FP8_DYNAMIC", "W4A16"}
     assert all(row["tokens_per_second"] > 0 and row["kernel"] for row in speeds.rows)
+
+
+def test_what_quantizing_took_on_a_card_is_shown_and_adds_up() -> None:
+    card = measured.record("nvidia-h200")
+    assert card["card"] in measured.told(card) and card["date"] in measured.told(card)
+    table = measured.quantize_table(card, "recorded")
+    config = catalog.resolve("EXAONE-4.0-1.2B").config()
+    for row in table.rows:
+        scheme = {"w8a8": "W8A8", "fp8_dynamic": "FP8_DYNAMIC"}.get(row["recipe"], "W4A16")
+        tensors = predict_checkpoint(config, scheme).data_bytes
+        assert tensors < row["actual_bytes"] < tensors + 100_000  # headers
+        assert (row["samples"] == 128) == row["recipe"].endswith("gptq")
+
+
+def test_the_readmes_seconds_on_a_card_are_the_recorded_ones() -> None:
+    card = measured.record("nvidia-h200")
+    seconds = {row["recipe"]: row["seconds"] for row in card["quantize"]}
+    nano = sum(row["seconds"] for row in card["nano_chapters"]) / 60
+    words = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{card['card']}, recorded {card['date']}" in words
+    assert (
+        f"{seconds['w4a16_rtn']:.0f} seconds rounded to nearest, {seconds['w4a16_gptq']:.0f} with GPTQ"
+        in words
+    )
+    assert f"{nano:.1f} minutes" in words
