@@ -9,9 +9,10 @@ import re
 
 import pytest
 
-from exaone_nb.paths import NOTEBOOKS
+from exaone_nb.paths import DATA, NOTEBOOKS
 from exaone_nb.workbook.chapters import Chapter, discover, has_tag, in_order
 from exaone_nb.workbook.scrub import Scrubber
+from exaone_nb.written import read_yaml
 
 NAMES = [
     "00_start_here", "01_config_and_tensors", "02_parameters_and_memory", "03_vocabulary", "04_qk_reorder_ln",
@@ -172,3 +173,20 @@ def test_a_parameter_of_several_chapters_means_one_thing():
         for p in chapter.parameters:
             meanings.setdefault(p.name, set()).add(p.type)
     assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_words_of_the_glossary_link_to_it_where_they_come_up_first():
+    """Once each, to a heading that is there."""
+    linked = [
+        word
+        for chapter in CHAPTERS
+        for word in re.findall(r"\[([^\]]+)\]\(00_start_here\.ipynb#Glossary\)", "\n".join(
+            c["source"] for c in chapter.document["cells"] if c["cell_type"] == "markdown"
+        ))
+    ]  # fmt: skip
+    terms = read_yaml(DATA / "glossary.yaml")
+    for term, told in terms.items():
+        pattern = re.compile(told.get("find") or re.escape(term), re.IGNORECASE)
+        assert len([word for word in linked if pattern.fullmatch(word)]) <= 1, term
+    assert len(linked) >= 0.9 * len(terms)
+    assert "## Glossary" in prose(next(c for c in CHAPTERS if c.number == "00"))
