@@ -74,13 +74,14 @@ class Parts:
     def document(self, what: str, how: str) -> dict[str, Any]:
         """What a record says of itself."""
         parts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
+        load = max(part["load"] for part in parts)
         return {
             "what": what,
             "date": time.strftime("%Y-%m-%d"),
             "machine": machine(),
             "machine_in_words": machine_sentence(),
-            "how": how,
-            "load": max(part["load"] for part in parts),
+            "how": f"{how} The load average was up to {load:.1f} on {os.cpu_count()} cores.",
+            "load": load,
             "seconds": round(sum(part["seconds"] for part in parts)),
             "versions": maker.versions() | {name: version(name) for name in ("auto-round", "bitsandbytes")},
         }

@@ -148,16 +148,3 @@ def four_ways_table(document: dict[str, Any]) -> Table:
             }
         )
     return Table(columns, rows)
-
-
-def parting_table(document: dict[str, Any], limit: int = 5) -> Table:
-    """The first items that the ways answered differently: the question, and every way's answer."""
-    names = list(document["ways"])
-    rows = []
-    for number, question in enumerate(document["questions"]):
-        answers = [document["ways"][name][number]["answer"].strip() for name in names]
-        if len(set(answers)) > 1:
-            rows.append({"item": number, "question": question} | dict(zip(names, answers, strict=True)))
-    return Table(
-        [Column("item"), Column("question"), *(Column(n, n, code=True) for n in names)], rows[:limit]
-    )

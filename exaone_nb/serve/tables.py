@@ -175,7 +175,7 @@ def bandwidth_table(roof: Roof, first: Sequence[dict[str, Any]], recorded: dict[
     `first` are the run's results of kind "machine", which the first chapter writes; `recorded` is a record of
     data/measured/ with its own.
     """
-    best = say("the best of {n} times, {how}", n=REPEATS, how=roof.how)
+    best = say("the best of {n} times, {how}, on as many threads as the model had", n=REPEATS, how=roof.how)
     rows = [{"where": say("this chapter, now"), "how": best, "rate": roof.bandwidth}]
     rows += [
         {

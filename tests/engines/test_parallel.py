@@ -2,6 +2,7 @@
 
 import contextlib
 import types
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -103,7 +104,7 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     source = cell("10", "settings = Settings(")
     exec(
         source[source.index("settings = ") : source.index("if not recipes")],
-        names | {"Settings": Settings},
+        names | {"Settings": Settings, "questions": SimpleNamespace(preset=""), "replace": replace},
         names,
     )
     monkeypatch.setattr(backends, "capability", lambda: 7.5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from exaone_nb.errors import UsageError
+from exaone_nb.paths import DATA
 from exaone_nb.score.outcomes import (
     UNUSABLE,
     EndedText,
@@ -219,3 +221,37 @@ def test_nemo_evaluator_tests_one_side() -> None:
     pairs = {key: (row["verdict"], row["theirs"]) for key, row in rows.items()}
     assert pairs[20, 50, 1000] == ("better", "INCONCLUSIVE") and pairs[0, 0, 25] == ("undecided", "PASS")
     assert pairs[50, 20, 1000] == ("worse", "BLOCK") and pairs[9, 2, 512] == ("borderline", "BLOCK")
+
+
+def test_four_ways_are_held_against_the_first_item_by_item() -> None:
+    from exaone_nb.score.recorded import four_ways_table
+
+    def items(*pairs: tuple[str, bool]) -> list[dict[str, object]]:
+        return [{"answer": answer, "right": right} for answer, right in pairs]
+
+    ways = {
+        "first": items(("#### 7", True), ("#### 8", False), ("9", True)),
+        "spaces": items(("#### 7\n", True), (" #### 8", False), ("9", True)),
+        "others": items(("it is 7", True), ("#### 8", True), ("10", False)),
+    }
+    rows = four_ways_table({"ways": ways}).rows
+    assert [(row["right"], row["same"], row["otherwise"], row["grade"]) for row in rows] == [
+        (2, 3, 0, 0),
+        (2, 3, 0, 0),
+        (2, 1, 1, 2),
+    ]
+
+
+def test_the_recorded_four_ways_agree_with_the_task_file() -> None:
+    """Grades by hand: the last number of the answer against the one after #### in the task's own file."""
+    from exaone_nb.show import measured
+
+    document = measured.record("four_ways_nano")
+    path = DATA / "tasks" / "nano_gsm.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert document["questions"] == [line["question"] for line in lines[: len(document["questions"])]]
+    assert len(document["ways"]) == 4 and document["date"] in measured.told(document)
+    for rows in document["ways"].values():
+        for line, row in zip(lines, rows, strict=False):
+            numbers = re.findall(r"-?\d+", row["answer"])
+            assert row["right"] == (numbers[-1:] == [line["answer"].split("####")[1].strip()])
