@@ -81,4 +81,7 @@ def test_the_readmes_seconds_on_a_card_are_the_recorded_ones() -> None:
         f"{seconds['w4a16_rtn']:.0f} seconds rounded to nearest, {seconds['w4a16_gptq']:.0f} with GPTQ"
         in words
     )
-    assert f"{nano:.1f} minutes" in words
+    shape = sum(row["seconds"] for row in card["shape_chapters"]) / 60
+    most = max(row["peak_bytes"] for row in card["shape_chapters"]) / 1e9
+    assert f"nano took {nano:.1f} minutes there" in words
+    assert f"shape {shape:.1f} minutes, at most {most:.1f} GB of host memory" in words
