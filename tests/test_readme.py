@@ -53,19 +53,19 @@ def test_the_minutes_of_the_real_model_are_those_that_are_predicted(monkeypatch,
     monkeypatch.setattr(cost, "this_gpu", lambda: None)
     monkeypatch.setattr(cost, "total_bytes", lambda: 32 * 10**9)
     cost.sizes_of.cache_clear()
-    found = [predict((), {"MODEL": "EXAONE-4.0-1.2B"}, tmp_path, card=card) for card in ("L4", "T4", "")]
+    found = [predict((), {"MODEL": "EXAONE-4.0-1.2B"}, tmp_path, card=card) for card in ("L4", "T4", "A100-80GB", "")]
     cost.sizes_of.cache_clear()
-    table = TEXT.partition("| chapter | L4 | T4 | 2 cores, no GPU |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| (\d\d) [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    table = TEXT.partition("| chapter | L4 | T4 | A100 | 2 cores, no GPU |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (\d\d) [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
     assert len(rows) == 7
     for number, *minutes in rows:
         (slug,) = [slug for slug in found[0] if slug.startswith(number)]
         assert [float(m) for m in minutes] == [round(costs[slug][0].seconds / 60, 1) for costs in found], slug
-    sums = re.search(r"^\| together \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE).groups()
+    sums = re.search(r"^\| together \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE).groups()
     assert [int(m) for m in sums] == [
         round(sum(c.seconds for c, _ in costs.values()) / 60) for costs in found
     ]
-    gb = [max(c.bytes for c, _ in costs.values()) / 1e9 for costs in (found[0], found[2])]
+    gb = [max(c.bytes for c, _ in costs.values()) / 1e9 for costs in (found[0], found[3])]
     assert f"{gb[0]:.0f} GB of memory beside a card and {gb[1]:.0f} GB without one" in re.sub(
         r"\s+", " ", TEXT
     )
