@@ -53,10 +53,15 @@ def test_the_minutes_of_the_real_model_are_those_that_are_predicted(monkeypatch,
     monkeypatch.setattr(cost, "this_gpu", lambda: None)
     monkeypatch.setattr(cost, "total_bytes", lambda: 32 * 10**9)
     cost.sizes_of.cache_clear()
-    found = [predict((), {"MODEL": "EXAONE-4.0-1.2B"}, tmp_path, card=card) for card in ("L4", "T4", "A100-80GB", "")]
+    found = [
+        predict((), {"MODEL": "EXAONE-4.0-1.2B"}, tmp_path, card=card)
+        for card in ("L4", "T4", "A100-80GB", "")
+    ]
     cost.sizes_of.cache_clear()
     table = TEXT.partition("| chapter | L4 | T4 | A100 | 2 cores, no GPU |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| (\d\d) [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\d\d) [^|]*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE
+    )
     assert len(rows) == 7
     for number, *minutes in rows:
         (slug,) = [slug for slug in found[0] if slug.startswith(number)]

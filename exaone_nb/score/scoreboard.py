@@ -111,14 +111,14 @@ def make_scoreboard(
 ) -> Scoreboard:
     """Join the results of a run; `submittable` leaves out GGUF files, which the judging server does not read.
 
+    Draws are made for everybody before anybody is left out, so both boards give a candidate the same score and interval.
+
     Raises WorkbookError naming the chapter that writes what is missing, and its kind BaseSolvesNothing.
     """
     if draws < 1000:
         raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
     weights = weights or Weights()
     found, remarks = read_candidates(run, baseline=baseline, tasks=tasks)
-    passed_over = [name for name, one in found.items() if submittable and one.is_gguf and name != baseline]
-    found = {name: one for name, one in found.items() if name not in passed_over}
     names, candidates = list(found), list(found.values())
     facts, tasks = [candidate.facts for candidate in candidates], tuple(candidates[0].tasks)
     rng = np.random.default_rng(seed)
@@ -133,6 +133,11 @@ def make_scoreboard(
             ),
         )
     seconds, alone = _times(candidates, draws, rng)
+    passed_over = [name for name, one in found.items() if submittable and one.is_gguf and name != baseline]
+    apart = [names[i] for i in alone if names[i] not in passed_over]
+    kept = [i for i, name in enumerate(names) if name not in passed_over]
+    names, facts = [names[i] for i in kept], [facts[i] for i in kept]
+    accuracy, seconds = accuracy[kept], seconds[kept]
     size = np.array([[fact["file_bytes"]] for fact in facts])
     measures = {"performance": accuracy, "seconds": seconds, "size": size}
     bases = {f"{name}_base": values[0] for name, values in measures.items()}
@@ -169,13 +174,13 @@ def make_scoreboard(
     remarks += [
         say("The speed of {name} has no interval; it is taken as exact.", name=name)
         for name, candidate in found.items()
-        if measured(candidate.speed).low is None
+        if name in names and measured(candidate.speed).low is None
     ]
-    if alone:
+    if apart:
         remarks.append(
             say(
                 "The speed of {names} was not measured in the same rounds as that of {base}, so slow rounds do not cancel.",
-                names=", ".join(names[i] for i in alone),
+                names=", ".join(apart),
                 base=baseline,
             )
         )

@@ -78,17 +78,21 @@ def speed_words(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def comparison_words(rows: Sequence[dict[str, Any]]) -> str:
-    """What rows say against their first, and whether their intervals are apart."""
-    base, sentences = rows[0], []
-    for row in rows[1:]:
+    """What rows say against the first of their batch, and whether their intervals are apart."""
+    bases: dict[int, dict[str, Any]] = {}
+    sentences = []
+    for row in rows:
+        base = bases.setdefault(row["batch"], row)
+        if base is row:
+            continue
         mine, theirs = rate_of(row), rate_of(base)
         decided = say("the intervals are apart")
         if mine.interval and theirs.interval and mine.low <= theirs.high and theirs.low <= mine.high:
             decided = say("the intervals touch, so these repeats do not decide it")
         fields = {"row": row, "base": base, "ratio": mine.value / theirs.value, "decided": decided}
         words = say(
-            "{row[name]} writes {ratio:.1f} times as fast as {base[name]} in the mean ({decided}), and its first "
-            "token takes {row[first_token_seconds]:.2f} s against {base[first_token_seconds]:.2f} s.",
+            "At batch {row[batch]} {row[name]} writes {ratio:.1f} times as fast as {base[name]} in the mean ({decided}), "
+            "and its first token takes {row[first_token_seconds]:.2f} s against {base[first_token_seconds]:.2f} s.",
             **fields,
         )
         sentences.append(words)

@@ -132,12 +132,24 @@ def test_recorded_rows_read_as_the_measured_ones_do():
     shown = tables.speed_table(rows)
     assert [row["name"] for row in shown.rows] == ["BF16", "W8A8", "W4A16"]
     assert not any("_" in head for head in shown.headings())
-    row = {"name": "A", "scheme": "A", "runs_as": "A", "tokens_per_second": 4.0, "first_token_seconds": 1.0}
+    row = {
+        "name": "A",
+        "scheme": "A",
+        "runs_as": "A",
+        "batch": 1,
+        "tokens_per_second": 4.0,
+        "first_token_seconds": 1.0,
+    }
     near = row | {"name": "B", "tokens_per_second": 5.0, "tokens_per_second_interval": [3.5, 7.0]}
     far = row | {"name": "C", "tokens_per_second": 8.0, "tokens_per_second_interval": [7.5, 9.0]}
     words = tables.comparison_words([row | {"tokens_per_second_interval": [3.6, 4.4]}, near, far])
     assert "B writes 1.2 times as fast as A in the mean (the intervals touch" in words
     assert "C writes 2.0 times as fast as A in the mean (the intervals are apart)" in words
+    # A batch of eight is compared with the first row at eight, not with one request.
+    eight = [row | {"batch": 8, "tokens_per_second": 30.0}, near | {"batch": 8, "tokens_per_second": 15.0}]
+    eight = [one | {"tokens_per_second_interval": None} for one in eight]
+    words = tables.comparison_words([row, near, *eight])
+    assert words.count("times as fast") == 2 and "At batch 8 B writes 0.5 times as fast as A" in words
 
 
 def test_a_figure_of_eight_bit_activations_is_called_that():
