@@ -27,7 +27,7 @@ CHAPTERS = (
 LIMIT_MS = 180_000
 RUN_LIMIT_MS = 900_000
 STARTED = "() => Array.from(document.querySelectorAll('.jp-InputArea-prompt')).some(e => /[*\\d]/.test(e.textContent))"
-# All code cells carry a number and none a star, or one of them shows an error.
+# All code cells that show their code carry a number and none a star, or one of them shows an error.
 FINISHED = """
 count => {
   const prompts = Array.from(document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt'), e => e.textContent);
@@ -84,6 +84,7 @@ def lab(tmp_path_factory):
 def test_run_all(lab, browser, chapter):
     cells = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text())["cells"]
     code = sum(cell["cell_type"] == "code" for cell in cells)
+    solutions = sum("solution" in cell["metadata"].get("tags", []) for cell in cells)
     context = browser.new_context(viewport={"width": 1300, "height": 1000})
     page = context.new_page()
     page.goto(lab.format(chapter), timeout=LIMIT_MS)
@@ -105,11 +106,14 @@ def test_run_all(lab, browser, chapter):
     shots = RUNS / "screenshots"
     shots.mkdir(parents=True, exist_ok=True)
     try:
-        page.wait_for_function(FINISHED, arg=code, timeout=RUN_LIMIT_MS)
+        # A solution's code is folded away, its number with it; what it says is not.
+        page.wait_for_function(FINISHED, arg=code - solutions, timeout=RUN_LIMIT_MS)
     finally:
         page.screenshot(path=shots / f"lab-{chapter}.png")
     errors = page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]')
     assert errors.count() == 0, errors.first.inner_text()
+    assert page.get_by_text("right, on all").count() == solutions > 0
+    assert page.get_by_text("not yet.").count() == solutions
     figures = page.evaluate(
         "Array.from(document.querySelectorAll('figure.enb img'), i => i.naturalWidth > 0 && i.alt.length > 0)"
     )
