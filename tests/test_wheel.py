@@ -148,7 +148,7 @@ def test_a_verb_says_what_it_lacks(words: list[str], missing: str, light: Path, 
 
 def test_every_verb_was_tried(light: Path, tmp_path: Path) -> None:
     tried = {*LIGHT, "quantize", "bench", "convert", "score", "run", "lab", "notebooks", "install"}
-    elsewhere = {"fetch", "pack", "diff", "sweep", "gate", "record"}
+    elsewhere = {"fetch", "pack", "diff", "sweep", "gate", "record", "capacity"}
     assert {verb for verbs in WINGS.values() for verb in verbs} == tried | elsewhere
     for verb in sorted(elsewhere):
         done = run(light, tmp_path, verb, "--help")

@@ -129,4 +129,6 @@ def note(text: str, kind: str = "note") -> None:
     """Display a visible remark (`kind`: note, warning or recorded). The text is escaped; `…` in it is set as code."""
     from IPython.display import HTML, display
 
-    display(HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{with_code(escape(text))}</aside>'))
+    display(
+        HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{with_code(escape(text))}</aside>')
+    )

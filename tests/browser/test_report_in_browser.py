@@ -65,7 +65,7 @@ def report(tmp_path_factory):
 def side_pages(tmp_path_factory):
     """The leaderboard of a sweep, the difference of two runs, and one without any difference."""
     folder = tmp_path_factory.mktemp("side")
-    grid = grids.expand({"chapters": ["05"], "recipes": ["w8a8", "w4a16_rtn"]}, "toy", folder / "toy")
+    grid = grids.expand({"chapters": ["07"], "recipes": ["w8a8", "w4a16_rtn"]}, "toy", folder / "toy")
     for n, one in enumerate(grid.runs):
         for kind in ("accuracy", "checkpoint_bytes", "prefill_seconds", "tokens_per_second"):
             RunFolder(grid.folder / one.name).write_result(

@@ -7,6 +7,7 @@ answer. The other families of `tests/tiny_models.py` are run by hand:
     exaone-nb run -p MODEL runs/models/gemma3
 """
 
+import html
 import re
 
 import pytest
@@ -71,5 +72,5 @@ def test_every_chapter_is_done_or_says_what_it_leaves_out(family, tmp_path, monk
         o.number: store.page_path(report.path, o.slug).read_text(encoding="utf-8") for o in report.outcomes
     }
     for chapter, words in SAID[family].items():
-        text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", pages[chapter]))
+        text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", pages[chapter])))
         assert re.search(words, text), f"chapter {chapter} does not say: {words}"

@@ -84,7 +84,7 @@ def test_null_content_counts_as_empty_not_as_wrong(endpoint, tmp_path: Path) -> 
     (found,) = asyncio.run(in_a_notebook())
     assert {name for name, n in found.outcomes.items() if n} == {"empty", "unusable"}
     assert any(
-        "All 3 answers of null, nano_gsm are empty" in line and "reasoning parser" in line for line in lines
+        "All 3 answers of null on nano_gsm are empty" in line and "reasoning parser" in line for line in lines
     )
 
 
@@ -129,7 +129,7 @@ def test_a_server_that_refuses_or_is_slow_is_one_sentence(
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     """In a process of its own: what asyncio has to say of other requests comes when it ends."""
     command = [
-        sys.executable, "-m", "exaone_nb", "score", "model", "--backend", "server-chat", "--base-url",
+        sys.executable, "-m", "exaone_nb", "score", "model", "--tasks", "nano_gsm", "--backend", "server-chat", "--base-url",
         "http://127.0.0.1:9/v1", "--limit", "4", "--out", str(tmp_path),
     ]  # fmt: skip
     ended = subprocess.run(

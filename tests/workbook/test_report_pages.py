@@ -233,5 +233,7 @@ def test_the_first_page_opens_with_what_a_chapter_puts_in_front():
 def test_a_link_to_a_heading_of_another_chapter_finds_it_on_its_page():
     cells = [{"cell_type": "markdown", "source": "[KL](00_start.ipynb#Glossary)", "metadata": {}}]
     assert 'href="00_start.html#glossary"' in page.chapter({"cells": cells}, chapter("01"))
+    joined = page.single(record(chapter("01")), {"01_a": {"cells": cells}})
+    assert "00_start" not in joined and "<p>KL</p>" in joined, "a chapter that is not in the file has no link"
     there = [{"cell_type": "markdown", "source": "## Glossary", "metadata": {}}]
     assert 'id="glossary"' in page.chapter({"cells": there}, chapter("00"))

@@ -45,6 +45,7 @@ class Prose:
 
         html = sanitize(_parser(keep)(text.replace("\ue000", "").replace("\ue001", "")))
         html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
+        html = re.sub(r'<a href="">(.*?)</a>', r"\1", html)  # what leads nowhere is no link
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
         html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
             "</table>", "</table></div>"

@@ -6,7 +6,7 @@ Cells of an executed notebook become HTML: code folded, text as text, the best p
 import base64
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +36,12 @@ def chapter(document: Mapping[str, Any], made: ChapterRecord) -> str:
     return look.fill("chapter.html", **section, home="../index.html")
 
 
+def _in_one_file(address: str, slugs: Container[str]) -> str:
+    """A link to a notebook as one to its part of the same file; to none where that chapter is not in it."""
+    found = _NOTEBOOK_LINK.match(address)
+    return address if not found else f"#{found[1]}" if found[1] in slugs else ""
+
+
 def _to_page(address: str) -> str:
     """A link to a notebook as one to its page. JupyterLab keeps a heading's capitals in its anchor, our pages do not."""
     found = _NOTEBOOK_LINK.match(address)
@@ -59,7 +65,7 @@ def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]]) -> str:
         _section(
             documents[made.slug],
             made,
-            link=lambda address: _NOTEBOOK_LINK.sub(r"#\1", address),
+            link=lambda address: _in_one_file(address, documents),
             prefix=f"{made.slug}-",
             deeper=1,
         )
