@@ -36,6 +36,16 @@ def test_every_link_has_the_one_address():
     )
 
 
+def test_what_a_user_or_papermill_sets_stands_in_one_tagged_cell():
+    cells = [each for each in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if each["cell_type"] == "code"]
+    assert [each["id"] for each in cells if "parameters" in each["metadata"].get("tags", [])] == [
+        "parameters"
+    ]
+    assert cells[0]["id"] == "parameters"
+    set_there = {line.split(" = ")[0] for line in cell("parameters").splitlines()}
+    assert set_there == {"SOURCE", "WHOLE", "CHAPTERS", "PARAMETERS"}
+
+
 def test_it_is_stored_clean_and_names_no_place_of_a_machine():
     for each in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
         assert each["cell_type"] == "markdown" or (each["outputs"], each["execution_count"]) == ([], None)
@@ -62,14 +72,14 @@ def test_a_simulated_colab_keeps_its_packages_and_gets_the_chapters(tmp_path):
         "MPLBACKEND": "module://colab_inline.backend",
         "PYTHONWARNINGS": "ignore",
     }
-    setup = cell("setup")
+    setup = cell("parameters")
     address = json.dumps(wheel.as_uri())
     assert setup.count("SOURCE = ") == 1 and setup.count("WHOLE = False") == 1
     source = "\n".join(
         f"SOURCE = {address}" if line.startswith("SOURCE = ") else line for line in setup.splitlines()
     )
     program = tmp_path / "cells.py"
-    program.write_text("\n".join([source, cell("run"), cell("ask")]), encoding="utf-8")
+    program.write_text("\n".join([source, cell("setup"), cell("run"), cell("ask")]), encoding="utf-8")
     before = frozen(python)
     outputs = []
     for _ in range(2):  # to run the cells again does no harm
