@@ -2,7 +2,7 @@
 
 How thinking is switched on and off, which of our options they do not know, what becomes of a prompt that is too long, and
 what they say of their own load. A server is recognised by what it writes as the owner of its models (`owned_by` in
-/v1/models). What stands here of vLLM and llama.cpp was tried against the servers themselves; the others were read, at the
+/v1/models). What stands here of vLLM and llama.cpp was tried against the servers themselves; the others were read, some in excerpts, at the
 version in `source`, and never run here.
 """
 
@@ -69,7 +69,7 @@ DIALECTS = (
     Dialect(
         "SGLang",
         "sglang",
-        "0.5.23, srt/entrypoints/openai and srt/observability, read",
+        "0.5.23, srt/entrypoints/openai and srt/observability; in part from search excerpts",
         "refused, or cut where it was started with --allow-auto-truncate",
         load=("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage", ""),
     ),
@@ -82,7 +82,7 @@ DIALECTS = (
     Dialect(
         "Ollama",
         "library",
-        "docs.ollama.com/api/openai-compatibility and context-length, 2026-11, read",
+        "docs.ollama.com/api/openai-compatibility and context-length, 2026-11, search excerpts",
         "cut without a word to the context it was started with (OLLAMA_CONTEXT_LENGTH)",
         effort=True,
         ignores=("top_k", "ignore_eos"),
