@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from exaone_nb.messages import say
-from exaone_nb.show import notebook
+from exaone_nb.show import notebook, widgets
 
 _HERE = Path(__file__).parent
 
@@ -25,13 +25,25 @@ def _read(name: str) -> str:
 def fingerprint() -> str:
     """Changes when any code, style or template of the report changes: then stored pages are drawn again."""
     files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
+    drawn = [p.read_bytes() for p in files] + [script().encode(), style().encode()]
+    return hashlib.sha256(b"\0".join(drawn)).hexdigest()[:16]
+
+
+@cache
+def script() -> str:
+    """The one script of a page, its widgets' part included."""
+    return _read("report.js") + widgets.asset("js")
+
+
+@cache
+def style() -> str:
+    return _read("report.css") + widgets.asset("css")
 
 
 @cache
 def policy() -> str:
     """Content security policy: no request to anywhere, pictures only from the page itself, our script only (by hash)."""
-    digest = base64.b64encode(hashlib.sha256(_read("report.js").encode()).digest()).decode("ascii")
+    digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode("ascii")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -52,7 +64,7 @@ def _environment() -> Any:
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-    page = {"style": Markup(_read("report.css")), "script": Markup(_read("report.js")), "policy": policy()}
+    page = {"style": Markup(style()), "script": Markup(script()), "policy": policy()}
     return _environment().get_template(template).render(**values, **page)
 
 
