@@ -114,9 +114,8 @@
     return { name, control: make("label", { class: type }, label, figure, control), value: given };
   }
 
-  let count = 0;
   function draw(place) {
-    const widget = JSON.parse(place.dataset.widget), group = `enb-${++count}`;
+    const widget = JSON.parse(place.dataset.widget), group = Math.random().toString(36); // keeps radio buttons apart
     if (!Object.hasOwn(KINDS, widget.kind)) return;
     place.answer = (values) => KINDS[widget.kind](widget, values);
     const fields = widget.fields.map((one) => field(one, group));

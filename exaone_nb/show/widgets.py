@@ -21,6 +21,7 @@ from exaone_nb.anatomy.kv import kv_cache, longest_context
 from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.modules import modules_of
 from exaone_nb.anatomy.predict import fitted_schemes, predict_checkpoint
+from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import GPUS
 from exaone_nb.judging import Weights
 from exaone_nb.messages import say
@@ -115,7 +116,10 @@ def _grid(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str]) -
     lengths = [min(tokens, limit) for tokens in CONTEXTS]
     made: dict[str, dict[str, Any]] = {}
     for label, scheme in fitted_schemes(config, schemes).items():
-        prediction = predict_checkpoint(config, scheme)
+        try:
+            prediction = predict_checkpoint(config, scheme)
+        except WorkbookError:  # no group of this scheme divides the model's matrices; the control says so
+            continue
         for card in gpus:
             plan = plan_memory(config, scheme, card, prediction=prediction)
             left, rooms = plan.left_for_cache, {}
