@@ -130,11 +130,13 @@
       const heads = head.map((text, i) => make("th", { scope: "col", ...(rows.length && typeof rows[0][i] === "number" ? { class: "number" } : {}) }, text));
       told.append(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)));
     }
+    refresh();
     place.replaceChildren(make("p", { class: "title" }, widget.title), make("div", { class: "fields" }, ...fields.map(({ control }) => control)), told);
     place.setAttribute("role", "group");
     place.setAttribute("aria-label", widget.title);
     place.addEventListener("input", refresh);
-    refresh();
   }
-  for (const place of document.querySelectorAll(".enb-widget[data-widget]:not([role])")) draw(place);
+  for (const place of document.querySelectorAll(".enb-widget[data-widget]:not([role])")) {
+    try { draw(place); } catch (error) { /* data of another version: what stood there stays, and the others are drawn */ }
+  }
 }());

@@ -64,9 +64,11 @@ def bundle(widget):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """A chapter of a report with every widget, a hostile one, and what a model might write to have one drawn."""
-    hostile = dict(WIDGETS["score"], title=EVIL, words=dict.fromkeys(WIDGETS["score"]["words"], EVIL))
+    other = {"kind": "score", "title": "of another version", "fields": []}
+    hostile = dict(WIDGETS["score"], title=EVIL, words={"score": EVIL, "head": ["<b>x"] * 4})
     outputs = [
-        bundle(widget) for widget in (*WIDGETS.values(), hostile, {"kind": "constructor", "title": EVIL})
+        bundle(widget)
+        for widget in (other, *WIDGETS.values(), hostile, {"kind": "constructor", "title": EVIL})
     ]
     outputs.append(
         {"text/html": f"<p>An answer</p>{widgets.place(WIDGETS['score'])}<script>window.hacked = 1</script>"}
@@ -250,7 +252,7 @@ def test_every_control_has_a_label_and_answers_to_the_keyboard(page):
     page.keyboard.press("ArrowLeft")
     assert score.get_by_role("status").inner_text() != before
     fit = place(page, "fit")
-    fit.get_by_label("model", exact=True).focus()
+    fit.get_by_role("combobox", name="model", exact=True).focus()
     page.keyboard.press("ArrowDown")
     assert "weights too large" in fit.get_by_role("status").inner_text()  # the 32B in BF16 on an L4
     game = place(page, "noise")
