@@ -220,6 +220,17 @@ def test_patterns_match_what_python_matches_or_say_that_they_may_not(page):
     for entry, one in told:
         found = None if one["state"] == "invalid" else [name for name, _ in one["found"]]
         assert found == by_python(entry, modules), entry
+        kinds = {module.kind for module in modules if module.name in (found or ())}
+        effect = (
+            "match"
+            if kinds & {"linear", "head"}
+            else "parent"
+            if kinds == {"parent"}
+            else "idle"
+            if kinds
+            else "none"
+        )
+        assert one["state"] == ("invalid" if found is None else effect), entry
     states = {one["state"] for _, one in told}
     assert states == {"none", "parent", "idle", "match", "invalid"}
     refused = answers(page, "patterns", [{"entries": "re:" + text} for text in DIFFERENT])
