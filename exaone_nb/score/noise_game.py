@@ -72,15 +72,17 @@ def noise_widget(split: TimeGroups, noise: RerunNoise) -> Widget:
         options = [(answer, answer) for answer in ANSWERS]
         fields.append({"name": name, "label": label, "type": "choice", "options": options, "value": ""})
         right, words = verdict(case, split, noise)
-        why = say("{verdict}. What differed: {what}.", verdict=words, what=case.what_differed)
+        why = say(
+            "{verdict}. What differed: {what}.", verdict=words, what=case.what_differed.replace("`", "")
+        )
         data.append({"name": name, "right": right, "why": why})
     return {
         "kind": "noise",
         "title": say("Two scores: real, noise, or open?"),
         "fields": fields,
         "words": {
-            "right": say("Right."),
-            "wrong": say("No."),
+            "right": say("Right:"),
+            "wrong": say("No:"),
             "sum": say(
                 "{right} of {given} right; {all} cases.", right="{right}", given="{given}", all="{all}"
             ),

@@ -270,8 +270,8 @@ def test_every_control_has_a_label_and_answers_to_the_keyboard(page):
     game.get_by_role("radio").first.focus()
     page.keyboard.press("ArrowRight")
     assert (
-        "No." in game.locator("fieldset").first.inner_text()
-        or "Right." in game.locator("fieldset").first.inner_text()
+        "No:" in game.locator("fieldset").first.inner_text()
+        or "Right:" in game.locator("fieldset").first.inner_text()
     )
     tester = place(page, "patterns").get_by_role("textbox")
     tester.fill("re:.*down_proj$")
