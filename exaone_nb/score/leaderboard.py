@@ -103,7 +103,10 @@ class RerunNoise:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What somebody concluded from two scores, and what really differed between the two submissions."""
+    """What somebody concluded from two scores, and what really differed between the two submissions.
+
+    `counterexample` is the score of another team that did the same as the worse one, where there is one.
+    """
 
     belief: str
     better: Number
@@ -112,6 +115,7 @@ class Conclusion:
     what_differed: str
     repository: str
     where: str
+    counterexample: MaybeNumber
 
     @property
     def difference(self) -> float:
@@ -165,6 +169,8 @@ def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str
         return say("does not survive: within noise")
     if conclusion.difference <= noise.safe:
         return say("open: more than the noise seen, less than the noise there may be")
+    if conclusion.counterexample is not None:
+        return say("open: another team did the same and scored {score:.3f}", score=conclusion.counterexample)
     return say("survives")
 
 
