@@ -47,10 +47,13 @@ def published_figure(mode: str) -> Figure:
 
     rows = small_models(mode)
     benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows))[::-1]
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    # A model keeps its look in both modes.
+    models = list(dict.fromkeys(row["model"] for each in MODES for row in small_models(each)))
     figure, axes = plt.subplots(figsize=(9, 0.3 * len(benchmarks) + 1.2))
     for model, look in {OURS: Style(INK, marker="*"), **styles_of(models[1:])}.items():
         shown = [row for row in rows if row["model"] == model and row["value"] is not None]
+        if not shown:
+            continue
         axes.scatter(
             [row["value"] for row in shown],
             [benchmarks.index(row["benchmark"]) for row in shown],
