@@ -161,10 +161,10 @@ def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str
     """What is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
     if not conclusion.takes_effect:
-        jumped = say("does not survive: the setting has no effect, the score jumped groups")
+        jumped = say("does not survive: the setting has no effect, and the scores lie in two groups")
         return jumped if crosses else say("does not survive: the setting has no effect")
     if crosses:
-        return say("open: the score jumped groups, and the same recipes are found in both")
+        return say("open: the scores lie in two groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
         return say("does not survive: within noise")
     if conclusion.difference <= noise.safe:

@@ -62,7 +62,7 @@ def test_verdicts_separate_no_effect_jump_noise_and_the_rest():
         "open: more than the noise"
     )
     assert leaderboard.verdict(replace(example, worse=0.50), split, noise).startswith(
-        "open: the score jumped"
+        "open: the scores lie in two groups"
     )
     large = replace(example, worse=0.30)
     assert leaderboard.verdict(large, split, noise) == "survives"
