@@ -21,7 +21,10 @@ def test_a_stub_is_not_yet_and_answers_are_counted():
 def test_every_answer_occurs_and_a_difference_beyond_all_noise_is_real():
     right = [leaderboard.verdict(case, SPLIT, NOISE)[0] for case in leaderboard.conclusions()]
     assert len(right) == 14 and set(right) == set(noise_game.ANSWERS)
-    assert "noise" in right[:3] and {right[12], right[13]} == {"real"}
+    assert "noise" in right[:3] and right[12:] == [
+        "real",
+        "open",
+    ]  # of the last another team reports the opposite
 
 
 @pytest.mark.parametrize("answers", [["Real"], [3], ["noise"] * 15])
