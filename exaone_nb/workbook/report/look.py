@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from exaone_nb import language
 from exaone_nb.messages import say
 from exaone_nb.show import notebook
 
@@ -23,9 +24,10 @@ def _read(name: str) -> str:
 
 @cache
 def fingerprint() -> str:
-    """Changes when any code, style or template of the report changes: then stored pages are drawn again."""
+    """Changes when code, style, templates or language of the report change: then stored pages are drawn again."""
     files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
+    parts = [*(p.read_bytes() for p in files), language.fingerprint().encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 @cache
