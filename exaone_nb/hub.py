@@ -31,7 +31,9 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
             got = translated(known["got"]).format(what=visible(what), status=(answered or [""])[0])
             kind = UsageError if known.get("usage") else WorkbookError
             return kind(
-                got, expected=translated(known.get("expected", "")), remedy=translated(known.get("remedy", ""))
+                got,
+                expected=translated(known.get("expected", "")),
+                remedy=translated(known.get("remedy", "")),
             )
     own = {"kind": type(error).__name__, "words": str(error).strip()}
     return WorkbookError(say("{what} could not be fetched: {kind}: {words}", what=what, **own))

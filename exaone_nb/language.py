@@ -9,8 +9,9 @@ import json
 import os
 import re
 from functools import cache
+from pathlib import Path
 
-from exaone_nb.paths import LOCALE
+from exaone_nb.paths import LOCALE, NOTEBOOKS
 
 VARIABLE = "EXAONE_NB_LANG"
 ENGLISH = "en"
@@ -45,6 +46,12 @@ def catalog(spoken: str) -> dict[str, str]:
     content = (LOCALE / spoken / "workbook.po").read_text(encoding="utf-8")
     entries = ((_text(m[2]), _text(m[3])) for m in _ENTRY.finditer(content) if ", fuzzy" not in m[1])
     return {english: translated for english, translated in entries if english and translated}
+
+
+def chapters_folder() -> Path:
+    """Where the chapters are in the language that is spoken; the English ones where they were not made in it."""
+    own = NOTEBOOKS / language()
+    return own if own.is_dir() else NOTEBOOKS
 
 
 def fingerprint() -> str:

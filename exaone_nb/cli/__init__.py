@@ -47,7 +47,9 @@ def command_line(verb: str = "") -> typer.Typer:
 
     @app.callback()
     def _root(
-        lang: Annotated[str, Option(metavar="LANGUAGE", help="en or ko; with any verb, also behind it.")] = "",
+        lang: Annotated[
+            str, Option(metavar="LANGUAGE", help="en or ko; with any verb, also behind it.")
+        ] = "",
     ) -> None:
         """Make EXAONE 4.0 smaller and faster without making it worse."""
 

@@ -74,10 +74,10 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Execute notebooks into runs/NAME and render the report; unchanged chapters are kept."""
-    from exaone_nb.paths import NOTEBOOKS
+    from exaone_nb.language import chapters_folder
     from exaone_nb.workbook.chapters import discover, select
 
-    folder = notebooks or NOTEBOOKS
+    folder = notebooks or chapters_folder()
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", remedy="Name the folder with the notebooks.")
     if help_notebook:

@@ -5,6 +5,7 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,16 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = PALETTE
 # Text and lines of reference; what stands in the background; the grid.
 INK, FAINT, GRID = "#222222", "#8A8A8A", "#E6E6E6"
 BAND_ALPHA = 0.15
+HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
+# Fonts with Hangul as matplotlib names them: Linux, macOS, Windows.
+HANGUL_FONTS = (
+    "Noto Sans CJK KR",
+    "Noto Sans KR",
+    "NanumGothic",
+    "NanumBarunGothic",
+    "Apple SD Gothic Neo",
+    "Malgun Gothic",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,24 @@ def clean(axes: Axes, grid: str = "both") -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis=grid, color=GRID, linewidth=0.7)
+
+
+def with_hangul(figure: Figure) -> bool:
+    """Give every text with Hangul a font that has it; False when this machine has none.
+
+    matplotlib's own font has no Hangul and draws boxes.
+    """
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    words = [text for text in figure.findobj(Text) if HANGUL.search(text.get_text())]
+    if not words:
+        return True
+    known = {font.name for font in fontManager.ttflist}
+    font = next((name for name in HANGUL_FONTS if name in known), None)
+    for text in words:
+        text.set_fontfamily([*text.get_fontfamily(), *([font] if font else HANGUL_FONTS)])
+    return font is not None
 
 
 def patches(areas: Mapping[str, Style]) -> list[Patch]:

@@ -3,10 +3,14 @@
 import base64
 import io
 import re
+import warnings
+from functools import cache
 from html import escape
 from typing import Any
 
 from exaone_nb.library_types import DataFrame, Figure
+from exaone_nb.messages import say
+from exaone_nb.show.figures import HANGUL_FONTS, with_hangul
 from exaone_nb.show.table import Column, Table, is_number
 from exaone_nb.statistics.estimate import Estimate
 
@@ -25,9 +29,15 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     import matplotlib.pyplot as plt
     from IPython.display import HTML, display
 
-    media_type, picture = "svg+xml", io.BytesIO()
-    figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
-    if picture.tell() > LARGEST_SVG_BYTES:
+    media_type, picture, drawn_here = "svg+xml", io.BytesIO(), with_hangul(figure)
+    if not drawn_here:
+        _say_which_fonts()
+    # Without a font for Hangul here the browser, which has one, draws the words.
+    with plt.rc_context({} if drawn_here else {"svg.fonttype": "none"}), warnings.catch_warnings():
+        if not drawn_here:
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+    if picture.tell() > LARGEST_SVG_BYTES and drawn_here:
         media_type, picture = "png", io.BytesIO()
         figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
@@ -37,6 +47,17 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
         HTML(
             f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
             f'src="data:image/{media_type};base64,{data}">{text}</figure>'
+        )
+    )
+
+
+@cache
+def _say_which_fonts() -> None:
+    names = ", ".join(HANGUL_FONTS)
+    note(
+        say(
+            "No font with Hangul is installed here, so your browser draws the words of figures. Install one of: {names}.",
+            names=names,
         )
     )
 

@@ -19,11 +19,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from agreement import Term, differences  # noqa: E402
-from babel.messages.catalog import Catalog  # noqa: E402
-from babel.messages.pofile import read_po, write_po  # noqa: E402
-from keys import NOTEBOOKS, ROOT, WORKBOOK, template  # noqa: E402
-from pages import translated  # noqa: E402
+from agreement import Term, differences
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from keys import NOTEBOOKS, ROOT, WORKBOOK, template
+from pages import translated
 
 LANGUAGE = "ko"
 FOLDER = ROOT / "locale" / LANGUAGE

@@ -66,7 +66,9 @@ def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[s
 def _fields(text: str) -> set[str]:
     """The placeholders with their formats. A time may be put together of its parts; texts to choose from may be translated."""
     found = {_WORDS_IN_FIELD.sub("'…'", field) for field in _FIELD.findall(text)}
-    times = {re.match(r"\{(\w+)", field)[1] for field in found if re.search(r":%|\.(?:year|month|day)\b", field)}  # type: ignore[index]
+    times = {
+        re.match(r"\{(\w+)", field)[1] for field in found if re.search(r":%|\.(?:year|month|day)\b", field)
+    }  # type: ignore[index]
     return {f"time {name}" for name in times} | {
         field for field in found if not any(re.match(rf"\{{{name}\b", field) for name in times)
     }

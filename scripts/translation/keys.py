@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pages
 import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-
-import pages
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -25,7 +24,14 @@ from exaone_nb.cli import WINGS  # noqa: E402
 Key = tuple[int, None, str, list[str]]
 # Fields of the files in data/ that are sentences to people; `exaone_nb.messages.translated` looks them up.
 FIELDS = {"means", "decides", "why", "got", "expected", "remedy"}
-DATA_FILES = "glossary chapter_failures hub_failures engine_failures config_fields setting_effects".split()
+DATA_FILES = [
+    "glossary",
+    "chapter_failures",
+    "hub_failures",
+    "engine_failures",
+    "config_fields",
+    "setting_effects",
+]
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -34,7 +40,11 @@ def python_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     tree = ast.parse(file.read())
     for node in ast.walk(tree):
         for each in _sentences(node):
-            if isinstance(each, ast.Constant) and isinstance(each.value, str) and re.search("[A-Za-z]", each.value):
+            if (
+                isinstance(each, ast.Constant)
+                and isinstance(each.value, str)
+                and re.search("[A-Za-z]", each.value)
+            ):
                 yield node.lineno, None, each.value, []
         if "cli" in Path(file.name).parts and isinstance(node, ast.FunctionDef) and node.name in VERBS:
             yield node.lineno, None, inspect.cleandoc(ast.get_docstring(node) or ""), []
@@ -87,7 +97,11 @@ def template(method_map: list[tuple[str, Any]]) -> Catalog:
     """Every text that these files have, with the files that have it, and no translation."""
     made = Catalog()
     for folder in sorted({pattern.partition("/")[0] for pattern, _ in method_map}):
-        here = [(pattern.partition("/")[2], method) for pattern, method in method_map if pattern.startswith(folder)]
+        here = [
+            (pattern.partition("/")[2], method)
+            for pattern, method in method_map
+            if pattern.startswith(folder)
+        ]
         for name, line, text, _, _ in extract_from_dir(ROOT / folder, here, keywords={"say": None}):
             if text:
                 made.add(text, locations=[(f"{folder}/{name}", line)])

@@ -55,7 +55,12 @@ def _environment() -> Any:
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-    page = {"lang": language.language(), "style": Markup(_read("report.css")), "script": Markup(_read("report.js")), "policy": policy()}
+    page = {
+        "lang": language.language(),
+        "style": Markup(_read("report.css")),
+        "script": Markup(_read("report.js")),
+        "policy": policy(),
+    }
     return _environment().get_template(template).render(**values, **page)
 
 
