@@ -7,10 +7,11 @@ from exaone_nb.written import read_yaml
 
 
 def glossary_table() -> Table:
-    """Every term and what it means, by term."""
+    """Every term and what it means, by term; a translated one with its English."""
     terms = read_yaml(DATA / "glossary.yaml")
+    said = {term: translated(term) for term in sorted(terms, key=str.casefold)}
     rows = [
-        {"term": translated(term), "means": translated(terms[term]["means"])}
-        for term in sorted(terms, key=str.casefold)
+        {"term": word if word == term else f"{word} ({term})", "means": translated(terms[term]["means"])}
+        for term, word in said.items()
     ]
     return Table([Column("term"), Column("means", say("what it means"))], rows)

@@ -17,6 +17,23 @@ _START = re.compile(r"(?:#+ |[ \t]*(?:[-*+]|\d+\.) |[ \t]*\||> |\s)?")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _ENGLISH_UNITS = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _KOREAN_UNITS = {"조": 10**12, "억": 10**8, "만": 10**4, "천": 10**3}
+# English may write these in words where Korean has digits.
+_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+_IN_WORDS = {word: Decimal(number) for number, word in enumerate(_WORDS)}
 # 조사 that leave the choice to the reader: a sentence is built so that it needs none of them.
 _EITHER = re.compile(r"[을를이가은는와과](?:\([을를이가은는와과으]\))|\(으\)로|\(이\)")
 _HANGUL = re.compile("[가-힣]")
@@ -31,8 +48,10 @@ class Term:
     note: str = ""
 
     def missing(self, english: str, korean: str) -> bool:
-        found = re.search(rf"\b(?:{self.english})\b", english, re.IGNORECASE)
-        return bool(found) and not any(each in korean.lower() for each in self.korean.lower().split("|"))
+        found = re.search(rf"(?<![\w/.-])(?:{self.english})(?![\w/]|\.\w)", english, re.IGNORECASE)
+        return bool(found and not found[0].isupper()) and not any(
+            each in korean.lower() for each in self.korean.lower().split("|")
+        )
 
 
 def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[str]:
@@ -42,7 +61,6 @@ def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[s
         "code": lambda text: Counter(_CODE.findall(_FIELD.sub("", text))),
         "links": lambda text: Counter(_LINK.findall(text)),
         "formulas": lambda text: Counter(_FORMULA.findall(text)),
-        "numbers": _numbers,
         "tags": lambda text: Counter(_TAG.findall(text)),
         "mark at the end": _MARK.findall,
         "Markdown at the start": lambda text: (_START.match(text) or [""])[0],
@@ -55,6 +73,10 @@ def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[s
         for what, seen in checks.items()
         if seen(english) != seen(korean)
     ]
+    lost, added = _numbers(english) - _numbers(korean), _numbers(korean) - _numbers(english)
+    in_words = (_IN_WORDS[word] for word in re.findall(r"[a-z]+", english.lower()) if word in _IN_WORDS)
+    if lost or added - Counter(in_words):
+        found.append(f"numbers: {sorted(map(str, lost))} lost, {sorted(map(str, added))} added")
     if either := _EITHER.search(korean):
         found.append(f"particle: {either[0]} leaves the choice to the reader")
     if _HANGUL.search(korean):

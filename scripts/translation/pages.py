@@ -54,7 +54,9 @@ def translated(document: dict[str, Any], language: str, translate: Callable[[str
     about = made["metadata"]["exaone_nb"]
     about |= {name: translate(about[name]) for name in ("title", "question")}
     for cell in made["cells"]:
-        cell["source"] = put_back("".join(cell["source"]), pieces(cell), translate).splitlines(keepends=True)
+        text = put_back("".join(cell["source"]), pieces(cell), translate)
+        if text != "".join(cell["source"]):
+            cell["source"] = text.splitlines(keepends=True)
     source = ["import os\n", "\n", f'os.environ["EXAONE_NB_LANG"] = "{language}"']
     metadata = {"tags": ["remove-cell"]}
     told = {"cell_type": "code", "execution_count": None, "id": LANGUAGE_CELL, "metadata": metadata}
