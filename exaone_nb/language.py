@@ -15,6 +15,7 @@ from exaone_nb.paths import LOCALE, NOTEBOOKS
 
 VARIABLE = "EXAONE_NB_LANG"
 ENGLISH = "en"
+HANGUL = re.compile("[가-힣]")
 # An entry of a po file as Babel writes it: comments and flags, the key, its translation.
 _ENTRY = re.compile(r'((?:^#.*\n)*)^msgid ((?:".*"\n)+)^msgstr ((?:".*"(?:\n|\Z))+)', re.MULTILINE)
 

@@ -5,11 +5,12 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from exaone_nb.language import HANGUL
 from exaone_nb.library_types import Axes, Figure, Patch
 from exaone_nb.messages import say
 
@@ -18,16 +19,9 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = PALETTE
 # Text and lines of reference; what stands in the background; the grid.
 INK, FAINT, GRID = "#222222", "#8A8A8A", "#E6E6E6"
 BAND_ALPHA = 0.15
-HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
-# Fonts with Hangul as matplotlib names them: Linux, macOS, Windows.
 HANGUL_FONTS = (
-    "Noto Sans CJK KR",
-    "Noto Sans KR",
-    "NanumGothic",
-    "NanumBarunGothic",
-    "Apple SD Gothic Neo",
-    "Malgun Gothic",
-)
+    "NanumGothic", "NanumBarunGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,21 +79,33 @@ def clean(axes: Axes, grid: str = "both") -> None:
 
 
 def with_hangul(figure: Figure) -> bool:
-    """Give every text with Hangul a font that has it; False when this machine has none.
-
-    matplotlib's own font has no Hangul and draws boxes.
-    """
-    from matplotlib.font_manager import fontManager
+    """Give every text with Hangul a font that has it, or say False: matplotlib's own font draws boxes."""
     from matplotlib.text import Text
 
     words = [text for text in figure.findobj(Text) if HANGUL.search(text.get_text())]
-    if not words:
-        return True
-    known = {font.name for font in fontManager.ttflist}
-    font = next((name for name in HANGUL_FONTS if name in known), None)
+    font = korean_font() if words else ""
     for text in words:
         text.set_fontfamily([*text.get_fontfamily(), *([font] if font else HANGUL_FONTS)])
-    return font is not None
+    return bool(font) or not words
+
+
+def korean_font() -> str:
+    """A font for Korean figures, "" where none is installed. What matplotlib's cache does not know is looked for on disk.
+
+    The cache is written once and does not notice a font that was installed later; found here, the font is added to it.
+    """
+    from matplotlib import font_manager
+
+    def known() -> str:
+        names = {font.name for font in font_manager.fontManager.ttflist}
+        return next((name for name in HANGUL_FONTS if name in names), "")
+
+    if not known():
+        hints = (*(name.replace(" ", "").lower() for name in HANGUL_FONTS), "notosanscjk")
+        for path in font_manager.findSystemFonts():
+            if Path(path).name.lower().replace("-", "").startswith(hints):
+                font_manager.fontManager.addfont(path)
+    return known()
 
 
 def patches(areas: Mapping[str, Style]) -> list[Patch]:

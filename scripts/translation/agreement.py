@@ -16,6 +16,8 @@ _MARK = re.compile(r"\s\[[a-z]+(?::[^\]]*)?\]$")
 _START = re.compile(r"(?:#+ |[ \t]*(?:[-*+]|\d+\.) |[ \t]*\||> |\s)?")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _ENGLISH_UNITS = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+# 만 after a number may mean "only": a unit is one where something is counted.
+_KOREAN = re.compile(r"\d[\d,.]*[조억만천]+(?: ?\d[\d,.]*[조억만천]+)*(?=\s?(?:개|명|번|원|바이트|토큰|$))")
 _KOREAN_UNITS = {"조": 10**12, "억": 10**8, "만": 10**4, "천": 10**3}
 # English may write these in words where Korean has digits.
 _WORDS = [
@@ -58,7 +60,7 @@ def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[s
     """What the translation lost, added or changed, each with what was expected; empty when all is well."""
     checks: dict[str, Callable[[str], object]] = {
         "placeholders": _fields,
-        "code": lambda text: Counter(_CODE.findall(_FIELD.sub("", text))),
+        "code": lambda text: Counter(_CODE.findall(_FIELD.sub("{}", text))),
         "links": lambda text: Counter(_LINK.findall(text)),
         "formulas": lambda text: Counter(_FORMULA.findall(text)),
         "tags": lambda text: Counter(_TAG.findall(text)),
@@ -105,7 +107,7 @@ def _numbers(text: str) -> Counter[Decimal]:
         lambda m: f"{Decimal(m[1].replace(',', '')) * _ENGLISH_UNITS[m[2]]:f}",
         text,
     )
-    text = re.sub(r"\d[\d,.]*[조억만천]+(?: ?\d[\d,.]*[조억만천]+)*", lambda m: f"{_korean(m[0]):f}", text)
+    text = _KOREAN.sub(lambda m: f"{_korean(m[0]):f}", text)
     return Counter(Decimal(number.replace(",", "")).normalize() for number in _NUMBER.findall(text))
 
 
