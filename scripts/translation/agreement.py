@@ -50,7 +50,9 @@ class Term:
     note: str = ""
 
     def missing(self, english: str, korean: str) -> bool:
-        found = re.search(rf"(?<![\w/.-])(?:{self.english})(?![\w/]|\.\w)", english, re.IGNORECASE)
+        found = re.search(
+            rf"(?<![\w/.-])(?<!exaone-nb )(?:{self.english})(?![\w/]|\.\w)", english, re.IGNORECASE
+        )
         return bool(found and not found[0].isupper()) and not any(
             each in korean.lower() for each in self.korean.lower().split("|")
         )
