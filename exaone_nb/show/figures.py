@@ -5,6 +5,7 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,15 +79,26 @@ def clean(axes: Axes, grid: str = "both") -> None:
         axes.grid(axis=grid, color=GRID, linewidth=0.7)
 
 
-def with_hangul(figure: Figure) -> bool:
-    """Give every text with Hangul a font that has it, or say False: matplotlib's own font draws boxes."""
+def drawn_with(figure: Figure) -> dict[str, Any]:
+    """The settings to draw a figure with, so that its Hangul is no boxes: matplotlib's own font has none.
+
+    Behind the font of each text comes one with Hangul. Where none is installed, text stays text, for the browser's fonts.
+    """
+    import matplotlib
     from matplotlib.text import Text
 
-    words = [text for text in figure.findobj(Text) if HANGUL.search(text.get_text())]
-    font = korean_font() if words else ""
-    for text in words:
-        text.set_fontfamily([*text.get_fontfamily(), *([font] if font else HANGUL_FONTS)])
-    return bool(font) or not words
+    fonts = [font] if (font := korean_font()) else [*HANGUL_FONTS]
+    if not font:
+        with warnings.catch_warnings(action="ignore"):
+            figure.draw_without_rendering()  # what stands at the ticks is known then
+        if not any(HANGUL.search(text.get_text()) for text in figure.findobj(Text)):
+            return {}
+    for text in figure.findobj(Text):
+        text.set_fontfamily([*text.get_fontfamily(), *fonts])
+    settings = {
+        "font.family": [*matplotlib.rcParams["font.family"], *fonts]
+    }  # for ticks that are made while drawing
+    return settings if font else settings | {"svg.fonttype": "none"}
 
 
 def korean_font() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from exaone_nb.library_types import DataFrame, Figure
 from exaone_nb.messages import say
-from exaone_nb.show.figures import HANGUL_FONTS, with_hangul
+from exaone_nb.show.figures import HANGUL_FONTS, drawn_with
 from exaone_nb.show.table import Column, Table, is_number
 from exaone_nb.statistics.estimate import Estimate
 
@@ -29,17 +29,16 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     import matplotlib.pyplot as plt
     from IPython.display import HTML, display
 
-    media_type, picture, drawn_here = "svg+xml", io.BytesIO(), with_hangul(figure)
-    if not drawn_here:
-        _say_which_fonts()
-    # Without a font for Hangul here the browser, which has one, draws the words.
-    with plt.rc_context({} if drawn_here else {"svg.fonttype": "none"}), warnings.catch_warnings():
-        if not drawn_here:
+    media_type, picture, settings = "svg+xml", io.BytesIO(), drawn_with(figure)
+    by_browser = "svg.fonttype" in settings
+    with plt.rc_context(settings), warnings.catch_warnings():
+        if by_browser:
+            _say_which_fonts()
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
-    if picture.tell() > LARGEST_SVG_BYTES and drawn_here:
-        media_type, picture = "png", io.BytesIO()
-        figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
+        if picture.tell() > LARGEST_SVG_BYTES and not by_browser:
+            media_type, picture = "png", io.BytesIO()
+            figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"<figcaption>{with_code(escape(caption))}</figcaption>" if caption else ""
