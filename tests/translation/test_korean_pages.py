@@ -1,14 +1,18 @@
 """What a Korean reader sees beside sentences: the page's language, dates, and figures whose letters are no boxes."""
 
 import base64
+import json
 import re
 import warnings
 
 import pytest
 
+from exaone_nb.messages import say
 from exaone_nb.show import figures, notebook
+from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.report import look
+from exaone_nb.workbook.scrub import Scrubber
 
 
 @pytest.fixture
@@ -69,3 +73,13 @@ def test_without_such_a_font_the_browser_draws_the_letters_and_a_note_says_which
         svg, others = shown(monkeypatch)
     assert "가중치와 활성값" in svg and "NanumGothic" in svg
     assert len(others) == 1 and "NanumGothic" in others[0]
+
+
+def test_run_json_is_english_whatever_language_the_run_speaks(korean, tmp_path):
+    made = record.RunRecord("x", {}, "nano", "nano", "f", record.now(), record.origin())
+    chapter = {"number": "01", "slug": "01_x", "title": "x", "question": "", "model": "", "mode": "nano"}
+    why = say("not run yet")
+    made.chapters["01"] = record.ChapterRecord(**chapter, status="skipped", began=record.now(), why=why)
+    made.write(tmp_path, Scrubber({}))
+    written = json.loads((tmp_path / record.FILE).read_text(encoding="utf-8"))
+    assert why == "아직 실행하지 않음" and written["chapters"]["01"]["why"] == "not run yet"
