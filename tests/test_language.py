@@ -17,7 +17,10 @@ from exaone_nb.cli import main
 from exaone_nb.files import write_json
 from exaone_nb.findings import Finding
 from exaone_nb.messages import in_english, say, translated
+from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.show.table import Column, Table
+from exaone_nb.workbook.cache import key_parts
+from exaone_nb.workbook.chapters import load
 
 SAID = {
     "{count:,} of {name}": "{name} 가운데 {count:,}개",
@@ -156,3 +159,14 @@ def test_json_of_a_verb_does_not_change_with_the_language():
     asked = [command(*words), command(*words, LANG="ko_KR.UTF-8"), command(*words, "--lang", "ko")]
     assert len({(done.returncode, done.stdout) for done in asked}) == 1
     assert json.loads(asked[0].stdout)
+    words = ("plan", "nano", "--recipe", "none.yaml", "--json")
+    refused = [command(*words).stderr, command(*words, LANG="ko_KR.UTF-8").stderr]
+    assert refused[0] == refused[1] and refused[0].startswith("error: ")
+
+
+def test_a_chapter_that_ran_in_another_language_is_run_again(korean, tmp_path, monkeypatch):
+    chapter = load(NOTEBOOKS / "02_parameters_and_memory.ipynb")
+    in_korean = key_parts(chapter, {}, tmp_path)
+    monkeypatch.setenv("EXAONE_NB_LANG", "en")
+    in_english_ = key_parts(chapter, {}, tmp_path)
+    assert in_korean.pop("language") and in_korean == in_english_

@@ -84,7 +84,6 @@ def drawn_with(figure: Figure) -> dict[str, Any]:
 
     Behind the font of each text comes one with Hangul. Where none is installed, text stays text, for the browser's fonts.
     """
-    import matplotlib
     from matplotlib.text import Text
 
     fonts = [font] if (font := korean_font()) else [*HANGUL_FONTS]
@@ -95,10 +94,7 @@ def drawn_with(figure: Figure) -> dict[str, Any]:
             return {}
     for text in figure.findobj(Text):
         text.set_fontfamily([*text.get_fontfamily(), *fonts])
-    settings = {
-        "font.family": [*matplotlib.rcParams["font.family"], *fonts]
-    }  # for ticks that are made while drawing
-    return settings if font else settings | {"svg.fonttype": "none"}
+    return {} if font else {"svg.fonttype": "none"}
 
 
 def korean_font() -> str:

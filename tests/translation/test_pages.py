@@ -37,7 +37,7 @@ print("left alone")
 > quoted
 > text"""
 CODE = '''MODEL: str = "nano"  # a name [model]
-rows = [{"what": "reading memory", "prompt": "What is 3 + 4?"}]
+rows = [{"prompt": "3 더하기 4는?", "what": "reading memory"}]
 columns = [Column("what"), Column("here", "on this machine")]  # noqa: E501
 
 
