@@ -17,7 +17,7 @@ from exaone_nb.anatomy.arrangements import (
     REORDER_LN,
     SANDWICH_LN,
 )
-from exaone_nb.architecture import pictures, probes, race, rope, smoothing
+from exaone_nb.architecture import pictures, probes, race, receptive, rope, smoothing
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import FULL, SLIDING, Experts, Shape, layer_pattern
 from exaone_nb.errors import UsageError
@@ -229,11 +229,11 @@ def test_receptive_field_by_gradient_equals_the_formula(window):
     ids = torch.randint(1, 64, (1, 30), generator=torch.Generator().manual_seed(1))
     local = model(layer_types=(SLIDING,) * 4, sliding_window=window)
     for layers in range(1, 5):
-        wanted = probes.furthest((SLIDING,) * layers, window)
-        assert probes.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
+        wanted = receptive.furthest((SLIDING,) * layers, window)
+        assert receptive.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
     mixed = model(layer_types=layer_pattern(4, 3), sliding_window=window, rope_on_full=False)
-    assert probes.furthest(mixed.shape.layer_types, window) is None
-    assert probes.furthest_measured(mixed, ids) == 29
+    assert receptive.furthest(mixed.shape.layer_types, window) is None
+    assert receptive.furthest_measured(mixed, ids) == 29
     assert {value.dtype for value in local.state_dict().values()} == {torch.float32}  # measured on a copy
 
 
