@@ -26,7 +26,7 @@ OPERATIONS_PER_VALUE = 4
 
 
 @dataclass(frozen=True)
-class Cost:
+class NormCost:
     """One arrangement's layer on so many tokens at once.
 
     `values` are normalised per token, `operations` is the norms' share of the Linears' operations. `seconds` is the mean
@@ -47,7 +47,7 @@ def values_normalised(shape: Shape, arrangement: Arrangement) -> int:
     return len(arrangement.norms) * shape.hidden_size + (heads if arrangement.qk_norm else 0)
 
 
-def measure(shape: Shape, tokens: Sequence[int] = (64, 1), rounds: int = 9) -> list[Cost]:
+def measure(shape: Shape, tokens: Sequence[int] = (64, 1), rounds: int = 9) -> list[NormCost]:
     """The cost of COMPARED's norms in one dense layer of `shape`. Raises UsageError for fewer than two rounds."""
     whole("The number of rounds", rounds, least=2)
     one = replace(shape, layer_types=(FULL,), experts=None)
@@ -59,7 +59,7 @@ def measure(shape: Shape, tokens: Sequence[int] = (64, 1), rounds: int = 9) -> l
         set_torch_threads(threads)
 
 
-def _measure(shape: Shape, layers: dict[str, DecoderLayer], tokens: int, rounds: int) -> list[Cost]:
+def _measure(shape: Shape, layers: dict[str, DecoderLayer], tokens: int, rounds: int) -> list[NormCost]:
     x = torch.randn(1, tokens, shape.hidden_size, generator=torch.Generator().manual_seed(0))
     angles = shape.rope.angles(torch.arange(tokens)[None], shape.head_dim)
     mask = torch.ones(tokens, tokens, dtype=torch.bool).tril()[None, None]
@@ -82,7 +82,7 @@ def _measure(shape: Shape, layers: dict[str, DecoderLayer], tokens: int, rounds:
         share = OPERATIONS_PER_VALUE * values / (2 * matrices)
         mean = over_repeats(seconds[arrangement.name])
         own = None if arrangement is NO_NORMS else extra
-        costs.append(Cost(arrangement.name, tokens, values, share, mean, own))
+        costs.append(NormCost(arrangement.name, tokens, values, share, mean, own))
     return costs
 
 
@@ -103,7 +103,7 @@ def _layers(shape: Shape) -> dict[str, DecoderLayer]:
     return made
 
 
-def table(costs: Sequence[Cost]) -> Table:
+def table(costs: Sequence[NormCost]) -> Table:
     """One line per arrangement and number of tokens."""
     heads = [
         Column("arrangement"),

@@ -19,7 +19,7 @@ from exaone_nb.show.table import Column, Table
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerKind:
     """One kind of layer: `rope` is None without position encoding, `furthest` the largest distance it looks back."""
 
     model: str
@@ -43,7 +43,7 @@ class Kind:
         return (self.rope.wavelengths(self.head_dim) <= self.furthest).float().mean().item()
 
 
-def kinds_of_layers(model: str, config: Mapping[str, Any]) -> list[Kind]:
+def kinds_of_layers(model: str, config: Mapping[str, Any]) -> list[LayerKind]:
     """The kinds of layers of a model, local ones first. Raises WorkbookError for a family that Shape does not describe."""
     shape, context = Shape.from_config(config), context_limit(config)
     counted = Counter(
@@ -51,7 +51,7 @@ def kinds_of_layers(model: str, config: Mapping[str, Any]) -> list[Kind]:
         for layer in range(shape.num_hidden_layers)
     )
     kinds = [
-        Kind(
+        LayerKind(
             model,
             layers,
             window is not None,
@@ -64,7 +64,7 @@ def kinds_of_layers(model: str, config: Mapping[str, Any]) -> list[Kind]:
     return sorted(kinds, key=lambda kind: not kind.local)
 
 
-def table(kinds: Sequence[Kind]) -> Table:
+def table(kinds: Sequence[LayerKind]) -> Table:
     """One line per kind of layer."""
     rows = [
         vars(kind) | {"name": kind.name, "encoding": "RoPE" if kind.rope else "NoPE", "turning": kind.turning}
@@ -80,7 +80,7 @@ def table(kinds: Sequence[Kind]) -> Table:
     return Table(heads, rows)
 
 
-def picture(kinds: Sequence[Kind]) -> Figure:
+def picture(kinds: Sequence[LayerKind]) -> Figure:
     """Score of a key equal to the query, by distance; each line ends where its layers' view ends."""
     import torch
 
