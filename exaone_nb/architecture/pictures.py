@@ -109,7 +109,7 @@ def _draw_layer(axes: Axes, arrangement: Arrangement) -> None:
             axes.text(left, y - 0.01, "+", ha="center", va="center", fontsize=12, zorder=4)
         else:  # before the addition on the branch, after it on the stream itself
             _box(axes, right if y < addition else left, y, label, step == "norm")
-    axes.text(left + 0.12, -0.62, "stream in", fontsize=9, va="center")
+    axes.text(left + 0.12, -0.8, "stream in", fontsize=9, va="center")
     axes.set_title(arrangement.name, fontsize=11)
     axes.set(xlim=(-1.15, right + 1.15), ylim=(-1.0, top + 0.5))
     axes.axis("off")
@@ -182,8 +182,12 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
 
     modules = list(dict.fromkeys(item.module for item in inputs))
     layers = max(item.layer for item in inputs) + 1
-    figure, panels = _panels(len(modules), 3.1, 3.3)
-    for axes, module in zip(panels, modules, strict=True):
+    rows = -(-len(modules) // 2)
+    figure, grid = canvas(8.8, 2.9 * rows, nrows=rows, ncols=2, squeeze=False)
+    panels = list(grid.flat)
+    for empty in panels[len(modules) :]:
+        empty.axis("off")
+    for axes, module in zip(panels, modules, strict=False):
         for item in inputs:
             if item.module == module:
                 shade = plt.cm.viridis(0.9 * item.layer / max(1, layers - 1))
@@ -192,7 +196,8 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
         title = say("into {module}", module=module.rpartition(".")[2])
         axes.set(title=title, xlabel=say("channel, sorted"), yscale="log")
         clean(axes)
-    panels[0].set_ylabel(say("largest |value|"))
+    for axes in grid[:, 0]:
+        axes.set_ylabel(say("largest |value|"))
     lines, names = panels[0].get_legend_handles_labels()
     ends = sorted({0, len(lines) - 1})  # those between have the colours between
     panels[0].legend([lines[i] for i in ends], [names[i] for i in ends], frameon=False, fontsize=9)
@@ -202,11 +207,12 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
 
 def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
     """Boolean masks [query, key]; dark squares are visible."""
-    figure, axes = _panels(len(panels), 3.1, 3.3)
+    figure, axes = _panels(len(panels), 2.4, 2.8)
     for axis, (name, mask) in zip(axes, panels.items(), strict=True):
         axis.pcolormesh(mask.int().numpy(), cmap="Blues", vmin=0, vmax=1.4, edgecolors="#bbbbbb", lw=0.4)
         axis.invert_yaxis()
-        axis.set(title=name, xlabel=say("key"), aspect="equal")
+        axis.set(xlabel=say("key"), aspect="equal")
+        axis.set_title(name, fontsize=10)
     axes[0].set_ylabel(say("query"))
     figure.tight_layout()
     return figure

@@ -85,16 +85,25 @@ def picture(kinds: Sequence[LayerKind]) -> Figure:
     import torch
 
     figure, axes = canvas(8, 4)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
     for index, kind in enumerate(kinds):
         steps = torch.logspace(0, 1, 120, base=max(2, kind.furthest)).round().clamp_max(kind.furthest)
         distances = torch.cat((torch.zeros(1), steps)).unique()
         scores = scores_over_distance(kind.rope, kind.head_dim, distances)
         look = style(index).curve()
-        axes.plot(distances.tolist(), scores.tolist(), **look, markevery=[-1], label=kind.name)
+        axes.plot(distances.tolist(), scores.tolist(), **look, markevery=[-1], label=_told(kind))
         end = (kind.furthest, scores[-1].item())
-        axes.annotate(f"{kind.furthest:,}", end, (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(
+            f"{kind.furthest:,}", end, (0, 10), textcoords="offset points", ha="center", fontsize=9, bbox=box
+        )
     axes.set(xscale="symlog", xlabel=say("distance, tokens"), ylabel=say("score / score at distance 0"))
     axes.set_ylim(-0.15, 1.15)
     clean(axes)
     axes.legend(frameon=False, loc="lower left")
     return figure
+
+
+def _told(kind: LayerKind) -> str:
+    if kind.rope is None:
+        return say("{k.name}: no position encoding", k=kind)
+    return say("{k.name}: RoPE", k=kind)

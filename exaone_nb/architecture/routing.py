@@ -86,7 +86,11 @@ def picture(routing: Routing) -> Figure:
     experts = [str(number) for number in range(1, routing.weights.shape[1] + 1)]
     for axes, values, rows in (
         # A figure may have no font for Hangul; the caption holds the text.
-        (left, routing.weights, [p if p.isascii() else say("(Korean)") for p in routing.pieces]),
+        (
+            left,
+            routing.weights,
+            [p.replace(" ", "·") if p.isascii() else say("(Korean)") for p in routing.pieces],
+        ),
         (right, routing.shares, routing.kinds),
     ):
         axes.pcolormesh(values.numpy(), cmap="Blues", vmin=0, vmax=1, edgecolors="#dddddd", lw=0.5)
