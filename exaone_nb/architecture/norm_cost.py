@@ -1,8 +1,8 @@
 """What the norms of a layer cost: values that are normalised, their share of the operations, and seconds.
 
 One layer in plain torch on one thread of the CPU, where every norm is a step of its own; no engine's fused kernels. All
-arrangements share one set of matrices and are timed in turn, round by round, so that a slow round slows all of them; of
-three calls in a row the fastest counts, since what other programs take only ever adds.
+arrangements share one set of matrices and are timed in turn, round by round, so that a slow round slows all of them. The
+thread's own CPU time is taken, and of three calls in a row the fastest: what other programs take only ever adds.
 """
 
 import time
@@ -89,9 +89,9 @@ def _measure(shape: Shape, layers: dict[str, DecoderLayer], tokens: int, rounds:
 
 
 def _seconds(layer: DecoderLayer, *inputs: Any) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     layer(*inputs)
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 def _layers(shape: Shape) -> dict[str, DecoderLayer]:
@@ -118,7 +118,7 @@ def table(costs: Sequence[NormCost]) -> Table:
         Column("tokens", say("tokens at once")),
         Column("values", say("values normalised per token"), ","),
         Column("operations", say("of the Linears' operations"), ".3%"),
-        Column("seconds", say("ms per layer"), ",.2f", 1e3),
+        Column("seconds", say("CPU ms per layer"), ",.2f", 1e3),
         Column("extra", say("longer than without norms"), "+.1%"),
     ]
     return Table(heads, [vars(cost) for cost in costs])

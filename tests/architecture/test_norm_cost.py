@@ -38,7 +38,14 @@ def test_values_are_those_that_pass_transformers_norms(family, arrangement):
 
 def test_a_slow_norm_is_seen_in_every_arrangement_that_has_one(monkeypatch):
     plain = RMSNorm.forward
-    monkeypatch.setattr(RMSNorm, "forward", lambda self, x: (time.sleep(0.004), plain(self, x))[1])
+
+    def slow(self, x):
+        until = time.thread_time() + 0.004
+        while time.thread_time() < until:
+            pass
+        return plain(self, x)
+
+    monkeypatch.setattr(RMSNorm, "forward", slow)
     costs = norm_cost.measure(Shape(**SIZES), tokens=(4,), rounds=3)
     by_name = {cost.arrangement: cost for cost in costs}
     assert by_name["no norms"].extra is None and by_name["no norms"].values == 0
