@@ -6,7 +6,7 @@ thread's own CPU time is taken, and of three calls in a row the fastest: what ot
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +50,7 @@ def values_normalised(shape: Shape, arrangement: Arrangement) -> int:
     return len(arrangement.norms) * shape.hidden_size + (heads if arrangement.qk_norm else 0)
 
 
-def measure(shape: Shape, tokens: Sequence[int] = (32, 1), rounds: int = 9) -> list[NormCost]:
+def measure(shape: Shape, tokens: Sequence[int] = (1,), rounds: int = 9) -> list[NormCost]:
     """The cost of COMPARED's norms in one dense layer of `shape`. Raises UsageError for fewer than two rounds."""
     whole("The number of rounds", rounds, least=2)
     one = replace(shape, layer_types=(FULL,), experts=None)
@@ -111,14 +111,14 @@ def _layers(shape: Shape) -> dict[str, DecoderLayer]:
     return made
 
 
-def table(costs: Sequence[NormCost]) -> Table:
-    """One line per arrangement and number of tokens."""
+def table(costs: Mapping[str, Sequence[NormCost]]) -> Table:
+    """One line per model, arrangement and number of tokens."""
     heads = [
+        Column("model", code=True),
         Column("arrangement"),
-        Column("tokens", say("tokens at once")),
         Column("values", say("values normalised per token"), ","),
         Column("operations", say("of the Linears' operations"), ".3%"),
-        Column("seconds", say("CPU ms per layer"), ",.2f", 1e3),
+        Column("seconds", say("CPU ms per layer"), ",.3f", 1e3),
         Column("extra", say("longer than without norms"), "+.1%"),
     ]
-    return Table(heads, [vars(cost) for cost in costs])
+    return Table(heads, [vars(cost) | {"model": model} for model, some in costs.items() for cost in some])
