@@ -10,14 +10,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-<<<<<<< HEAD
-from exaone_nb.messages import say
-from exaone_nb.show import notebook, widgets
-=======
 from exaone_nb import language
 from exaone_nb.messages import say, translated, visible
-from exaone_nb.show import notebook
->>>>>>> main
+from exaone_nb.show import notebook, widgets
 
 _HERE = Path(__file__).parent
 
@@ -31,9 +26,9 @@ def _read(name: str) -> str:
 def fingerprint() -> str:
     """Changes when code, style, templates or language of the report change: then stored pages are drawn again."""
     files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
-<<<<<<< HEAD
-    drawn = [p.read_bytes() for p in files] + [script().encode(), style().encode()]
-    return hashlib.sha256(b"\0".join(drawn)).hexdigest()[:16]
+    drawn = (script(), style(), language.fingerprint())
+    parts = [*(p.read_bytes() for p in files), *(part.encode() for part in drawn)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 @cache
@@ -45,10 +40,6 @@ def script() -> str:
 @cache
 def style() -> str:
     return _read("report.css") + widgets.asset("css")
-=======
-    parts = [*(p.read_bytes() for p in files), language.fingerprint().encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
->>>>>>> main
 
 
 @cache
@@ -76,16 +67,12 @@ def _environment() -> Any:
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-<<<<<<< HEAD
-    page = {"style": Markup(style()), "script": Markup(script()), "policy": policy()}
-=======
     page = {
         "lang": language.language(),
-        "style": Markup(_read("report.css")),
-        "script": Markup(_read("report.js")),
+        "style": Markup(style()),
+        "script": Markup(script()),
         "policy": policy(),
     }
->>>>>>> main
     return _environment().get_template(template).render(**values, **page)
 
 
