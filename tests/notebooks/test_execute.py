@@ -49,6 +49,20 @@ def test_page_is_whole_and_described(report, chapter):
     assert errors == [] and '<code class="tex">' not in html
 
 
+def test_what_the_chapters_break_on_purpose_breaks(report):
+    """The slots for guesses keep what was measured: the positive controls of inference, speed and scoring."""
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["truth"]
+        for path in (report.path / "guesses").glob("*.json")
+    }
+    assert found["08__GUESS_R1_RIGHT"] == 0  # the wrong parser leaves no answer
+    assert found["08__GUESS_WRONG_PROMPTS"] >= 1  # among them the one without a template
+    assert found["08__GUESS_CACHE"] == pytest.approx(2, rel=0.05)  # 8 bits instead of 16
+    assert found["09__GUESS_ELAPSED"] > 0.2  # answers cut short look fast
+    assert found["09__GUESS_RUNAWAY"] > 2  # one answer of 1,024 tokens among answers of about 25
+    assert found["10__GUESS_NO_TEMPLATE"] > 20 and found["10__GUESS_TWO_BITS"] > 5
+
+
 def test_nothing_unchanged_is_run_again(report):
     again = run(parameters=SMALLER, out=report.path)
     assert {o.number: o.state for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}
