@@ -56,7 +56,7 @@ def test_what_the_chapters_break_on_purpose_breaks(report):
         for path in (report.path / "guesses").glob("*.json")
     }
     assert found["08__GUESS_R1_RIGHT"] == 0  # the wrong parser leaves no answer
-    assert found["08__GUESS_WRONG_PROMPTS"] >= 1  # among them the one without a template
+    assert found["08__GUESS_BARE"] < 60  # percent; with the template nano is right in about 90
     assert found["08__GUESS_FP8_CACHE"] == pytest.approx(2, rel=0.05)  # 8 bits instead of 16
     assert found["09__GUESS_ELAPSED"] > 0.2  # answers cut short look fast
     assert found["09__GUESS_RUNAWAY"] > 2  # one answer of 1,024 tokens among answers of about 25
