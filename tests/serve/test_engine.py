@@ -111,11 +111,8 @@ def test_the_parser_trap_is_real_and_avoided(engine):
         mode: engine.chat(QUESTION, mode, Sampling(max_tokens=80)).raw
         for mode in ("non-reasoning", "reasoning")
     }
-    # Every answer but the last is what was asked for: it ends in 7.
-    texts = {
-        mode: [text, "#### 7" if mode == "non-reasoning" else text, text] for mode, text in written.items()
-    }
-    table = parser_table(engine.tokenizer(), texts, ["7", "7", "8"])
+    # Both answers end in the number 9: two of the three targets are met, where the parser leaves an answer.
+    table = parser_table(engine.tokenizer(), {mode: [text] * 3 for mode, text in written.items()}, "998")
     rows = {(r["parser"], r["mode"]): r for r in table.rows}
     assert {key: row["right"] for key, row in rows.items()} == {
         ("deepseek_r1", "non-reasoning"): 0,
