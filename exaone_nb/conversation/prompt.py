@@ -21,11 +21,11 @@ from exaone_nb.messages import say
 OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024
-# How Qwen3's template renders turns without tools or system prompt (its model card and notes on it, 2026-02).
+# How Qwen3's template renders a user's turns without tools; tests/conversation/test_switches.py holds it against the real one.
 QWEN3_TURNS = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
 )
 
 
