@@ -15,7 +15,7 @@ from exaone_nb.anatomy.layouts import count_parameters, text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Figure
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.show.figures import canvas
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
@@ -164,7 +164,8 @@ def config_table(config: dict[str, Any]) -> Table:
     rows = []
     for name, value in config.items():
         told = known.get(name, {"means": say("not described here"), "decides": ""})
-        rows.append({"field": name, "value": _in_short(value), **told})
+        said = {part: translated(text) for part, text in told.items()}
+        rows.append({"field": name, "value": _in_short(value), **said})
     heads = [Column("field", code=True), Column("value", code=True), Column("means"), Column("decides")]
     return Table(heads, rows)
 
