@@ -76,8 +76,14 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
     rows = []
     for case, messages, thinking, template, then in cases:
         text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
-        opened = text.rstrip().endswith(THINK_OPEN)
-        own = "it thinks: the block is open, the word is only text" if opened else closed
+        if text.rstrip().endswith(THINK_OPEN):
+            own = "it thinks: the block is open, the word is only text"
+        elif text.rstrip().endswith(THINK_CLOSE):
+            own = closed
+        elif _model_opens_block(tokenizer):
+            own = "it opens a block itself; a model trained as Qwen3 leaves it empty"
+        else:
+            own = "the template knows no switch: the word is only text"
         rows.append({"case": case, "the exact string": repr(text), "what the model does": then or own})
     return rows
 

@@ -41,6 +41,11 @@ def test_what_the_model_does_follows_its_own_template(tokenizer):
         "assistant\n", "assistant\n" + EMPTY
     )
     assert "closed" in switch_rows(tokenizer, "x")[-1][last]
+    tokenizer.chat_template = QWEN3_TURNS
+    assert "opens a block itself" in switch_rows(tokenizer, "x")[-1][last]
+    # As SmolLM2's: turns and nothing else, so nothing was closed.
+    tokenizer.chat_template = QWEN3_TURNS.partition("{% if enable_thinking")[0]
+    assert "knows no switch" in switch_rows(tokenizer, "x")[-1][last]
 
 
 def test_a_model_that_opens_its_block_itself_is_not_told_off(tokenizer):
