@@ -36,6 +36,11 @@ class RunFolder:
         return cls(Path(run_dir).absolute() if str(run_dir) else RUNS / "interactive")
 
     @property
+    def out(self) -> str:
+        """What `exaone-nb run --out` is given to come back to this folder: its name under runs/, or else its path."""
+        return self.path.name if self.path.parent == RUNS else str(self.path)
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -50,7 +55,7 @@ class RunFolder:
             raise WorkbookError(
                 f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
                 expected="a folder with config.json and safetensors, written by the quantization chapter.",
-                remedy=f"Run: exaone-nb run 07 --out {self.path.name}",
+                remedy=f"Run: exaone-nb run 07 --out {self.out}",
             )
         return folder
 

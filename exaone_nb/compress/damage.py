@@ -20,6 +20,7 @@ from exaone_nb import catalog
 from exaone_nb.compress.calibration import TextSource, divided, read_source, render
 from exaone_nb.compress.formats import relative_error
 from exaone_nb.compress.models import open_model
+from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
@@ -28,6 +29,7 @@ from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.statistics.jackknife import jackknife
 
 TAIL = 0.99
+OPENING = f"{THINK_OPEN}\n"
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,16 @@ def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> tuple[list[
     """Token ids of a conversation, and where its last answer begins, rendered as a model would have to write it.
 
     The template cannot be asked for the whole: like EXAONE's, it drops the thoughts of answers already given. So
-    the prompt is rendered, with thinking on where the answer thinks, and the answer is put behind it.
+    the prompt is rendered, with thinking on where the answer thinks, and the answer is put behind it. Where the prompt
+    opens the think block, the answer's own opening tag is left out; Qwen3's does not, and its models write the tag.
     """
     answer = messages[-1]["content"]
-    thinking = "</think>" in answer
+    thinking = THINK_CLOSE in answer
     prompt = render(tokenizer, messages[:-1], add_generation_prompt=True, enable_thinking=thinking)
     before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    text = answer.removeprefix("<think>\n") + (tokenizer.eos_token or "")
+    text = (answer.removeprefix(OPENING) if prompt.endswith(OPENING) else answer) + (
+        tokenizer.eos_token or ""
+    )
     return before + tokenizer(text, add_special_tokens=False)["input_ids"], len(before)
 
 

@@ -22,11 +22,11 @@ OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a thi
 OPENS_ITSELF = say("it opens a block itself and thinks")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024
-# How Qwen3's template renders turns without tools or system prompt (its model card and notes on it, 2026-02).
+# How Qwen3's template renders a user's turns without tools; tests/conversation/test_switches.py holds it against the real one.
 QWEN3_TURNS = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
 )
 
 
@@ -78,9 +78,15 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, Any]]:
     for case, messages, thinking, template, then in cases:
         text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
         opened = text.rstrip().endswith(THINK_OPEN)
-        own = "it thinks: the block is open, the word is only text" if opened else closed
-        thinks = opened or then == OPENS_ITSELF
-        does = {"thinks": thinks, "what the model does": then or own}
+        if opened:
+            own = "it thinks: the block is open, the word is only text"
+        elif text.rstrip().endswith(THINK_CLOSE):
+            own = closed
+        elif _model_opens_block(tokenizer):
+            own = "it opens a block itself; a model trained as Qwen3 leaves it empty"
+        else:
+            own = "the template knows no switch: the word is only text"
+        does = {"thinks": opened or then == OPENS_ITSELF, "what the model does": then or own}
         rows.append({"case": case, "the exact string": repr(text)} | does)
     return rows
 

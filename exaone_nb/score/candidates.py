@@ -73,7 +73,7 @@ def read_candidates(
     if absent := [axis for axis, results in axes.items() if not results]:
         raise WorkbookError(
             say("This run has no results for {axes}.", axes=", ".join(absent)),
-            expected=say("one result file per candidate and axis in {run}/results.", run=run.path.name),
+            expected=say("one result file per candidate and axis in {run}/results.", run=run.out),
             remedy=_remedy(run, absent),
         )
     everyone = sorted({*sizes, *speeds, *scores}, key=lambda name: (name != baseline, name))
@@ -116,7 +116,7 @@ def in_same_rounds(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _remedy(run: RunFolder, axes: Iterable[str]) -> str:
     chapters = " ".join(AXES[axis] for axis in axes)
-    return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.path.name)
+    return say("Run: exaone-nb run {chapters} --out {run}", chapters=chapters, run=run.out)
 
 
 def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[str, dict[str, Any]]) -> None:

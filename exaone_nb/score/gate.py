@@ -85,7 +85,7 @@ def gate(run: RunFolder, policy: Policy, candidates: Sequence[str] = ()) -> list
             raise UsageError(
                 say("This run has no results of {name!r}.", name=name),
                 expected=say("one of {names}.", names=", ".join(known)) if known else "",
-                remedy=say("Measure it: exaone-nb run 07 09 10 --out {run}", run=run.path.name),
+                remedy=say("Measure it: exaone-nb run 07 09 10 --out {run}", run=run.out),
             )
     if policy.base in chosen or not chosen:
         raise UsageError(say("There is no candidate beside the base {base!r}.", base=policy.base))
@@ -169,9 +169,7 @@ def _named(scored: dict[str, ItemScores], names: Sequence[str]) -> dict[str, Ite
 
 def _of_task(requirement: PolicyLine, found: Comparison | None, run: RunFolder) -> LineCheck:
     if found is None:
-        remedy = say(
-            "exaone-nb score MODEL --tasks {task} --out {run}", task=requirement.what, run=run.path.name
-        )
+        remedy = say("exaone-nb score MODEL --tasks {task} --out {run}", task=requirement.what, run=run.path)
         return _unmeasured(requirement, say("not scored for both; {remedy}", remedy=remedy))
     if unusable := warning_of(found.base_outcomes, found.base):
         return _unmeasured(requirement, unusable)
@@ -200,7 +198,7 @@ def _of_budget(
 ) -> LineCheck:
     if found is None or (requirement.of_base and base is None):
         axis = "bytes" if requirement.kind == "bytes" else "speed"
-        remedy = say("exaone-nb run {chapter} --out {run}", chapter=AXES[axis], run=run.path.name)
+        remedy = say("exaone-nb run {chapter} --out {run}", chapter=AXES[axis], run=run.out)
         return _unmeasured(requirement, say("not measured; {remedy}", remedy=remedy))
     if requirement.kind == "bytes":
         value = found["value"] / base["value"] if requirement.of_base else found["value"]

@@ -148,3 +148,29 @@ def four_ways_table(document: dict[str, Any]) -> Table:
             }
         )
     return Table(columns, rows)
+
+
+def graders_table(document: dict[str, Any], ways: dict[str, Any]) -> Table:
+    """What graders of simple-evals say of the answers of the first of `ways` (scripts/record_simple_evals.py).
+
+    A benchmark whose grader was not asked has the reason instead of counts.
+    """
+    columns = [
+        Column("benchmark", say("benchmark of simple-evals")),
+        Column("reads", say("what its grader reads")),
+        Column("right", say("right")),
+        Column("n", say("of")),
+        Column("same", say("same grade as lm-eval's")),
+        Column("not_run", say("not asked, because")),
+    ]
+    ours, rows = next(iter(ways["ways"].values())), []
+    for row in document["rows"]:
+        if items := row.get("items"):
+            pairs = zip(items, ours, strict=True)
+            row = row | {
+                "right": sum(item["right"] for item in items),
+                "n": len(items),
+                "same": sum(item["right"] == own["right"] for item, own in pairs),
+            }
+        rows.append(row)
+    return Table(columns, rows)

@@ -9,6 +9,7 @@ import pytest
 from exaone_nb.compress import budget, cliff, contest, damage, models, rounding, search, study
 from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.plan import make_plan
+from exaone_nb.conversation.prompt import QWEN3_TURNS
 from exaone_nb.errors import WorkbookError
 from exaone_nb.hardware import Machine
 from exaone_nb.paths import NANO
@@ -130,6 +131,11 @@ def test_thoughts_are_judged_although_the_template_would_drop_them(tmp_path):
     whole, judged = tokenizer.decode(document.ids), tokenizer.decode(document.ids[document.start :])
     assert judged == answer.removeprefix("<think>\n") + tokenizer.eos_token
     assert whole.endswith(answer + tokenizer.eos_token) and "<think>\n\n</think>" not in whole
+    # Qwen3's prompt opens no block: the model writes the opening tag, so it is judged too.
+    tokenizer.chat_template = QWEN3_TURNS
+    tokenizer.save_pretrained(tmp_path)
+    (document,) = damage.documents(tmp_path, TextSource(str(path)), 1)
+    assert tokenizer.decode(document.ids[document.start :]) == answer + tokenizer.eos_token
 
 
 @pytest.mark.skipif(

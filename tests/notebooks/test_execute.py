@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
+from exaone_nb.paths import NANO
 from exaone_nb.workbook import store
 from exaone_nb.workbook.chapters import discover
 from exaone_nb.workbook.runner import run
@@ -79,3 +81,15 @@ def test_check_names_every_fault_that_the_scoreboard_chapter_plants(report):
 def test_nothing_unchanged_is_run_again(report):
     again = run(parameters=SMALLER, out=report.path)
     assert {o.number: o.state for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}
+
+
+def test_without_a_board_a_checkpoint_that_the_judge_can_read_is_packed(tmp_path):
+    for name in ("baseline", "Q4_K_M", "w8a8"):
+        shutil.copytree(NANO, tmp_path / "checkpoints" / name)
+    (tmp_path / "checkpoints/Q4_K_M/model.safetensors").rename(
+        tmp_path / "checkpoints/Q4_K_M/nano-Q4_K_M.gguf"
+    )
+    done = run(["11"], {"LOAD": False}, out=tmp_path)
+    assert done.exit_code == 0, done.outcomes[0].failure
+    page = store.page_path(done.path, done.outcomes[0].slug).read_text(encoding="utf-8")
+    assert re.search(r"w8a8: [\d,]+ bytes, sha256", page) and "no results for" in page

@@ -255,3 +255,42 @@ def test_the_recorded_four_ways_agree_with_the_task_file() -> None:
         for line, row in zip(lines, rows, strict=False):
             numbers = re.findall(r"-?\d+", row["answer"])
             assert row["right"] == (numbers[-1:] == [line["answer"].split("####")[1].strip()])
+
+
+def test_graders_are_held_against_lm_eval_item_by_item() -> None:
+    from exaone_nb.score.recorded import graders_table
+
+    ways = {"ways": {"first": [{"right": True}, {"right": False}, {"right": True}], "second": []}}
+    items = [{"read": "7", "right": True}, {"read": "8", "right": True}, {"read": "", "right": False}]
+    asked, why = {"benchmark": "A", "items": items}, {"benchmark": "B", "not_run": "a second model judges"}
+    first, second = graders_table({"rows": [asked, why]}, ways).cells()
+    assert first == ["A", "", "2", "3", "1", ""] and second == ["B", "", "", "", "", "a second model judges"]
+
+
+def test_what_simple_evals_read_is_what_stands_in_the_answers() -> None:
+    """By hand, from the recorded answers and the task's own file: they write #### and never "Answer"."""
+    from exaone_nb.score.recorded import graders_table
+    from exaone_nb.show import measured
+
+    document, ways = measured.record("simple_evals_nano"), measured.record("four_ways_nano")
+    path = DATA / "tasks" / "nano_gsm.jsonl"
+    truths = [json.loads(line)["answer"].split("#### ")[1] for line in path.read_text().splitlines()]
+    rows = {row["benchmark"]: row.get("items") for row in document["rows"]}
+    answers = [item["answer"] for item in ways["ways"]["lm-eval in process"]]
+    assert len(answers) == 64 and all("nswer" not in text for text in answers)
+    assert rows["MGSM"] == [{"read": "", "right": False}] * 64
+    for answer, truth, mark, whole in zip(
+        answers, truths, rows["MGSM, our mark"], rows["DROP"], strict=False
+    ):
+        assert mark == {"read": answer.split("#### ")[1], "right": answer.split("#### ")[1] == truth}
+        assert whole == {"read": answer, "right": truth in answer}
+    counts = {
+        row["benchmark"]: (row.get("right"), row.get("same")) for row in graders_table(document, ways).rows
+    }
+    assert counts["MGSM"] == (0, 3) and counts["MGSM, our mark"] == counts["DROP"] == (61, 64)
+    assert [name for name, items in rows.items() if items is None] == [
+        "MMLU, GPQA",
+        "MATH",
+        "HumanEval",
+        "SimpleQA, BrowseComp, HealthBench",
+    ]
