@@ -216,9 +216,3 @@ def published(models: Sequence[str]) -> Table:
             weights = [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
             row |= {"format": stored.method, "weights": weights, "untouched": stored.ignore}
     return _table(rows, "model format weights untouched")
-
-
-def layer(errors: dict[str, dict[str, float]]) -> Table:
-    """Round-to-nearest and GPTQ on one layer (`gptq.compare_on_layer`)."""
-    rows = [{"method": method} | values for method, values in errors.items()]
-    return _table(rows, "method", columns(("weights", "calibration", "held out"), ".4f"))
