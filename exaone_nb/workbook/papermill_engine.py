@@ -75,6 +75,8 @@ def execute(
     papermill = load()
     import nbformat
 
+    # It warns of every parameter that its pattern does not read, which is all with `| None`; ours were checked.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     notebook, execution = nbformat.from_dict(chapter.document), Execution(kernel, timeout_s, on_cell)
     about = {"engine_name": NAME, "kernel_name": OWN_KERNEL, "language": "python", "progress_bar": False}
     about |= {"start_timeout": START_SECONDS, "execution": execution}

@@ -5,6 +5,7 @@
     LIMIT: int = 512  # items per task [range: 1 ..]
     SHARE: float = 0.85  # of the GPU's memory [range: 0 .. 1]
     SEED: int = 0  # decides which samples are drawn [seed]
+    GUESS_MB: float | None = None  # your guess: the file, in MB
 
 A word in brackets at the end is the parameter's kind, one of KINDS: what its values name. Whoever has to know which
 parameter is the model asks for the kind, never for the name.
@@ -29,6 +30,7 @@ from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")
 LIST_TYPES = ("list[str]", "list[int]", "list[float]")
+OR_NONE = " | None"  # after one of TYPES: nothing may be given
 
 # What a parameter's values name; `values.py` says what each kind allows. A checkpoint is called as its recipe.
 KINDS = ("model", "recipe", "checkpoint", "task", "gpu", "scheme", "text", "seed")
@@ -66,8 +68,8 @@ class Parameter:
 
     @property
     def element(self) -> str:
-        """The type of one value: of a list's elements, else the type itself."""
-        return self.type[5:-1] if self.type in LIST_TYPES else self.type
+        """The type of one value: of a list's elements, else the type itself, without None."""
+        return self.type[5:-1] if self.type in LIST_TYPES else self.type.removesuffix(OR_NONE)
 
     @property
     def values(self) -> str:
@@ -110,7 +112,8 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
             f"{where}, line {statement.lineno}: {what}.",
             expected=say(
                 "NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among {types} "
-                "and a kind among {kinds}.",
+                "(or one of the first {few} with `| None`) and a kind among {kinds}.",
+                few=len(TYPES),
                 types=", ".join(TYPES + LIST_TYPES),
                 kinds=", ".join(f"[{kind}]" for kind in KINDS),
             ),
@@ -119,7 +122,7 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
     if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
         raise wrong("not a typed assignment")
     name, kind = statement.target.id, ast.unparse(statement.annotation)
-    if kind not in TYPES + LIST_TYPES:
+    if kind not in LIST_TYPES and kind.removesuffix(OR_NONE) not in TYPES:
         raise wrong(f"{name} has the type {kind!r}")
     if statement.value is None:
         raise wrong(f"{name} has no default")
@@ -166,10 +169,12 @@ def _mark(
 
 def coerce(parameter: Parameter, value: Any) -> Any:
     """The value in the parameter's type, from the text that was written or from a Python value. Raises UsageError."""
+    if parameter.type.endswith(OR_NONE) and (value is None or value in ("", "None", "null")):
+        return None
+    element = replace(parameter, type=parameter.element)
     if parameter.type in LIST_TYPES:
-        element = replace(parameter, type=parameter.element)
         return [_allowed(element, _scalar(element, item)) for item in _items(parameter, value)]
-    return _allowed(parameter, _scalar(parameter, value))
+    return _allowed(element, _scalar(element, value))
 
 
 def _items(parameter: Parameter, value: Any) -> Iterable[Any]:

@@ -13,8 +13,10 @@ from typing import Any
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.messages import say
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook import cache
 from exaone_nb.workbook.chapters import Chapter, has_tag
+from exaone_nb.workbook.guesses import tally
 from exaone_nb.workbook.record import ChapterRecord, RunRecord, scrubbed
 from exaone_nb.workbook.scrub import Scrubber
 
@@ -138,11 +140,12 @@ def write_report(
     shown = scrubbed(made, scrubber)
     slugs = [chapter.slug for chapter in shown.chapters.values()]
     documents = {slug: stored(run, slug) for slug in slugs if notebook_path(run, slug).is_file()}
-    pages = [write_text(run / "index.html", page.index(shown, documents))]
+    guessed = tally(RunFolder(run))
+    pages = [write_text(run / "index.html", page.index(shown, documents, guessed))]
     whole, printed = run / "report.html", run / "report.pdf"
     if single or pdf or whole.is_file():
         before = whole.read_text(encoding="utf-8") if whole.is_file() else ""
-        text = page.single(shown, documents)
+        text = page.single(shown, documents, guessed)
         pages.append(write_text(whole, text))
         if pdf or (printed.is_file() and text != before and find_browser()):
             pages.append(print_pdf(whole, printed))

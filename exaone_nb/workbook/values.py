@@ -25,6 +25,7 @@ from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.results import RunFolder
 from exaone_nb.schema import as_tuple
 from exaone_nb.show.notebook import note
+from exaone_nb.workbook import guesses
 from exaone_nb.workbook.chapters import Chapter, discover, select
 from exaone_nb.workbook.cost_words import before_work
 from exaone_nb.workbook.parameters import HEADLESS, RUN_DIR, Parameter, coerce
@@ -132,6 +133,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
     """
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
+    guesses.expect(chapter, RunFolder.at(namespace.get(RUN_DIR, "")))
     if HEADLESS not in os.environ and {p.name for p in chapter.parameters} <= namespace.keys():
         values = {p.name: namespace[p.name] for p in chapter.parameters}
         for line in before_work(chapter, values, RunFolder.at(values.get(RUN_DIR, "")).path):

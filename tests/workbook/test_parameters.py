@@ -18,6 +18,8 @@ TASKS: list[str] = [  # what to score [choices: gsm | mc]
     "gsm",
 ]
 SEEDS: list[int] = [1, 2]  # seeds
+GUESS: float | None = None  # your guess, in MB [range: 0 ..]
+WORST: str | None = None  # your guess
 """
 
 
@@ -27,7 +29,16 @@ def schema():
 
 def test_reads_type_default_help_and_choices():
     found = schema()
-    assert [p.name for p in found.values()] == ["MODEL", "BITS", "RATE", "THINK", "TASKS", "SEEDS"]
+    assert [p.name for p in found.values()] == [
+        "MODEL",
+        "BITS",
+        "RATE",
+        "THINK",
+        "TASKS",
+        "SEEDS",
+        "GUESS",
+        "WORST",
+    ]
     assert (found["BITS"].default, found["BITS"].help, found["BITS"].choices) == (
         4,
         "bits per weight",
@@ -41,7 +52,8 @@ def test_reads_type_default_help_and_choices():
     [
         ("BITS", "8", 8), ("RATE", "1e-3", 0.001), ("RATE", 2, 2.0), ("THINK", "true", True), ("THINK", "0", False),
         ("TASKS", "gsm,mc", ["gsm", "mc"]), ("TASKS", "[mc]", ["mc"]), ("SEEDS", "7", [7]), ("SEEDS", [3], [3]),
-        ("MODEL", "a/b", "a/b"), ("SEEDS", "", []),
+        ("MODEL", "a/b", "a/b"), ("SEEDS", "", []), ("GUESS", "3", 3.0), ("GUESS", "None", None), ("GUESS", None, None),
+        ("WORST", "w8a8", "w8a8"), ("WORST", "", None),
     ],
 )  # fmt: skip
 def test_text_and_python_values_become_the_declared_type(name, text, value):
@@ -55,6 +67,7 @@ def test_text_and_python_values_become_the_declared_type(name, text, value):
         ("BITS", "1_"), ("BITS", "9" * 5000), ("RATE", "inf"), ("RATE", "-1e999"), ("RATE", 10**400),
         ("BITS", "four"), ("BITS", 4.5), ("BITS", True), ("BITS", 3), ("RATE", "nan"), ("RATE", "x"), ("THINK", "maybe"),
         ("THINK", 2), ("TASKS", "gsm,mmlu"), ("SEEDS", "1,b"), ("SEEDS", 4), ("MODEL", None), ("TASKS", "[gsm"),
+        ("GUESS", "many"), ("GUESS", -1), ("BITS", None),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused(name, bad):

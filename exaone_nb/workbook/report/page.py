@@ -13,13 +13,17 @@ from typing import Any
 from markupsafe import Markup
 
 from exaone_nb.messages import say
+from exaone_nb.show.notebook import as_html
+from exaone_nb.show.table import Table
 from exaone_nb.workbook.chapters import has_tag, source_of
 from exaone_nb.workbook.explain import ANSI, Failure
+from exaone_nb.workbook.guesses import Tally
 from exaone_nb.workbook.record import MODES, ChapterRecord, Origin, RunRecord
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.look import clock, moment, span
 from exaone_nb.workbook.report.markdown import Prose, mathml, sanitize
 
+NO_GUESSES = Tally("", Table([]))
 LONGEST_LINE = 300
 SLOW_SECONDS = 1.0
 SLOW_SHARE = 0.1
@@ -48,18 +52,23 @@ def _to_page(address: str) -> str:
     return f"{found[1]}.html{(found[2] or '').lower()}" if found else address
 
 
-def index(run: RunRecord, documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
-    """The first page of a run: its results, how it went, what failed and why, with what it was run.
+def index(
+    run: RunRecord,
+    documents: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    guessed: Tally = NO_GUESSES,
+) -> str:
+    """The first page of a run: its results, how it went, what failed and why, with what it was run, what was guessed.
 
     The results are the outputs of cells tagged `headline` in the executed notebooks (slug -> document).
     """
     address = "html/{slug}.html"
+    headlines = _headlines(run, documents, address)
     return look.fill(
-        "index.html", **_summary(run, address), headlines=_headlines(run, documents, address), sections=[]
+        "index.html", **_summary(run, address), headlines=headlines, guessed=_drawn(guessed), sections=[]
     )
 
 
-def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]]) -> str:
+def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]], guessed: Tally = NO_GUESSES) -> str:
     """The whole report in one file: the index, then every chapter that has an executed notebook (slug -> document)."""
     sections = [
         _section(
@@ -77,8 +86,14 @@ def single(run: RunRecord, documents: Mapping[str, Mapping[str, Any]]) -> str:
         "index.html",
         **_summary(run, address),
         headlines=_headlines(run, documents, address),
+        guessed=_drawn(guessed),
         sections=sections,
     )
+
+
+def _drawn(guessed: Tally) -> dict[str, Any]:
+    table = Markup(as_html(guessed.table, say("Every guess"))) if guessed.table.rows else ""
+    return {"words": guessed.words, "table": table}
 
 
 def _headlines(
