@@ -12,7 +12,9 @@ def defined(slug: str, *names: str, **given: Any) -> list[Any]:
     found = dict(given)
     document = json.loads((NOTEBOOKS / f"{slug}.ipynb").read_text(encoding="utf-8"))
     for cell in document["cells"]:
-        if cell["cell_type"] == "code" and not {"exercise", "solution"} & set(cell["metadata"].get("tags", [])):
+        if cell["cell_type"] == "code" and not {"exercise", "solution"} & set(
+            cell["metadata"].get("tags", [])
+        ):
             for node in ast.parse("".join(cell["source"])).body:
                 if isinstance(node, ast.FunctionDef) and node.name in names:
                     exec(compile(ast.Module([node], []), slug, "exec"), found)

@@ -21,9 +21,7 @@ from exaone_nb.show.table import Column, Table, columns
 Rounded = tuple[Tensor, Tensor]  # codes [out, in] and scales [out, groups]
 
 
-def layer_errors(
-    weight: Tensor, made: Mapping[str, Rounded], calibration: Tensor, held_out: Tensor
-) -> Table:
+def layer_errors(weight: Tensor, made: Mapping[str, Rounded], calibration: Tensor, held_out: Tensor) -> Table:
     """Method -> relative errors of the weights, and of the layer's output on inputs that it saw and did not see."""
     rows = []
     for method, (codes, scale) in made.items():

@@ -130,9 +130,7 @@ def gains(
         )
         for one in first[:-1]
     ]
-    axes.set_xticks(
-        range(len(first)), [*names, say("read a prompt of\n{tokens:,} tokens", tokens=context)]
-    )
+    axes.set_xticks(range(len(first)), [*names, say("read a prompt of\n{tokens:,} tokens", tokens=context)])
     axes.set_ylabel(say("times as fast as {base}, at best", base=base))
     axes.margins(y=0.12)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.0), ncols=len(found), fontsize=9)

@@ -162,7 +162,9 @@ def test_a_choice_of_modules_is_rounded_in_memory_and_taken_back():
     assert rows["head"]["predicted_bytes"] > rows["all"]["predicted_bytes"] and cost["head"] != cost["all"]
     with rounding.rounded(model, plans["all"].by_module):
         made = damage.linear_weights(model)["model.layers.0.mlp.up_proj"]
-        assert torch.equal(made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"], 128)))
+        assert torch.equal(
+            made, dequantize(*round_to_nearest(before["model.layers.0.mlp.up_proj.weight"], 128))
+        )
     parts = [rows["8 bits"] | {"label": "gate_proj"}, rows["all"] | {"label": "up_proj"}]
     row, _ = tables.parts(parts, {"a.up_proj": 0.5, "a.gate_proj": 1}).rows
     assert row["part"] == "up_proj" and row["error"] == 0.5
