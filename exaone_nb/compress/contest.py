@@ -125,7 +125,7 @@ def told(pairs: Sequence[Mapping[str, Any]], budget: int) -> list[str]:
         {"budget": budget / 1e6, "recipe": pair["recipe"], "kl": digits.text(pair["kl"])} for pair in pairs
     ]
     return [
-        say("{budget:.1f} MB: KL of the fitted recipe minus the median random one, {kl}.", **one)
+        say("{budget:.1f} MB: KL of the fitted recipe minus {recipe}, the median random one, {kl}.", **one)
         if pair["other"] == "median random"
         else say(
             "{budget:.1f} MB: KL of the fitted recipe minus {recipe}, the best uniform one, {kl}.", **one

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exaone_nb.compress import tables
+from exaone_nb.compress import cliff, contest, tables
 from exaone_nb.compress.plan import make_plan
+from exaone_nb.show.measured import record
 
 SHAPE = "EXAONE-4.0-1.2B"
 
@@ -87,6 +88,24 @@ def test_damage_and_pairs():
     assert list(pairs)[-1] == "w4a16_gptq minus w4a16_rtn"
     assert pairs["w4a16_gptq minus w4a16_rtn"] == "better" and pairs["w4a16_rtn"] == "worse"
     assert pairs["w8a8"] == "no difference that these texts can show"
+
+
+def test_the_cliff_in_words_is_that_of_the_recorded_rows():
+    fall = {name: record(f"cliff_{name}")["rows"] for name in ("nano", "smollm2-135m")}
+    rows = {(row["model"], row["sharing"]): row for row in cliff.steps(fall).rows}
+    assert rows["smollm2-135m", "one per channel"]["3 to 2"] == pytest.approx(13.1162 / 5.8436, rel=1e-4)
+    assert rows["nano", "one per group of 32"]["4 to 3"] == pytest.approx(0.00327 / 0.0004, rel=0.02)
+    assert cliff.edge(fall["nano"], "channel", 0.9) == 2 and cliff.edge(fall["nano"], 32, 0.9) == 0
+    assert cliff.edge(fall["smollm2-135m"], "channel", 0.9) == 6, "and every width below it"
+
+
+def test_a_contest_is_told_pair_by_pair():
+    one = record("fit_smollm2-135m")["budgets"][0]
+    uniform, random = contest.told(one["pairs"], one["budget"])
+    assert (
+        uniform.startswith("121.0 MB") and "W4A16 g64, the best uniform one, -0.2142 (-0.2343 to" in uniform
+    )
+    assert "median random one, -0.1805" in random
 
 
 def test_published_configs():
