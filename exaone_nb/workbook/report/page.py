@@ -245,7 +245,7 @@ def cells_to_html(
             shown.append({"outputs": prose_of, "tags": []})
         elif cell["cell_type"] == "code" and source.strip():
             outputs = [_shown(output) for output in cell.get("outputs", [])]
-            tags = [tag for tag in ("exercise", "solution") if has_tag(cell, tag)]
+            tags = [tag for tag in ("exercise", "lesson", "solution") if has_tag(cell, tag)]
             about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs, "tags": tags}
             code = {"source": source, "highlighted": highlighted(source.rstrip())}
             shown.append({**about, **code, "anchor": anchor, "slow": anchor in slow})
