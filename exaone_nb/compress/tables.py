@@ -87,7 +87,7 @@ def served(made: Mapping[str, Plan]) -> Table:
         ignored = [f.text for f in found.findings if f.code == "kv-cache-ignored"]
         # What no vLLM loads is explained once, by the finding.
         stops = [f.text for f in found.unloadable]
-        why = list(dict.fromkeys((stops or refusals) + ignored))
+        why = [f"{each.rstrip('.')}." for each in dict.fromkeys((stops or refusals) + ignored)]
         rows.append({"trial": trial, "why": why or None, **answers})
     return _table(rows, "trial", [*columns(places), Column("why", say("why"), join=" ", ours=True)])
 
