@@ -70,18 +70,26 @@ def cliff(
     return rows
 
 
-def steps(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """By which factor the KL grows from one width to the next smaller one, a row per sharing."""
-    found: dict[int | str, dict[int, float]] = {}
-    for row in rows:
-        found.setdefault(row["sharing"], {})[row["bits"]] = row["kl"].value
+def steps(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """Model -> rows of `cliff`: by which factor the KL grows from one width to the next smaller one."""
     made = []
-    for sharing, kl in found.items():
-        widths = sorted(kl, reverse=True)
-        factors = {f"{a} to {b}": kl[b] / kl[a] for a, b in pairwise(widths) if kl[a]}
-        made.append({"sharing": _words(sharing)} | factors)
-    names = dict.fromkeys(name for row in made for name in row if name != "sharing")
-    return Table([Column("sharing", say("scales")), *columns(names, ",.1f")], made)
+    for model, rows in models.items():
+        found: dict[int | str, dict[int, float]] = {}
+        for row in rows:
+            found.setdefault(row["sharing"], {})[row["bits"]] = row["kl"].value
+        for sharing, kl in found.items():
+            widths = sorted(kl, reverse=True)
+            factors = {f"{a} to {b}": kl[b] / kl[a] for a, b in pairwise(widths) if kl[a]}
+            made.append({"model": model, "sharing": _words(sharing)} | factors)
+    names = dict.fromkeys(name for row in made for name in row if name not in ("model", "sharing"))
+    heads = [Column("model", say("model")), Column("sharing", say("scales"))]
+    return Table([*heads, *columns(names, ",.1f")], made)
+
+
+def edge(rows: Sequence[Mapping[str, Any]], sharing: int | str, share: float) -> int:
+    """The first width, from above, at which fewer than `share` of the most likely tokens stay; 0 when none does."""
+    mine = (row["bits"] for row in rows if row["sharing"] == sharing and row["same_top"].value < share)
+    return max(mine, default=0)
 
 
 def _words(sharing: int | str) -> str:

@@ -17,7 +17,7 @@ from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say
 from exaone_nb.show import figures
-from exaone_nb.show.table import Column, Table
+from exaone_nb.show.table import Column
 from exaone_nb.statistics.estimate import Estimate
 
 FITTED = "fitted"
@@ -118,28 +118,20 @@ def hold(
     return Contest(entered, measure(model, schemes, texts, dtype))
 
 
-def table(budgets: Mapping[int, Sequence[Mapping[str, Any]]]) -> Table:
-    """Budget -> `Contest.pairs`, in words."""
-
-    def words(pair: Mapping[str, Any]) -> str:
-        if pair["other"] == "median random":
-            return say("the median of the random ones")
-        return say("the best uniform one, {recipe}", recipe=pair["recipe"])
-
-    rows = [
-        {**pair, "budget": budget, "other": words(pair)}
-        for budget, pairs in budgets.items()
-        for pair in pairs
+def told(pairs: Sequence[Mapping[str, Any]], budget: int) -> list[str]:
+    """`Contest.pairs` at one budget in bytes, a sentence each. Below zero the fitted recipe loses less."""
+    digits = Column("kl", form="+.4f")
+    fields = [
+        {"budget": budget / 1e6, "recipe": pair["recipe"], "kl": digits.text(pair["kl"])} for pair in pairs
     ]
-    return Table(
-        [
-            Column("budget", say("budget, bytes"), ","),
-            Column("other", say("fitted recipe minus")),
-            Column("kl", say("KL, nats per token"), "+.6f"),
-            Column("loss", say("loss, nats per token"), "+.6f"),
-        ],
-        rows,
-    )
+    return [
+        say("{budget:.1f} MB: KL of the fitted recipe minus {recipe}, the median random one, {kl}.", **one)
+        if pair["other"] == "median random"
+        else say(
+            "{budget:.1f} MB: KL of the fitted recipe minus {recipe}, the best uniform one, {kl}.", **one
+        )
+        for pair, one in zip(pairs, fields, strict=True)
+    ]
 
 
 def picture(

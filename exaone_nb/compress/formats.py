@@ -1,4 +1,4 @@
-"""Number formats: the values a few bits can stand for, rounding to them by hand, and reading what is stored.
+"""Number formats: the values a few bits can stand for, rounding to them, and reading what is stored.
 
 A quantized weight is an index into a grid, and a scale that stretches the grid: w ~ scale * grid[q]. The formats
 differ in the grid (evenly spaced integers, or floats that are denser near zero) and in how many weights share a
@@ -14,7 +14,7 @@ from exaone_nb.library_types import Tensor, dtype
 from exaone_nb.messages import say
 
 # Each format's value that is put on the largest weight that shares a scale; for integers halfway beyond the top code, as
-# in `round_to_nearest`.
+# llm-compressor does it.
 TOPS = {"int4": 7.5, "int8": 127.5, "fp8_e4m3": 448.0, "fp4_e2m1": 6.0}
 
 
@@ -66,27 +66,6 @@ def round_to_grid(
     return (np.where(scaled - lower <= upper - scaled, lower, upper) - zero) * scale
 
 
-def round_to_nearest(weight: Tensor, bits: int = 4, group_size: int = 128) -> tuple[Tensor, Tensor]:
-    """Symmetric integer rounding as llm-compressor does it: codes int8 [out, in] and scales [out, groups].
-
-    The largest magnitude of a group lies halfway beyond the top code (7.5 for 4 bits), so that both ends of the
-    grid -8 … 7 are used. Scales stay in the weight's own dtype; `division_dtype` says in which the codes are found.
-    Raises WorkbookError when the inputs do not divide into groups.
-    """
-    import torch
-
-    columns = weight.shape[1]
-    if columns % group_size:
-        raise WorkbookError(
-            f"{columns} inputs do not divide into groups of {group_size}.",
-            expected=f"a divisor of {columns}.",
-        )
-    groups = weight.unflatten(1, (-1, group_size))
-    scale = groups.abs().amax(-1, keepdim=True) / ((2**bits - 1) / 2)
-    codes = (groups.to(division_dtype(weight)) / scale).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return codes.to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
-
-
 def division_dtype(weight: Tensor) -> dtype:
     """In which dtype compressed-tensors 0.19 divides this weight by its scales: it depends on where the weight lies.
 
@@ -108,6 +87,12 @@ def dequantize(codes: Tensor, scale: Tensor) -> Tensor:
 def relative_error(exact: Tensor, other: Tensor) -> float:
     """||exact - other|| / ||exact||, computed in float32."""
     return float((exact.float() - other.float()).norm() / exact.float().norm())
+
+
+def output_error(weight: Tensor, rounded: Tensor, inputs: Tensor) -> float:
+    """Relative error of the layer's output, ||X W^T - X Q^T|| / ||X W^T||, for inputs [tokens, in]."""
+    x = inputs.float()
+    return relative_error(x @ weight.to(x).T, x @ rounded.to(x).T)
 
 
 def read_tensor(folder: str | Path, name: str) -> Tensor:

@@ -26,7 +26,6 @@ from typing import Any
 from unittest import mock
 
 from exaone_nb.compress.calibration import tokenize
-from exaone_nb.compress.formats import round_to_nearest
 from exaone_nb.compress.recipe import Recipe
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Tensor
@@ -158,8 +157,7 @@ def library_codes(
         from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
 
     weight = weight.to(hessian.device)
-    _, scale = round_to_nearest(weight, bits, group_size)
-    scale = scale.float()
+    scale = (weight.unflatten(1, (-1, group_size)).abs().amax(-1) / ((2**bits - 1) / 2)).float()
     grouped = group_size != weight.shape[1]
     strategy = {"strategy": "group", "group_size": group_size} if grouped else {"strategy": "channel"}
     arguments = QuantizationArgs(num_bits=bits, type="int", symmetric=True, actorder=actorder, **strategy)

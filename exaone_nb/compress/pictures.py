@@ -1,6 +1,5 @@
 """The chapter's figures. Each function returns a matplotlib figure; colours also differ in lightness or in pattern."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,30 +116,6 @@ def shared_scales(weights: np.ndarray, channels: int = 6, group_size: int = 128)
     return figure
 
 
-def error_map(errors: dict[str, float], title: str = "") -> Figure:
-    """Relative error by layer and module (experts: their mean), written into the cells when there is room."""
-    every: dict[tuple[int, int], list[float]] = {}
-    for name, value in errors.items():
-        place = re.search(r"\.layers\.(\d+)\..*?(\w+)$", name)
-        if place and place[2] in PARTS:
-            every.setdefault((PARTS.index(place[2]), int(place[1])), []).append(value)
-    found = {cell: float(np.mean(values)) for cell, values in every.items()}
-    rows, layers = (sorted(set(numbers)) for numbers in zip(*found, strict=True))
-    table = np.array([[found.get((row, layer), np.nan) for layer in layers] for row in rows])
-    figure, axes = figures.canvas(max(4.5, 1.5 + 0.5 * len(layers)), 0.38 * len(rows) + 1.2)
-    image = axes.imshow(table, cmap="cividis", aspect="auto")
-    if len(layers) <= 12:
-        middle = (np.nanmin(table) + np.nanmax(table)) / 2
-        for (y, x), value in np.ndenumerate(table):
-            colour = "white" if value < middle else "black"
-            axes.text(x, y, f"{value:.3f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_yticks(range(len(rows)), [PARTS[row] for row in rows])
-    axes.set_xticks(range(len(layers)), [str(n) for n in layers])
-    axes.set(xlabel=say("layer"), title=title)
-    figure.colorbar(image, label=say("relative error"))
-    return figure
-
-
 def lines(series: dict[str, dict[str, float]], ylabel: str) -> Figure:
     """One line per recipe over the decoder layers."""
     figure, axes = figures.canvas(6, 3)
@@ -180,7 +155,9 @@ def calibration_sweep(rows: Sequence[dict[str, Any]], nearest: float) -> Figure:
         axes.plot(list(means), list(means.values()), label=text, **look.curve())
         axes.plot(*zip(*points, strict=True), look.marker, alpha=0.6, color=look.colour)
     axes.axhline(nearest, color=figures.FAINT, linestyle="--", linewidth=1, label=say("round to nearest"))
+    top = 1.1 * max(nearest, *(row["error"] for row in rows))
     axes.set(xscale="log", xlabel=say("calibration samples"), ylabel=say("output error, held out"))
+    axes.set(ylim=(0, top))
     axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.minorticks_off()
     axes.legend(frameon=False)

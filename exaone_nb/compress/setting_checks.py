@@ -58,12 +58,12 @@ def settings_without_effect(plan: Plan) -> Iterator[Finding]:
             remedy = say("Leave it out, or try mse.")
         elif name == "group_size":
             text = say(
-                "group_size in settings is read by nobody; the scheme decides it ({groups}).", groups=groups
+                "Nothing reads group_size in settings; the scheme decides it ({groups}).", groups=groups
             )
             remedy = explicit
         elif name == "max_position_embeddings":
             text = say(
-                "max_position_embeddings is no matter of quantization, and a smaller one is not faster: vLLM sizes the "
+                "max_position_embeddings has nothing to do with quantization, and a smaller one is not faster: vLLM sizes the "
                 "KV cache by the memory it is given."
             )
         else:

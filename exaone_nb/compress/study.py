@@ -4,43 +4,38 @@ Those on one Linear measure the same thing, the relative error of its output on 
 can be compared across tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from exaone_nb.compress.damage import Document
-from exaone_nb.compress.formats import dequantize, fit, round_to_grid, round_to_nearest
-from exaone_nb.compress.gptq import gptq, hessian, output_error
+from exaone_nb.compress.formats import dequantize, fit, output_error, relative_error, round_to_grid
 from exaone_nb.compress.plan import Plan
 from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table, columns
 
-SETTINGS = (
-    ("GPTQ, all defaults", {}),
-    ("block_size 32", {"block_size": 32}),
-    ("actorder null", {"ordered": False}),
-    ("dampening_frac 0.1", {"dampening_frac": 0.1}),
-    ("dampening_frac 0.001", {"dampening_frac": 0.001}),
-    ("8 bits", {"bits": 8}),
-)
+Rounded = tuple[Tensor, Tensor]  # codes [out, in] and scales [out, groups]
 
 
-def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor, group: int = 128) -> Table:
-    """One row per setting: output error on held-out inputs, and the share of 4-bit codes unlike the default's.
+def layer_errors(weight: Tensor, made: Mapping[str, Rounded], calibration: Tensor, held_out: Tensor) -> Table:
+    """Method -> relative errors of the weights, and of the layer's output on inputs that it saw and did not see."""
+    rows = []
+    for method, (codes, scale) in made.items():
+        matrix = dequantize(codes, scale.float())
+        row = {"method": method, "weights": relative_error(weight.to(matrix.device), matrix)}
+        row["calibration"] = output_error(weight, matrix, calibration)
+        rows.append(row | {"held out": output_error(weight, matrix, held_out)})
+    heads = columns(("weights", "calibration", "held out"), ".4f")
+    return Table([Column("method", say("method")), *heads], rows)
 
-    Groups are of `group` inputs where the setting does not say otherwise.
-    """
-    weight, seen = weight.to(calibration.device), hessian(calibration)
-    smaller = [(f"group_size {size}", {"group_size": size}) for size in (group // 2, group // 4)]
-    changes = {label: {"group_size": group} | change for label, change in (*SETTINGS, *smaller)}
-    made = {label: gptq(weight, seen, **change) for label, change in changes.items()}
-    base, _ = made[SETTINGS[0][0]]
-    made[say("round to nearest, group {group}", group=group)] = round_to_nearest(weight, 4, group)
-    made[say("round to nearest, per channel")] = round_to_nearest(weight, 4, weight.shape[1])
+
+def settings_table(weight: Tensor, made: Mapping[str, Rounded], held_out: Tensor) -> Table:
+    """One row per setting: output error on held-out inputs, and the share of codes unlike those of the first."""
+    base, _ = next(iter(made.values()))
     rows = [
         {
             "setting": label,
@@ -51,20 +46,19 @@ def settings_study(weight: Tensor, calibration: Tensor, held_out: Tensor, group:
         for label, (codes, scale) in made.items()
     ]
     error = Column("error", say("output error, held out"), ".4f")
-    changed = Column("changed", say("codes unlike the default's"), ".2%")
+    changed = Column("changed", say("codes unlike the first row's"), ".2%")
     return Table(
         [Column("setting", say("setting")), error, changed, Column("scales", say("scales"), ",")], rows
     )
 
 
-def library_study(weight: Tensor, calibration: Tensor, group: int = 128) -> Table:
+def library_study(weight: Tensor, hessian: Tensor, group: int = 128) -> Table:
     """The settings that people take for one another, through llm-compressor's own GPTQ on one layer.
 
     One row per setting: the share of codes unlike those of the same scheme with nothing set.
     """
     from exaone_nb.compress.llmcompressor_adapter import library_codes
 
-    seen = hessian(calibration)
     schemes = {
         say("4 bits, groups of {group}", group=group): (4, group),
         say("8 bits, one scale per channel"): (8, weight.shape[1]),
@@ -77,9 +71,9 @@ def library_study(weight: Tensor, calibration: Tensor, group: int = 128) -> Tabl
     }
     rows = []
     for scheme, sizes in schemes.items():
-        plain = library_codes(weight, seen, *sizes)
+        plain = library_codes(weight, hessian, *sizes)
         for name, change in changes.items():
-            codes = library_codes(weight, seen, *sizes, **change) if change else plain
+            codes = library_codes(weight, hessian, *sizes, **change) if change else plain
             rows.append({"scheme": scheme, "set": name, "changed": float((codes != plain).float().mean())})
     changed = Column("changed", say("codes that change"), ".3%")
     return Table([Column("scheme", say("scheme")), Column("set", say("set")), changed], rows)
@@ -100,15 +94,13 @@ def selection_study(model: Any, plans: dict[str, Plan], texts: Sequence[Document
 
 
 def calibration_study(
-    weight: Tensor,
-    texts: dict[str, Sequence[Tensor]],
-    held_out: Tensor,
+    texts: Mapping[str, Sequence[Tensor]],
+    error: Callable[[Tensor], float],
     sizes: Sequence[int] = (2, 16, 64),
-    group: int = 128,
 ) -> list[dict[str, Any]]:
-    """GPTQ's held-out output error for several amounts of text and contents, with three seeds each.
+    """`error` of calibrating on several amounts of text and contents, with three seeds each.
 
-    `texts` maps a content's name to the layer's inputs, one [tokens, in] per sample; a seed chooses which samples.
+    `texts` maps a content's name to a layer's inputs, one [tokens, in] per sample; a seed chooses which samples.
     """
     import torch
 
@@ -117,10 +109,8 @@ def calibration_study(
         if size <= len(samples):
             chosen = np.random.default_rng(seed).permutation(len(samples))[:size]
             inputs = torch.cat([samples[i] for i in chosen])
-            codes, scale = gptq(weight, hessian(inputs), group_size=group)
-            error = output_error(weight, dequantize(codes, scale.float()), held_out)
-            row = {"text": name, "samples": size, "seed": seed, "tokens": len(inputs), "error": error}
-            rows.append(row)
+            row = {"text": name, "samples": size, "seed": seed, "tokens": len(inputs)}
+            rows.append(row | {"error": error(inputs)})
     return rows
 
 

@@ -1,6 +1,6 @@
 """The chapter's tables: columns in words, rows of numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,8 @@ from exaone_nb import catalog
 from exaone_nb.compress import damage
 from exaone_nb.compress.analysis import analyse
 from exaone_nb.compress.plan import Plan, compare, make_plan
-from exaone_nb.compress.recipe import Recipe
 from exaone_nb.messages import say
 from exaone_nb.quantization.config import read_quantization
-from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.statistics.estimate import Estimate
 
@@ -23,17 +21,13 @@ COLUMNS = {
     for column in (
         Column("recipe", say("recipe"), code=True),
         Column("model", say("model")),
-        Column("method", say("method")),
-        Column("schemes", say("schemes")),
-        Column("purpose", say("what it is for")),
         Column("modules", say("modules rounded")),
         Column("predicted_bytes", say("predicted bytes"), ","),
         Column("share", say("of the unquantized"), ".1%"),
         Column("kept", say("stays unquantized"), ".1%"),
         Column("trial", say("trial")),
         Column("level", say("kind")),
-        Column("text", say("what the plan says"), ours=True),
-        Column("remedy", say("what to do"), ours=True),
+        Column("text", say("what the plan says"), ours=True, join=" "),
         Column("actual_bytes", say("actual bytes"), ","),
         Column("equal", say("equal")),
         Column("seconds", say("seconds"), ".1f", missing=say("found finished")),
@@ -55,9 +49,6 @@ COLUMNS = {
         Column("pair", say("pair")),
         Column("change", say("change of loss, nats per token"), "+.5f"),
         Column("verdict", say("so the second is")),
-        Column("passes", say("passes"), ",.0f"),
-        Column("read", say("tokens per pass"), ","),
-        Column("minutes", say("minutes"), ",.1f"),
         Column("format", say("format"), missing=say("not quantized")),
         Column("weights", say("weights")),
         Column("untouched", say("kept unquantized"), code=True),
@@ -69,17 +60,8 @@ def _table(rows: Sequence[Row], names: str, more: Iterable[Column] = ()) -> Tabl
     return Table([*(COLUMNS[name] for name in names.split()), *more], rows)
 
 
-def recipes(chosen: dict[str, Recipe]) -> Table:
-    rows = [
-        vars(r) | {"recipe": name, "schemes": [find_scheme(g.scheme).label for g in r.groups]}
-        for name, r in chosen.items()
-    ]
-    return _table(rows, "recipe method schemes purpose")
-
-
 def plans(made: Sequence[Plan]) -> Table:
-    """Predicted bytes, the part that stays, and where each plan can be served."""
-    served = [{verdict.where: verdict.answer for verdict in analyse(plan).verdicts} for plan in made]
+    """Predicted bytes, and the part that stays."""
     rows = [
         {
             "model": plan.model,
@@ -88,33 +70,43 @@ def plans(made: Sequence[Plan]) -> Table:
             "predicted_bytes": plan.predicted_bytes,
             "share": plan.predicted_bytes / plan.unquantized_bytes,
             "kept": plan.kept_bytes / plan.predicted_bytes,
-            **answers,
         }
-        for plan, answers in zip(made, served, strict=True)
+        for plan in made
     ]
-    places = columns(dict.fromkeys(place for answers in served for place in answers))
-    return _table(rows, "model recipe modules predicted_bytes share kept", places)
+    return _table(rows, "model recipe modules predicted_bytes share kept")
 
 
-def findings(model: str | Path, trials: dict[str, Row]) -> Table:
-    rows = [
-        vars(finding) | {"trial": label}
-        for label, document in trials.items()
-        for finding in analyse(make_plan(model, document)).findings
-    ]
-    return _table(rows, "trial level text remedy")
+def served(made: Mapping[str, Plan]) -> Table:
+    """Where the checkpoint of each plan can be served, and what is to be said where it cannot."""
+    rows, places = [], {}
+    for trial, plan in made.items():
+        found = analyse(plan)
+        answers = {verdict.where: verdict.answer for verdict in found.verdicts}
+        places |= answers
+        refusals = [v.why for v in found.verdicts if v.answer != "yes"]
+        ignored = [f.text for f in found.findings if f.code == "kv-cache-ignored"]
+        # What no vLLM loads is explained once, by the finding.
+        stops = [f.text for f in found.unloadable]
+        why = [f"{each.rstrip('.')}." for each in dict.fromkeys((stops or refusals) + ignored)]
+        rows.append({"trial": trial, "why": why or None, **answers})
+    return _table(rows, "trial", [*columns(places), Column("why", say("why"), join=" ", ours=True)])
 
 
-def differences(plain: Plan, model: str | Path, trials: dict[str, Row]) -> Table:
-    """How each attempt differs in effect from `plain`, calibrated alike."""
+def attempts(plain: Plan, model: str | Path, trials: Mapping[str, Row]) -> Table:
+    """What a plan says of each attempt, and how it differs in effect from `plain`, calibrated alike."""
     text = plain.recipe.calibration
     calibration = {"samples": text.samples, "length": text.length}
     rows = []
-    for label, document in trials.items():
-        found = compare(plain, make_plan(model, document | {"calibration": calibration}))
-        rows.append({"trial": label, "found": [f"{d.what}: {d.first} → {d.second}" for d in found] or None})
-    against = say("against {recipe}", recipe=plain.recipe.name)
-    return _table(rows, "trial", [Column("found", against, missing=say("identical in effect"))])
+    for trial, document in trials.items():
+        made = make_plan(model, document | {"calibration": calibration})
+        changed = [d.what for d in compare(plain, made)] or say("nothing")
+        said = [
+            {"level": f.level, "text": [f.text, f.remedy] if f.remedy else [f.text]}
+            for f in analyse(made).findings
+        ]
+        rows += [{"trial": trial, "changed": changed} | one for one in said or [{}]]
+    changes = say("what changes against {recipe}", recipe=plain.recipe.name)
+    return _table(rows, "trial level text", [Column("changed", changes)])
 
 
 def manifests(made: dict[str, Row]) -> Table:
@@ -189,26 +181,6 @@ def verdict(change: Estimate) -> str:
     return say("better") if change.value < 0 else say("worse")
 
 
-def searches(took: dict[str, Sequence[float]]) -> Table:
-    """Model -> passes, tokens that a pass reads, and seconds, of a search for a recipe."""
-    rows = [
-        {"model": model, "passes": passes, "read": read, "minutes": seconds / 60}
-        for model, (passes, read, seconds) in took.items()
-    ]
-    return _table(rows, "model passes read minutes")
-
-
-def shares(made: Sequence[Plan]) -> Table:
-    components = [plan.prediction.by_component() for plan in made]
-    rows = [
-        {"recipe": plan.recipe.name, "predicted_bytes": plan.predicted_bytes}
-        | {name: count / plan.prediction.data_bytes for name, count in sizes.items()}
-        for plan, sizes in zip(made, components, strict=True)
-    ]
-    across = dict.fromkeys(name for sizes in components for name in sizes)
-    return _table(rows, "recipe predicted_bytes", columns(across, ".1%", missing="-"))
-
-
 def published(models: Sequence[str]) -> Table:
     rows = [{"model": model} for model in models]
     for row in rows:
@@ -216,9 +188,3 @@ def published(models: Sequence[str]) -> Table:
             weights = [scheme.weights.sentence() for scheme, _ in stored.groups if scheme.weights]
             row |= {"format": stored.method, "weights": weights, "untouched": stored.ignore}
     return _table(rows, "model format weights untouched")
-
-
-def layer(errors: dict[str, dict[str, float]]) -> Table:
-    """Round-to-nearest and GPTQ on one layer (`gptq.compare_on_layer`)."""
-    rows = [{"method": method} | values for method, values in errors.items()]
-    return _table(rows, "method", columns(("weights", "calibration", "held out"), ".4f"))

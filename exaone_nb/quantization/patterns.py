@@ -134,6 +134,7 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
     """(the pattern that was probably meant, or "", and a sentence about it) for one that matches nothing."""
     plain, is_expression = pattern.removeprefix("re:"), pattern.startswith("re:")
     names = [module.name for module in modules]
+    inner = [module.name for module in modules if module.quantizable]
     layers = [module.layer for module in modules if module.layer is not None]
     number = re.search(r"layers\\*\.(\d+)", plain)
     if number and layers and int(number.group(1)) > max(layers):
@@ -145,8 +146,9 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
             (".*" + plain, say("The expression must fit from the beginning of the name")),
             (".*" + single, say("It must fit from the beginning, and a backslash is written twice")),
         ):
-            if changed != plain and (count := _count(changed, names)):
-                text = say("{why}; `re:{changed}` matches {n}.", why=why, changed=changed, n=count)
+            if changed != plain and (count := _count(changed, inner)):
+                fields = {"why": why, "changed": changed, "n": count}
+                text = say("{why}; `re:{changed}` matches {n} modules that can be quantized.", **fields)
                 return f"re:{changed}", text
     else:
         last = [name for name in names if name.endswith("." + plain)]
@@ -156,8 +158,11 @@ def meant(pattern: str, modules: Sequence[Module]) -> tuple[str, str]:
             wide = rf"re:.*\.{re.escape(plain)}"
             return wide, say("{n} modules end in it; `{wide}` matches them.", n=len(last), wide=wide)
         wide = re.escape(plain).replace("\\*", ".*")
-        if "*" in plain and (count := _count(wide, names)):
-            text = say("A star counts only after `re:`; `re:{wide}` matches {n}.", wide=wide, n=count)
+        if "*" in plain and (count := _count(wide, inner)):
+            text = say(
+                "A star counts only after `re:`; `re:{wide}` matches {n} modules that can be quantized.",
+                wide=wide, n=count,
+            )  # fmt: skip
             return f"re:{wide}", text
     parts = sorted({module.part for module in modules if module.quantizable})
     near = difflib.get_close_matches(plain, [*names, *parts], n=3, cutoff=0.6)

@@ -10,7 +10,7 @@ from typing import Any
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.inspection import Inspection, Row
 from exaone_nb.anatomy.layouts import text_config
-from exaone_nb.anatomy.predict import Prediction
+from exaone_nb.anatomy.predict import Prediction, predict_schemes
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Figure
 from exaone_nb.messages import say, translated
@@ -128,6 +128,15 @@ def scheme_table(
     ]
     rows += [{"scheme": scheme, "remark": error.got} for scheme, error in refused.items()]
     return Table(heads, rows, caption).without_empty()
+
+
+def scheme_grid(configs: Mapping[str, dict[str, Any]], schemes: Sequence[str]) -> Table:
+    """`scheme_table` of several models in one table that is no wider than a page."""
+    tables = {model: scheme_table(*predict_schemes(config, schemes)) for model, config in configs.items()}
+    heads = {column.name: column for table in tables.values() for column in table.columns}
+    kept = [heads[n] for n in ("scheme", "file_bytes", "of_plain", "bits", "tables", "remark") if n in heads]
+    rows = [{"model": model} | row for model, table in tables.items() for row in table.rows]
+    return Table([MODEL, *kept], rows)
 
 
 def _tables(parts: Mapping[str, int]) -> float:

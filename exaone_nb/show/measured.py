@@ -141,16 +141,3 @@ def accuracy_table(document: dict[str, Any], caption: str = "") -> Table:
 def speed_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of the served checkpoints, one per batch size, as the inference chapter's own tables have them."""
     return [speed | {"name": row["recipe"]} for row in document["rows"] for speed in row.get("speed", ())]
-
-
-def quantize_table(document: dict[str, Any], caption: str = "") -> Table:
-    """What making each recipe took on a card: seconds, and memory where it was measured with nothing else there."""
-    heads = [
-        Column("recipe", code=True),
-        Column("samples", say("calibration samples")),
-        Column("seconds", form=".1f"),
-        Column("peak_bytes", say("memory of the host, GB"), ".2f", 1e-9),
-        Column("gpu_peak_bytes", say("memory of the card, GB"), ".2f", 1e-9),
-        Column("actual_bytes", say("bytes written"), ","),
-    ]
-    return Table(heads, document["quantize"], caption)

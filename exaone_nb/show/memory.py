@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from exaone_nb.anatomy.kv import ENGINES, kv_cache
-from exaone_nb.anatomy.layouts import count_parameters, is_tied
+from exaone_nb.anatomy.layouts import count_parameters
 from exaone_nb.anatomy.memory import MemoryPlan, plan_memory
 from exaone_nb.anatomy.on_card import padding_words
 from exaone_nb.anatomy.predict import fitted_schemes, predict_checkpoint
@@ -22,22 +22,20 @@ GIB = Column("gib", "GiB", ",.2f", 2**-30, of="bytes")
 
 
 def parameter_table(configs: Mapping[str, dict[str, Any]]) -> Table:
-    """One line per model: parameters, without embedding and head, active per token, share by component."""
-    rows, parts = [], {}
+    """One line per model: parameters, those without embedding and head, those active per token, the tables' share."""
+    rows = []
     for model, config in configs.items():
         count = count_parameters(config)
-        shares = {part: size / count.total for part, size in count.by_component.items()}
-        parts |= shares
-        tied = {"head": say("tied")} if is_tied(config) else {}
         sums = {"parameters": count.total, "inside": count.non_embedding, "active": count.active}
-        rows.append({"model": model, **sums, **shares, **tied})
+        rows.append({"model": model, **sums, "tables": 1 - count.non_embedding / count.total})
     heads = [
         Column("model", code=True),
         Column("parameters", form=","),
         Column("inside", say("without embedding and head"), ","),
         Column("active", say("active per token"), ","),
+        Column("tables", say("embedding and head"), ".1%"),
     ]
-    return Table([*heads, *columns(dict.fromkeys([*parts, "head"]), ".1%")], rows)
+    return Table(heads, rows)
 
 
 def files_table(rows: Sequence[dict[str, Any]], *, measured: bool = True) -> Table:
@@ -163,12 +161,14 @@ def fit_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str
 
 def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
     """What each scheme is computed in under vLLM 0.32 and by which kernel; "no kernel" where it does not run."""
-
-    def cell(scheme: str, card: Gpu) -> Any:
-        support = on_gpu(scheme, card)
-        return [support.compute, support.kernel] if support.runs else say("no kernel")
-
-    return card_table(schemes, gpus, cell)
+    rows = []
+    for name in gpus:
+        found = {scheme: on_gpu(scheme, find_gpu(name)) for scheme in schemes}
+        row = {scheme: [s.compute, s.kernel] if s.runs else say("no kernel") for scheme, s in found.items()}
+        row["remark"] = [f"{scheme}: {s.reason}" for scheme, s in found.items() if s.runs and s.reason]
+        rows.append({"name": name} | row)
+    remark = Column("remark", say("remark"), join="; ")
+    return Table([Column("name", say("GPU"), code=True), *columns(schemes), remark], rows).without_empty()
 
 
 def rate_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str], **options: Any) -> Table:

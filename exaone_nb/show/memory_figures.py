@@ -1,4 +1,4 @@
-"""Bars of bytes by component, the cache against the context, the roofline. Each function returns a matplotlib figure."""
+"""Bars of bytes by component, the cache against the context, what a scheme gains. Each function returns a matplotlib figure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -89,55 +89,50 @@ def cache_curves(
     return figure
 
 
-def roofline_points(
-    config: dict[str, Any], schemes: Sequence[str], gpu: str, batches: Sequence[int], context: int
-) -> dict[str, list[Pass]]:
-    """Scheme -> decode passes at each batch and one prefill of `context` tokens; schemes that do not run are left out."""
-    points = {}
+def gains(
+    config: dict[str, Any],
+    schemes: Sequence[str],
+    gpu: str,
+    batches: Sequence[int] = (1, 8, 32, 128),
+    context: int = 1024,
+) -> Figure:
+    """How much faster each scheme is than the first one that runs, at best: decoding at each batch, and reading a prompt.
+
+    Under each batch stands which share of the first scheme's bytes is cache: weights are read once for a batch, the
+    cache once for every request in it, and only the weights were made smaller.
+    """
+    found: dict[str, list[Pass]] = {}
     for label, scheme in fitted_schemes(config, schemes).items():
         work = work_of(config, scheme)
         passes = [decode(config, scheme, gpu, batch=b, context=context, work=work) for b in batches]
         passes.append(prefill(config, scheme, gpu, tokens=context, work=work))
         if passes[0].runs:
-            points[label] = passes
-    return points
-
-
-def roofline(
-    config: dict[str, Any],
-    schemes: Sequence[str],
-    gpu: str,
-    batches: Sequence[int] = (1, 8, 64),
-    context: int = 1024,
-) -> Figure:
-    """Operations per second against operations per byte: the card's roofs, and where each scheme's passes stand."""
-    import numpy as np
-
-    card = find_gpu(gpu)
-    points = roofline_points(config, schemes, gpu, batches, context)
-    figure, axes = figures.canvas(8.5, 5)
-    reach = [p.intensity for passes in points.values() for p in passes] + [card.ridge() * 4]
-    span = np.geomspace(min(reach) / 2, max(reach) * 2, 200)
-    needed = dict.fromkeys(["16-bit", *(passes[0].support.compute for passes in points.values())])
-    for index, compute in enumerate(needed):
-        roof = np.minimum(span * card.bandwidth, card.peak[compute])
-        label = say("roof of {compute} arithmetic", compute=compute)
-        look = {"linestyle": figures.style(index).line, "color": figures.INK, "linewidth": 1.2}
-        axes.plot(span, roof / 1e12, label=label, **look)
-    decoded = say("decode at batch {batches}", batches=", ".join(map(str, batches)))
-    for index, (scheme, passes) in enumerate(points.items()):
-        look = figures.style(index).curve() | {"linestyle": "none"}
-        for some, more in (
-            (passes[:-1], {"label": f"{scheme}, {decoded}"}),
-            (passes[-1:], {"fillstyle": "none"}),
-        ):
-            rates = [p.operations / p.seconds / 1e12 for p in some]
-            axes.plot([p.intensity for p in some], rates, **look, **more)
-    hollow = say("hollow: prefill of {tokens:,} tokens", tokens=context)
-    axes.plot([], [], "o", color=figures.INK, fillstyle="none", label=hollow)
-    axes.set(xscale="log", xlabel=say("operations per byte moved"))
-    axes.set(yscale="log", ylabel=say("tera-operations per second, at best"))
-    axes.set_title(f"{card.name}: {card.bandwidth / 1e9:,.0f} GB/s", loc="left")
-    figures.clean(axes)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+            found[label] = passes
+    figure, axes = figures.canvas(8.5, 3.6)
+    figures.clean(axes, grid="y")
+    axes.set_title(f"{find_gpu(gpu).name}: {find_gpu(gpu).bandwidth / 1e9:,.0f} GB/s", loc="left")
+    if not found:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, say("None of these schemes runs here."), ha="center", transform=axes.transAxes)
+        return figure
+    base, first = next(iter(found.items()))
+    width = 0.8 / len(found)
+    for place, (label, look) in enumerate(figures.styles_of(found).items()):
+        times = [one.seconds / this.seconds for one, this in zip(first, found[label], strict=True)]
+        left = [x + (place + 0.5) * width - 0.4 for x in range(len(times))]
+        bars = axes.bar(left, times, width, label=label, **look.area())
+        axes.bar_label(bars, [f"{value:.1f}" for value in times], fontsize=8, padding=1)
+    names = [
+        say(
+            "write, batch {p.batch}\n(cache: {share:.0%})",
+            p=one,
+            share=1 - one.weight_bytes / one.bytes_moved,
+        )
+        for one in first[:-1]
+    ]
+    axes.set_xticks(range(len(first)), [*names, say("read a prompt of\n{tokens:,} tokens", tokens=context)])
+    axes.set_ylabel(say("times as fast as {base}, at best", base=base))
+    axes.margins(y=0.12)
+    above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
+    axes.legend(frameon=False, ncols=len(found), fontsize=9, **above)
     return figure

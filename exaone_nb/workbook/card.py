@@ -19,7 +19,7 @@ from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.anatomy.roofline import decode, prefill
 from exaone_nb.catalog import resolve
-from exaone_nb.compress.gptq import gptq, hessian
+from exaone_nb.compress.llmcompressor_adapter import library_codes
 from exaone_nb.engines.dummy import shape_config
 from exaone_nb.engines.environment import has_gpu, machine, machine_sentence
 from exaone_nb.engines.options import GIB, MEMORY_SHARE
@@ -256,7 +256,7 @@ def _best(
 
 
 def _gptq(model: str, report: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Seconds of GPTQ for each matrix of one layer; the Hessian is made of random inputs, apart from them."""
+    """Seconds of llm-compressor's GPTQ for each matrix of one layer, its Hessian of random inputs included."""
     import torch
 
     device = "cuda" if has_gpu() else "cpu"
@@ -273,7 +273,7 @@ def _gptq(model: str, report: Callable[[str], None]) -> list[dict[str, Any]]:
         seconds = []
         for _ in range(2):  # the first warms up
             started = time.perf_counter()
-            gptq(weight, hessian(inputs))
+            library_codes(weight, 2 * inputs.T @ inputs / len(inputs), 4, 128)
             if device == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

@@ -9,6 +9,7 @@ from exaone_nb.compress import formats
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.paths import NANO
 from exaone_nb.show.measured import record
+from tests.page import gptq_functions
 
 torch = pytest.importorskip("torch")
 
@@ -53,14 +54,6 @@ def test_stored_codes_are_those_that_the_library_packed(tmp_path):
     assert torch.equal(stored, codes) and torch.equal(scale, parts["scale"])
 
 
-def test_rounding_by_hand_keeps_the_grid_and_the_error_below_half_a_step():
-    weight = torch.randn(16, 256, generator=torch.Generator().manual_seed(1))
-    codes, scale = formats.round_to_nearest(weight)
-    assert codes.dtype == torch.int8 and scale.shape == (16, 2) and codes.min() >= -8 and codes.max() <= 7
-    error = (weight - formats.dequantize(codes, scale)).abs()
-    assert (error <= scale.repeat_interleave(128, 1) * 0.5001).all()
-
-
 @pytest.mark.skipif(
     not (NANO / "model.safetensors").is_file(), reason="data/nano is not there; see exaone_nb/nano"
 )
@@ -68,9 +61,10 @@ def test_a_card_divides_in_float32_and_by_that_its_codes_differ_from_a_cpus(monk
     """The right value was measured: nano rounded by llm-compressor on an H200 against the five lines on its CPU."""
     measured = record("nvidia-h200")["codes_equal_to_the_cpus"]
     weight = formats.read_tensor(NANO, f"{measured['module']}.weight")
-    here, scale = formats.round_to_nearest(weight)
+    round_to_nearest, *_ = gptq_functions()
+    here, scale = round_to_nearest(weight, 128)
     monkeypatch.setattr(formats, "division_dtype", lambda weight: torch.float32)
-    there, same_scale = formats.round_to_nearest(weight)
+    there, same_scale = round_to_nearest(weight, 128)
     assert float((here == there).float().mean()) == measured["share"]
     assert torch.equal(scale, same_scale)
 
@@ -84,11 +78,6 @@ def test_the_library_divides_as_it_is_said_to():
     assert '@ImplBackend.register("_quantize", _quantize_triton_req, 0)' in source
     weight = torch.zeros(2, 2, dtype=torch.bfloat16)
     assert formats.division_dtype(weight) is torch.bfloat16
-
-
-def test_groups_that_do_not_divide_are_refused():
-    with pytest.raises(WorkbookError, match="100 inputs"):
-        formats.round_to_nearest(torch.zeros(2, 100))
 
 
 def test_a_missing_tensor_is_named(tmp_path):

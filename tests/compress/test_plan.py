@@ -162,6 +162,8 @@ def test_what_matches_nothing_and_changes_nothing_is_a_note(plan_of, pattern):
 def test_a_doubled_backslash_never_matches(plan_of):
     plan = plan_of(ignore=["lm_head", r"re:.*layers\\.29\\..*"])
     assert "unmatched" in codes(plan, "warning") and compare(plan, plan_of()) == []
+    (finding,) = [f for f in analyse(plan).findings if f.code == "unmatched"]
+    assert "matches 7 modules that can be quantized" in finding.remedy, "q, k, v, o, gate, up, down"
 
 
 def test_a_target_that_matches_nothing_is_a_warning_and_nothing_at_all_an_error(plan_of):

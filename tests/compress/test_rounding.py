@@ -7,12 +7,13 @@ import pytest
 from exaone_nb.compress import damage, models
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.calibration import TextSource
-from exaone_nb.compress.formats import dequantize, round_to_nearest
+from exaone_nb.compress.formats import dequantize
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.compress.rounding import rounded, rounded_weight
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
 from exaone_nb.quantization.schemes import QuantArgs, find_scheme
+from tests.page import gptq_functions
 
 torch = pytest.importorskip("torch")
 needs_nano = pytest.mark.skipif(
@@ -22,13 +23,14 @@ needs_nano = pytest.mark.skipif(
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_integers_are_those_that_the_files_hold(bits):
-    """`round_to_nearest` is held bit by bit against llm-compressor's files elsewhere."""
+    """The chapter's `round_to_nearest` is held bit by bit against llm-compressor's files elsewhere."""
+    round_to_nearest, *_ = gptq_functions()
     weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(bits)).bfloat16()
     for args, size in ((QuantArgs(bits, "int", "group", 32), 32), (QuantArgs(bits, "int", "channel"), 64)):
-        assert torch.equal(rounded_weight(weight, args), dequantize(*round_to_nearest(weight, bits, size)))
+        assert torch.equal(rounded_weight(weight, args), dequantize(*round_to_nearest(weight, size, bits)))
     flat = rounded_weight(weight, QuantArgs(bits, "int", "tensor"))
     assert torch.equal(
-        flat.reshape(1, -1), dequantize(*round_to_nearest(weight.reshape(1, -1), bits, weight.numel()))
+        flat.reshape(1, -1), dequantize(*round_to_nearest(weight.reshape(1, -1), weight.numel(), bits))
     )
     assert flat.unique().numel() <= 2**bits
 

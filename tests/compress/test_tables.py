@@ -3,20 +3,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exaone_nb.compress import recipe as recipes
-from exaone_nb.compress import tables
+from exaone_nb.compress import cliff, contest, tables
 from exaone_nb.compress.plan import make_plan
+from exaone_nb.show.measured import record
 
 SHAPE = "EXAONE-4.0-1.2B"
 
 
-def test_plans_and_recipes():
+def test_plans():
     plans = tables.plans([make_plan(SHAPE, "w4a16_gptq")])
     row = dict(zip(plans.headings(), plans.cells()[0], strict=True))
     assert row["predicted bytes"] == "971,261,368" and row["stays unquantized"] == "43.2%"
     assert row["modules rounded"] == "210" and plans.records()[0]["predicted_bytes"] == 971_261_368
-    (row,) = tables.recipes({"a": recipes.load("mixed_w8a16_w4a16")}).records()
-    assert row["recipe"] == "a" and row["schemes"] == ["W8A16", "W4A16"] and row["purpose"]
+
+
+def test_where_a_recipe_can_be_served_and_why_not():
+    """A head that is quantized stops every vLLM; the judge's took an FP8 cache and did not use it (participants, 2026-02)."""
+    made = {name: make_plan(SHAPE, name) for name in ("w4a16_gptq", "w8a8_kv_fp8", "w4a8")}
+    made["head too"] = make_plan(SHAPE, {"scheme": "W4A16"})
+    rows = {row["trial"]: row for row in tables.served(made).rows}
+    judge = next(key for key in rows["w4a8"] if "0.14.1" in key)
+    answers = {name: row[judge] for name, row in rows.items()}
+    assert answers == {"w4a16_gptq": "yes", "w8a8_kv_fp8": "yes", "w4a8": "no", "head too": "no"}
+    assert rows["w4a16_gptq"]["why"] is None
+    assert any("0.14.1 does not use" in line for line in rows["w8a8_kv_fp8"]["why"])
+    assert "lm_head" in rows["head too"]["why"][0]
 
 
 def test_trials_that_are_the_same_run_are_said_to_be():
@@ -24,10 +35,9 @@ def test_trials_that_are_the_same_run_are_said_to_be():
         "same": {"method": "gptq", "scheme": "W4A16", "ignore": ["lm_head"], "settings": {"block_size": 64}},
         "other": {"method": "gptq", "scheme": "W8A16", "ignore": ["lm_head"]},
     }
-    table = tables.differences(make_plan(SHAPE, "w4a16_gptq"), SHAPE, trials)
-    same, other = table.cells()
-    assert same == ["same", "identical in effect"] and "int8" in other[1]
-    assert [row["trial"] for row in tables.findings(SHAPE, trials).rows] == ["same"]
+    same, other = tables.attempts(make_plan(SHAPE, "w4a16_gptq"), SHAPE, trials).cells()
+    assert same[:2] == ["same", "no-op"] and same[-1] == "nothing"
+    assert other[:2] == ["other", ""] and "210 modules" in other[-1]
 
 
 def test_a_checkpoint_that_is_not_as_predicted_stands_out():
@@ -80,9 +90,25 @@ def test_damage_and_pairs():
     assert pairs["w8a8"] == "no difference that these texts can show"
 
 
-def test_shares_and_published_configs():
-    (row,) = tables.shares([make_plan(SHAPE, "w4a16_gptq")]).records()
-    assert row["embedding"] == pytest.approx(0.432, abs=5e-4)
+def test_the_cliff_in_words_is_that_of_the_recorded_rows():
+    fall = {name: record(f"cliff_{name}")["rows"] for name in ("nano", "smollm2-135m")}
+    rows = {(row["model"], row["sharing"]): row for row in cliff.steps(fall).rows}
+    assert rows["smollm2-135m", "one per channel"]["3 to 2"] == pytest.approx(13.1162 / 5.8436, rel=1e-4)
+    assert rows["nano", "one per group of 32"]["4 to 3"] == pytest.approx(0.00327 / 0.0004, rel=0.02)
+    assert cliff.edge(fall["nano"], "channel", 0.9) == 2 and cliff.edge(fall["nano"], 32, 0.9) == 0
+    assert cliff.edge(fall["smollm2-135m"], "channel", 0.9) == 6, "and every width below it"
+
+
+def test_a_contest_is_told_pair_by_pair():
+    one = record("fit_smollm2-135m")["budgets"][0]
+    uniform, random = contest.told(one["pairs"], one["budget"])
+    assert (
+        uniform.startswith("121.0 MB") and "W4A16 g64, the best uniform one, -0.2142 (-0.2343 to" in uniform
+    )
+    assert "median random one, -0.1805" in random
+
+
+def test_published_configs():
     table = tables.published(["openai/gpt-oss-20b", "moonshotai/Kimi-K2-Thinking", "Qwen3-0.6B"])
     assert [cells[1] for cells in table.cells()] == ["mxfp4", "compressed-tensors", "not quantized"]
     assert table.cells()[1][2] == "int4, one scale per 32 inputs, symmetric"

@@ -5,14 +5,15 @@ import pytest
 from exaone_nb.compress import budget, cliff, contest, damage, models, rounding, search, study
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress.calibration import TextSource
-from exaone_nb.compress.formats import read_tensor, round_to_nearest, stored_codes
-from exaone_nb.compress.gptq import compare_on_layer, gptq, hessian
+from exaone_nb.compress.formats import dequantize, output_error, read_tensor, stored_codes
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.hardware import this_machine
 from exaone_nb.paths import NANO
+from tests.page import gptq_functions
 
 torch = pytest.importorskip("torch")
 MODULE = "model.layers.1.mlp.down_proj"
+round_to_nearest, hessian, gptq = gptq_functions()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_what_a_layer_reads_is_the_same(both, texts):
 def test_gptq_writes_the_same_codes(both, texts, measured):
     weights = [damage.linear_weights(model)[MODULE] for model in both]
     codes = [
-        gptq(weight, hessian(damage.layer_inputs(model, MODULE, texts)))[0].cpu()
+        gptq(weight, hessian(damage.layer_inputs(model, MODULE, texts)), 128)[0].cpu()
         for weight, model in zip(weights, both, strict=True)
     ]
     same = float((codes[0] == codes[1]).float().mean())
@@ -63,11 +64,14 @@ def test_the_studies_of_the_chapter_run_there_and_find_what_they_find_here(both,
         seen = damage.layer_inputs(model, MODULE, texts[:8])
         unseen = damage.layer_inputs(model, MODULE, texts[8:])
         weight = damage.linear_weights(model)[MODULE]
-        layer = compare_on_layer(weight, seen, unseen)
-        study.settings_study(weight, seen, unseen)
-        study.library_study(weight, seen)
+
+        def error(inputs, weight=weight, unseen=unseen):
+            codes, scale = gptq(weight, hessian(inputs), 128)
+            return output_error(weight, dequantize(codes, scale.float()), unseen)
+
+        study.library_study(weight, hessian(seen))
         study.sharing_study(weight)
-        study.calibration_study(weight, {"text": seen.split(20)}, unseen, sizes=(2,))
+        study.calibration_study({"text": seen.split(20)}, error, sizes=(2,))
         row = study.selection_study(model, {"all": plan}, texts)[0]
         with rounding.rounded(model, plan.by_module):
             worst = max(damage.layer_output_errors(model, model, texts[:2]).values())
@@ -76,7 +80,7 @@ def test_the_studies_of_the_chapter_run_there_and_find_what_they_find_here(both,
         contest.hold(model, offer, contest.entrants(offer, costs.costs, offer.cheapest_bytes, 2), texts[:4])
         found.append(
             {
-                "held out": layer["GPTQ"]["held out"],
+                "held out": error(seen),
                 "kl": damage.per_token(row["kl"]).value,
                 "cliff": fall[-1]["kl"].value,
                 "search": sum(float(kl.sum()) for part in costs.kl.values() for kl in part.values()),
@@ -104,9 +108,9 @@ def test_a_recipe_runs_on_the_card_and_weighs_what_was_predicted(recipe, card, t
         stored, scale = stored_codes(tmp_path / recipe, MODULE)
         # llm-compressor divides in float32 on the card and in bfloat16 on the CPU, so the codes are those of the card.
         weight = read_tensor(NANO, f"{MODULE}.weight").to(models.best_device())
-        codes, expected = (tensor.cpu() for tensor in round_to_nearest(weight))
+        codes, expected = (tensor.cpu() for tensor in round_to_nearest(weight, 128))
         measured("five lines on the card", equal_codes=float((stored == codes).float().mean()))
-        assert torch.equal(scale, expected) and torch.equal(stored, codes)
+        assert torch.equal(scale, expected) and torch.equal(stored, codes.to(stored))
     if recipe != "w4a16_gptq":
         # What is tried in memory is what the file holds.
         there = damage.linear_weights(models.open_model(NANO))[MODULE]

@@ -9,17 +9,18 @@ from exaone_nb.anatomy.memory import plan_memory
 from exaone_nb.catalog import read_config
 from exaone_nb.compress import damage, manifest, models, study
 from exaone_nb.compress.calibration import TextSource
-from exaone_nb.compress.gptq import gptq, hessian
 from exaone_nb.compress.llmcompressor_adapter import library_codes
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.conversation.answers import Sampling
 from exaone_nb.engines.transformers_engine import TransformersEngine
 from exaone_nb.paths import ROOT
+from tests.page import gptq_functions
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.heavy
 GIB = 2**30
 MODULE = "model.layers.14.mlp.down_proj"
+_, hessian, gptq = gptq_functions()
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,9 @@ def test_a_forward_pass(model, texts, timer, measured):
 def test_gptq_on_one_layer(model, texts, timer, measured):
     seen = damage.layer_inputs(model, MODULE, texts)
     weight, curve = damage.linear_weights(model)[MODULE], hessian(seen)
-    ours = timer(lambda: gptq(weight, curve), 1)
+    ours = timer(lambda: gptq(weight, curve, 128), 1)
     theirs = timer(lambda: library_codes(weight, curve, 4, 128), 1)
-    same = float((gptq(weight, curve)[0] == library_codes(weight, curve, 4, 128)).float().mean())
+    same = float((gptq(weight, curve, 128)[0] == library_codes(weight, curve, 4, 128)).float().mean())
     measured("GPTQ on one down_proj [2048, 4096]", ours=ours, llm_compressor=theirs, same_codes=same)
     assert same > 0.99
 

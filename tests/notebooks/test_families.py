@@ -43,7 +43,7 @@ SAID = {
     "llama": {
         "02": "W4A16 g64",
         "04": "Pre-LN: RMSNorm before attention and MLP",
-        "06": "groups of 64, since 128 does not divide 192 inputs.*equal, bit by bit",
+        "06": "groups of 64, since 128 does not divide 192 inputs.*scales: equal, bit by bit",
         "07": "nano_calibration: short arithmetic made for nano.*groups of 64, since 128 does not divide 192 inputs",
         "09": "did not end by themselves",
         "10": "tasks: everyday_mc, without a preset.*a few dozen items of the workbook's own",
@@ -55,7 +55,7 @@ SAID = {
     },
     "qwen3_moe": {
         "04": "The experts of .* are left out",
-        "06": "equal, bit by bit",
+        "06": "scales: equal, bit by bit",
         "09": "did not end by themselves",
     },
 }

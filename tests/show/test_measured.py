@@ -62,9 +62,8 @@ def test_tables_read_as_the_measured_ones_do(real) -> None:
 def test_what_quantizing_took_on_a_card_is_shown_and_adds_up() -> None:
     card = measured.record("nvidia-h200")
     assert card["card"] in measured.told(card) and card["date"] in measured.told(card)
-    table = measured.quantize_table(card, "recorded")
     config = catalog.resolve("EXAONE-4.0-1.2B").config()
-    for row in table.rows:
+    for row in card["quantize"]:
         scheme = {"w8a8": "W8A8", "fp8_dynamic": "FP8_DYNAMIC"}.get(row["recipe"], "W4A16")
         tensors = predict_checkpoint(config, scheme).data_bytes
         assert tensors < row["actual_bytes"] < tensors + 100_000  # headers

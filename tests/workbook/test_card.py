@@ -57,7 +57,7 @@ def measurements(monkeypatch):
     monkeypatch.setattr(
         card, "measure_decode", lambda engine, batch, prompt_tokens, **_: decode(batch, prompt_tokens)
     )
-    monkeypatch.setattr(card, "gptq", lambda *_: None)
+    monkeypatch.setattr(card, "library_codes", lambda *_: None)
     monkeypatch.setattr(card, "this_gpu", lambda: None)
     return starts
 
