@@ -3,8 +3,6 @@
 The prompt is rendered by the tokenizer of the model's folder, as for every other engine; llama.cpp gets its token ids.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Sequence
