@@ -12,7 +12,6 @@ with the layers, or a window would end up on another layer.
 import copy
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.names import layer_of
 from exaone_nb.compress import manifest
 from exaone_nb.compress.damage import Document, log_probabilities
-from exaone_nb.compress.quantize import companions
+from exaone_nb.compress.quantize import copy_companions
 from exaone_nb.compress.rounding import rounded_weight
 from exaone_nb.compress.search import stored_dtype
 from exaone_nb.conversation.vocabulary import cut
@@ -182,8 +181,7 @@ def _write(
     out = Path(out)
     manifest.check_out(out, source)
     with staged_directory(out) as staging:
-        for path in companions(source):
-            shutil.copy2(path, staging / path.name)
+        copy_companions(source, staging)
         save_file(tensors, staging / "model.safetensors", {"format": "pt"})
         (staging / "model.safetensors").chmod(0o644)
         (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
