@@ -104,10 +104,10 @@ def check_memory(
         places.append((on_card, card.memory_bytes, say("memory on the {card}", card=card.name), hidden))
     for takes, there, what, remedy in places:
         if takes > there and not ignore:
-            fields = {"model": source.name, "recipe": recipe.name, "takes": takes / 1e9, "there": there / 1e9}
+            words = {"model": source.name, "recipe": recipe.name, "takes": takes / 1e9, "there": there / 1e9}
             got = say(
                 "Quantizing {model} with {recipe} is estimated to take {takes:.1f} GB of {what}, and there are {there:.1f} GB.",
-                what=what, **fields,
+                what=what, **words,
             )  # fmt: skip
             raise WorkbookError(got, remedy=remedy)
     return {"estimated_peak_bytes": needed, "estimated_gpu_peak_bytes": on_card}

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -184,6 +184,16 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def in_turns[Key](found: Mapping[Key, Any], rounds: int) -> Iterator[tuple[int, Key]]:
+    """(round, key), each round with the keys that `found` has then, every second one backwards.
+
+    A machine changes its speed within seconds: what is measured in turns meets the same changes.
+    """
+    for number in range(rounds):
+        for key in list(found) if number % 2 == 0 else reversed(list(found)):
+            yield number, key
 
 
 def pooled(rounds: Sequence[Bench]) -> Bench:

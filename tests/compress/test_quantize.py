@@ -44,7 +44,7 @@ def test_every_recipe_that_fits_nano_is_made_and_weighs_what_was_predicted(tmp_p
 @pytest.mark.heavy
 def test_the_manifest_says_how_it_was_made(rounded):
     out, document = rounded
-    assert manifest.read(out)["fingerprint"] == document["fingerprint"] and manifest.finished(out, document["fingerprint"])
+    assert manifest.finished(out, document["fingerprint"]) and not manifest.finished(out, "another")
     assert document["peak_bytes"] >= document["start_bytes"] > 0 and document["seconds"] > 0
     assert document["versions"]["llmcompressor"] and document["source_files"] and document["tokenizer"]
     assert (out / "recipe.yaml").is_file() and (out / "chat_template.jinja").is_file()
