@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.attention import context_limit
@@ -34,6 +34,7 @@ from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
 
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def in_turns[Key](found: Mapping[Key, Any], rounds: int) -> Iterator[tuple[int, Key]]:
+def in_turns(found: Mapping[Key, Any], rounds: int) -> Iterator[tuple[int, Key]]:
     """(round, key), each round with the keys that `found` has then, every second one backwards.
 
     A machine changes its speed within seconds: what is measured in turns meets the same changes.
