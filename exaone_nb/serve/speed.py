@@ -22,8 +22,9 @@ from exaone_nb.fields import whole
 from exaone_nb.messages import say
 from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate, over_repeats
 
-# Tokens after which it is asked, under a time budget, whether the answers end by themselves.
-LOOK = 256
+# Tokens after which it is asked, under a time budget, whether the answers end by themselves: few at first, because a large
+# model on a CPU takes minutes for the second number.
+LOOKS = (32, 256)
 
 
 @dataclass(frozen=True)
@@ -253,14 +254,16 @@ def measure_per_token(
     whole("repeats", repeats)
     room = engine.arguments["max_model_len"] - max(map(len, prompts))
     wanted = allowed = max(min(max_gen_toks, room), 1)
-    first = min(LOOK, wanted) if budget_s else wanted
+    first = min(LOOKS[0], wanted) if budget_s else wanted
     _timed(engine, prompts[: max(len(prompts) // 8, 1)], Sampling(max_tokens=first))  # warms up
     runs: list[tuple[list[Answer], float]] = []
-    if budget_s:
-        looked = _timed(engine, prompts, Sampling(max_tokens=first))
-        allowed = _affordable(*looked, first, wanted, budget_s / repeats)
-        if first == allowed or not any(_is_cut(answer) for answer in looked[0]):
+    for look in LOOKS if budget_s else ():
+        length = min(look, allowed)
+        looked = _timed(engine, prompts, Sampling(max_tokens=length))
+        allowed = _affordable(*looked, length, wanted, budget_s / repeats)
+        if length == allowed or not any(_is_cut(answer) for answer in looked[0]):
             runs.append(looked)  # nothing would have been longer
+            break
     while len(runs) < repeats:
         runs.append(_timed(engine, prompts, Sampling(max_tokens=allowed)))
     ratios = [seconds / sum(answer.output_tokens for answer in answers) for answers, seconds in runs]

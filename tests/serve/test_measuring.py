@@ -358,11 +358,13 @@ class Clocked(Timed):
     ("tokens", "budget", "caps", "allowed"),
     [
         (None, 0.0, [4000, 4000, 4000], 4000),  # no budget: to the end
-        (None, 20.0, [256, 256, 1000, 1000], 1000),  # 10 s a repeat are 1,000 tokens
-        (None, 1.0, [256, 256, 256], 256),  # never fewer than were looked at, which counts as a repeat
-        (None, 1000.0, [256, 256, 4000, 4000], 4000),  # the budget holds everything
-        (96, 1.0, [256, 256, 4000], 4000),  # they end by themselves: the limit stays
-        (300, 20.0, [256, 256, 1000, 1000], 1000),  # ... and so do these, after the look
+        (None, 20.0, [32, 32, 256, 1000, 1000], 1000),  # 10 s a repeat are 1,000 tokens
+        (None, 1.0, [32, 32, 50, 50], 50),  # 0.5 s are 50: what was looked at counts as a repeat
+        (None, 0.4, [32, 32, 32], 32),  # never fewer than were looked at first
+        (None, 1000.0, [32, 32, 256, 4000, 4000], 4000),  # the budget holds everything
+        (20, 0.3, [32, 32, 4000], 4000),  # they end by themselves: the limit stays
+        (96, 4.0, [32, 32, 200, 4000], 4000),  # ... and so do these, within what the budget holds
+        (300, 20.0, [32, 32, 256, 1000, 1000], 1000),  # ... or after the looks
     ],
 )
 def test_answers_that_do_not_end_are_cut_to_the_budget_and_that_is_said(
