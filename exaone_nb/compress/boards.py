@@ -96,6 +96,7 @@ def beyond(document: Mapping[str, Any], model: str) -> Table:
         row
         | {
             "what": words[row["kind"]],
+            "left_out": len(row["left_out"]) if "left_out" in row else None,
             "share": row["actual_bytes"] / whole["actual_bytes"],
             "longer": row["tokens_per_text"].value / whole["tokens_per_text"].value,
             "items": row["accuracy"].n,

@@ -76,12 +76,15 @@ def support(
 
 
 def support_of_format(method: str, machine: Machine, engine: str = TODAY) -> Support:
-    """Whether vLLM `engine` loads a file whose quant_method no preset describes (bitsandbytes, GGUF); unknown for others."""
+    """Whether vLLM `engine` loads a file whose quant_method no preset describes (AWQ, GGUF …); unknown for others."""
     told = rules(engine)["formats"].get(method)
     if told is None:
         why = say("nobody read what vLLM {engine} does with {method}", engine=engine, method=method)
         return Support(method, "unknown", reason=why)
-    return Support(method, told["cpu" if machine.is_cpu else "gpu"], reason=told["why"])
+    answer = told["cpu"] if machine.is_cpu else told["gpu"]
+    if answer == "yes" and not machine.is_cpu and machine.compute_capability < told.get("from", 0):
+        answer = "no"
+    return Support(method, answer, reason=told["why"])
 
 
 def _no_preset(label: str, scheme: Scheme) -> Support:

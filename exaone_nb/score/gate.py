@@ -89,9 +89,9 @@ def gate(run: RunFolder, policy: Policy, candidates: Sequence[str] = ()) -> list
             )
     if policy.base in chosen or not chosen:
         raise UsageError(say("There is no candidate beside the base {base!r}.", base=policy.base))
-    requirements = list(policy.requirements())
     with_scores = {result["recipe"] for result in results if result["kind"] == "accuracy"}
     scored = {name: scored_items(run, name) if name in with_scores else {} for name in (policy.base, *chosen)}
+    requirements = list(policy.requirements(_whole_tasks(scored[policy.base])))
     compared = _comparisons(scored, policy, [r for r in requirements if r.kind == "task"])
     speeds = {r["recipe"]: r for r in results if r["kind"] == "speed" and r["label"] == SPEED_LABEL}
     sizes = {r["recipe"]: r for r in results if r["kind"] == "bytes"}
@@ -147,6 +147,13 @@ def _comparisons(
         base, others, base_name=policy.base, alpha=policy.alpha, margin=margins, separate=True
     )
     return {(comparison.candidate, comparison.task): comparison for comparison in found}
+
+
+def _whole_tasks(scored: dict[str, ItemScores]) -> list[str]:
+    """Tasks by name; the subjects of a benchmark under the benchmark's own."""
+    groups = groups_of(list(scored.values()))
+    parts = {task for tasks in groups.values() for task in tasks}
+    return [*groups, *(task for task in scored if task not in parts)]
 
 
 def _named(scored: dict[str, ItemScores], names: Sequence[str]) -> dict[str, ItemScores]:

@@ -103,7 +103,10 @@ class RerunNoise:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What somebody concluded from two scores, and what really differed between the two submissions."""
+    """What somebody concluded from two scores, and what really differed between the two submissions.
+
+    `counterexample` is the score of another team that did the same as the worse one, where there is one.
+    """
 
     belief: str
     better: Number
@@ -112,6 +115,7 @@ class Conclusion:
     what_differed: str
     repository: str
     where: str
+    counterexample: MaybeNumber
 
     @property
     def difference(self) -> float:
@@ -157,14 +161,16 @@ def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str
     """What is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
     if not conclusion.takes_effect:
-        jumped = say("does not survive: the setting has no effect, the score jumped groups")
+        jumped = say("does not survive: the setting has no effect, and the scores lie in two groups")
         return jumped if crosses else say("does not survive: the setting has no effect")
     if crosses:
-        return say("open: the score jumped groups, and the same recipes are found in both")
+        return say("open: the scores lie in two groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
         return say("does not survive: within noise")
     if conclusion.difference <= noise.safe:
         return say("open: more than the noise seen, less than the noise there may be")
+    if conclusion.counterexample is not None:
+        return say("open: another team did the same and scored {score:.3f}", score=conclusion.counterexample)
     return say("survives")
 
 

@@ -7,10 +7,10 @@
       seconds: {of_base: 1.0}  # per token
     advisory: {}               # only reported
 
-Policies that come with the workbook are in data/gates/.
+`every` among the tasks stands for each task that the run scored and that no line names. Policies that come with the workbook are in data/gates/.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -24,6 +24,7 @@ from exaone_nb.written import read_yaml
 
 FOLDER = DATA / "gates"
 TIERS = ("critical", "supporting", "advisory")
+EVERY = "every"
 Margin = schema.kind(
     float,
     lambda value: schema.is_number(value) and 0 < value < 1,
@@ -101,12 +102,15 @@ class Policy:
     alpha: Level = 0.05
     purpose: Text = ""
 
-    def requirements(self) -> Iterator[PolicyLine]:
-        """Every line, the strictest first."""
+    def requirements(self, scored: Sequence[str] = ()) -> Iterator[PolicyLine]:
+        """Every line, the strictest first; `scored` are the tasks that `every` may stand for."""
+        named = {task for tier in TIERS for task in getattr(self, tier).get("tasks", {})}
+        others = [task for task in scored if task not in named] or [EVERY]
         for tier in TIERS:
             asked = getattr(self, tier)
             for task, margin in asked.get("tasks", {}).items():
-                yield PolicyLine(tier, "task", task, margin)
+                for name in others if task == EVERY else [task]:
+                    yield PolicyLine(tier, "task", name, margin)
             for kind in ("bytes", "seconds"):
                 for name, limit in asked.get(kind, {}).items():
                     yield PolicyLine(tier, kind, kind, limit, of_base=name == "of_base")

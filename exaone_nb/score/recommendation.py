@@ -88,7 +88,11 @@ def _reasons(board: Scoreboard, row: BoardRow) -> Iterator[str]:
     )
     share = row.file_bytes / base.file_bytes
     yield say("{size:,} bytes, {share:.0%} of the base.", size=row.file_bytes, share=share)
-    yield say("Dominated by {names}.", names=loser) if loser else say("Nothing is better on all three axes.")
+    yield (
+        say("Beaten on accuracy, bytes and speed by {names}.", names=loser)
+        if loser
+        else say("No other candidate beats it on accuracy, bytes and speed at once.")
+    )
 
 
 def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> Iterator[str]:

@@ -49,6 +49,18 @@ def test_page_is_whole_and_described(report, chapter):
     assert errors == [] and '<code class="tex">' not in html
 
 
+def test_check_names_every_fault_that_the_scoreboard_chapter_plants(report):
+    page = store.page_path(report.path, "11_scoreboard").read_text(encoding="utf-8")
+    for words in (
+        "There is no top-level folder",
+        "lm_head.weight_scale",
+        "No eos_token_id",
+        "does not use the KV-cache scales",
+        "README.md line 1 looks like a Hugging Face token",
+    ):
+        assert words in page, words
+
+
 def test_nothing_unchanged_is_run_again(report):
     again = run(parameters=SMALLER, out=report.path)
     assert {o.number: o.state for o in again.outcomes} == {c.number: "cached" for c in CHAPTERS}

@@ -53,6 +53,13 @@ def test_files_of_other_quantizers():
     assert "0.28" in kernels.support_of_format("bitsandbytes", l4).reason
     then = [kernels.support_of_format("bitsandbytes", one, kernels.JUDGE).answer for one in (l4, PLAIN)]
     assert then == ["yes", "no"]
+    assert (
+        kernels.support_of_format("awq", l4).answer
+        == kernels.support_of_format("gptq", PLAIN).answer
+        == "yes"
+    )
+    # NVIDIA's release notes of CUDA 13.0: no more code for Volta, compute capability 7.0.
+    assert kernels.support_of_format("gptq", find_gpu("V100-16GB").machine).answer == "no"
     assert kernels.support_of_format("hqq", l4).answer == "unknown"
 
 

@@ -208,6 +208,15 @@ def test_a_wrong_policy_is_refused_by_the_key(document, told):
     assert told in caught.value.got and caught.value.expected + caught.value.remedy
 
 
+def test_every_task_that_was_scored_is_asked_for_unless_a_line_names_it(run):
+    found = only(run, critical={"tasks": {"every": 0.025}}, supporting={"tasks": {"close": 0.01}})
+    asked = [
+        (check.requirement.tier, check.requirement.what, check.requirement.limit) for check in found.checks
+    ]
+    assert asked == [("critical", "worse", 0.025), ("supporting", "close", 0.01)] and found.answer == "NO-GO"
+    assert read_policy("release").critical["tasks"].keys() == {"every"}  # no task of one model
+
+
 def test_policies_by_name_and_runs_without_what_they_name(run, capsys):
     assert [read_policy(name).name for name in names()] == names() and "release" in names()
     for arguments, told in (

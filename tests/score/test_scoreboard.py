@@ -407,7 +407,7 @@ def test_a_recipe_of_ones_own_is_held_against_the_card_as_it_is_stored(tmp_path,
     assert board.row("bad").concurrency == 3
     assert board.row("twin").concurrency is None and "twin" in board.row("twin").memory_remark
     shown = details_table(board).headings()
-    assert f"full contexts at once on {gpu}" in shown and f"memory on {gpu}" in shown
+    assert f"requests of the whole context at once on one {gpu}" in shown and f"memory on {gpu}" in shown
 
 
 def test_a_scheme_that_the_engine_ran_as_another_is_named_beside_its_figures(run):
