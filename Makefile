@@ -9,7 +9,7 @@ REAL ?= smollm2
 TEST_SETTINGS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
 
 .PHONY: help install install-dev install-ray lab report test test-real test-gpu test-lab site test-site test-colab lint dist \
-	links lock board clean
+	links lock board clean translate
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+%?:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ env-%: install ## an environment beside .venv from requirements/env-NAME.txt (ju
 
 links: install ## write the repository's address (pyproject.toml) into the badge and the notebooks
 	$(BIN)/python scripts/links.py
+
+translate: install-dev ## bring the Korean catalogs up to date; CHECK=1 writes nothing and fails where they are not
+	$(BIN)/python scripts/translation $(if $(CHECK),--check)
 
 test-colab: install-dev ## the notebook for Colab and Kaggle beside other versions of numpy, pandas and protobuf
 	EXAONE_NB_COLAB=1 $(BIN)/python -m pytest tests/notebooks/test_elsewhere.py

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import DiskFull, WorkbookError
+from exaone_nb.messages import in_english
 
 ABANDONED_AFTER = 24 * 3600  # seconds; whoever still writes a file touches it far more often
 
@@ -147,8 +148,9 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(destination: str | Path, document: Any) -> Path:
-    """Write one JSON document atomically (UTF-8, two spaces, keys as given). NaN and infinity are refused."""
-    return write_text(destination, json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    """Write one JSON document atomically (UTF-8, two spaces, keys as given, sentences in English). NaN and infinity are refused."""
+    text = json.dumps(in_english(document), ensure_ascii=False, indent=2, allow_nan=False)
+    return write_text(destination, text + "\n")
 
 
 def require_free_space(folder: str | Path, needed_bytes: int, what: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from exaone_nb.errors import UsageError, WorkbookError, causes
 from exaone_nb.files import is_disk_full
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import say, translated, visible
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -28,9 +28,13 @@ def explain_hub_error(error: BaseException, what: str) -> WorkbookError:
         least, most = known.get("statuses", (1, 0))
         answered = [status for status in statuses if least <= status <= most]
         if answered or classes.intersection(known.get("classes", ())):
-            got = known["got"].format(what=visible(what), status=(answered or [""])[0])
+            got = translated(known["got"]).format(what=visible(what), status=(answered or [""])[0])
             kind = UsageError if known.get("usage") else WorkbookError
-            return kind(got, expected=known.get("expected", ""), remedy=known.get("remedy", ""))
+            return kind(
+                got,
+                expected=translated(known.get("expected", "")),
+                remedy=translated(known.get("remedy", "")),
+            )
     own = {"kind": type(error).__name__, "words": str(error).strip()}
     return WorkbookError(say("{what} could not be fetched: {kind}: {words}", what=what, **own))
 

@@ -3,8 +3,8 @@
     say("{path} holds no weights.", path=folder)
     say("{count:,} of {total:,} modules stay 16-bit.", count=3, total=70)
 
-The first argument is always one literal string, never an f-string and never glued together, so that a translation can
-be found by it. What is filled in comes from files, models and servers too: control characters in it are written out
+The first argument is always one literal string, never an f-string and never glued together: its translation is looked up
+by it whenever something is said (exaone_nb/language.py). What a program reads stays English: `in_english`. What is filled in comes from files, models and servers too: control characters in it are written out
 (`\\x1b`), so that nothing of it steers a terminal.
 """
 
@@ -14,8 +14,16 @@ from collections.abc import Iterable
 from string import Formatter
 from typing import Any
 
+from exaone_nb.language import ENGLISH, language, translation
+
 # Kept as they are: they lay out text and steer nothing.
 LAYOUT = "\n\t"
+
+
+class Said(str):
+    """Text in the language of the reader; `english` is the same in English."""
+
+    english: str
 
 
 class _Words(Formatter):
@@ -30,7 +38,13 @@ class _Words(Formatter):
             raise ValueError(f"The template has no place for {', '.join(sorted(unused))}.")
 
 
-_WORDS = _Words()
+class _EnglishWords(_Words):
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        value, first = super().get_field(field_name, args, kwargs)
+        return getattr(value, "english", value), first
+
+
+_WORDS, _ENGLISH_WORDS = _Words(), _EnglishWords()
 
 
 def say(template: str, /, **fields: Any) -> str:
@@ -39,7 +53,31 @@ def say(template: str, /, **fields: Any) -> str:
     Raises KeyError for a field that is not given, and ValueError for one that the template does not name: both are
     mistakes of the caller, and a translation could hide them.
     """
-    return _WORDS.vformat(template, (), fields)
+    text = _WORDS.vformat(translation(template), (), fields)
+    return text if language() == ENGLISH else _said(text, _ENGLISH_WORDS.vformat(template, (), fields))
+
+
+def translated(text: str) -> str:
+    """A sentence without fields that stands in a table or a file of this package, as the reader reads it."""
+    found = translation(text)
+    return text if found is text else _said(found, text)
+
+
+def _said(text: str, english: str) -> Said:
+    said = Said(text)
+    said.english = english
+    return said
+
+
+def in_english(document: Any) -> Any:
+    """A JSON document whose sentences are English: what programs read is the same in every language."""
+    if language() == ENGLISH:
+        return document
+    if isinstance(document, dict):
+        return {in_english(key): in_english(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return list(map(in_english, document))
+    return getattr(document, "english", document)
 
 
 def did_you_mean(

@@ -12,6 +12,7 @@ NOTEBOOKS = ROOT / "notebooks"
 # An installed package is no place for results: they go where the user stands.
 RUNS = (ROOT if IN_SOURCE_TREE else Path.cwd()) / "runs"
 NANO = DATA / "nano"
+LOCALE = ROOT / "locale"
 # What installs the packages that are missing.
 COMPLETE = "make install" if IN_SOURCE_TREE else "exaone-nb install"
 

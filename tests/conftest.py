@@ -12,6 +12,8 @@ import pytest
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What people see is tested in English, whatever the terminal of the one who tests.
+os.environ["EXAONE_NB_LANG"] = "en"
 # The tests of what people see count on the width of a log; workers of pytest-xdist say 80 columns.
 os.environ.pop("COLUMNS", None)
 

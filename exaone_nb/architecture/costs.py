@@ -5,6 +5,7 @@ and context C above the window W, a hybrid keeps g + (1 - g) * W / C of what a m
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exaone_nb.anatomy.attention import cached_layers
@@ -12,6 +13,8 @@ from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.architecture.shape import SLIDING, layer_pattern, whole
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
+from exaone_nb.show.table import Column, Table
 
 
 def design(
@@ -38,6 +41,13 @@ def kept_bytes(config: dict[str, Any], context: int, dtype_bytes: int = 2) -> in
     whole("The context", context)
     layers = cached_layers(config)
     return dtype_bytes * sum(layer.values_per_token() * layer.tokens_kept(context) for layer in layers)
+
+
+def global_share(config: dict[str, Any], context: int) -> float:
+    """The part of `kept_bytes` that layers without a window keep, 0 to 1."""
+    everywhere = [layer for layer in cached_layers(config) if layer.kind == "full"]
+    held = 2 * sum(layer.values_per_token() * layer.tokens_kept(context) for layer in everywhere)
+    return held / kept_bytes(config, context)
 
 
 def attention_flops(config: dict[str, Any], context: int) -> int:
@@ -94,8 +104,30 @@ def why_more_than_ideal(config: dict[str, Any], context: int, **options: Any) ->
         held += (tokens - window) * group.layers * token
         room += group.blocks * cache.bytes_per_block - tokens * group.layers * token
     return [
-        ("keys and values that a next token can see", ideal),
-        ("tokens in flight, kept beside the window", held),
-        ("whole pages, one more page per sliding group, groups of equal size", room),
-        ("what vLLM reserves for the request", ideal + held + room),
+        (say("keys and values that a next token can see"), ideal),
+        (say("tokens in flight, kept beside the window"), held),
+        (say("whole pages, one more page per sliding group, groups of equal size"), room),
+        (say("what vLLM reserves for the request"), ideal + held + room),
     ]
+
+
+def ratio_table(designs: Mapping[str, dict[str, Any]], context: int) -> Table:
+    """Each design's cache at `context`, its share of full attention, and where attention costs as much as the Linears."""
+    rows = []
+    for ratio, one in designs.items():
+        kept, all_full = (kept_bytes(each, context) for each in (one, design(one, "full")))
+        crossing = context_where_attention_equals_linears(one)
+        rows.append({"ratio": ratio, "kept": kept, "share": kept / all_full, "crossing": crossing})
+    heads = [
+        Column("ratio", say("local:global")),
+        Column("kept", say("KV cache at {context:,} tokens, GiB", context=context), ",.3f", 2**-30),
+        Column("share", say("share of full"), ".1%"),
+        Column("crossing", say("attention = Linears at, tokens"), ",", missing=say("never")),
+    ]
+    return Table(heads, rows)
+
+
+def reserved_table(parts: Sequence[tuple[str, int]]) -> Table:
+    """(what, bytes), as `why_more_than_ideal` gives them, in bytes and GiB."""
+    heads = [Column("what"), Column("bytes", form=","), Column("gib", "GiB", ",.4f", 2**-30, of="bytes")]
+    return Table(heads, [{"what": what, "bytes": size} for what, size in parts])

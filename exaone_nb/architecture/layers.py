@@ -121,14 +121,17 @@ class MixtureOfExperts(nn.Module):
             self.e_score_correction_bias = nn.Parameter(torch.zeros(experts.count))
         self.shared_experts = GatedMLP(shape, experts.width * experts.shared) if experts.shared else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def given(self, x: Tensor) -> Tensor:
+        """What the router gives each expert for each token: [B, Q, experts], 0 where it was not chosen."""
         logits = self.gate(x)
         scores = logits.sigmoid() if self.rules.sigmoid else logits.softmax(-1)
         chosen = scores + self.e_score_correction_bias if self.rules.sigmoid else scores
         best = chosen.topk(self.rules.per_token, dim=-1).indices
-        given = torch.zeros_like(scores).scatter(-1, best, scores.gather(-1, best))  # [B, Q, experts]
-        if self.rules.normalised:
-            given = given / given.sum(-1, keepdim=True)
+        given = torch.zeros_like(scores).scatter(-1, best, scores.gather(-1, best))
+        return given / given.sum(-1, keepdim=True) if self.rules.normalised else given
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.given(x)
         # Every expert sees every token here: the sizes are small, and a score of 0 leaves it out of the sum.
         mixed = sum(
             given[..., i, None] * self.rules.scaling * expert(x) for i, expert in enumerate(self.experts)

@@ -1,17 +1,17 @@
 """The whole reference model: embedding, decoder layers, final norm, output head. Tensor names as in transformers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from exaone_nb.anatomy.arrangements import QK_REORDER_LN, Arrangement, arrangement_of
+from exaone_nb.anatomy.arrangements import QK_PRE_LN, QK_REORDER_LN, Arrangement, arrangement_of
 from exaone_nb.architecture import masks
 from exaone_nb.architecture.layers import DecoderLayer, LayerCache, RMSNorm
-from exaone_nb.architecture.shape import Shape
+from exaone_nb.architecture.shape import SIZES, Shape
 from exaone_nb.errors import WorkbookError
 
 
@@ -110,3 +110,18 @@ def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
     with torch.device("meta"):  # it would be drawn at random first, and stand in memory twice
         empty = Decoder(shape, arrangement_of(config))
     return empty.load(tensors).eval()
+
+
+def tiny_qwen3() -> tuple[nn.Module, Decoder]:
+    """The same random weights in transformers' Qwen3 and in ours: EXAONE 4.0's contrast, with its norms before the blocks."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    # Larger weights than at the start of training, so that they do something.
+    sizes = asdict(Shape(initializer_range=0.2))
+    names = (*SIZES, "head_dim", "initializer_range")
+    torch.manual_seed(0)
+    layers = Shape().num_hidden_layers
+    config = Qwen3Config(**{n: sizes[n] for n in names}, num_hidden_layers=layers, tie_word_embeddings=False)
+    theirs = Qwen3ForCausalLM(config).eval()
+    ours = Decoder(Shape.from_config(config.to_dict()), QK_PRE_LN).load(theirs.state_dict())
+    return theirs, ours.eval()

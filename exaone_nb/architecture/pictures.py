@@ -40,13 +40,57 @@ def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
     return found
 
 
+PER_ROW = 3
+
+
 def draw_arrangements(arrangements: Sequence[Arrangement] = tuple(ARRANGEMENTS.values())) -> Figure:
     """The layers side by side, read from bottom to top; the line on the left is the residual stream."""
-    figure, panels = _panels(len(arrangements), 2.9, 5.6)
-    for axes, arrangement in zip(panels, arrangements, strict=True):
+    rows = -(-len(arrangements) // PER_ROW)
+    columns = min(len(arrangements), PER_ROW)
+    figure, panels = canvas(3.1 * columns, 4.1 * rows, nrows=rows, ncols=columns, squeeze=False)
+    for axes in panels.flat[len(arrangements) :]:
+        axes.axis("off")
+    for axes, arrangement in zip(panels.flat, arrangements, strict=False):
         _draw_layer(axes, arrangement)
     figure.tight_layout()
     return figure
+
+
+def draw_attention() -> Figure:
+    """Inside attention, read from bottom to top: without and with a norm on queries and keys."""
+    figure, panels = _panels(2, 4.4, 5)
+    for axes, normed in zip(panels, (False, True), strict=True):
+        _draw_attention(axes, normed)
+    figure.tight_layout()
+    return figure
+
+
+def _draw_attention(axes: Axes, normed: bool) -> None:
+    queries, keys, values = 0.0, 2.2, 4.4
+    between = (queries + keys) / 2
+    rows = [(queries, "q_proj"), (keys, "k_proj"), (values, "v_proj")]
+    norms = [(queries, "q_norm"), (keys, "k_norm")] if normed else []
+    for x, _ in rows:
+        axes.plot([x, x], [-0.6, 3 if x < values else 5], color=INK, lw=1.3, zorder=1)
+    for x in (queries, keys):
+        axes.plot([x, between], [3, 4], color=INK, lw=1.3, zorder=1)
+    axes.plot([between, between, values], [4, 5, 6], color=INK, lw=1.3, zorder=1)
+    axes.plot([values, values], [5, 7.6], color=INK, lw=1.3, zorder=1)
+    axes.plot([queries, values], [-0.6, -0.6], color=INK, lw=1.3)
+    for x, label in rows:
+        _box(axes, x, 0.2, label, False)
+    for x, label in norms:
+        _box(axes, x, 1.4, label, True)
+    for x in (queries, keys):
+        _box(axes, x, 2.6, "RoPE", False)
+    _box(axes, between, 4, say("queries x keys"), False)
+    _box(axes, between, 5, say("mask, softmax"), False)
+    _box(axes, values, 6, say("weighted sum"), False)
+    _box(axes, values, 7.1, "o_proj", False)
+    axes.set_title(say("with QK norm") if normed else say("without QK norm"), fontsize=11)
+    axes.text(between, -0.95, say("input of the block"), fontsize=9, ha="center", va="center")
+    axes.set(xlim=(-1.1, 5.5), ylim=(-1.2, 7.8))
+    axes.axis("off")
 
 
 def _draw_layer(axes: Axes, arrangement: Arrangement) -> None:
@@ -65,7 +109,7 @@ def _draw_layer(axes: Axes, arrangement: Arrangement) -> None:
             axes.text(left, y - 0.01, "+", ha="center", va="center", fontsize=12, zorder=4)
         else:  # before the addition on the branch, after it on the stream itself
             _box(axes, right if y < addition else left, y, label, step == "norm")
-    axes.text(left + 0.12, -0.62, "stream in", fontsize=8, va="center")
+    axes.text(left + 0.12, -0.8, "stream in", fontsize=9, va="center")
     axes.set_title(arrangement.name, fontsize=11)
     axes.set(xlim=(-1.15, right + 1.15), ylim=(-1.0, top + 0.5))
     axes.axis("off")
@@ -83,7 +127,7 @@ def _box(axes: Axes, x: float, y: float, label: str, is_norm: bool) -> None:
     )
     label = label.replace("_layernorm", "\n_layernorm") if len(label) > 16 else label
     background = {"facecolor": NORM, "edgecolor": "none", "pad": 0.6} if is_norm else None
-    axes.text(x, y, label, ha="center", va="center", fontsize=7.2, zorder=3, bbox=background)
+    axes.text(x, y, label, ha="center", va="center", fontsize=9, zorder=3, bbox=background)
 
 
 def curves(
@@ -138,27 +182,37 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
 
     modules = list(dict.fromkeys(item.module for item in inputs))
     layers = max(item.layer for item in inputs) + 1
-    figure, panels = _panels(len(modules), 3.1, 3.3)
-    for axes, module in zip(panels, modules, strict=True):
+    rows = -(-len(modules) // 2)
+    figure, grid = canvas(8.8, 2.9 * rows, nrows=rows, ncols=2, squeeze=False)
+    panels = list(grid.flat)
+    for empty in panels[len(modules) :]:
+        empty.axis("off")
+    for axes, module in zip(panels, modules, strict=False):
         for item in inputs:
             if item.module == module:
                 shade = plt.cm.viridis(0.9 * item.layer / max(1, layers - 1))
-                axes.plot(item.channel_max.sort(descending=True).values.numpy(), color=shade, lw=1.2)
+                maxima = item.channel_max.sort(descending=True).values.numpy()
+                axes.plot(maxima, color=shade, lw=1.2, label=say("layer {layer}", layer=item.layer))
         title = say("into {module}", module=module.rpartition(".")[2])
         axes.set(title=title, xlabel=say("channel, sorted"), yscale="log")
         clean(axes)
-    panels[0].set_ylabel(say("largest |value|"))
+    for axes in grid[:, 0]:
+        axes.set_ylabel(say("largest |value|"))
+    lines, names = panels[0].get_legend_handles_labels()
+    ends = sorted({0, len(lines) - 1})  # those between have the colours between
+    panels[0].legend([lines[i] for i in ends], [names[i] for i in ends], frameon=False, fontsize=9)
     figure.tight_layout()
     return figure
 
 
 def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
     """Boolean masks [query, key]; dark squares are visible."""
-    figure, axes = _panels(len(panels), 3.1, 3.3)
+    figure, axes = _panels(len(panels), 2.4, 2.8)
     for axis, (name, mask) in zip(axes, panels.items(), strict=True):
         axis.pcolormesh(mask.int().numpy(), cmap="Blues", vmin=0, vmax=1.4, edgecolors="#bbbbbb", lw=0.4)
         axis.invert_yaxis()
-        axis.set(title=name, xlabel=say("key"), aspect="equal")
+        axis.set(xlabel=say("key"), aspect="equal")
+        axis.set_title(name, fontsize=10)
     axes[0].set_ylabel(say("query"))
     figure.tight_layout()
     return figure
@@ -169,7 +223,7 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
     from matplotlib.patches import Rectangle
 
     longest = max(len(cached_layers(config)) for config in configs.values())
-    figure, axes = canvas(10, 0.95 * len(configs) + 0.5)
+    figure, axes = canvas(9, 0.95 * len(configs) + 0.5)
     for row, (name, config) in enumerate(configs.items()):
         y = -row * 2.6
         kept = {}
@@ -181,7 +235,7 @@ def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int
         sizes = "; ".join(
             say("{kind}: {mib:,.4g} MiB per layer", kind=kind, mib=mib) for kind, mib in sorted(kept.items())
         )
-        axes.text(0, y + 1.1, f"{name}   {sizes}", fontsize=8, va="bottom")
+        axes.text(0, y + 1.1, f"{name}   {sizes}", fontsize=9.5, va="bottom")
     axes.set(xlim=(-0.5, longest + 0.5), ylim=(-2.6 * (len(configs) - 1) - 0.4, 2.2))
     axes.axis("off")
     return figure

@@ -1,15 +1,12 @@
-"""Looking inside a model: the residual stream, attention logits, gradients, how far they reach, outliers.
+"""Looking inside a model: the residual stream, attention logits, gradients, routers, outliers.
 
 Every function takes a `Decoder` (`linear_inputs` any decoder model) and token ids, and changes nothing in the model.
-
-One local layer carries information from at most `window - 1` tokens back. L of them in a row carry it
-L * (window - 1) tokens, one window after another; a single global layer sees everything at once.
 
 W8A8 gives every token one scale, its largest |value| / 127. One channel far above the others makes that scale coarse
 for all the rest. Kurtosis says how heavy the tails are: 3 for a normal distribution, more with outliers.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exaone_nb.architecture import masks
+from exaone_nb.architecture.layers import MixtureOfExperts
 from exaone_nb.architecture.model import Decoder
-from exaone_nb.architecture.shape import SLIDING, whole
 from exaone_nb.architecture.smoothing import find_layers
 
 
@@ -46,6 +43,24 @@ def stream_rms(model: Decoder, ids: Tensor) -> list[float]:
     """Root mean square of the residual stream before layer 0, 1, … and after the last: length layers + 1."""
     with torch.no_grad():
         return [stream.pow(2).mean().sqrt().item() for stream in model(ids).streams]
+
+
+def stream_if_independent(model: Decoder) -> list[float]:
+    """What `stream_rms` would be if all blocks added vectors in independent directions, from the norms' weights alone.
+
+    Only for Reorder-LN, where a norm comes last on every branch: it adds the root mean square of its weight.
+    """
+    squares = [model.embed_tokens.weight.pow(2).mean().item() * model.shape.embedding_scale**2]
+    for layer in model.layers:
+        added = (getattr(layer, name).weight.pow(2).mean().item() for name in model.arrangement.norms)
+        squares.append(squares[-1] + sum(added))
+    return [square**0.5 for square in squares]
+
+
+def routing(model: Decoder, ids: Tensor) -> list[Tensor]:
+    """What the router of every mixture gives each expert for each token, first layer first: [batch, tokens, experts] each."""
+    mixtures = [layer.mlp for layer in model.layers if isinstance(layer.mlp, MixtureOfExperts)]
+    return _watched(model, ids, mixtures, lambda mixture, x: mixture.given(x))
 
 
 @dataclass(frozen=True)
@@ -99,33 +114,6 @@ def gradient_norms(model: Decoder, ids: Tensor) -> list[float]:
     loss = next_token_loss(model, ids)
     gradients = iter(torch.autograd.grad(loss, [p for layer in layers for p in layer]))
     return [sum(next(gradients).pow(2).sum().item() for _ in layer) ** 0.5 for layer in layers]
-
-
-def furthest(layer_types: Sequence[str], window: int | None) -> int | None:
-    """Tokens back that the last output can depend on; None when a global layer takes away the limit."""
-    if any(kind != SLIDING for kind in layer_types):
-        return None
-    return len(layer_types) * (whole("sliding_window", window) - 1)
-
-
-def influence(model: Decoder, ids: Tensor, after_layers: int | None = None) -> Tensor:
-    """|gradient| of the last token's stream after `after_layers` layers (all), by input position: [tokens].
-
-    The gradient of a fixed random mix of the stream's values with respect to each embedding. A masked key has
-    weight exactly 0, so a position that cannot be reached has gradient exactly 0.
-    """
-    # Far influence is small: float32 would round it away. `double` changes the model itself, so a copy is taken.
-    model = deepcopy(model).double()
-    streams = model(ids).streams
-    mix = torch.randn(model.shape.hidden_size, generator=torch.Generator().manual_seed(0)).double()
-    target = (streams[-1 if after_layers is None else after_layers][:, -1] @ mix).sum()
-    (gradient,) = torch.autograd.grad(target, streams[0])
-    return gradient.norm(dim=-1).sum(0).detach()
-
-
-def furthest_measured(model: Decoder, ids: Tensor, after_layers: int | None = None) -> int:
-    """Tokens back to the first position with a gradient that is not zero."""
-    return ids.shape[1] - 1 - int(influence(model, ids, after_layers).nonzero().min())
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ AdamW with a linear warm-up. The optimizer, the sizes and the number of steps ar
 race shows how these runs behave and nothing about large models.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,6 +21,7 @@ from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.probes import next_token_loss
 from exaone_nb.architecture.shape import Shape, require_some, whole
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 from exaone_nb.paths import NANO
 from exaone_nb.threads import set_torch_threads
 
@@ -52,24 +56,17 @@ def nano_rows(rows: int, seed: int, split: str = "train", folder: str | Path = N
     return torch.tensor(stream[: rows * LENGTH]).view(rows, LENGTH)
 
 
-def train(
-    arrangement: Arrangement,
-    shape: Shape,
-    data: Tensor,
-    held_out: Tensor,
-    *,
-    learning_rate: float,
-    steps: int,
-    seed: int,
-    batch: int = 8,
-) -> Run:
-    """Train one model from `seed` and measure its loss on `held_out`. Raises UsageError for impossible settings."""
+def fit(
+    model: Decoder, data: Tensor, *, learning_rate: float, steps: int, seed: int, batch: int = 8
+) -> tuple[list[float], float]:
+    """Train a model in place: its loss per step, and the largest gradient norm before clipping, of all steps.
+
+    `seed` decides the order of the rows of `data`. Raises UsageError for impossible settings.
+    """
     whole("The number of steps", steps)
     whole("The batch", batch)
     if not 0 < learning_rate < 1:
         raise UsageError(f"The learning rate is {learning_rate!r}.", expected="between 0 and 1.")
-    started = time.perf_counter()
-    model = Decoder(shape, arrangement, seed=seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )
@@ -85,6 +82,24 @@ def train(
         largest = max(largest, torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
         optimizer.step()
         losses.append(loss.item())
+    return losses, largest
+
+
+def train(
+    arrangement: Arrangement,
+    shape: Shape,
+    data: Tensor,
+    held_out: Tensor,
+    *,
+    learning_rate: float,
+    steps: int,
+    seed: int,
+    batch: int = 8,
+) -> Run:
+    """Train one model from `seed` and measure its loss on `held_out`. Raises UsageError for impossible settings."""
+    started = time.perf_counter()
+    model = Decoder(shape, arrangement, seed=seed)
+    losses, largest = fit(model, data, learning_rate=learning_rate, steps=steps, seed=seed, batch=batch)
     with torch.no_grad():
         validation = next_token_loss(model, held_out).item()
     seconds = time.perf_counter() - started
@@ -113,3 +128,80 @@ def race(
         ]
     finally:
         set_torch_threads(threads)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One arrangement at one learning rate: the validation losses of its seeds in nats per token, and the largest gradient."""
+
+    arrangement: str
+    learning_rate: float
+    losses: tuple[float, ...]
+    largest_gradient: float
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.losses)
+
+    def apart_from(self, other: Standing) -> bool:
+        """Whether every seed of one ended below every seed of the other."""
+        return max(self.losses) < min(other.losses) or max(other.losses) < min(self.losses)
+
+
+def standings(runs: Sequence[Run]) -> list[Standing]:
+    """Every arrangement at every learning rate, smallest rate and lowest mean loss first."""
+    found: dict[tuple[float, str], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.learning_rate, run.arrangement), []).append(run)
+    made = [
+        Standing(name, rate, tuple(r.validation for r in some), max(r.largest_gradient for r in some))
+        for (rate, name), some in found.items()
+    ]
+    return sorted(made, key=lambda one: (one.learning_rate, one.mean))
+
+
+def rises(runs: Sequence[Run]) -> list[tuple[str, float, float]]:
+    """(arrangement, mean loss at the smallest learning rate, at the largest), the least harmed first."""
+    table = standings(runs)
+    low, high = table[0].learning_rate, table[-1].learning_rate
+    ends = {one.arrangement: one.mean for one in table if one.learning_rate == high}
+    starts = {one.arrangement: one.mean for one in table if one.learning_rate == low}
+    return sorted(((name, starts[name], ends[name]) for name in starts), key=lambda r: (r[2] - r[1], r[0]))
+
+
+def conclusions(runs: Sequence[Run]) -> list[str]:
+    """What these runs say, in sentences: who is lowest at each learning rate, and whom the largest one harms least."""
+    table = standings(runs)
+    sentences = []
+    for rate in dict.fromkeys(one.learning_rate for one in table):
+        best, *others = (one for one in table if one.learning_rate == rate)
+        tied = ", ".join(other.arrangement for other in others if not best.apart_from(other))
+        if tied:
+            words = say(
+                "At learning rate {b.learning_rate:g} {b.arrangement} ends lowest, {b.mean:.2f} nats per token, but these "
+                "seeds do not tell it apart from {tied}.",
+                b=best,
+                tied=tied,
+            )
+        else:
+            words = say(
+                "At learning rate {b.learning_rate:g} {b.arrangement} ends lowest, {b.mean:.2f} nats per token, with every "
+                "seed below every other's.",
+                b=best,
+            )
+        sentences.append(words)
+    low, high = table[0].learning_rate, table[-1].learning_rate
+    if low < high:
+        moves = "; ".join(
+            say("{name} {start:.2f} to {end:.2f}", name=name, start=start, end=end)
+            for name, start, end in rises(runs)
+        )
+        sentences.append(
+            say(
+                "From learning rate {low:g} to {high:g}, the least harmed first: {moves}.",
+                low=low,
+                high=high,
+                moves=moves,
+            )
+        )
+    return sentences

@@ -9,12 +9,15 @@ import errno
 import importlib
 import os
 import sys
+from typing import Annotated, Any
 
 import typer
+from typer import Option
 
+from exaone_nb import language
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import COMPLETE
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
@@ -43,7 +46,11 @@ def command_line(verb: str = "") -> typer.Typer:
     )
 
     @app.callback()
-    def _root() -> None:
+    def _root(
+        lang: Annotated[
+            str, Option(metavar="LANGUAGE", help="en or ko; with any verb, also behind it.")
+        ] = "",
+    ) -> None:
         """Make EXAONE 4.0 smaller and faster without making it worse."""
 
     for name in [name for name, verbs in WINGS.items() if verb in verbs] or WINGS:
@@ -51,6 +58,14 @@ def command_line(verb: str = "") -> typer.Typer:
         for each in WINGS[name]:
             app.command(each, cls=getattr(module, "PairsOfWords", None))(getattr(module, each))
     return app
+
+
+def _in_language(group: Any) -> Any:
+    """The click group of a command line, described in the language that is spoken."""
+    for command in (group, *group.commands.values()):
+        for described in (command, *command.params):
+            described.help = translated(getattr(described, "help", None) or "")
+    return group
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,21 +76,22 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         _require_text(words)
-        command_line(words[0] if words else "")(args=words)
+        words = _choose_language(words)
+        _in_language(typer.main.get_command(command_line(words[0] if words else "")))(args=words)
     except WorkbookError as error:
-        tell(f"error: {error}")
+        tell(refusal(error))
         raise SystemExit(error.exit_code) from None
     except ModuleNotFoundError as error:
         # The light installation has what the arithmetic needs; a verb that needs more says what, and how to get it.
         if not error.name or error.name.startswith("exaone_nb"):
             raise
         missing = say("This needs the Python package {name}, which is not installed here.", name=error.name)
-        tell(f"error: {WorkbookError(missing, remedy=COMPLETE)}")
+        tell(refusal(WorkbookError(missing, remedy=COMPLETE)))
         raise SystemExit(1) from None
     except SystemExit as stop:
         # typer turns Ctrl-C into a silent exit; the interrupt stands behind it.
         if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
-            tell("Interrupted.")
+            tell(say("Interrupted."))
         raise
     except BrokenPipeError:
         sys.stderr.close()
@@ -83,8 +99,40 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        tell("error: The disk that the output goes to is full. Files that were written before are whole.")
+        full = say("The disk that the output goes to is full. Files that were written before are whole.")
+        tell(refusal(WorkbookError(full)))
         raise SystemExit(1) from None
+
+
+def refusal(error: WorkbookError) -> str:
+    """An error as the terminal shows it."""
+    lines = [say("error: {got}", got=translated(error.got))]
+    if error.expected:
+        lines.append(say("Expected: {what}", what=translated(error.expected)))
+    if error.remedy:
+        lines.append(say("What to do: {remedy}", remedy=translated(error.remedy)))
+    return "\n".join(lines)
+
+
+def _choose_language(words: list[str]) -> list[str]:
+    """The words without `--lang LANGUAGE`, which is set for this process and those it starts.
+
+    It must be known before a verb's module is loaded. Without the option, what programs read (--json) is English.
+    """
+    ours = words[: words.index("--")] if "--" in words else words
+    named = language.ENGLISH if "--json" in ours else os.environ.get(language.VARIABLE, "")
+    at = next((at for at, word in enumerate(ours) if word.partition("=")[0] == "--lang"), None)
+    if at is not None:
+        option = words[at : at + 1 + ("=" not in words[at])]
+        named, words = option[-1].removeprefix("--lang="), words[:at] + words[at + len(option) :]
+    if named and named not in language.languages():
+        raise UsageError(
+            say("There is no language {named!r}.", named=named),
+            expected=say("one of: {known}.", known=", ".join(language.languages())),
+        )
+    if named:
+        os.environ[language.VARIABLE] = named
+    return words
 
 
 def _start_again_in_utf8() -> None:

@@ -11,8 +11,9 @@ from typer import Argument, Option
 
 from exaone_nb.cli.output import console, lines, writable
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.language import chapters_folder
 from exaone_nb.messages import say
-from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, NOTEBOOKS, ROOT
+from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, ROOT
 
 
 def install(
@@ -55,7 +56,8 @@ def notebooks(
 
 def copy_chapters(folder: Path, *, missing_only: bool = False) -> tuple[list[str], list[str]]:
     """(copied, already there); nothing is copied where one is there, unless the missing ones are asked for."""
-    names = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+    own = chapters_folder()
+    names = sorted(path.name for path in own.glob("*.ipynb"))
     there = [name for name in names if (folder / name).exists()]
     if there and not missing_only:
         return [], there
@@ -63,7 +65,7 @@ def copy_chapters(folder: Path, *, missing_only: bool = False) -> tuple[list[str
     with writable(say("folder"), folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name in new:
-            shutil.copyfile(NOTEBOOKS / name, folder / name)
+            shutil.copyfile(own / name, folder / name)
     return new, there
 
 
@@ -73,8 +75,8 @@ def lab(
     """Open the chapters in JupyterLab; an installed workbook copies those that are missing into the folder first."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise WorkbookError(say("JupyterLab is not installed here."), remedy=COMPLETE)
-    folder = folder or (NOTEBOOKS if IN_SOURCE_TREE else Path("notebooks"))
-    if folder.resolve() != NOTEBOOKS:
+    folder = folder or (chapters_folder() if IN_SOURCE_TREE else Path("notebooks"))
+    if folder.resolve() != chapters_folder():
         copy_chapters(folder, missing_only=True)
     first = sorted(folder.glob("*.ipynb"))[0]
     raise SystemExit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)

@@ -175,7 +175,8 @@ def _draw(plan: Any, picture: Path) -> None:
 
 
 def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str, str]], fitted: Any) -> None:
-    console.print(f"{document['recipe']} on {document['model']}", style="bold", markup=False)
+    title = say("{recipe} on {model}", recipe=document["recipe"], model=document["model"])
+    console.print(title, style="bold", markup=False)
     columns = [Column("module", code=True), Column("layers"), Column("scheme")]
     rows = [part | {"scheme": say("kept") if part["scheme"] == "-" else part["scheme"]} for part in parts]
     console.print(drawn(Table(columns, rows, say("What each module gets"))))

@@ -19,7 +19,7 @@ from typer import Option
 
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import in_english, say, visible
 
 JsonFlag = Annotated[bool, Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -117,7 +117,7 @@ def writable(what: str, file: Path) -> Iterator[None]:
 def emit(as_json: bool, document: Any, human: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `human` draw on a rich console."""
     if as_json:
-        print(_json(document))
+        print(_json(in_english(document)))
     else:
         human(console())
 

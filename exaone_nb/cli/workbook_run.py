@@ -74,10 +74,10 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Execute notebooks into runs/NAME and render the report; unchanged chapters are kept."""
-    from exaone_nb.paths import NOTEBOOKS
+    from exaone_nb.language import chapters_folder
     from exaone_nb.workbook.chapters import discover, select
 
-    folder = notebooks or NOTEBOOKS
+    folder = notebooks or chapters_folder()
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}.", remedy="Name the folder with the notebooks.")
     if help_notebook:
@@ -113,7 +113,7 @@ def run(
         )
     except KeyboardInterrupt as stop:
         progress.close()
-        tell("Stopped. What finished is kept; the same command continues.")
+        tell(say("Stopped. What finished is kept; the same command continues."))
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         progress.close()
@@ -143,7 +143,8 @@ class Progress:
             if event.kind == "start":
                 self._running[name] = (began, 0, 0)
                 if self._status is None:
-                    self._console.print(f"{name}: running ({event.text})", highlight=False)
+                    running = say("{name}: running ({why})", name=name, why=event.text)
+                    self._console.print(running, highlight=False, markup=False)
                 for line in event.notes:
                     self._console.print(f"{name}: {escape(line)}", highlight=False, soft_wrap=True)
             elif event.kind == "fetch":
@@ -156,7 +157,7 @@ class Progress:
                 self._running[name] = (began, event.done, event.total)
             else:
                 ran = self._running.pop(name, None) is not None
-                seconds = f", {time.monotonic() - began:.0f} s" if ran else ""
+                seconds = say(", {s:.0f} s", s=time.monotonic() - began) if ran else ""
                 text = f": {escape(event.text)}" if event.text else ""
                 mark = f"[{_COLOURS.get(event.kind, 'yellow')}]{_STATES[event.kind]}[/]"
                 self._console.print(f"{name}: {mark}{seconds}{text}", highlight=False)
@@ -251,10 +252,14 @@ def _print_summary(console: Console, report: RunReport) -> None:
             where = say(", code cell {number}", number=failure.cell) if failure.cell else ""
             # A refusal of our own is its own reason: it need not be said twice.
             error = "" if failure.kind == "refused" else say(": {error}", error=failure.error[:600])
-            console.print(f"[red]{made.number} failed[/] ({failure.kind}{where}){escape(error)}")
-            console.print(f"  Why: {escape(failure.why)}\n  What to do: {escape(failure.remedy)}")
+            failed = say("{number} failed", number=made.number)
+            console.print(f"[red]{failed}[/] ({failure.kind}{where}){escape(error)}")
+            reasons = say("  Why: {why}\n  What to do: {remedy}", why=failure.why, remedy=failure.remedy)
+            console.print(reasons, markup=False)
         elif made.state == "skipped":
-            console.print(f"[yellow]{made.number} skipped[/]: {escape(made.why)}")
+            skipped = say("{number} skipped", number=made.number)
+            console.print(f"[yellow]{skipped}[/]: {escape(made.why)}")
     pages = " ".join(map(str, report.pages))
     seconds = duration(report.record.seconds)
-    console.print(f"{seconds} in all. Report: {pages}", soft_wrap=True, highlight=False)
+    ended = say("{seconds} in all. Report: {pages}", seconds=seconds, pages=pages)
+    console.print(ended, soft_wrap=True, highlight=False, markup=False)

@@ -5,7 +5,6 @@ texts.calibration, texts.held_out          # sources
 texts.table(), texts.why, texts.warnings   # what they are, under which licence, and what they cannot say
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +13,10 @@ from exaone_nb.compress.calibration import CHOICE, TextSource, divided, read_sou
 from exaone_nb.compress.damage import region
 from exaone_nb.compress.hub_texts import hub_rows
 from exaone_nb.errors import WorkbookError
+from exaone_nb.language import HANGUL
 from exaone_nb.materials import Materials, about_text, materials_for, warnings_on, without_hub
 from exaone_nb.messages import say
 from exaone_nb.show.table import Column, Table
-
-HANGUL = re.compile("[가-힣]")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ lower and by how much; of the others the last error line is shown.
 import re
 
 from exaone_nb.errors import WorkbookError, causes
+from exaone_nb.messages import translated
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -29,7 +30,8 @@ def explain(text: str, model: str = "the model") -> WorkbookError:
                 "half": max(int(free) // 2, 1),
                 "lower": f"max_model_len={estimate:.0f}" if estimate else "a smaller max_model_len",
             }
-            return WorkbookError(known["got"].format(**fields), remedy=known["remedy"].format(**fields))
+            got, remedy = (translated(known[part]).format(**fields) for part in ("got", "remedy"))
+            return WorkbookError(got, remedy=remedy)
     kind, message = last_error(text)
     return WorkbookError(
         f"vLLM could not load {model}: {kind + ': ' if kind else ''}{message or 'it gave no reason'}",

@@ -7,15 +7,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from exaone_nb import catalog
-from exaone_nb.anatomy.arrangements import arrangement_of
 from exaone_nb.anatomy.attention import layer_kinds
 from exaone_nb.anatomy.inspection import Inspection, Row
-from exaone_nb.anatomy.layouts import count_parameters, text_config
+from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.anatomy.predict import Prediction
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Figure
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.show.figures import canvas
 from exaone_nb.show.memory_figures import COMPONENTS, label_strips
@@ -164,44 +162,14 @@ def config_table(config: dict[str, Any]) -> Table:
     rows = []
     for name, value in config.items():
         told = known.get(name, {"means": say("not described here"), "decides": ""})
-        rows.append({"field": name, "value": _in_short(value), **told})
+        said = {part: translated(text) for part, text in told.items()}
+        rows.append({"field": name, "value": in_short(value), **said})
     heads = [Column("field", code=True), Column("value", code=True), Column("means"), Column("decides")]
     return Table(heads, rows)
 
 
-def _in_short(value: Any) -> str:
+def in_short(value: Any) -> str:
     """A value as JSON; a list of few different entries as how often each occurs."""
     if isinstance(value, list) and len(value) > len(set(map(str, value))) > 0:
         return ", ".join(f"{count} x {entry}" for entry, count in Counter(map(str, value)).items())
     return json.dumps(value, ensure_ascii=False)
-
-
-def family_table(developer: str = "LG AI Research") -> Table:
-    """The catalog's models of one developer by release: sizes, attention, norms, and the licence."""
-    records = [record for record in map(catalog.record, catalog.names()) if record.developer == developer]
-    rows = []
-    for record in sorted(records, key=lambda record: (record.released, record.name)):
-        config = catalog.resolve(record.name).config()
-        rows.append(
-            {
-                "model": record.name,
-                "released": record.released,
-                "parameters": count_parameters(config).total,
-                "layers": len(layer_kinds(config)),
-                "attention": _in_short([kind for kind, _ in layer_kinds(config)]),
-                "context": text_config(config).get("max_position_embeddings"),
-                "norms": arrangement_of(config).name,
-                "licence": record.licence["name"],
-            }
-        )
-    heads = [
-        Column("model", code=True),
-        Column("released"),
-        Column("parameters", form=","),
-        Column("layers", form=","),
-        Column("attention"),
-        Column("context", form=","),
-        Column("norms"),
-        Column("licence"),
-    ]
-    return Table(heads, rows)

@@ -5,10 +5,13 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from exaone_nb.language import HANGUL
 from exaone_nb.library_types import Axes, Figure, Patch
 from exaone_nb.messages import say
 
@@ -17,6 +20,9 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = PALETTE
 # Text and lines of reference; what stands in the background; the grid.
 INK, FAINT, GRID = "#222222", "#8A8A8A", "#E6E6E6"
 BAND_ALPHA = 0.15
+HANGUL_FONTS = (
+    "NanumGothic", "NanumBarunGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,43 @@ def clean(axes: Axes, grid: str = "both") -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis=grid, color=GRID, linewidth=0.7)
+
+
+def drawn_with(figure: Figure) -> dict[str, Any]:
+    """The settings to draw a figure with, so that its Hangul is no boxes: matplotlib's own font has none.
+
+    Behind the font of each text comes one with Hangul. Where none is installed, text stays text, for the browser's fonts.
+    """
+    from matplotlib.text import Text
+
+    fonts = [font] if (font := korean_font()) else [*HANGUL_FONTS]
+    if not font:
+        with warnings.catch_warnings(action="ignore"):
+            figure.draw_without_rendering()  # what stands at the ticks is known then
+        if not any(HANGUL.search(text.get_text()) for text in figure.findobj(Text)):
+            return {}
+    for text in figure.findobj(Text):
+        text.set_fontfamily([*text.get_fontfamily(), *fonts])
+    return {} if font else {"svg.fonttype": "none"}
+
+
+def korean_font() -> str:
+    """A font for Korean figures, "" where none is installed. What matplotlib's cache does not know is looked for on disk.
+
+    The cache is written once and does not notice a font that was installed later; found here, the font is added to it.
+    """
+    from matplotlib import font_manager
+
+    def known() -> str:
+        names = {font.name for font in font_manager.fontManager.ttflist}
+        return next((name for name in HANGUL_FONTS if name in names), "")
+
+    if not known():
+        hints = (*(name.replace(" ", "").lower() for name in HANGUL_FONTS), "notosanscjk")
+        for path in font_manager.findSystemFonts():
+            if Path(path).name.lower().replace("-", "").startswith(hints):
+                font_manager.fontManager.addfont(path)
+    return known()
 
 
 def patches(areas: Mapping[str, Style]) -> list[Patch]:

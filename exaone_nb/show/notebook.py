@@ -3,10 +3,14 @@
 import base64
 import io
 import re
+import warnings
+from functools import cache
 from html import escape
 from typing import Any
 
 from exaone_nb.library_types import DataFrame, Figure
+from exaone_nb.messages import say
+from exaone_nb.show.figures import HANGUL_FONTS, drawn_with
 from exaone_nb.show.table import Column, Table, is_number
 from exaone_nb.statistics.estimate import Estimate
 
@@ -25,11 +29,16 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
     import matplotlib.pyplot as plt
     from IPython.display import HTML, display
 
-    media_type, picture = "svg+xml", io.BytesIO()
-    figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
-    if picture.tell() > LARGEST_SVG_BYTES:
-        media_type, picture = "png", io.BytesIO()
-        figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
+    media_type, picture, settings = "svg+xml", io.BytesIO(), drawn_with(figure)
+    by_browser = "svg.fonttype" in settings
+    with plt.rc_context(settings), warnings.catch_warnings():
+        if by_browser:
+            _say_which_fonts()
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(picture, format="svg", bbox_inches="tight", metadata={"Date": None})
+        if picture.tell() > LARGEST_SVG_BYTES and not by_browser:
+            media_type, picture = "png", io.BytesIO()
+            figure.savefig(picture, format="png", dpi=160, bbox_inches="tight")
     plt.close(figure)
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = f"<figcaption>{with_code(escape(caption))}</figcaption>" if caption else ""
@@ -37,6 +46,17 @@ def show(figure: Figure, alt: str, caption: str = "") -> None:
         HTML(
             f'<figure class="enb"><img alt="{escape(alt, quote=True)}" style="max-width:100%" '
             f'src="data:image/{media_type};base64,{data}">{text}</figure>'
+        )
+    )
+
+
+@cache
+def _say_which_fonts() -> None:
+    names = ", ".join(HANGUL_FONTS)
+    note(
+        say(
+            "No font with Hangul is installed here, so your browser draws the words of figures. Install one of: {names}.",
+            names=names,
         )
     )
 

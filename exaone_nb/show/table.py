@@ -20,7 +20,7 @@ from itertools import chain, starmap
 from typing import Any, Self
 
 from exaone_nb.library_types import RichTable
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import say, translated, visible
 from exaone_nb.statistics.estimate import Estimate
 
 BOUNDS = ("value", "low", "high")
@@ -30,7 +30,7 @@ BOUNDS = ("value", "low", "high")
 class Column:
     """One column. `name` is the key of its values in a row, in JSON and in CSV.
 
-    `heading` is what a person reads (default: the name), with the unit in it where there is one. `form` is a format
+    `heading` is what a person reads (default: the name), with the unit in it where there is one; it is translated. `form` is a format
     specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
     the row keeps the unit it was computed in. `of` names the column whose values are shown here once more, in another
     unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `ours` marks sentences
@@ -50,7 +50,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        return self.heading or self.name
+        return translated(self.heading or self.name)
 
     def value(self, row: dict[str, Any]) -> Any:
         """What a row holds for this column, None when it has no such value."""

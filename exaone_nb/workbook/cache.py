@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from exaone_nb import paths
+from exaone_nb import language, paths
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import WorkbookError
 from exaone_nb.messages import say
@@ -142,6 +142,7 @@ def key_parts(chapter: Chapter, values: Mapping[str, Any], run: Path) -> dict[st
         "parameters": own,
         "code it imports": _code_it_imports(code),
         "data of the package": data_fingerprint(),
+        **({"language": spoken} if (spoken := language.fingerprint()) else {}),
         "libraries": library_versions(),
         "models and files": {name: digest(found) for name, found in named.items() if found},
         "what it reads": fingerprint_globs(run, chapter.reads),

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.language import chapters_folder
 from exaone_nb.messages import did_you_mean, say
-from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.workbook.parameters import Parameter, parse
 
 PARAMETERS_TAG = "parameters"  # papermill's word
@@ -139,9 +139,9 @@ def load(path: str | Path) -> Chapter:
     return Chapter(path=path.absolute(), parameters=parameters, document=document, **about)
 
 
-def discover(folder: str | Path = NOTEBOOKS) -> list[Chapter]:
-    """All chapters of a folder (files `NN_name.ipynb`), in the order of their names."""
-    return [load(path) for path in sorted(Path(folder).glob("[0-9]*_*.ipynb"))]
+def discover(folder: str | Path = "") -> list[Chapter]:
+    """All chapters of a folder (files `NN_name.ipynb`; the workbook's own by default), in the order of their names."""
+    return [load(path) for path in sorted(Path(folder or chapters_folder()).glob("[0-9]*_*.ipynb"))]
 
 
 def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:

@@ -23,6 +23,7 @@ from exaone_nb.hardware import Machine, this_cpu, this_gpu
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE, ROOT, RUNS
 from exaone_nb.quantization import kernels
+from exaone_nb.show.figures import korean_font
 from exaone_nb.show.table import Column, Table
 
 State = Literal["OK", "WARN", "FAIL"]
@@ -40,9 +41,6 @@ ASK_TORCH = "import torch; print(torch.version.cuda or 'cpu', torch.cuda.is_avai
 SHOWN_SCHEMES = (
     "BF16", "W8A8", "W4A16", "W4A16_ASYM", "W8A16", "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W4A8", "NVFP4", "NVFP4A16",
     "MXFP4", "MXFP8",
-)  # fmt: skip
-HANGUL_FONTS = (
-    "NanumGothic", "NanumBarunGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic",
 )  # fmt: skip
 
 
@@ -307,25 +305,6 @@ def _fonts() -> Requirement:
         return Requirement("fonts", "OK", say("Korean in figures: {font}", font=font))
     remedy = say("Install one, for instance Debian's fonts-nanum.")
     return Requirement("fonts", "WARN", say("no Korean font for figures"), remedy)
-
-
-def korean_font() -> str:
-    """A font for Korean figures, "" where none is installed. What matplotlib's cache does not know is looked for on disk.
-
-    The cache is written once and does not notice a font that was installed later; found here, the font is added to it.
-    """
-    from matplotlib import font_manager
-
-    def known() -> str:
-        names = {font.name for font in font_manager.fontManager.ttflist}
-        return next((name for name in HANGUL_FONTS if name in names), "")
-
-    if not known():
-        hints = (*(name.replace(" ", "").lower() for name in HANGUL_FONTS), "notosanscjk")
-        for path in font_manager.findSystemFonts():
-            if Path(path).name.lower().replace("-", "").startswith(hints):
-                font_manager.fontManager.addfont(path)
-    return known()
 
 
 def _browser() -> Requirement:

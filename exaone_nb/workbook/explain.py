@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -60,7 +60,7 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
 
 def _failure(kind: str, error: str, cell: int | None, source: str, why: str = "") -> Failure:
     known = kinds()[kind]
-    return Failure(kind, error, why or known["why"], known["remedy"], cell, source)
+    return Failure(kind, error, why or translated(known["why"]), translated(known["remedy"]), cell, source)
 
 
 def _kind_of(name: str, message: str) -> str:
@@ -99,7 +99,7 @@ def explain_dead_kernel(
         error = say("The kernel died (exit code {code}).", code=exit_code)
     why = say(
         "{why} It had used up to {peak:.1f} GB of this machine's {total:.1f} GB.",
-        why=kinds()[kind]["why"], peak=peak_bytes / 1e9, total=total_bytes / 1e9,
+        why=translated(kinds()[kind]["why"]), peak=peak_bytes / 1e9, total=total_bytes / 1e9,
     )  # fmt: skip
     return _failure(kind, error, cell, source, why)
 

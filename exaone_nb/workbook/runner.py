@@ -24,7 +24,7 @@ from exaone_nb.catalog import resolve, weights_folder
 from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import NOTEBOOKS, RUNS
+from exaone_nb.paths import RUNS
 from exaone_nb.processes import available_bytes
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
@@ -79,7 +79,7 @@ def predict(
     parameters: Mapping[str, Any],
     out: str | Path = "",
     *,
-    folder: str | Path = NOTEBOOKS,
+    folder: str | Path = "",
     card: str = "",
 ) -> dict[str, tuple[Cost, dict[str, Any]]]:
     """What each chapter would cost and which parameters would be cut, by its name; nothing is executed or written.
@@ -114,7 +114,7 @@ def run(
     jobs: int = 0,
     force: bool = False,
     *,
-    folder: str | Path = NOTEBOOKS,
+    folder: str | Path = "",
     timeout_s: float | None = None,
     memory_gb: float | None = None,
     single: bool = False,

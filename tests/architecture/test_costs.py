@@ -18,6 +18,7 @@ HYBRID = catalog.resolve("EXAONE-4.0-32B").config()
 def test_the_known_figures_of_the_32b():
     assert costs.kept_bytes(HYBRID, 131072) == 8.75 * GIB
     assert costs.kept_bytes(costs.design(HYBRID, "full"), 131072) == 32 * GIB
+    assert costs.global_share(HYBRID, 131072) == 16 * 131072 / (16 * 131072 + 48 * 4096)
     rows = costs.why_more_than_ideal(HYBRID, 131072)
     assert sum(size for _, size in rows[:-1]) == rows[-1][1] == kv_cache(HYBRID).bytes_per_request
     assert round(rows[-1][1] / GIB, 2) == 10.25
@@ -31,6 +32,15 @@ def test_against_the_anatomy_wing(context):
     assert costs.kept_bytes(HYBRID, context) == work.cache_bytes_read(context)
     assert costs.attention_flops(HYBRID, context) == 2 * work.attention_products(context)
     assert costs.linear_flops(HYBRID) == 2 * work.products["plain"]
+
+
+def test_the_table_of_ratios_for_the_32b():
+    designs = {ratio: costs.design(HYBRID, ratio) for ratio in ("full", "3:1", "sliding")}
+    rows = {row["ratio"]: row for row in costs.ratio_table(designs, 131072).rows}
+    assert rows["full"]["kept"] == 32 * GIB and rows["3:1"]["kept"] == 8.75 * GIB
+    assert rows["3:1"]["share"] == 8.75 / 32 and rows["sliding"]["crossing"] is None
+    parts = costs.why_more_than_ideal(HYBRID, 131072)
+    assert costs.reserved_table(parts).cells()[-1][1:] == ["11,008,999,424", "10.2529"]
 
 
 def test_designs_by_hand():

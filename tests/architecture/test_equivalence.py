@@ -9,7 +9,7 @@ import torch
 from exaone_nb.anatomy.arrangements import POST_LN, PRE_LN, QK_REORDER_LN, REORDER_LN, arrangement_of
 from exaone_nb.architecture import masks
 from exaone_nb.architecture.layers import DecoderLayer
-from exaone_nb.architecture.model import Decoder, read_model
+from exaone_nb.architecture.model import Decoder, read_model, tiny_qwen3
 from exaone_nb.architecture.shape import DESCRIBED, FULL, SLIDING, Shape, why_not_described
 
 TOLERANCE = 1e-5
@@ -387,3 +387,11 @@ def test_a_model_that_is_read_stands_in_memory_once(tmp_path, monkeypatch):
     model = read_model(tmp_path, reference_config(tmp_path))
     assert model.embed_tokens.weight.data_ptr() == held["model.embed_tokens.weight"].data_ptr()
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+def test_the_contrast_of_the_chapter_is_a_qwen3_and_equals_transformers():
+    theirs, reference = tiny_qwen3()
+    assert type(theirs).__name__ == "Qwen3ForCausalLM" and not theirs.config.tie_word_embeddings
+    with torch.no_grad():
+        wanted, found = theirs(tokens()).logits, reference(tokens()).logits
+    assert (wanted - found).abs().max() < TOLERANCE * wanted.abs().max()

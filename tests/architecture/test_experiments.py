@@ -17,7 +17,7 @@ from exaone_nb.anatomy.arrangements import (
     REORDER_LN,
     SANDWICH_LN,
 )
-from exaone_nb.architecture import pictures, probes, race, rope, smoothing
+from exaone_nb.architecture import pictures, probes, race, receptive, rope, smoothing
 from exaone_nb.architecture.model import Decoder
 from exaone_nb.architecture.shape import FULL, SLIDING, Experts, Shape, layer_pattern
 from exaone_nb.errors import UsageError
@@ -229,12 +229,71 @@ def test_receptive_field_by_gradient_equals_the_formula(window):
     ids = torch.randint(1, 64, (1, 30), generator=torch.Generator().manual_seed(1))
     local = model(layer_types=(SLIDING,) * 4, sliding_window=window)
     for layers in range(1, 5):
-        wanted = probes.furthest((SLIDING,) * layers, window)
-        assert probes.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
+        wanted = receptive.furthest((SLIDING,) * layers, window)
+        assert receptive.furthest_measured(local, ids, layers) == wanted == layers * (window - 1)
     mixed = model(layer_types=layer_pattern(4, 3), sliding_window=window, rope_on_full=False)
-    assert probes.furthest(mixed.shape.layer_types, window) is None
-    assert probes.furthest_measured(mixed, ids) == 29
+    assert receptive.furthest(mixed.shape.layer_types, window) is None
+    assert receptive.furthest_measured(mixed, ids) == 29
     assert {value.dtype for value in local.state_dict().values()} == {torch.float32}  # measured on a copy
+
+
+def test_the_table_of_reaches_has_equal_columns():
+    local, mixed, ids = receptive.small_models(layers=4, window=3)
+    rows = receptive.table(local, mixed, ids).rows
+    assert [row["local_measured"] for row in rows] == [2, 4, 6, 8]
+    assert all(row["local"] == row["local_measured"] for row in rows)
+    assert (
+        all(row["mixed"] == row["mixed_measured"] for row in rows) and rows[-1]["mixed"] == ids.shape[1] - 1
+    )
+
+
+def test_the_stream_of_independent_blocks_is_told_from_the_norms_weights():
+    """By hand: two additions of RMS 3 per layer to an embedding of RMS 4."""
+    one = model(REORDER_LN, layers=2)
+    with torch.no_grad():
+        one.embed_tokens.weight.fill_(-4.0)
+        for layer in one.layers:
+            for name in REORDER_LN.norms:
+                getattr(layer, name).weight.fill_(3.0)
+    assert probes.stream_if_independent(one) == pytest.approx([4, math.sqrt(34), math.sqrt(52)])
+
+
+def raced(*validations):
+    """(arrangement, learning rate, losses of the seeds) as runs."""
+    return [
+        race.Run(name, rate, seed, (9.0,), loss, 10.0 * rate + seed, 1.0)
+        for name, rate, losses in validations
+        for seed, loss in enumerate(losses)
+    ]
+
+
+def test_the_race_says_who_is_lowest_and_whom_the_larger_rate_harms_least():
+    runs = raced(
+        ("Post-LN", 0.001, (3.4, 3.5)), ("Reorder-LN", 0.001, (3.9, 4.0)), ("Pre-LN", 0.001, (3.45, 3.8)),
+        ("Post-LN", 0.01, (4.6, 4.7)), ("Reorder-LN", 0.01, (4.15, 4.25)), ("Pre-LN", 0.01, (4.0, 4.1)),
+    )  # fmt: skip
+    assert [name for name, *_ in race.rises(runs)] == ["Reorder-LN", "Pre-LN", "Post-LN"]
+    first, second, third = race.conclusions(runs)
+    assert "0.001 Post-LN ends lowest, 3.45" in first and first.endswith("apart from Pre-LN.")
+    assert "0.01 Pre-LN ends lowest, 4.05" in second and "every seed below every other's" in second
+    assert third.endswith("Reorder-LN 3.95 to 4.20; Pre-LN 3.62 to 4.05; Post-LN 3.45 to 4.65.")
+    assert race.standings(runs)[0].largest_gradient == pytest.approx(1.01)
+    assert len(race.conclusions(raced(("Pre-LN", 0.1, (2.0,))))) == 1
+
+
+def test_the_drawing_of_attention_has_the_parts_in_the_order_they_run():
+    one = model(layers=1)
+    calls = []
+    for name, module in one.layers[0].self_attn.named_children():
+        module.register_forward_hook(lambda m, a, o, name=name: calls.append(name))
+    one(IDS)
+    figure = pictures.draw_attention()
+    without, with_norm = ({t.get_text(): t.get_position()[1] for t in axes.texts} for axes in figure.axes)
+    plt.close(figure)
+    heights = [with_norm[name] for name in calls if name.startswith("q_") or name == "o_proj"]
+    assert set(calls) <= set(with_norm) and heights == sorted(heights)
+    assert with_norm["q_norm"] < with_norm["RoPE"] < with_norm["queries x keys"]
+    assert not {"q_norm", "k_norm"} & set(without) and set(calls) - {"q_norm", "k_norm"} <= set(without)
 
 
 def test_rope_scores_depend_on_the_distance_alone():

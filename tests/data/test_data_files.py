@@ -75,6 +75,7 @@ CSV_FILES = {
         "source",
         "date",
     ],
+    "report_exaone4.csv": ["row", "field", "EXAONE-4.0-32B", "EXAONE-4.0-1.2B", "source", "date"],
 }
 DATE = re.compile(r"20\d\d(-\d\d(-\d\d)?)?$")
 MODELS = [name for name in catalog.names() if name != "nano"]

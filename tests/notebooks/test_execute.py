@@ -17,7 +17,8 @@ from exaone_nb.workbook.runner import run
 
 CHAPTERS = discover()
 SMALLER = {
-    "RACE_STEPS": 12,  # QK-Reorder-LN
+    "MIXTURE_STEPS": 20,  # config and tensors
+    "RACE_STEPS": 12, "COST_ROUNDS": 2,  # QK-Reorder-LN
     "DOCUMENTS": 48, "FIT_TEXTS": 16,  # number formats, quantization
     "QUESTIONS": 16, "SHAPE_LAYERS": 1, "REPEATS": 2, "ROUNDS": 2, "USERS": 4,  # speed
     "LIMIT": 96,  # scoring

@@ -20,6 +20,8 @@ from tests.tiny_models import make
 # Left out is what does not depend on the model: test_execute.py runs it.
 SMALLER = {
     "RACE_STEPS": 0,
+    "MIXTURE_STEPS": 0,
+    "COST_ROUNDS": 2,
     "DEPTH": 4,
     "05": {"ENGINE": False},
     "DOCUMENTS": 8,

@@ -12,6 +12,7 @@ from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
 from exaone_nb.paths import ROOT
+from exaone_nb.show import figures
 from exaone_nb.workbook import doctor
 
 
@@ -186,9 +187,9 @@ def test_an_old_driver_and_a_build_for_the_cpu_are_named(monkeypatch, torchs_ans
 def test_a_font_that_matplotlibs_cache_does_not_know_is_found_on_disk(monkeypatch):
     from matplotlib import font_manager
 
-    if not doctor.korean_font():
+    if not figures.korean_font():
         pytest.skip("no Korean font is installed here; Debian's fonts-nanum has one")
-    stale = [font for font in font_manager.fontManager.ttflist if font.name not in doctor.HANGUL_FONTS]
+    stale = [font for font in font_manager.fontManager.ttflist if font.name not in figures.HANGUL_FONTS]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", stale)
     assert doctor._fonts().verdict == "OK"
 

@@ -200,13 +200,15 @@ def test_where_no_cell_is_slow_nothing_is_said_of_it():
     assert "Slow cells" not in page.chapter({"cells": [timed_cell(0.2), timed_cell(None)]}, chapter("01"))
 
 
-def test_an_exercise_stands_open_and_its_solution_is_folded_with_what_it_says():
+def test_an_exercise_and_a_lesson_stand_open_and_a_solution_is_folded_with_what_it_says():
     def cell(text, tag):
         output = {"output_type": "stream", "name": "stdout", "text": text}
         return {"cell_type": "code", "source": "x = 1", "metadata": {"tags": [tag]}, "outputs": [output]}
 
-    made = page.chapter({"cells": [cell("NOT YET", "exercise"), cell("RIGHT", "solution")]}, chapter("01"))
-    stub, solution = re.findall(r"<details class=\"code\".*?</details>", made, re.DOTALL)
+    cells = [cell("NOT YET", "exercise"), cell("RIGHT", "solution"), cell("", "lesson"), cell("", "other")]
+    made = page.chapter({"cells": cells}, chapter("01"))
+    stub, solution, *more = re.findall(r"<details class=\"code\".*?</details>", made, re.DOTALL)
+    assert [one.startswith('<details class="code" open>') for one in more] == [True, False]
     assert stub.startswith('<details class="code" open>') and "NOT YET" not in stub and "NOT YET" in made
     assert solution.startswith('<details class="code">') and "RIGHT" in solution and made.count("RIGHT") == 1
 

@@ -263,8 +263,12 @@ def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Find
     linear = [module.name for module in made.quantizable if module.kind == "linear"]
     kept = [name for name in linear if made.assigned[name] is None]
     if kept and len(kept) < len(linear):
-        share = f"{len(kept)} of {len(linear)}"
-        text = say("{share} Linear modules stay 16-bit: {names}.", share=share, names=some(kept, 3))
+        text = say(
+            "{n} of {all} Linear modules stay 16-bit: {names}.",
+            n=len(kept),
+            all=len(linear),
+            names=some(kept, 3),
+        )
         yield Finding("note", "quantization", text)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from exaone_nb.messages import say
+from exaone_nb import language
+from exaone_nb.messages import say, translated, visible
 from exaone_nb.show import notebook
 
 _HERE = Path(__file__).parent
@@ -23,9 +24,10 @@ def _read(name: str) -> str:
 
 @cache
 def fingerprint() -> str:
-    """Changes when any code, style or template of the report changes: then stored pages are drawn again."""
+    """Changes when code, style, templates or language of the report change: then stored pages are drawn again."""
     files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()[:16]
+    parts = [*(p.read_bytes() for p in files), language.fingerprint().encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 @cache
@@ -47,13 +49,24 @@ def _environment() -> Any:
     # `value` is a parameter's value as it is written in a cell.
     own = {one.__name__: one for one in (duration, gigabytes, commands, clock, span)}
     environment.filters.update(own, value=repr, breakable=lambda name: Markup(notebook.breakable(name)))
+    environment.globals["say"] = say_in_html
     return environment
 
 
 def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
-    page = {"style": Markup(_read("report.css")), "script": Markup(_read("report.js")), "policy": policy()}
+    page = {
+        "lang": language.language(),
+        "style": Markup(_read("report.css")),
+        "script": Markup(_read("report.js")),
+        "policy": policy(),
+    }
     return _environment().get_template(template).render(**values, **page)
+
+
+def say_in_html(template: str, /, **fields: Any) -> Markup:
+    """`say` for the templates: what is filled in is escaped unless it is Markup."""
+    return Markup(translated(template)).format(**{name: visible(value) for name, value in fields.items()})
 
 
 def duration(seconds: float | None) -> str:
@@ -61,9 +74,9 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return say("{seconds:.1f} s", seconds=seconds)
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
+    return say("{minutes} min {rest:02d} s", minutes=minutes, rest=rest)
 
 
 def gigabytes(count: float | None) -> str:
@@ -77,15 +90,16 @@ def commands(text: str) -> Any:
 
 def span(began: str, ended: str) -> str:
     """From when to when, in UTC, to the minute."""
-    first, last = clock(began), clock(ended)
-    if first == last:
-        return first
-    same_day = first[:10] == last[:10]
-    return say("{first} to {last}", first=first.removesuffix(" UTC"), last=last[11:] if same_day else last)
+    if clock(began) == clock(ended):
+        return clock(began)
+    first, last = moment(began), moment(ended)
+    if first.date() == last.date():
+        return say("{first:%Y-%m-%d %H:%M} to {last:%H:%M} UTC", first=first, last=last)
+    return say("{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC", first=first, last=last)
 
 
 def clock(time: str) -> str:
-    return moment(time).strftime("%Y-%m-%d %H:%M UTC")
+    return say("{time:%Y-%m-%d %H:%M} UTC", time=moment(time))
 
 
 def moment(text: str) -> datetime:

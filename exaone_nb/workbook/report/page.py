@@ -245,7 +245,7 @@ def cells_to_html(
             shown.append({"outputs": prose_of, "tags": []})
         elif cell["cell_type"] == "code" and source.strip():
             outputs = [_shown(output) for output in cell.get("outputs", [])]
-            tags = [tag for tag in ("exercise", "solution") if has_tag(cell, tag)]
+            tags = [tag for tag in ("exercise", "lesson", "solution") if has_tag(cell, tag)]
             about = {"title": title_of(cell), "seconds": seconds_of(cell), "outputs": outputs, "tags": tags}
             code = {"source": source, "highlighted": highlighted(source.rstrip())}
             shown.append({**about, **code, "anchor": anchor, "slow": anchor in slow})
@@ -255,13 +255,13 @@ def cells_to_html(
 def title_of(cell: dict[str, Any]) -> str:
     """What a folded code cell is called: what its tag says, else its first line."""
     if has_tag(cell, "parameters"):
-        return "Parameters and their defaults"
+        return say("Parameters and their defaults")
     if has_tag(cell, "injected-parameters"):
-        return "Values of this run"
+        return say("Values of this run")
     if has_tag(cell, "exercise"):
-        return "Your turn"
+        return say("Your turn")
     if has_tag(cell, "solution"):
-        return "A solution"
+        return say("A solution")
     first = next((line.strip() for line in source_of(cell).splitlines() if line.strip()), "")
     return first.lstrip("# ") if len(first) <= 90 else first[:89].lstrip("# ") + "…"
 
@@ -335,15 +335,15 @@ def _bounded_pictures(html: str) -> str:
 
 def _bounded(text: str) -> str:
     """Long text without its middle; the executed notebook has all of it."""
-    text = _without_middle(text.split("\n"), MOST_LINES, "\n", "lines")
-    return _without_middle(text, LONGEST_TEXT, "", "characters").rstrip("\n")
+    text = _without_middle(text.split("\n"), MOST_LINES, "\n", say("lines"))
+    return _without_middle(text, LONGEST_TEXT, "", say("characters")).rstrip("\n")
 
 
 def _without_middle(items: Sequence[str], most: int, glue: str, unit: str) -> str:
     """The items joined; of more than `most` only the first and the last ones."""
     if len(items) <= most:
         return glue.join(items)
-    gap = f"\n… {len(items) - most:,} {unit} are in the executed notebook …\n"
+    gap = say("\n… {n:,} {unit} are in the executed notebook …\n", n=len(items) - most, unit=unit)
     return glue.join(items[: most // 2]) + gap + glue.join(items[-most // 2 :])
 
 

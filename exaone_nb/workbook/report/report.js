@@ -8,8 +8,8 @@
   function dark() { return choice ? choice === "dark" : system.matches; }
   function apply() {
     if (choice) root.dataset.theme = choice;
-    button.textContent = dark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", "Switch to " + button.textContent.toLowerCase() + " colours");
+    button.textContent = dark() ? button.dataset.light : button.dataset.dark;
+    button.setAttribute("aria-label", dark() ? button.dataset.toLight : button.dataset.toDark);
   }
   button.hidden = false;
   button.addEventListener("click", function () {
@@ -70,7 +70,7 @@
         if (!wide) return;
         hint = document.createElement("p");
         hint.className = "scrolls";
-        hint.textContent = "This table scrolls to the right →";
+        hint.textContent = button.dataset.scrolls;
         box.before(hint);
         box.tabIndex = 0;
       }

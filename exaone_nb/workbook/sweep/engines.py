@@ -137,7 +137,7 @@ def reason(folder: Path, since: int = 0, code: int = 1) -> str:
     with contextlib.suppress(OSError), open(folder / "log.txt", "rb") as log:
         log.seek(since)
         text = log.read().decode("utf-8", errors="replace").strip()
-    if last := list(re.finditer(r"^error: ", text, re.MULTILINE)):
+    if last := list(re.finditer(f"^{re.escape(say('error: {got}', got=''))}", text, re.MULTILINE)):
         return text[last[-1].end() :]
     if code < 0:
         ended = signal.Signals(-code).name

@@ -27,8 +27,9 @@ from typing import Any
 
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError
+from exaone_nb.language import chapters_folder
 from exaone_nb.messages import did_you_mean, say
-from exaone_nb.paths import NOTEBOOKS, RUNS
+from exaone_nb.paths import RUNS
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.parameters import Parameter, coerce, parse
 from exaone_nb.workbook.runner import folder_for
@@ -109,7 +110,7 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
             expected=SETTINGS["name"].help,
             remedy="Write another, or leave the key out: the sweep is then named after the file.",
         )
-    notebooks = _notebooks(settings.get("notebooks", str(NOTEBOOKS)))
+    notebooks = _notebooks(settings.get("notebooks", str(chapters_folder())))
     known = discover(notebooks)
     if "chapters" in document:
         chosen = in_order(select(known, map(str, _several(document, "chapters"))))

@@ -1,0 +1,108 @@
+"""The English texts that have a translation, found in the package, its templates, data and notebooks.
+
+Each `*_keys` is an extractor as Babel calls it: it yields (line, None, text, comments) for one open file.
+"""
+
+import ast
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pages
+import yaml
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from exaone_nb.cli import WINGS  # noqa: E402
+
+Key = tuple[int, None, str, list[str]]
+# Fields of the files in data/ that are sentences to people; `exaone_nb.messages.translated` looks them up.
+FIELDS = {"means", "decides", "why", "got", "expected", "remedy"}
+DATA_FILES = [
+    "glossary",
+    "chapter_failures",
+    "hub_failures",
+    "engine_failures",
+    "config_fields",
+    "setting_effects",
+]
+VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
+
+
+def python_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    """Templates of `say`, headings of columns, parts of errors, and what `--help` says."""
+    tree = ast.parse(file.read())
+    for node in ast.walk(tree):
+        for each in _sentences(node):
+            if (
+                isinstance(each, ast.Constant)
+                and isinstance(each.value, str)
+                and re.search("[A-Za-z]", each.value)
+            ):
+                yield node.lineno, None, each.value, []
+        if "cli" in Path(file.name).parts and isinstance(node, ast.FunctionDef) and node.name in VERBS:
+            yield node.lineno, None, inspect.cleandoc(ast.get_docstring(node) or ""), []
+
+
+def _sentences(node: ast.AST) -> Iterator[ast.AST]:
+    if not isinstance(node, ast.Call):
+        return
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    if name in ("say", "translated") or name in ("WorkbookError", "UsageError", "DiskFull"):
+        yield from node.args[:1]
+    elif name == "Column":
+        heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
+        yield from heading[:1]
+    elif name in ("Option", "Argument") and "help" in named:
+        yield named["help"]
+    yield from (named[part] for part in ("expected", "remedy") if part in named)
+
+
+def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    document = yaml.safe_load(file)
+    if Path(file.name).stem == "glossary":
+        yield from ((1, None, term, []) for term in document)
+    yield from ((1, None, text, []) for text in _told(document))
+
+
+def _told(document: Any) -> Iterator[str]:
+    if isinstance(document, dict):
+        for name, value in document.items():
+            if name in FIELDS and isinstance(value, str):
+                yield value
+            else:
+                yield from _told(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _told(value)
+
+
+def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    yield from ((1, None, key, []) for key in pages.keys(json.load(file)))
+
+
+WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
+WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
+NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
+
+
+def template(method_map: list[tuple[str, Any]]) -> Catalog:
+    """Every text that these files have, with the files that have it, and no translation."""
+    made = Catalog()
+    for folder in sorted({pattern.partition("/")[0] for pattern, _ in method_map}):
+        here = [
+            (pattern.partition("/")[2], method)
+            for pattern, method in method_map
+            if pattern.startswith(folder)
+        ]
+        for name, line, text, _, _ in extract_from_dir(ROOT / folder, here, keywords={"say": None}):
+            if text:
+                made.add(text, locations=[(f"{folder}/{name}", line)])
+    return made

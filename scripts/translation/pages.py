@@ -1,0 +1,158 @@
+"""A notebook cut into the pieces that a translator gets, and put together again with everything between them verbatim.
+
+Markdown is cut by markdown-it-py's line map: a heading, a paragraph, an item of a list, a row of a table. Of code: texts
+that reach the reader (what is printed, captions, alt texts, headings of tables, labels in figures, docstrings), and
+comments. The key of a text in code is its source between the quotes, placeholders included.
+"""
+
+import ast
+import copy
+import io
+import re
+import tokenize
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+LEAVES = ("paragraph_open", "heading_open", "tr_open", "html_block")
+# What says nothing by itself: formulas, code, addresses, tags.
+SILENT = re.compile(r"\$\$[\s\S]+?\$\$|\$[^$\n]+\$|`[^`]+`|\]\([^)]*\)|<[^>]+>")
+# Where a text in code reaches the reader: the positions by what is called, names of arguments, keys of rows.
+EVERY = range(99)
+CALLS = {"print": EVERY, "note": (0,), "say": (0,), "show_table": (1,), "Table": (2,), "set_xlabel": (0,)}
+CALLS |= {"set_ylabel": (0,), "set_title": (0,), "suptitle": (0,), "annotate": (0,), "text": (2,)}
+NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle"}
+ROW_KEYS = {"what"}
+_LITERAL = re.compile(r"""([a-zA-Z]*)(\"\"\"|'''|"|')((?:\\.|(?!\2)[\s\S])*)\2""")
+_DIRECTIVE = re.compile(r"#\s*(noqa|fmt:|type:|ruff|!)")
+LANGUAGE_CELL = "language"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From `begin` to `end` of a cell's source. `written` is the source of a translation."""
+
+    begin: int
+    end: int
+    key: str
+    written: Callable[[str], str] = str
+
+
+def keys(document: dict[str, Any]) -> Iterator[str]:
+    """Every text of a notebook, in its order."""
+    about = document["metadata"]["exaone_nb"]
+    yield from (about["title"], about["question"])
+    for cell in document["cells"]:
+        yield from (piece.key for piece in pieces(cell))
+
+
+def translated(document: dict[str, Any], language: str, translate: Callable[[str], str]) -> dict[str, Any]:
+    """The notebook in another language; its kernel is told which before anything is imported."""
+    made = copy.deepcopy(document)
+    about = made["metadata"]["exaone_nb"]
+    about |= {name: translate(about[name]) for name in ("title", "question")}
+    for cell in made["cells"]:
+        text = put_back("".join(cell["source"]), pieces(cell), translate)
+        if text != "".join(cell["source"]):
+            cell["source"] = text.splitlines(keepends=True)
+    source = ["import os\n", "\n", f'os.environ["EXAONE_NB_LANG"] = "{language}"']
+    metadata = {"tags": ["remove-cell"]}
+    told = {"cell_type": "code", "execution_count": None, "id": LANGUAGE_CELL, "metadata": metadata}
+    first = next(at for at, cell in enumerate(made["cells"]) if cell["cell_type"] == "code")
+    made["cells"].insert(first, told | {"outputs": [], "source": source})
+    return made
+
+
+def put_back(source: str, found: list[Piece], translate: Callable[[str], str], always: bool = False) -> str:
+    """The source with its pieces translated. A piece that stays as it was is not touched, unless `always`."""
+    for piece in reversed(found):
+        text = translate(piece.key)
+        if always or text != piece.key:
+            source = source[: piece.begin] + piece.written(text) + source[piece.end :]
+    return source
+
+
+def pieces(cell: dict[str, Any]) -> list[Piece]:
+    source = "".join(cell["source"])
+    found = markdown_pieces(source) if cell["cell_type"] == "markdown" else code_pieces(source)
+    return [piece for piece in found if re.search("[A-Za-z]{2}", SILENT.sub("", piece.key))]
+
+
+def markdown_pieces(source: str) -> list[Piece]:
+    starts = _starts(source)
+    tokens = MarkdownIt("commonmark").enable("table").parse(source)
+    lines = sorted({tuple(token.map) for token in tokens if token.type in LEAVES and token.map})
+    found = []
+    for first, last in lines:
+        text = source[starts[first] : starts[last]].rstrip("\n")
+        found.append(Piece(starts[first], starts[first] + len(text), text))
+    return found
+
+
+def code_pieces(source: str) -> list[Piece]:
+    starts, lines = _starts(source), source.splitlines()
+    found = []
+    for node in _read_by_people(ast.parse(source)):
+        begin = starts[node.lineno - 1] + _column(lines[node.lineno - 1], node.col_offset)
+        end = starts[node.end_lineno - 1] + _column(lines[node.end_lineno - 1], node.end_col_offset)
+        found.append(_text_piece(source, begin, end))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not _DIRECTIVE.match(token.string):
+            begin = starts[token.start[0] - 1] + token.start[1]
+            text = token.string.lstrip("# ")
+            found.append(Piece(begin + len(token.string) - len(text), begin + len(token.string), text))
+    return sorted(found, key=lambda piece: piece.begin)
+
+
+def _starts(source: str) -> list[int]:
+    """Where each line begins, and where the last one ends."""
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    return starts
+
+
+def _column(line: str, in_bytes: int) -> int:
+    return len(line.encode()[:in_bytes].decode())
+
+
+def _text_piece(source: str, begin: int, end: int) -> Piece:
+    """One literal, or several beside each other, which become one."""
+    parts = [match.groups() for match in _LITERAL.finditer(source[begin:end])]
+    formatted, quote = any("f" in prefix.lower() for prefix, _, _ in parts), parts[0][1]
+
+    def inside(prefix: str, text: str) -> str:
+        return re.sub(r"([{}])", r"\1\1", text) if formatted and "f" not in prefix.lower() else text
+
+    key = "".join(inside(prefix, text) for prefix, _, text in parts)
+    return Piece(begin, end, key, lambda text: f"{'f' * formatted}{quote}{text}{quote}")
+
+
+def _read_by_people(tree: ast.AST) -> Iterator[Any]:
+    """The texts (constants and f-strings) that reach a reader, as nodes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node):
+            yield node.body[0].value  # type: ignore[attr-defined]
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value in ROW_KEYS:
+                    yield from _texts(value)
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name == "Column" and node.args:
+                yield from _texts(node.args[min(1, len(node.args) - 1)])
+            read = [argument for at, argument in enumerate(node.args) if at in CALLS.get(name, ())]
+            for argument in [*read, *(k.value for k in node.keywords if k.arg in NAMED)]:
+                yield from _texts(argument)
+
+
+def _texts(node: ast.AST) -> Iterator[ast.AST]:
+    """The texts of an argument: itself, or those that it is chosen from or put together of."""
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        yield node
+    elif isinstance(node, ast.BinOp):
+        yield from (*_texts(node.left), *_texts(node.right))
+    elif isinstance(node, ast.IfExp):
+        yield from (*_texts(node.body), *_texts(node.orelse))

@@ -1,0 +1,85 @@
+"""What a Korean reader sees beside sentences: the page's language, dates, and figures whose letters are no boxes."""
+
+import base64
+import json
+import re
+import warnings
+
+import pytest
+
+from exaone_nb.messages import say
+from exaone_nb.show import figures, notebook
+from exaone_nb.workbook import record
+from exaone_nb.workbook.diff import Change, RunDiff
+from exaone_nb.workbook.report import look
+from exaone_nb.workbook.scrub import Scrubber
+
+
+@pytest.fixture
+def korean(monkeypatch):
+    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
+
+
+def test_a_page_says_its_language_and_escapes_what_is_filled_in(korean):
+    diff = RunDiff("<b>one</b>", "two", (Change("results", "kl", 1, None, "note"),), 7)
+    html = diff.html()
+    assert '<html lang="ko">' in html and "<b>one</b>" not in html and "&lt;b&gt;one&lt;/b&gt;" in html
+    assert "차이 1개, 같은 결과 7개." in html and "<code>없음</code>" in html
+
+
+def test_the_same_page_in_english():
+    html = RunDiff("one", "two", (), 7).html()
+    assert '<html lang="en">' in html and "0 differences; 7 results are equal." in html
+
+
+def test_dates_and_durations_are_written_as_koreans_write_them(korean):
+    first, last, next_day = (
+        f"2026-01-{when}+00:00" for when in ("02T03:04:00", "02T03:09:59", "03T00:00:00")
+    )
+    assert look.clock(first) == "2026년 1월 2일 03:04(UTC)"
+    assert look.span(first, first) == look.clock(first)
+    assert look.span(first, last) == "2026년 1월 2일 03:04부터 03:09까지(UTC)"
+    assert look.span(first, next_day) == "2026년 1월 2일 03:04부터 2026년 1월 3일 00:00까지(UTC)"
+    assert look.duration(59.94) == "59.9초" and look.duration(125) == "2분 05초"
+
+
+def shown(monkeypatch) -> tuple[str, list[str]]:
+    """The SVG of a figure with Hangul as `show` displays it, and what else it displays."""
+    html = []
+    monkeypatch.setattr("IPython.display.display", lambda made: html.append(made.data))
+    figure, axes = figures.canvas(3, 2)
+    axes.set_title("가중치와 활성값 − 1")
+    axes.bar(["토큰", "latin"], [1, 2])
+    notebook.show(figure, alt="two bars")
+    picture = re.search(r"data:image/svg\+xml;base64,([^\"]+)", html[-1])
+    assert picture
+    return base64.b64decode(picture[1]).decode(), html[:-1]
+
+
+def test_hangul_in_a_figure_is_drawn_with_a_font_that_has_it(monkeypatch):
+    if not figures.korean_font():
+        pytest.skip("no Korean font is installed here; Debian's fonts-nanum has one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of each letter that becomes a box
+        svg, others = shown(monkeypatch)
+    assert "<text" not in svg and others == []
+
+
+def test_without_such_a_font_the_browser_draws_the_letters_and_a_note_says_which_font_to_install(monkeypatch):
+    monkeypatch.setattr(figures, "korean_font", lambda: "")
+    notebook._say_which_fonts.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        svg, others = shown(monkeypatch)
+    assert "가중치와 활성값" in svg and "NanumGothic" in svg
+    assert len(others) == 1 and "NanumGothic" in others[0]
+
+
+def test_run_json_is_english_whatever_language_the_run_speaks(korean, tmp_path):
+    made = record.RunRecord("x", {}, "nano", "nano", "f", record.now(), record.origin())
+    chapter = {"number": "01", "slug": "01_x", "title": "x", "question": "", "model": "", "mode": "nano"}
+    why = say("not run yet")
+    made.chapters["01"] = record.ChapterRecord(**chapter, status="skipped", began=record.now(), why=why)
+    made.write(tmp_path, Scrubber({}))
+    written = json.loads((tmp_path / record.FILE).read_text(encoding="utf-8"))
+    assert why == "아직 실행하지 않음" and written["chapters"]["01"]["why"] == "not run yet"
