@@ -96,6 +96,7 @@ def test_what_is_asked_for_is_used() -> None:
         "jupyterlab",
         "mcp-server-time",
         "ipykernel",
+        "ipywidgets",  # with it the libraries' progress bars are bars
         "accelerate",
         "latex2mathml",
         "nbconvert",

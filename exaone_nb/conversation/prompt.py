@@ -20,6 +20,7 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
+OPENS_ITSELF = say("it opens a block itself and thinks")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024
 # How Qwen3's template renders turns without tools or system prompt (its model card and notes on it, 2026-02).
@@ -79,13 +80,13 @@ def with_soft_switch(messages: Sequence[Message], thinking: bool) -> list[Messag
     raise UsageError("The conversation has no user message to put the switch in.")
 
 
-def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
+def switch_rows(tokenizer: Any, question: str) -> list[dict[str, Any]]:
     """Qwen3's hard and soft switch with the string each makes, and the soft one under `tokenizer`'s own template."""
     plain = [{"role": "user", "content": question}]
     no_think, think = with_soft_switch(plain, thinking=False), with_soft_switch(plain, thinking=True)
     closed = "no thought: the prompt closed the block"
     cases = [
-        ("Qwen3, enable_thinking=True", plain, True, QWEN3_TURNS, "it opens a block itself and thinks"),
+        ("Qwen3, enable_thinking=True", plain, True, QWEN3_TURNS, OPENS_ITSELF),
         ("Qwen3, enable_thinking=False", plain, False, QWEN3_TURNS, closed),
         ("Qwen3, True and /no_think", no_think, True, QWEN3_TURNS, "it writes an empty block itself"),
         ("Qwen3, False and /think", think, False, QWEN3_TURNS, f"{closed}, and the word changes nothing"),
@@ -96,7 +97,9 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, str]]:
         text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
         opened = text.rstrip().endswith(THINK_OPEN)
         own = "it thinks: the block is open, the word is only text" if opened else closed
-        rows.append({"case": case, "the exact string": repr(text), "what the model does": then or own})
+        thinks = opened or then == OPENS_ITSELF
+        does = {"thinks": thinks, "what the model does": then or own}
+        rows.append({"case": case, "the exact string": repr(text)} | does)
     return rows
 
 

@@ -26,6 +26,8 @@ FOLDER = DATA / "hackathon"
 FAMILIES = ("W8A8", "FP8", "W4A16 mixed", "W4A16", "BF16", "trained", "pruned")
 # Some scores were published with two digits.
 ROUNDING = 0.005
+# What a difference of two scores is; NOISE also where a setting has no effect, so that there is nothing to be real.
+REAL, NOISE, OPEN = "real", "noise", "open"
 SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
 
 
@@ -134,6 +136,11 @@ def submissions() -> tuple[Submission, ...]:
     return read_rows(FOLDER / "submissions.csv", Submission)
 
 
+@cache
+def conclusions() -> tuple[Conclusion, ...]:
+    return read_rows(FOLDER / "conclusions.csv", Conclusion)
+
+
 def groups() -> TimeGroups:
     """Split the timed submissions at the widest gap between neighbouring times."""
     timed = sorted((s for s in submissions() if s.minutes is not None), key=lambda s: s.minutes)
@@ -157,21 +164,23 @@ def rerun_noise(found: Sequence[Submission] | None = None) -> RerunNoise:
     return RerunNoise(math.sqrt(total / n), low, high, n)
 
 
-def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> str:
-    """What is left of a conclusion once groups and noise are known."""
+def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> tuple[str, str]:
+    """One of REAL, NOISE and OPEN, and in words what is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
     if not conclusion.takes_effect:
         jumped = say("does not survive: the setting has no effect, and the scores lie in two groups")
-        return jumped if crosses else say("does not survive: the setting has no effect")
+        return NOISE, jumped if crosses else say("does not survive: the setting has no effect")
     if crosses:
-        return say("open: the scores lie in two groups, and the same recipes are found in both")
+        return OPEN, say("open: the scores lie in two groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
-        return say("does not survive: within noise")
+        return NOISE, say("does not survive: within noise")
     if conclusion.difference <= noise.safe:
-        return say("open: more than the noise seen, less than the noise there may be")
+        return OPEN, say("open: more than the noise seen, less than the noise there may be")
     if conclusion.counterexample is not None:
-        return say("open: another team did the same and scored {score:.3f}", score=conclusion.counterexample)
-    return say("survives")
+        return OPEN, say(
+            "open: another team did the same and scored {score:.3f}", score=conclusion.counterexample
+        )
+    return REAL, say("survives")
 
 
 def local_against_server(found: Sequence[Submission] | None = None) -> tuple[float, float, int]:
@@ -202,8 +211,9 @@ def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
         Column("verdict", say("what is left of it")),
         Column("repository", say("source")),
     ]
-    found = read_rows(FOLDER / "conclusions.csv", Conclusion)
-    rows = [vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)} for c in found]
+    rows = [
+        vars(c) | {"difference": c.difference, "verdict": verdict(c, split, noise)[1]} for c in conclusions()
+    ]
     return Table(columns, rows)
 
 

@@ -255,20 +255,20 @@ def difference_table(candidates: Sequence[Candidate], tokenizer: Any, limit: int
         Column("base_token", "baseline goes on", code=True),
         Column("other_token", "candidate goes on", code=True),
         Column("position", "at token"),
-        Column("base_gap", "gap, baseline", ".2f"),
-        Column("other_gap", "gap, candidate", ".2f"),
+        Column("base_gap", "gap, baseline", ".2g"),
+        Column("other_gap", "gap, candidate", ".2g"),
     ]
     return Table(shown, rows)
 
 
-def agreement_table(candidates: Sequence[Candidate], tokenizer: Any) -> Table:
-    """How many answers stay the same to the last token."""
-    names, rows = ("checkpoint", "questions", "identical", "different"), []
+def agreement_words(candidates: Sequence[Candidate], tokenizer: Any) -> str:
+    """How many answers stay the baseline's to the last token, candidate by candidate."""
+    parts = []
     for candidate in candidates[1:]:
         found = _differences(candidates[0], candidate, tokenizer)
-        same = found.count(None)
-        rows.append(dict(zip(names, (candidate.recipe, len(found), same, len(found) - same), strict=True)))
-    return Table(columns(names), rows)
+        fields = {"recipe": candidate.recipe, "same": found.count(None), "n": len(found)}
+        parts.append(say("{recipe} {same} of {n}", **fields))
+    return say("Answers that are the baseline's to the last token: {parts}.", parts=", ".join(parts))
 
 
 def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H100-SXM")) -> Table:

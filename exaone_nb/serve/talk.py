@@ -84,19 +84,31 @@ def advice_table(models: Iterable[str]) -> Table:
     return Table(columns(names), rows)
 
 
-def parser_table(tokenizer: Any, written: dict[str, str]) -> Table | None:
-    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the text the model wrote.
+def parser_table(
+    tokenizer: Any, written: Mapping[str, Sequence[str]], targets: Sequence[str]
+) -> Table | None:
+    """What two of vLLM's reasoning parsers make of non-streamed answers: mode -> the texts that the model wrote.
 
-    None for a tokenizer without think tags, for which vLLM has no parser.
+    The first text is shown. `right` counts those whose content ends in the number that `targets` asks for. None for a
+    tokenizer without think tags, for which vLLM has no parser.
     """
     if not {THINK_OPEN, THINK_CLOSE} <= tokenizer.get_vocab().keys():
         return None
     rows = []
-    for name, (mode, text) in product(PARSERS, written.items()):
+    for name, (mode, texts) in product(PARSERS, written.items()):
         parser = reasoning_parser(name, tokenizer, enable_thinking=mode == "reasoning")
-        reasoning, content = map(repr, parser.extract_reasoning(text, None))
-        rows.append({"parser": name, "mode": mode, "reasoning": reasoning, "content": content})
-    return Table([Column("parser", code=True), *columns(("mode", "reasoning", "content"))], rows)
+        parts = [parser.extract_reasoning(text, None) for text in texts]
+        found = [numbers(content or "")[-1:] == [n] for (_, content), n in zip(parts, targets, strict=True)]
+        reasoning, content = map(repr, parts[0])
+        row = {"parser": name, "mode": mode, "reasoning": reasoning, "content": content, "right": sum(found)}
+        rows.append(row)
+    heads = [Column("parser", code=True), *columns(("mode", "reasoning", "content"))]
+    return Table([*heads, Column("right", say("right of {n}", n=len(targets)))], rows)
+
+
+def numbers(text: str) -> list[str]:
+    """The whole numbers of a text, in order."""
+    return re.findall(r"-?\d+", text)
 
 
 def tool_table(

@@ -106,6 +106,10 @@ class Table:
         by_name = {column.name: column for column in self.columns}
         return Table([by_name[name] for name in names], self.rows, self.caption)
 
+    def without(self, *names: str) -> Self:
+        """The table without these columns; a name that it does not have is no matter."""
+        return Table([c for c in self.columns if c.name not in names], self.rows, self.caption)
+
     def without_empty(self) -> Self:
         """The table without the columns in which no row has a value."""
         used = [c for c in self.columns if any(c.value(row) not in (None, "", [], ()) for row in self.rows)]

@@ -114,6 +114,10 @@ def test_run_all(lab, browser, chapter):
     assert errors.count() == 0, errors.first.inner_text()
     assert page.get_by_text("right, on all").count() == solutions > 0
     assert page.get_by_text("not yet.").count() == solutions
+    controls = sum("show_widget(" in "".join(cell["source"]) for cell in cells)
+    assert page.locator(".enb-widget[role=group]").count() == controls, (
+        "every control was drawn by its script"
+    )
     figures = page.evaluate(
         "Array.from(document.querySelectorAll('figure.enb img'), i => i.naturalWidth > 0 && i.alt.length > 0)"
     )

@@ -30,6 +30,7 @@ def test_the_hard_switch_closes_a_block_and_the_soft_one_stays_in_the_message(to
 
 def test_what_the_model_does_follows_its_own_template(tokenizer):
     last = "what the model does"
+    assert [row["thinks"] for row in switch_rows(tokenizer, "x")] == [True, False, False, False, True]
     assert "it thinks" in switch_rows(tokenizer, "x")[-1][last]
     tokenizer.chat_template = QWEN3_TURNS.replace("<think>\n\n</think>\n\n", "").replace(
         "assistant\n", "assistant\n" + EMPTY

@@ -50,6 +50,20 @@ def test_page_is_whole_and_described(report, chapter):
     assert errors == [] and '<code class="tex">' not in html
 
 
+def test_what_the_chapters_break_on_purpose_breaks(report):
+    """The slots for guesses keep what was measured: the positive controls of inference, speed and scoring."""
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["truth"]
+        for path in (report.path / "guesses").glob("*.json")
+    }
+    assert found["08__GUESS_R1_RIGHT"] == 0  # the wrong parser leaves no answer
+    assert found["08__GUESS_BARE"] < 60  # percent; with the template nano is right in about 90
+    assert found["08__GUESS_FP8_CACHE"] == pytest.approx(2, rel=0.05)  # 8 bits instead of 16
+    assert found["09__GUESS_ELAPSED"] > 0.2  # answers cut short look fast
+    assert found["09__GUESS_RUNAWAY"] > 2  # one answer of 1,024 tokens among answers of about 25
+    assert found["10__GUESS_NO_TEMPLATE"] > 20 and found["10__GUESS_TWO_BITS"] > 5
+
+
 def test_check_names_every_fault_that_the_scoreboard_chapter_plants(report):
     page = store.page_path(report.path, "11_scoreboard").read_text(encoding="utf-8")
     for words in (

@@ -14,6 +14,7 @@ from exaone_nb.engines import environment, options
 from exaone_nb.errors import UsageError
 from exaone_nb.hardware import Machine
 from exaone_nb.serve import tables, talk
+from exaone_nb.serve.checkpoints import Candidate
 from exaone_nb.serve.speed import PerToken, lengths
 from exaone_nb.workbook.chapters import discover, has_tag
 
@@ -150,6 +151,17 @@ def test_recorded_rows_read_as_the_measured_ones_do():
     eight = [one | {"tokens_per_second_interval": None} for one in eight]
     words = tables.comparison_words([row, near, *eight])
     assert words.count("times as fast") == 2 and "At batch 8 B writes 0.5 times as fast as A" in words
+
+
+def test_how_many_answers_stay_the_same_is_said_for_every_candidate():
+    def answered(*token_ids):
+        return Answer("x", token_ids=token_ids, top_logprobs=tuple({token: -0.1} for token in token_ids))
+
+    base = (answered(1, 2, 3), answered(4, 5))
+    longer = Candidate("longer", None, (answered(1, 2, 3, 9), answered(4, 5)))
+    candidates = [Candidate("baseline", None, base), Candidate("alike", None, base), longer]
+    words = tables.agreement_words(candidates, tokenizer=types.SimpleNamespace(decode=str))
+    assert words.endswith("last token: alike 2 of 2, longer 1 of 2.")
 
 
 def test_a_figure_of_eight_bit_activations_is_called_that():

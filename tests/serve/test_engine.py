@@ -111,7 +111,15 @@ def test_the_parser_trap_is_real_and_avoided(engine):
         mode: engine.chat(QUESTION, mode, Sampling(max_tokens=80)).raw
         for mode in ("non-reasoning", "reasoning")
     }
-    rows = {(r["parser"], r["mode"]): r for r in parser_table(engine.tokenizer(), written).rows}
+    # Both answers end in the number 9: two of the three targets are met, where the parser leaves an answer.
+    table = parser_table(engine.tokenizer(), {mode: [text] * 3 for mode, text in written.items()}, "998")
+    rows = {(r["parser"], r["mode"]): r for r in table.rows}
+    assert {key: row["right"] for key, row in rows.items()} == {
+        ("deepseek_r1", "non-reasoning"): 0,
+        ("deepseek_r1", "reasoning"): 2,
+        ("deepseek_v3", "non-reasoning"): 2,
+        ("deepseek_v3", "reasoning"): 2,
+    }
     assert rows["deepseek_r1", "non-reasoning"]["content"] == "None"
     assert rows["deepseek_v3", "non-reasoning"]["content"] == repr(written["non-reasoning"])
     assert "None" not in (

@@ -153,27 +153,6 @@ def test_roofline_points_stand_on_or_under_the_roof() -> None:
             assert one.operations / one.seconds <= min(roof, one.intensity * 300e9) * 1.000001
 
 
-def test_explorer_answers_and_reports_what_cannot_be(monkeypatch) -> None:
-    pytest.importorskip("ipywidgets")
-    box = tables.fit_explorer("EXAONE-4.0-32B", "L4")
-    controls, answer = box.children
-    chosen = {widget.description: widget for widget in controls.children}
-    assert "weights too large" in answer.value
-    chosen["scheme"].value = "W4A16"
-    assert "only up to" in answer.value or "fits" in answer.value or "at once" in answer.value
-    chosen["GPU"].value = "B200-SXM"
-    chosen["scheme"].value = "W8A8"
-    assert "no kernel" in answer.value
-    chosen["model"].value = "EXAONE-3.0-7.8B-Instruct"
-    chosen["context"].value = 2**18
-    assert "4,096 tokens" in answer.value, "the context stops at the model's limit"
-    for name in ("JPY_SESSION_NAME", "VSCODE_PID"):
-        monkeypatch.delenv(name, raising=False)
-    assert not tables.is_live()
-    monkeypatch.setenv("JPY_SESSION_NAME", "02.ipynb")
-    assert tables.is_live()
-
-
 def test_files_of_a_local_model(tmp_path) -> None:
     model = tmp_path / "model"
     model.mkdir()

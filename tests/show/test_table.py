@@ -61,6 +61,13 @@ def test_a_column_that_no_row_fills_is_left_out():
     assert table.cells()[0] == ["1,000", ""]
 
 
+def test_columns_can_be_left_out():
+    """What a wide table loses on a page is still in its rows; a column that was empty is gone already."""
+    table = Table([Column("a"), Column("b"), Column("c")], [{"a": 1, "b": 2, "c": 3}], "caption")
+    fewer = table.without("b", "never there")
+    assert (fewer.headings(), fewer.rows, fewer.caption) == (["a", "c"], table.rows, "caption")
+
+
 def test_one_value_in_two_units_is_one_value_for_programs():
     table = Table(
         [

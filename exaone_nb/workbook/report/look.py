@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from exaone_nb import language
 from exaone_nb.messages import say, translated, visible
-from exaone_nb.show import notebook
+from exaone_nb.show import notebook, widgets
 
 _HERE = Path(__file__).parent
 
@@ -26,14 +26,26 @@ def _read(name: str) -> str:
 def fingerprint() -> str:
     """Changes when code, style, templates or language of the report change: then stored pages are drawn again."""
     files = sorted(p for p in _HERE.iterdir() if p.suffix in (".py", ".css", ".js", ".html", ".yaml"))
-    parts = [*(p.read_bytes() for p in files), language.fingerprint().encode()]
+    drawn = (script(), style(), language.fingerprint())
+    parts = [*(p.read_bytes() for p in files), *(part.encode() for part in drawn)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+@cache
+def script() -> str:
+    """The one script of a page, its widgets' part included."""
+    return _read("report.js") + widgets.asset("js")
+
+
+@cache
+def style() -> str:
+    return _read("report.css") + widgets.asset("css")
 
 
 @cache
 def policy() -> str:
     """Content security policy: no request to anywhere, pictures only from the page itself, our script only (by hash)."""
-    digest = base64.b64encode(hashlib.sha256(_read("report.js").encode()).digest()).decode("ascii")
+    digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode("ascii")
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -57,8 +69,8 @@ def fill(template: str, **values: Any) -> str:
     """Render one of the templates beside this file; every value is escaped unless it is already Markup."""
     page = {
         "lang": language.language(),
-        "style": Markup(_read("report.css")),
-        "script": Markup(_read("report.js")),
+        "style": Markup(style()),
+        "script": Markup(script()),
         "policy": policy(),
     }
     return _environment().get_template(template).render(**values, **page)

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from exaone_nb.messages import say
+from exaone_nb.show import widgets
 from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Table
 from exaone_nb.workbook.chapters import has_tag, source_of
@@ -296,6 +297,8 @@ def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
 
 def _richest(data: dict[str, str], output: dict[str, Any]) -> tuple[str, str, str]:
     text = data.get("text/plain", "")
+    if isinstance(data.get(widgets.MEDIA), dict):  # data alone, which the page's own script draws
+        return "output control", Markup(widgets.place(data[widgets.MEDIA])), ""
     if "application/vnd.jupyter.widget-view+json" in data:
         # A library's progress bar is over when the report is read.
         return ("" if _PROGRESS.search(text) else "widget", "", "")
