@@ -22,8 +22,9 @@ from rich.console import Console
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.layouts import expected_tensors
+from exaone_nb.compress.calibration import rows
 from exaone_nb.compress.recipe import load
-from exaone_nb.paths import DATA, NANO
+from exaone_nb.paths import NANO
 from exaone_nb.show.table import Column, Table, drawn
 
 MEDIANS = [
@@ -112,7 +113,10 @@ def random_model(folder: Path, layers: int | None = None) -> Path:
 def against_plain(work: Path, repeats: int) -> dict:
     """Ours and the plain script in turn, same model, text and recipe (w4a16_gptq)."""
     calibration = load("w4a16_gptq").calibration
-    text = DATA / "calibration" / "nano_calibration.jsonl"
+    text = work / "text.jsonl"
+    # What the recipe draws from its file; the first lines would be other texts, with fewer tokens.
+    lines = [json.dumps({"messages": row}, ensure_ascii=False) + "\n" for row in rows(calibration)]
+    text.write_text("".join(lines), encoding="utf-8")
     plain = [sys.executable, "-c", PLAIN, str(NANO), str(work / "plain"), str(text)]
     plain += [str(calibration.samples), str(calibration.length)]
     measured: dict[str, list[tuple[float, int]]] = {"plain": [], "ours": []}

@@ -4,7 +4,7 @@
     python scripts/record_board.py          # about half an hour on two cores; finished parts are kept in runs/board
 
 The board: each checkpoint as its quantizer writes it, judged on conversations that none of them read, and on word problems;
-all in transformers, so that only the numbers differ. GPTQModel's file is unpacked for that (`compress.unpacked`).
+all in transformers, so that only the numbers differ. GPTQModel's file is unpacked for that (`changed_models.unpack`).
 Beyond: layers left out, vocabularies cut, weights trained after rounding. A cut vocabulary has other tokens, so the loss there
 is per byte of text.
 """
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import changed_models
 import numpy as np
 
 from exaone_nb import catalog
-from exaone_nb.compress import bitsandbytes, cutting, damage, models, search, tuning, unpacked
+from exaone_nb.compress import bitsandbytes, damage, models, search
 from exaone_nb.compress import quantize as maker
 from exaone_nb.compress import recipe as recipes
 from exaone_nb.compress.calibration import TextSource, tokenize
@@ -125,7 +126,7 @@ def made(work: Parts, name: str) -> dict[str, Any]:
         found = maker.quantize("nano", name, out, sanity=False)
     elif name == GPTQMODEL:
         found = by_gptqmodel(out)
-        unpacked.unpack(out, work.folder / "judged" / name)
+        changed_models.unpack(out, work.folder / "judged" / name)
     else:
         found = bitsandbytes.make("nano", name, out)
     return {key: found[key] for key in ("predicted_bytes", "actual_bytes", "seconds")}
@@ -266,7 +267,7 @@ def trained(work: Parts, bits: int) -> dict[str, Any]:
     scheme = recipes.find_scheme(recipe.groups[0].scheme)
     begin = time.monotonic()
     with models.quiet():
-        tuning.tune(model, dict.fromkeys(damage.linear_weights(model), scheme), texts, steps=STEPS)
+        changed_models.tune(model, dict.fromkeys(damage.linear_weights(model), scheme), texts, steps=STEPS)
     seconds = round(time.monotonic() - begin, 1)
     maker.copy_baseline("nano", mid)
     model.to(torch.bfloat16).save_pretrained(mid / "new")
@@ -276,7 +277,7 @@ def trained(work: Parts, bits: int) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
+def made_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
     """Name -> {kind, more}, each made in cut/MODEL: rounded, cut, trained."""
     home, kinds = work.folder / "cut" / model, {}
 
@@ -309,7 +310,7 @@ def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
         make(
             f"without_{count}",
             "layers",
-            lambda out, g=gone: cutting.without_layers(model, g, out),
+            lambda out, g=gone: changed_models.without_layers(model, g, out),
             left_out=gone,
             other="w8",
         )
@@ -317,7 +318,7 @@ def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
         make(
             f"vocabulary_{size}",
             "vocabulary",
-            lambda out, s=size: cutting.with_vocabulary(model, s, out),
+            lambda out, s=size: changed_models.with_vocabulary(model, s, out),
             other="w8",
         )
     return kinds
@@ -325,7 +326,7 @@ def changed_models(work: Parts, model: str) -> dict[str, dict[str, Any]]:
 
 def beyond(work: Parts, model: str) -> list[dict[str, Any]]:
     """A row per changed model, the whole one first; losses per byte of text, and each against the whole one."""
-    kinds = changed_models(work, model)
+    kinds = made_models(work, model)
     places = {BASELINE: catalog.weights_folder(model)}
     places |= {name: work.folder / "cut" / model / name for name in kinds}
     found = {

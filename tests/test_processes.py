@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
 
 from exaone_nb import processes
+from tests.waiting import gone
 
 FAMILY = """
 import subprocess, sys, time
@@ -26,15 +26,6 @@ from exaone_nb import processes
 child = processes.start([sys.executable, "-c", sys.argv[1]], stdout=sys.stdout)
 time.sleep(600)
 """
-
-
-def gone(pid, within=20.0):
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """The whole reference model: embedding, decoder layers, final norm, output head. Tensor names as in transformers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +66,7 @@ class Decoder(nn.Module):
         """cos and sin of a layer's rotations for `positions` [batch, query]."""
         return self.shape.rope_of(layer).angles(positions, self.shape.head_dim)
 
-    def load(self, tensors: Mapping[str, Tensor]) -> Decoder:
+    def load(self, tensors: Mapping[str, Tensor]) -> Self:
         """Take weights under transformers' names (`model.layers.0…`), in float32; a Linear gets a bias where there is one.
 
         Raises WorkbookError when a tensor is missing or left over: then the arrangement is another one.

@@ -1,10 +1,8 @@
 """The sizes of a reference model, checked when they are written down: an impossible one is named, not computed with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb import fields
 from exaone_nb.anatomy.attention import layer_kinds
@@ -132,7 +130,7 @@ class Shape:
         return self.head_dim**-0.5 if self.query_scale is None else self.query_scale
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Shape:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The shape of a config.json (transformers 4 or 5 spelling) of one of DESCRIBED.
 
         Raises WorkbookError for another family, whose layer these reference modules do not describe, and for what they

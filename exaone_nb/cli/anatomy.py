@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Exit, Option
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit, lines, tell
+from exaone_nb.cli.output import JsonFlag, counted, emit, lines, tell
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
@@ -49,20 +49,11 @@ def inspect(
     if is_gguf(place):
         inspection, require = inspect_gguf(place), require_consistent
     else:
-        inspection, require = (
-            inspect_model(place, revision, None if as_json else _headers_read),
-            require_sound,
-        )
+        progress = None if as_json else counted("header")
+        inspection, require = inspect_model(place, revision, progress), require_sound
 
     _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)
     require(inspection)
-
-
-def _headers_read(done: int, total: int) -> None:
-    """A line on stderr while several files are read, on a terminal only; wiped when the last one is."""
-    if total > 1 and sys.stderr.isatty():
-        line = f"\rheader {done} of {total}" + ("\r" + " " * 30 + "\r" if done == total else "")
-        print(line, end="", file=sys.stderr, flush=True)
 
 
 def size(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from exaone_nb import catalog
-from exaone_nb.cli.output import JsonFlag, emit, lines, writable
+from exaone_nb.cli.output import JsonFlag, counted, emit, lines, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import write_text
 from exaone_nb.messages import say
@@ -47,7 +46,7 @@ def convert(
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
-    progress, folder = None if as_json else _written, not out.suffix
+    progress, folder = None if as_json else counted("tensor"), not out.suffix
     if folder and modelfile:
         raise UsageError(
             say("--out {out} is a folder, and a Modelfile stands beside a file.", out=out),
@@ -79,13 +78,6 @@ def convert(
         lines(console, notes)
 
     emit(as_json, document | {"notes": notes}, human)
-
-
-def _written(done: int, total: int) -> None:
-    """A line on stderr while tensors are written, on a terminal only; wiped after the last one."""
-    if sys.stderr.isatty():
-        line = f"\rtensor {done} of {total}" + ("\r" + " " * 30 + "\r" if done == total else "")
-        print(line, end="", file=sys.stderr, flush=True)
 
 
 def show_gguf_sizes(model: str, kinds: Sequence[str], untied_head: bool, as_json: bool) -> None:

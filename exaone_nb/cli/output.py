@@ -8,6 +8,7 @@ what the terminal's encoding cannot hold is written as an escape, so that no out
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -68,6 +69,24 @@ def _console_class() -> type[Console]:
             return super().render(renderable, options)
 
     return Screen
+
+
+def counted(what: str) -> Callable[[int, int], None]:
+    """A callback for (done, total) that keeps a line on stderr, on a terminal only; it is wiped at the end."""
+
+    def show(done: int, total: int) -> None:
+        if total > 1 and sys.stderr.isatty():
+            line = f"\r{what} {done} of {total}" + ("\r" + " " * 30 + "\r" if done == total else "")
+            print(line, end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def writable_folder(folder: Path) -> None:
+    """Make a folder that something will be written into later, and try it. Raises UsageError."""
+    with writable(say("folder"), folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def lines(console: Console, sentences: Iterable[str]) -> None:

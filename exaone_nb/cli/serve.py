@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
+from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable, writable_folder
 from exaone_nb.errors import UsageError
 from exaone_nb.library_types import Console
 from exaone_nb.messages import say
@@ -69,11 +68,7 @@ def bench(
         engine=arguments,
     )
     if out is not None:
-        # Now, not after minutes of measuring.
-        results = RunFolder.at(out).results
-        with writable(say("folder"), results):
-            results.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=results).close()
+        writable_folder(RunFolder.at(out).results)  # now, not after minutes of measuring
     found = measure(model, options)
     if out is not None:
         record(RunFolder.at(out), recipe or found.label, found)
@@ -167,9 +162,7 @@ def record(
         rounds=rounds, repeats=repeats, output_tokens=output, layers=layers,
         **{name: tuple(values) for name, values in asked.items() if values},
     )  # fmt: skip
-    with writable(say("folder"), out.parent):  # now, not after an hour
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()
+    writable_folder(out.parent)  # now, not after an hour
     document = measure_card(options, tell)
     with writable(say("record"), out):
         write_json(out, document)

@@ -5,7 +5,6 @@
 No calibration text is read, so a model takes seconds. What is stored: `exaone_nb.quantization.bitsandbytes`.
 """
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from exaone_nb import catalog, older_names
 from exaone_nb.anatomy.layouts import expected_tensors
 from exaone_nb.anatomy.logical import predict_stored
 from exaone_nb.compress import manifest
+from exaone_nb.compress.footprint import measured
 from exaone_nb.compress.models import quiet
-from exaone_nb.compress.quantize import companions, measured
+from exaone_nb.compress.quantize import copy_companions
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, staged_directory
 from exaone_nb.messages import say
@@ -53,8 +53,7 @@ def make(model: str | Path, form: str, out: str | Path) -> dict[str, Any]:
     with staged_directory(out) as staging:
         with measured() as used:
             _convert(source, options, staging)
-        for path in companions(source):
-            shutil.copy2(path, staging / path.name)
+        copy_companions(source, staging)
         older_names.make_readable(staging)
         sizes = {"predicted_bytes": predicted, "margin_bytes": margin}
         return manifest.write_brief(staging, f"{METHOD}_{form}", model=str(model), **sizes, **used)

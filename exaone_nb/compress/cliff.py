@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from exaone_nb.compress.damage import Document, summary
+from exaone_nb.compress.damage import Document, linear_weights, summary
 from exaone_nb.compress.pictures import BESIDE
 from exaone_nb.compress.search import measure
 from exaone_nb.library_types import Axes, Figure
@@ -40,15 +40,9 @@ def cliff(
 ) -> list[dict[str, Any]]:
     """One row per width and sharing: `bits`, `sharing` ("tensor", "channel" or a group's size), `stored`, the bits per
     weight with scales, and every measure of `damage.summary`."""
-    import torch
-
-    linear = {
-        name: module.weight.shape[1]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name != "lm_head"
-    }
+    linear = linear_weights(model)
     places = {}
-    for sharing in sharings(list(linear.values())):
+    for sharing in sharings([weight.shape[1] for weight in linear.values()]):
         for width in bits:
             group = sharing if isinstance(sharing, int) else None
             places[sharing, width] = QuantArgs(width, "int", "group" if group else str(sharing), group)
@@ -57,14 +51,16 @@ def cliff(
         for (sharing, width), args in places.items()
     }
     found = measure(model, trials, texts, dtype)
-    weights = {name: model.get_submodule(name).weight.numel() for name in linear}
+    count = sum(weight.numel() for weight in linear.values())
     rows = []
     for sharing, width in places:
-        scales = {
-            name: 1 if sharing == "tensor" else count / (linear[name] if sharing == "channel" else sharing)
-            for name, count in weights.items()
-        }
-        stored = width + SCALE_BITS * sum(scales.values()) / sum(weights.values())
+        if sharing == "tensor":
+            scales = len(linear)
+        elif sharing == "channel":
+            scales = sum(len(weight) for weight in linear.values())
+        else:
+            scales = count / sharing
+        stored = width + SCALE_BITS * scales / count
         row = {"bits": width, "sharing": sharing, "stored": stored}
         rows.append(row | summary(found[f"{sharing} {width}"]))
     return rows

@@ -249,7 +249,7 @@ def recorded(
 
 def layer_output_errors(baseline: Any, candidate: Any, texts: Sequence[Document]) -> dict[str, float]:
     """Relative error of the residual stream after each decoder layer: what has piled up by then."""
-    names = [name for name, _ in baseline.named_modules() if name.rpartition(".layers.")[2].isdigit()]
+    names = decoder_layers(baseline)
     squares = {name: np.zeros(2) for name in names}
     for text in texts:
         exact, other = recorded(baseline, names, [text]), recorded(candidate, names, [text])
@@ -257,6 +257,11 @@ def layer_output_errors(baseline: Any, candidate: Any, texts: Sequence[Document]
             wrong = exact[name] - other[name]
             squares[name] += [float(wrong.square().sum()), float(exact[name].square().sum())]
     return {name: math.sqrt(wrong / size) for name, (wrong, size) in squares.items()}
+
+
+def decoder_layers(model: Any) -> list[str]:
+    """Names of the decoder layers of a loaded model, in order."""
+    return [name for name, _ in model.named_modules() if name.rpartition(".layers.")[2].isdigit()]
 
 
 def layer_inputs(model: Any, module: str, texts: Sequence[Document]) -> Tensor:

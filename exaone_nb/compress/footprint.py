@@ -94,34 +94,22 @@ def check_memory(
     config, card = catalog.read_config(source / "config.json"), this_gpu()
     needed = estimate_host(config, weight_bytes, compressed_bytes, recipe, card=card is not None)
     on_card = estimate_card(config, recipe) if card else 0
-    if needed > (free := available_bytes()) and not ignore:
-        raise WorkbookError(
-            say(
-                "Quantizing {model} with {recipe} is estimated to take {needed:.1f} GB of memory; {free:.1f} GB are free.",
-                model=source.name,
-                recipe=recipe.name,
-                needed=needed / 1e9,
-                free=free / 1e9,
-            ),
-            remedy=say(
-                "Close other programs, use fewer or shorter calibration samples, a round-to-nearest recipe, or "
-                "--ignore-memory to try anyway."
-            ),
-        )
-    if card and on_card > card.memory_bytes and not ignore:
-        raise WorkbookError(
-            say(
-                "Quantizing {model} with {recipe} is estimated to take {needed:.1f} GB on the {card}, which has {all:.1f} GB.",
-                model=source.name,
-                recipe=recipe.name,
-                needed=on_card / 1e9,
-                card=card.name,
-                all=card.memory_bytes / 1e9,
-            ),
-            remedy=say(
-                "Set CUDA_VISIBLE_DEVICES to nothing to work on the CPU, or --ignore-memory to try anyway."
-            ),
-        )
+    fewer = say(
+        "Close other programs, use fewer or shorter calibration samples, a round-to-nearest recipe, or --ignore-memory to "
+        "try anyway."
+    )
+    hidden = say("Set CUDA_VISIBLE_DEVICES to nothing to work on the CPU, or --ignore-memory to try anyway.")
+    places = [(needed, available_bytes(), say("free memory"), fewer)]
+    if card:
+        places.append((on_card, card.memory_bytes, say("memory on the {card}", card=card.name), hidden))
+    for takes, there, what, remedy in places:
+        if takes > there and not ignore:
+            words = {"model": source.name, "recipe": recipe.name, "takes": takes / 1e9, "there": there / 1e9}
+            got = say(
+                "Quantizing {model} with {recipe} is estimated to take {takes:.1f} GB of {what}, and there are {there:.1f} GB.",
+                what=what, **words,
+            )  # fmt: skip
+            raise WorkbookError(got, remedy=remedy)
     return {"estimated_peak_bytes": needed, "estimated_gpu_peak_bytes": on_card}
 
 

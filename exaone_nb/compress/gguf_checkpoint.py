@@ -14,7 +14,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.anatomy.gguf.rule import file_type
 from exaone_nb.compress import manifest
-from exaone_nb.compress.quantize import companions, inputs_of
+from exaone_nb.compress.quantize import copy_companions, inputs_of
 from exaone_nb.converter.gguf_file import Progress, convert
 from exaone_nb.files import staged_directory, write_json
 
@@ -41,14 +41,13 @@ def gguf_checkpoint(
             libraries[name] = version(name)
     parts = [sorted(inputs_of(source).items()), kind, cut, libraries]
     mark = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    found = manifest.read(out) if reuse else None
-    if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
+    if reuse and (found := manifest.finished(out, mark)):
         return found["gguf"] | {"reused": True}
     with staged_directory(out) as staging:
         document = convert(source, kind, staging / f"model-{kind}.gguf", cut=cut, progress=progress)
         document |= {"model": str(model), "file": f"model-{kind}.gguf"}
-        for path in [source / "config.json", *companions(source)]:
-            shutil.copy2(path, staging / path.name)
+        shutil.copy2(source / "config.json", staging)
+        copy_companions(source, staging)
         made = {
             "schema": 1,
             "recipe_name": kind,

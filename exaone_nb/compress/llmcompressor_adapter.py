@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ from exaone_nb.paths import COMPLETE
 CHECKED = "0.14.0.1"
 # The libraries that log through loguru while a quantized checkpoint is opened.
 LOGURU_LIBRARIES = ("llmcompressor", "compressed_tensors")
+# Where the classes that a recipe can name are.
+MODULES = {
+    "GPTQModifier": "gptq",
+    "QuantizationModifier": "quantization",
+    "AWQModifier": "transform.awq",
+    "SmoothQuantModifier": "transform.smoothquant",
+    "AutoRoundModifier": "autoround",
+}
 CPU_MEMORY = "DefaultCPUAllocator"
 CUDA_MEMORY = 2  # cudaErrorMemoryAllocation
 Progress = Callable[[str], None]
@@ -116,20 +125,17 @@ def compress(
 
 
 def build(recipe: Recipe) -> list[Any]:
+    """The recipe's modifiers, made. Each has a module of its own, and only those that are asked for are loaded."""
     import torch
-    from llmcompressor.modifiers.gptq import GPTQModifier
-    from llmcompressor.modifiers.quantization import QuantizationModifier
-    from llmcompressor.modifiers.transform.awq import AWQModifier
-    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
-    classes = {c.__name__: c for c in (GPTQModifier, QuantizationModifier, AWQModifier, SmoothQuantModifier)}
-    if recipe.method == "autoround":
-        from llmcompressor.modifiers.autoround import AutoRoundModifier
-
-        # Compiling its loop takes a C++ compiler and minutes, which pay on a GPU.
-        compiled = torch.accelerator.is_available()
-        classes["AutoRoundModifier"] = partial(AutoRoundModifier, enable_torch_compile=compiled)
-    return [classes[name](**values) for name, values in recipe.modifiers()]
+    steps = []
+    for name, values in recipe.modifiers():
+        kind = getattr(import_module(f"llmcompressor.modifiers.{MODULES[name]}"), name)
+        if name == "AutoRoundModifier":
+            # Compiling its loop takes a C++ compiler and minutes, which pay on a GPU.
+            kind = partial(kind, enable_torch_compile=torch.accelerator.is_available())
+        steps.append(kind(**values))
+    return steps
 
 
 def _fallback_names(steps: list[Any]) -> list[str]:

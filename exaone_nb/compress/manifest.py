@@ -81,14 +81,18 @@ def read(folder: str | Path) -> dict[str, Any] | None:
     return document if document.keys() >= {"fingerprint", "files"} else None
 
 
-def unchanged(folder: str | Path, document: dict[str, Any]) -> bool:
-    """True when every file the manifest lists is there with the recorded size and SHA-256."""
-    return "beside" in document and all(
+def finished(folder: str | Path, fingerprint: str) -> dict[str, Any] | None:
+    """The manifest of a checkpoint made with this fingerprint, if every file it lists is there as it was; else None."""
+    found = read(folder) or {}
+    if found.get("fingerprint") != fingerprint or "beside" not in found:
+        return None
+    same = all(
         (path := Path(folder) / name).is_file()
         and path.stat().st_size == entry["bytes"]
         and sha256_of(path) == entry["sha256"]
-        for name, entry in (document["files"] | document["beside"]).items()
+        for name, entry in (found["files"] | found["beside"]).items()
     )
+    return found if same else None
 
 
 def file_entries(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:

@@ -78,8 +78,7 @@ def quantize(
     bare = dataclasses.replace(recipe, calibration=Calibration())
     parts = [sorted(inputs.items()), bare.digest(), calibration, versions()]
     mark = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    found = manifest.read(out) if reuse else None
-    if found and found["fingerprint"] == mark and manifest.unchanged(out, found):
+    if reuse and (found := manifest.finished(out, mark)):
         progress("found finished")
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in companions(source))
@@ -90,8 +89,7 @@ def quantize(
             facts = llmcompressor_adapter.compress(
                 source, recipe, staging, progress=progress, trust_remote_code=trust_remote_code
             )
-        for path in companions(source):
-            shutil.copy2(path, staging / path.name)
+        copy_companions(source, staging)
         older_names.make_readable(staging)
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
@@ -163,6 +161,11 @@ def _weights(source: Path) -> list[Path]:
             remedy="A catalog entry is only a config; name a local folder or a hub id, or use nano.",
         )
     return files
+
+
+def copy_companions(source: Path, folder: Path) -> None:
+    for path in companions(source):
+        shutil.copy2(path, folder / path.name)
 
 
 def companions(source: Path) -> list[Path]:

@@ -11,15 +11,13 @@ compressed-tensors: a full module name, a class name, or `re:` and a regular exp
 recipe.yaml is read as well (`modifiers`).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 import yaml
 
@@ -106,7 +104,7 @@ class Recipe:
         """SHA-256 of the effective part; two recipes with one digest are the same recipe."""
         return hashlib.sha256(json.dumps(self.effective(), sort_keys=True).encode()).hexdigest()
 
-    def with_calibration(self, **changes: Any) -> Recipe:
+    def with_calibration(self, **changes: Any) -> Self:
         """The same recipe with other calibration values (`samples`, `length`, `seed`, …); None leaves a value."""
         kept = {k: v for k, v in changes.items() if v is not None}
         return dataclasses.replace(self, calibration=dataclasses.replace(self.calibration, **kept))

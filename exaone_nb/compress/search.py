@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.compress.budget import Choices, Costs
-from exaone_nb.compress.damage import Document, compared, divergence, per_token
+from exaone_nb.compress.damage import Document, compared, decoder_layers, divergence, per_token
 from exaone_nb.compress.rounding import rounded
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import named_dtype
@@ -67,7 +67,7 @@ def search(
 ) -> Search:
     """Measure every part under every scheme that `offer` has for it. `dtype` is the one that the checkpoint stores."""
     begin = time.monotonic()
-    layers = [name for name, _ in model.named_modules() if name.rpartition(".layers.")[2].isdigit()]
+    layers = decoder_layers(model)
     known = [(batch, *_outputs(model, layers, [texts[i] for i in batch])) for batch in _batches(texts)]
     kl: dict[str, dict[str, np.ndarray]] = {}
     for part in offer.parts:

@@ -12,6 +12,7 @@ template opens or closes the block either way, so to it such a word is only text
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN, Message, Mode, check_mode
@@ -28,6 +29,23 @@ QWEN3_TURNS = (
     "<|im_start|>assistant\n"
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
 )
+
+
+def open_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer in a model folder. Raises WorkbookError when transformers cannot load it."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # the library raises many kinds
+        raise WorkbookError(
+            say(
+                "The tokenizer of {name} cannot be loaded: {why}",
+                name=Path(folder).name,
+                why=str(error)[:300],
+            ),
+            remedy=say("Copy the original model's tokenizer files into the folder."),
+        ) from error
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message], thinking: bool, tools: Any = None) -> list[int]:

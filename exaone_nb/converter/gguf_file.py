@@ -6,13 +6,13 @@ Which tensor gets which type is `anatomy.gguf.rule`; what is written beside them
 packing, `gguf_tensors`. Tensor after tensor goes to disk, so that memory holds one of them.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from exaone_nb import catalog, fields
 from exaone_nb.anatomy.gguf.header import read_gguf
@@ -26,10 +26,6 @@ from exaone_nb.converter.gguf_tensors import PLAIN, tensor_values
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import require_free_space, staged_file
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    import numpy as np
-    from gguf import GGUFWriter
 
 Progress = Callable[[int, int], None]
 
@@ -184,12 +180,11 @@ def _require_libgguf(kind: str) -> None:
 def _write(
     file: Path,
     plan: GgufPlan,
-    writer: GGUFWriter,
+    writer: Any,
     values: Iterator[np.ndarray],
     progress: Progress | None,
 ) -> None:
     import gguf
-    import numpy as np
 
     for tensor in plan.tensors:
         kind = gguf.GGMLQuantizationType(tensor.type.number)

@@ -4,23 +4,20 @@ The arithmetic is that of the `gguf` package where llama.cpp's converter does it
 llama.cpp's own C, where `llama-quantize` does.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from exaone_nb import fields
 from exaone_nb.anatomy.gguf.names import gguf_family
 from exaone_nb.anatomy.gguf.size import GgufPlan, GgufTensorPlan
 from exaone_nb.anatomy.reader import read_headers
 from exaone_nb.errors import WorkbookError
+from exaone_nb.library_types import Tensor
 from exaone_nb.messages import say
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
 
 PLAIN = ("F32", "F16", "BF16")
 CHUNK = 1 << 24  # weights that are in 32 bits at one time: 64 MiB
@@ -45,7 +42,7 @@ def tensor_values(folder: Path, plan: GgufPlan, config: dict[str, Any]) -> Itera
             yield _packed(_rotated(weights, tensor.name, config), tensor)
 
 
-def _rotated(weights: torch.Tensor, name: str, config: dict[str, Any]) -> torch.Tensor:
+def _rotated(weights: Tensor, name: str, config: dict[str, Any]) -> Tensor:
     """Rows of queries and keys in the order of llama.cpp's rotation: [heads, halves, pairs] -> [heads, pairs, halves]."""
     part = name.split(".")[-2]
     if not gguf_family(config).rotated or part not in ("attn_q", "attn_k"):
@@ -56,10 +53,8 @@ def _rotated(weights: torch.Tensor, name: str, config: dict[str, Any]) -> torch.
     return halves.swapaxes(1, 2).reshape(weights.shape)
 
 
-def _packed(weights: torch.Tensor, tensor: GgufTensorPlan) -> np.ndarray:
+def _packed(weights: Tensor, tensor: GgufTensorPlan) -> np.ndarray:
     """The bytes of one tensor in its type, packed some rows at a time. Raises WorkbookError for values that are none."""
-    import numpy as np
-
     rows = weights.reshape(-1, weights.shape[-1])
     size = tensor.type.tensor_bytes(rows.shape[1])
     packed = np.empty((rows.shape[0], size), np.uint8)
@@ -78,7 +73,6 @@ def _packed(weights: torch.Tensor, tensor: GgufTensorPlan) -> np.ndarray:
 
 def _in_type(values: np.ndarray, tensor: GgufTensorPlan) -> np.ndarray:
     import gguf
-    import numpy as np
 
     kind = gguf.GGMLQuantizationType(tensor.type.number)
     if tensor.type.name not in {*PLAIN, "Q8_0"}:

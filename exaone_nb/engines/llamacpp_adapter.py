@@ -6,8 +6,6 @@ would take SIGINT and SIGTERM from Python.) It is asked through /completion and 
 interface (tools/server/README.md there), which take and return token ids.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

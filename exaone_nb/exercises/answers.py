@@ -55,9 +55,9 @@ def judge(function: Callable[..., Any]) -> Judgement:
     expected = exercise.answers(exercise.right)
     if all(map(same, found, expected)):
         return Judgement("right", say("{name}: right, on all {n} inputs.", name=name, n=len(expected)))
-    for mistake in exercise.mistakes:
-        if all(map(same, found, exercise.answers(mistake.wrong))):
-            return Judgement("wrong", say("{name}: {hint}", name=name, hint=mistake.hint))
+    for wrong, hint in exercise.mistakes:
+        if all(map(same, found, exercise.answers(wrong))):
+            return Judgement("wrong", say("{name}: {hint}", name=name, hint=hint))
     first = next(n for n, pair in enumerate(zip(found, expected, strict=True)) if not same(*pair))
     given = ", ".join(map(str, exercise.inputs[first]))
     text = say(

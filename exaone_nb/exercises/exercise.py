@@ -8,24 +8,17 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class KnownMistake:
-    """A wrong answer that learners give, and the words that name it."""
-
-    wrong: Callable[..., Any]
-    hint: str
-
-
-@dataclass(frozen=True)
 class Exercise:
     """One function that the learner writes; its name is that of `right`.
 
-    `inputs` are the arguments of each call. `seen` turns an answer into what is compared, for answers that can be written
-    in several ways, such as a pattern, which counts by what it matches.
+    `inputs` are the arguments of each call. `mistakes` are pairs: a wrong answer that learners give, and the words that
+    name it. `seen` turns an answer into what is compared, for answers that can be written in several ways, such as a
+    pattern, which counts by what it matches.
     """
 
     right: Callable[..., Any]
     inputs: Sequence[tuple[Any, ...]]
-    mistakes: Sequence[KnownMistake]
+    mistakes: Sequence[tuple[Callable[..., Any], str]]
     seen: Callable[[Any], Any] = field(default=lambda answer: answer)
 
     @property

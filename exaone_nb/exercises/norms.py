@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exaone_nb.exercises.exercise import Exercise, KnownMistake
+from exaone_nb.exercises.exercise import Exercise
 from exaone_nb.messages import say
 
 Vector = np.ndarray
@@ -44,48 +44,29 @@ EXERCISES = (
             (np.array([0.01, 0.02, -0.01]), np.ones(3), 1e-3),
         ],
         [
-            KnownMistake(
-                _layer_norm, say("you took the mean away: that is LayerNorm. RMSNorm only divides.")
-            ),
-            KnownMistake(
-                lambda x, weight, eps: weight * x / np.sqrt((x * x).sum() + eps),
-                say("you divide by the length; the root *mean* square divides the sum by the width first."),
-            ),
-            KnownMistake(
-                lambda x, weight, eps: weight * x / (np.sqrt((x * x).mean()) + eps),
-                say("eps belongs under the root. For a small stream that is another number."),
-            ),
-            KnownMistake(
-                lambda x, weight, eps: weight * x / np.sqrt((x * x).mean()),
-                say("eps is missing: the second input is small enough to show it."),
-            ),
-            KnownMistake(
-                lambda x, weight, eps: x / np.sqrt((x * x).mean() + eps),
-                say("the weight is missing."),
-            ),
+            (_layer_norm, say("you took the mean away: that is LayerNorm. RMSNorm only divides.")),
+            (lambda x, weight, eps: weight * x / np.sqrt((x * x).sum() + eps),
+             say("you divide by the length; the root *mean* square divides the sum by the width first.")),
+            (lambda x, weight, eps: weight * x / (np.sqrt((x * x).mean()) + eps),
+             say("eps belongs under the root. For a small stream that is another number.")),
+            (lambda x, weight, eps: weight * x / np.sqrt((x * x).mean()),
+             say("eps is missing: the second input is small enough to show it.")),
+            (lambda x, weight, eps: x / np.sqrt((x * x).mean() + eps), say("the weight is missing.")),
         ],
     ),
     Exercise(
         reorder_block,
         [(_X, _block, _norm)],
         [
-            KnownMistake(
-                lambda x, block, norm: norm(x + block(x)),
-                say("your norm sits on the stream: that is Post-LN."),
-            ),
-            KnownMistake(
-                lambda x, block, norm: x + block(norm(x)),
-                say("your norm sits before the block: that is Pre-LN."),
-            ),
-            KnownMistake(
-                lambda x, block, norm: norm(block(x)),
-                say("the stream is lost: what the block makes is added to x."),
-            ),
-            KnownMistake(lambda x, block, norm: x + block(x), say("there is no norm.")),
-            KnownMistake(
-                lambda x, block, norm: norm(x) + norm(block(x)),
-                say("the stream itself stays as it is; only the branch is normalised."),
-            ),
+            (lambda x, block, norm: norm(x + block(x)),
+             say("your norm sits on the stream: that is Post-LN.")),
+            (lambda x, block, norm: x + block(norm(x)),
+             say("your norm sits before the block: that is Pre-LN.")),
+            (lambda x, block, norm: norm(block(x)),
+             say("the stream is lost: what the block makes is added to x.")),
+            (lambda x, block, norm: x + block(x), say("there is no norm.")),
+            (lambda x, block, norm: norm(x) + norm(block(x)),
+             say("the stream itself stays as it is; only the branch is normalised.")),
         ],
     ),
-)
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import re
 
-from exaone_nb.exercises.exercise import Exercise, KnownMistake
+from exaone_nb.exercises.exercise import Exercise
 from exaone_nb.messages import say
 
 _PARTS = ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
@@ -47,22 +47,13 @@ EXERCISES = (
         protect_layer_0,
         [()],
         [
-            KnownMistake(
-                lambda: "model.layers.0",
-                say("a name must be a module's own: layer 0 is no Linear, so this matches nothing."),
-            ),
-            KnownMistake(
-                lambda: r"re:.*layers\\.0\\..*",
-                say("a backslash too many: the pattern now wants a backslash in the name."),
-            ),
-            KnownMistake(
-                lambda: r"re:.*layers\.\d*0\..*",
-                say("it matches layer 10 as well: say where the number begins and ends."),
-            ),
-            KnownMistake(
-                lambda: r"re:.*layers\..*",
-                say("it matches every layer."),
-            ),
+            (lambda: "model.layers.0",
+             say("a name must be a module's own: layer 0 is no Linear, so this matches nothing.")),
+            (lambda: r"re:.*layers\\.0\\..*",
+             say("a backslash too many: the pattern now wants a backslash in the name.")),
+            (lambda: r"re:.*layers\.\d*0\..*",
+             say("it matches layer 10 as well: say where the number begins and ends.")),
+            (lambda: r"re:.*layers\..*", say("it matches every layer.")),
         ],
         seen=matched,
     ),
@@ -70,12 +61,10 @@ EXERCISES = (
         protect_down_proj,
         [()],
         [
-            KnownMistake(
-                lambda: "re:down_proj",
-                say("a pattern must fit from the start of the full name: it matches nothing."),
-            ),
-            KnownMistake(lambda: "re:.*mlp.*", say("that is the whole MLP.")),
-            KnownMistake(lambda: "re:.*layers\\.0\\..*down_proj", say("that is layer 0 alone.")),
+            (lambda: "re:down_proj",
+             say("a pattern must fit from the start of the full name: it matches nothing.")),
+            (lambda: "re:.*mlp.*", say("that is the whole MLP.")),
+            (lambda: "re:.*layers\\.0\\..*down_proj", say("that is layer 0 alone.")),
         ],
         seen=matched,
     ),
@@ -83,22 +72,13 @@ EXERCISES = (
         packed_bytes,
         [(2_048, 4_096, 128), (512, 2_048, 64)],
         [
-            KnownMistake(
-                lambda rows, columns, group: rows * columns // 2,
-                say("the scales are missing."),
-            ),
-            KnownMistake(
-                lambda rows, columns, group: rows * columns * 4 + rows * (columns // group) * 16,
-                say("these are bits."),
-            ),
-            KnownMistake(
-                lambda rows, columns, group: rows * columns // 2 + (columns // group) * 2,
-                say("each row has scales of its own."),
-            ),
-            KnownMistake(
-                lambda rows, columns, group: rows * columns // 2 + rows * 2,
-                say("that is one scale per row (a channel); here each group of a row has one."),
-            ),
+            (lambda rows, columns, group: rows * columns // 2, say("the scales are missing.")),
+            (lambda rows, columns, group: rows * columns * 4 + rows * (columns // group) * 16,
+             say("these are bits.")),
+            (lambda rows, columns, group: rows * columns // 2 + (columns // group) * 2,
+             say("each row has scales of its own.")),
+            (lambda rows, columns, group: rows * columns // 2 + rows * 2,
+             say("that is one scale per row (a channel); here each group of a row has one.")),
         ],
     ),
-)
+)  # fmt: skip

@@ -3,7 +3,7 @@
 import math
 import re
 
-from exaone_nb.exercises.exercise import Exercise, KnownMistake
+from exaone_nb.exercises.exercise import Exercise
 from exaone_nb.messages import say
 
 
@@ -35,94 +35,52 @@ EXERCISES = (
         last_number,
         [("12 + 30 = 42. So 42 apples.",), ("It costs 1,250.50 won",), ("-3",), ("I do not know",)],
         [
-            KnownMistake(
-                lambda answer: (re.findall(r"-?[\d,]*\d(?:\.\d+)?", answer) or [None])[0],
-                say("that is the first number: a question is repeated before it is answered."),
-            ),
-            KnownMistake(
-                lambda answer: (re.findall(r"\d+", answer) or [None])[-1],
-                say("a number may have a sign, commas and a point."),
-            ),
-            KnownMistake(
-                lambda answer: (re.findall(r"-?[\d,]*\d(?:\.\d+)?", answer) or [""])[-1],
-                say(
-                    "where there is no number the answer is None: an empty text would be a wrong answer, not a missing one."
-                ),
-            ),
+            (lambda answer: (re.findall(r"-?[\d,]*\d(?:\.\d+)?", answer) or [None])[0],
+             say("that is the first number: a question is repeated before it is answered.")),
+            (lambda answer: (re.findall(r"\d+", answer) or [None])[-1],
+             say("a number may have a sign, commas and a point.")),
+            (lambda answer: (re.findall(r"-?[\d,]*\d(?:\.\d+)?", answer) or [""])[-1],
+             say("where there is no number the answer is None: an empty text would be a wrong answer, not a missing one.")),
         ],
     ),
     Exercise(
         standard_error,
         [(90, 100), (10, 20), (512, 1_024)],
         [
-            KnownMistake(
-                lambda correct, n: math.sqrt(correct / n * (1 - correct / n)),
-                say("that is the spread of single answers; the error of their mean shrinks with n."),
-            ),
-            KnownMistake(
-                lambda correct, n: correct / n * (1 - correct / n) / n,
-                say("that is the variance: take the root."),
-            ),
-            KnownMistake(
-                lambda correct, n: math.sqrt(correct / n * (1 - correct / n)) / n,
-                say("n belongs under the root: four times the questions halve the error."),
-            ),
-            KnownMistake(
-                lambda correct, n: 1.96 * math.sqrt(correct / n * (1 - correct / n) / n),
-                say("that is half of a 95 % interval; the standard error is one of it."),
-            ),
+            (lambda correct, n: math.sqrt(correct / n * (1 - correct / n)),
+             say("that is the spread of single answers; the error of their mean shrinks with n.")),
+            (lambda correct, n: correct / n * (1 - correct / n) / n,
+             say("that is the variance: take the root.")),
+            (lambda correct, n: math.sqrt(correct / n * (1 - correct / n)) / n,
+             say("n belongs under the root: four times the questions halve the error.")),
+            (lambda correct, n: 1.96 * math.sqrt(correct / n * (1 - correct / n) / n),
+             say("that is half of a 95 % interval; the standard error is one of it.")),
         ],
     ),
     Exercise(
         sign_test,
         [(9, 2), (3, 3), (0, 6)],
         [
-            KnownMistake(
-                lambda lost, won: (
-                    sum(math.comb(lost + won, i) for i in range(min(lost, won) + 1)) / 2 ** (lost + won)
-                ),
-                say("that is one side: before you looked, either model could have been the better one."),
-            ),
-            KnownMistake(
-                lambda lost, won: min(1.0, 2 * math.comb(lost + won, min(lost, won)) / 2 ** (lost + won)),
-                say("that is the chance of exactly this split; splits further from even count too."),
-            ),
-            KnownMistake(
-                lambda lost, won: (
-                    2 * sum(math.comb(lost + won, i) for i in range(min(lost, won) + 1)) / 2 ** (lost + won)
-                ),
-                say("a chance is at most 1: an even split counts its middle twice."),
-            ),
+            (lambda lost, won: sum(math.comb(lost + won, i) for i in range(min(lost, won) + 1)) / 2 ** (lost + won),
+             say("that is one side: before you looked, either model could have been the better one.")),
+            (lambda lost, won: min(1.0, 2 * math.comb(lost + won, min(lost, won)) / 2 ** (lost + won)),
+             say("that is the chance of exactly this split; splits further from even count too.")),
+            (lambda lost, won: 2 * sum(math.comb(lost + won, i) for i in range(min(lost, won) + 1)) / 2 ** (lost + won),
+             say("a chance is at most 1: an even split counts its middle twice.")),
         ],
     ),
     Exercise(
         score,
         [(0.8, 0.8, 0.01, 0.01), (0.76, 0.8, 0.005, 0.01), (0.1, 0.8, 0.03, 0.01)],
         [
-            KnownMistake(
-                lambda accuracy, base, seconds, seconds_base: (
-                    0.5 * accuracy / base + 0.5 * (1 - seconds / seconds_base)
-                ),
-                say("a score below zero is set to zero."),
-            ),
-            KnownMistake(
-                lambda accuracy, base, seconds, seconds_base: max(
-                    0.5 * accuracy + 0.5 * (1 - seconds / seconds_base), 0.0
-                ),
-                say("accuracy enters as a share of the base's."),
-            ),
-            KnownMistake(
-                lambda accuracy, base, seconds, seconds_base: max(
-                    0.5 * accuracy / base + 0.5 * seconds_base / seconds, 0.0
-                ),
-                say("speed enters as the time that is saved, not as how many times faster."),
-            ),
-            KnownMistake(
-                lambda accuracy, base, seconds, seconds_base: max(
-                    0.5 * (accuracy - base) + 0.5 * (1 - seconds / seconds_base), 0.0
-                ),
-                say("accuracy enters as a ratio, not as a difference: a weak base makes one point dearer."),
-            ),
+            (lambda accuracy, base, time, time_base: 0.5 * accuracy / base + 0.5 * (1 - time / time_base),
+             say("a score below zero is set to zero.")),
+            (lambda accuracy, base, time, time_base: max(0.5 * accuracy + 0.5 * (1 - time / time_base), 0.0),
+             say("accuracy enters as a share of the base's.")),
+            (lambda accuracy, base, time, time_base: max(0.5 * accuracy / base + 0.5 * time_base / time, 0.0),
+             say("speed enters as the time that is saved, not as how many times faster.")),
+            (lambda accuracy, base, time, time_base: max(0.5 * (accuracy - base) + 0.5 * (1 - time / time_base), 0.0),
+             say("accuracy enters as a ratio, not as a difference: a weak base makes one point dearer.")),
         ],
     ),
-)
+)  # fmt: skip

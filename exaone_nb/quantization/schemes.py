@@ -4,11 +4,9 @@ The presets are those of compressed-tensors 0.19 (quantization/quant_scheme.py),
 test holds this table against the installed library.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import did_you_mean, say
@@ -38,7 +36,7 @@ class QuantArgs:
     actorder: str = field(default="", compare=False)
 
     @classmethod
-    def read(cls, document: dict[str, Any]) -> QuantArgs:
+    def read(cls, document: dict[str, Any]) -> Self:
         """From a quantization_config's `weights` or `input_activations` object, or a recipe's explicit arguments.
 
         Raises WorkbookError naming the field that is missing, of the wrong type, or impossible.
@@ -146,7 +144,7 @@ class Scheme:
         """True when activation scales are fixed beforehand, so that calibration texts are needed."""
         return self.activations is not None and self.activations.dynamic in (False, "local")
 
-    def same_numbers(self, other: Scheme) -> bool:
+    def same_numbers(self, other: Self) -> bool:
         """True when both round alike, whatever they are called."""
         return (self.weights, self.activations) == (other.weights, other.activations)
 
@@ -165,7 +163,7 @@ class Scheme:
         name += f" g{weights.group_size}" if weights.group_size else f" per {weights.strategy}"
         return name if weights.symmetric else f"{name} asym"
 
-    def with_groups(self, size: int) -> Scheme:
+    def with_groups(self, size: int) -> Self:
         """The same, with one scale per `size` inputs."""
         return replace(self, weights=replace(self.weights, group_size=size))
 

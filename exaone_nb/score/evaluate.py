@@ -6,15 +6,13 @@
 A model is loaded once for all its tasks; a finished model x task is not run again unless asked.
 """
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
@@ -55,7 +53,7 @@ class Score:
     resumed: bool = False
 
     @classmethod
-    def from_result(cls, result: dict[str, Any]) -> Score:
+    def from_result(cls, result: dict[str, Any]) -> Self:
         kept = ("metric", "outcomes", "scores", "samples_file", "seconds", "runs_as")
         details = {name: result["details"][name] for name in kept if name in result["details"]}
         same = {name: result[name] for name in ("recipe", "interval_kind")}

@@ -1,14 +1,12 @@
 """One metric of one task, item by item: values, what items share, and what became of the answers."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -72,7 +70,7 @@ class ItemScores:
             return perplexity_of(self.name.metric, float(self.values.sum() / self.weights.sum()))
         return float(self.values.mean())
 
-    def differing(self, other: ItemScores) -> dict[str, Any]:
+    def differing(self, other: Self) -> dict[str, Any]:
         """The first setting that differs: `what` it is and its values `a` and `b`; empty when none is known to."""
         for key, what in SETTINGS.items():
             a, b = self.settings.get(key), other.settings.get(key)

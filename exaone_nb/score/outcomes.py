@@ -4,12 +4,10 @@ A wrong answer says something about the model. A cut, an empty or an unreadable 
 the settings: too few tokens, a missing template, a parser that swallowed the text.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.messages import say
 
@@ -28,7 +26,7 @@ class EndedText(str):
     thought: bool = False
 
     @classmethod
-    def of(cls, text: str, finish_reason: str | None, thought: bool = False) -> EndedText:
+    def of(cls, text: str, finish_reason: str | None, thought: bool = False) -> Self:
         answer = cls(text)
         answer.finish_reason, answer.thought = finish_reason or "", thought
         return answer

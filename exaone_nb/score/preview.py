@@ -14,7 +14,13 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.attention import context_limit
-from exaone_nb.conversation.prompt import PromptCheck, check_prompt, check_room, has_template
+from exaone_nb.conversation.prompt import (
+    PromptCheck,
+    check_prompt,
+    check_room,
+    has_template,
+    open_tokenizer,
+)
 from exaone_nb.engines.environment import prepare_process
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
@@ -146,19 +152,7 @@ def _tokenizer_digest(folder: Path) -> str:
 
 
 def _previews(folder: str | Path, tasks: Mapping[str, Any], settings: Settings) -> list[TaskPreview]:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # the library raises many kinds
-        raise WorkbookError(
-            say(
-                "The tokenizer of {name} cannot be loaded: {error}",
-                name=Path(folder).name,
-                error=str(error)[:300],
-            ),
-            remedy=say("Copy the original's tokenizer files into the folder."),
-        ) from error
+    tokenizer = open_tokenizer(folder)
     if settings.chat_template and not tokenizer.chat_template:
         raise WorkbookError(
             say("{name} has no chat template.", name=Path(folder).name),

@@ -4,10 +4,8 @@ Every candidate keeps one colour and one marker in all panels; a hollow marker i
 everything.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exaone_nb.files import write_text
 from exaone_nb.library_types import Axes, Figure
@@ -16,9 +14,7 @@ from exaone_nb.score.scoreboard import BoardRow, Scoreboard
 from exaone_nb.show.figures import FAINT, INK, Style, alt, clean, styles_of
 from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table
-
-if TYPE_CHECKING:
-    from exaone_nb.statistics.estimate import Estimate
+from exaone_nb.statistics.estimate import Estimate
 
 REFERENCE = {"color": FAINT, "linewidth": 0.8, "linestyle": ":"}
 HEADING = {"fontsize": 10, "color": INK, "loc": "left"}

@@ -1,11 +1,9 @@
 """How a model is asked: everything that can change a score, in one record."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from exaone_nb.engines.options import MEMORY_SHARE, check_sizes
 from exaone_nb.errors import UsageError
@@ -102,7 +100,7 @@ class Settings:
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self.asked(), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-    def with_preset(self, name: str) -> Settings:
+    def with_preset(self, name: str) -> Self:
         """These settings with a preset's on top; "" is none. Raises UsageError for an unknown name."""
         if not name:
             return self

@@ -4,14 +4,12 @@ Weights are only read, so bandwidth is the best of reading (sum, dot product) an
 write) over arrays much larger than the caches. The result stands in for the card of anatomy's roofline.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.roofline import Pass, decode
@@ -42,7 +40,7 @@ class Roof:
     how: str
     device: str
 
-    def of(self, gpus: int) -> Roof:
+    def of(self, gpus: int) -> Self:
         """The roof of `gpus` such cards that share a model; processes on one CPU share its memory too."""
         if gpus == 1 or self.device == "cpu":
             return self

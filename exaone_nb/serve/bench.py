@@ -3,12 +3,12 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exaone_nb import catalog
 from exaone_nb.anatomy.attention import context_limit
@@ -34,6 +34,7 @@ from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.speed import Decode, PerToken, measure_decode, measure_per_token
 
 QUESTIONS = DATA / "tasks" / "nano_gsm.jsonl"
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,16 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def in_turns(found: Mapping[Key, Any], rounds: int) -> Iterator[tuple[int, Key]]:
+    """(round, key), each round with the keys that `found` has then, every second one backwards.
+
+    A machine changes its speed within seconds: what is measured in turns meets the same changes.
+    """
+    for number in range(rounds):
+        for key in list(found) if number % 2 == 0 else reversed(list(found)):
+            yield number, key
 
 
 def pooled(rounds: Sequence[Bench]) -> Bench:

@@ -3,7 +3,7 @@
 A user waits twice: for the first token, and then for each further one. Both grow with the number of users, for
 different reasons: prompts wait for each other to be read, which is arithmetic; a step that writes one token of every
 answer reads the weights once for all, and takes longer only when arithmetic or the cache's bytes count. Where not all
-answers fit into the cache, the rest wait in a queue. `exaone_nb.serve.sweep` raises the load; what the server says of
+answers fit into the cache, the rest wait in a queue. `exaone_nb.serve.served` raises the load; what the server says of
 itself meanwhile (its queue, its cache) tells what broke a limit.
 """
 
@@ -111,7 +111,11 @@ class Level:
 
     def per_token(self, share: float = 0.5) -> Estimate:
         """Seconds per token after the first."""
-        return self._quantile(list(map(per_token_seconds, self.answers)), share)
+        after = [
+            (answer.seconds - answer.first_token_seconds) / max(answer.output_tokens - 1, 1)
+            for answer in self.answers
+        ]
+        return self._quantile(after, share)
 
     def complete(self, share: float = 0.5) -> Estimate:
         """Seconds from the question to the last token."""
@@ -130,11 +134,6 @@ class Level:
             "answer": (self.complete, options.answer_s or math.inf),
         }
         return [name for name, (measured, limit) in limits.items() if measured(0.95).value > limit]
-
-
-def per_token_seconds(answer: Answer) -> float:
-    """Seconds per token after the first one."""
-    return (answer.seconds - answer.first_token_seconds) / max(answer.output_tokens - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,6 @@ class Capacity:
     roof: Pass | None = None
 
     @property
-    def is_saturated(self) -> bool:
-        """Whether the last doubling hardly gave more tokens per second."""
-        return saturated(self.levels)
-
-    @property
     def roof_share(self) -> float | None:
         """How much of the roof the steps of the level over the limits reached; None where it has none."""
         if self.roof is None or self.over is None:
@@ -177,7 +171,7 @@ class Capacity:
             "broken": self.over.broken(self.options) if self.over else [],
             "reason": self.reason,
             "roof_share": self.roof_share,
-            "saturated": self.is_saturated,
+            "saturated": saturated(self.levels),
             "levels": [
                 {
                     "load": level.load,
@@ -196,6 +190,7 @@ class Capacity:
 
 
 def saturated(levels: Sequence[Level]) -> bool:
+    """Whether the last doubling hardly gave more tokens per second."""
     return len(levels) > 1 and levels[-1].throughput < GROWTH * levels[-2].throughput
 
 

@@ -13,7 +13,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
 from exaone_nb.results import BASELINE, RunFolder
-from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, in_turns, pooled, questions
 from exaone_nb.statistics.estimate import INTERVAL_KIND, Estimate
 
 ANSWER_TOKENS = 64
@@ -63,24 +63,23 @@ def measure_checkpoints(
     asked = options.max_gen_toks
     options = replace(options, budget_s=options.budget_s / rounds / len(places))
     sampling = Sampling(max_tokens=ANSWER_TOKENS, logprobs=5)
-    for number in range(rounds):
-        for recipe in list(found) if number % 2 == 0 else reversed(list(found)):
+    for number, recipe in in_turns(found, rounds):
 
-            def answer(engine: TokenEngine, recipe: str = recipe) -> None:
-                kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
+        def answer(engine: TokenEngine, recipe: str = recipe) -> None:
+            kept[recipe] = engine.chat_all(questions(compare), sampling=sampling)
 
-            first = answer if compare and not number else None
-            try:
-                measured = bench(str(places[recipe]), options, first=first)
-            except WorkbookError as error:
-                if recipe == BASELINE:
-                    raise
-                report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
-                del found[recipe]
-                continue
-            found[recipe].append(measured)
-            if measured.per_token and measured.per_token.budget_s:  # the same for all that follow
-                options = replace(options, max_gen_toks=measured.per_token.longest_allowed)
+        first = answer if compare and not number else None
+        try:
+            measured = bench(str(places[recipe]), options, first=first)
+        except WorkbookError as error:
+            if recipe == BASELINE:
+                raise
+            report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
+            del found[recipe]
+            continue
+        found[recipe].append(measured)
+        if measured.per_token and measured.per_token.budget_s:  # the same for all that follow
+            options = replace(options, max_gen_toks=measured.per_token.longest_allowed)
     candidates = []
     for recipe, benches in found.items():
         whole_bench = pooled(benches)

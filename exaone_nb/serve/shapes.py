@@ -7,7 +7,7 @@ from exaone_nb.engines.environment import has_gpu
 from exaone_nb.errors import WorkbookError
 from exaone_nb.fields import whole
 from exaone_nb.messages import say
-from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, in_turns, pooled
 
 # So many rank the schemes on a CPU. On a GPU four layers are done before Python has prepared the next step: noise.
 CPU_LAYERS = 4
@@ -29,11 +29,10 @@ def measure_shape(
     whole("rounds", rounds)
     options = replace(options, weights="dummy", layers=options.layers or (0 if has_gpu() else CPU_LAYERS))
     found: dict[str, list[Bench]] = {scheme: [] for scheme in schemes}
-    for number in range(rounds):
-        for scheme in list(found) if number % 2 == 0 else reversed(list(found)):
-            try:
-                found[scheme].append(bench(shape, replace(options, scheme=scheme)))
-            except WorkbookError as error:
-                report(say("{scheme} is left out: {why}", scheme=scheme, why=error.got))
-                del found[scheme]
+    for _, scheme in in_turns(found, rounds):
+        try:
+            found[scheme].append(bench(shape, replace(options, scheme=scheme)))
+        except WorkbookError as error:
+            report(say("{scheme} is left out: {why}", scheme=scheme, why=error.got))
+            del found[scheme]
     return list(map(pooled, found.values()))

@@ -7,14 +7,12 @@ limit of 16,384 tokens keeps a GPU busy for minutes at the speed of a single req
 whole run with it. So the lengths are kept too.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb import judging
 from exaone_nb.conversation.answers import Answer, Message, Mode, Sampling
@@ -69,7 +67,7 @@ class Decode:
         return over_repeats([self.batch * self.output_tokens / whole for whole in self.wholes])
 
     @classmethod
-    def pooled(cls, rounds: Sequence[Decode]) -> Decode:
+    def pooled(cls, rounds: Sequence[Self]) -> Self:
         """Several rounds as one, a value per round: repeats a few seconds apart agree better than rounds do."""
         values = {
             name: tuple(statistics.fmean(getattr(found, name)) for found in rounds)
@@ -205,12 +203,12 @@ class PerToken:
         return over_repeats(self.values)
 
     @classmethod
-    def pooled(cls, rounds: Sequence[PerToken]) -> PerToken:
+    def pooled(cls, rounds: Sequence[Self]) -> Self:
         """Several rounds as one, a value per round."""
         values = tuple(found.seconds_per_token.value for found in rounds)
         return replace(rounds[-1], values=values, budget_s=max(found.budget_s for found in rounds))
 
-    def speed_norm(self, base: PerToken) -> Estimate:
+    def speed_norm(self, base: Self) -> Estimate:
         """SpeedNorm against `base`, each round's figure against the same round's, since slow rounds slow both.
 
         Without an interval where the two were not measured in the same rounds.

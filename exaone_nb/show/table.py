@@ -12,14 +12,12 @@ Terminal (`drawn`), notebook and report (`notebook.py`) and Markdown draw the sa
 number, text, a truth value, None, an `Estimate`, or a list of those; it is put into words here and nowhere earlier.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, starmap
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.library_types import RichTable
 from exaone_nb.messages import say, translated, visible
@@ -103,16 +101,16 @@ class Table:
         kinds = [is_number(v) for row in self.rows if (v := column.value(row)) is not None]
         return bool(kinds) and 2 * sum(kinds) >= len(kinds)
 
-    def only(self, names: Iterable[str]) -> Table:
+    def only(self, names: Iterable[str]) -> Self:
         """The table with these columns alone, in this order."""
         by_name = {column.name: column for column in self.columns}
         return Table([by_name[name] for name in names], self.rows, self.caption)
 
-    def without(self, *names: str) -> Table:
+    def without(self, *names: str) -> Self:
         """The table without these columns; a name that it does not have is no matter."""
         return Table([c for c in self.columns if c.name not in names], self.rows, self.caption)
 
-    def without_empty(self) -> Table:
+    def without_empty(self) -> Self:
         """The table without the columns in which no row has a value."""
         used = [c for c in self.columns if any(c.value(row) not in (None, "", [], ()) for row in self.rows)]
         return Table(used, self.rows, self.caption)

@@ -1,12 +1,10 @@
 """A measured value and its interval: the one record in which scores, speeds and losses are handed on."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from exaone_nb.errors import UsageError
 
@@ -38,11 +36,11 @@ class Estimate:
         return {"value": self.value, "interval": self.interval, "n": self.n}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Estimate:
+    def of(cls, document: dict[str, Any]) -> Self:
         """What `document` wrote."""
         return cls(document["value"], *(document["interval"] or (None, None)), document["n"])
 
-    def within(self, least: float, most: float) -> Estimate:
+    def within(self, least: float, most: float) -> Self:
         """The same with bounds that do not leave a range which the value cannot leave."""
         bounds = [None if bound is None else min(max(bound, least), most) for bound in (self.low, self.high)]
         return Estimate(self.value, *bounds, self.n)
@@ -52,13 +50,13 @@ class Estimate:
         """True when the whole interval lies on one side of 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
-    def __mul__(self, factor: float) -> Estimate:
+    def __mul__(self, factor: float) -> Self:
         """The same in another unit: `seconds * 1e3` is in milliseconds. A negative factor swaps the bounds."""
         bounds = [None if bound is None else bound * factor for bound in (self.low, self.high)]
         low, high = bounds if factor >= 0 else reversed(bounds)
         return Estimate(self.value * factor, low, high, self.n)
 
-    def map(self, rising: Callable[[float], float]) -> Estimate:
+    def map(self, rising: Callable[[float], float]) -> Self:
         """A function that rises everywhere, of the value and its bounds: `loss.map(math.exp)` is the perplexity."""
         bounds = [None if bound is None else rising(bound) for bound in (self.low, self.high)]
         return Estimate(rising(self.value), *bounds, self.n)

@@ -30,7 +30,7 @@ from exaone_nb.gpus import GPUS, Gpu
 from exaone_nb.hardware import this_gpu, this_machine
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import find_scheme
-from exaone_nb.serve.bench import Bench, BenchOptions, bench, versions
+from exaone_nb.serve.bench import Bench, BenchOptions, bench, in_turns, versions
 from exaone_nb.serve.speed import Decode, measure_decode
 
 KIND = "card"
@@ -85,16 +85,15 @@ def measure_card(
                 report(say("{model}, {scheme}: left out. {why}", model=model, scheme=scheme, why=why))
             else:
                 found[model, scheme] = _Measured(rounds={})
-    for number in range(options.rounds):
-        for model, scheme in list(found) if number % 2 == 0 else reversed(list(found)):
-            fields = {"model": model, "scheme": scheme, "round": number + 1, "rounds": options.rounds}
-            report(say("{model}, {scheme}: round {round} of {rounds}", **fields))
-            try:
-                _round(model, scheme, options, found[model, scheme])
-            except WorkbookError as error:
-                left_out.append({"model": model, "scheme": scheme, "why": error.got})
-                report(say("{model}, {scheme}: left out. {why}", model=model, scheme=scheme, why=error.got))
-                del found[model, scheme]
+    for number, (model, scheme) in in_turns(found, options.rounds):
+        fields = {"model": model, "scheme": scheme, "round": number + 1, "rounds": options.rounds}
+        report(say("{model}, {scheme}: round {round} of {rounds}", **fields))
+        try:
+            _round(model, scheme, options, found[model, scheme])
+        except WorkbookError as error:
+            left_out.append({"model": model, "scheme": scheme, "why": error.got})
+            report(say("{model}, {scheme}: left out. {why}", model=model, scheme=scheme, why=error.got))
+            del found[model, scheme]
     if not found:
         raise WorkbookError(
             say("Nothing could be measured here."), remedy=left_out[0]["why"] if left_out else ""

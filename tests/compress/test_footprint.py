@@ -33,7 +33,7 @@ def no_card(monkeypatch):
 def test_too_little_memory_is_said_before_anything_is_loaded(monkeypatch):
     has_free(monkeypatch, 10**8)
     recipe = recipes.load("w4a16_gptq")
-    with pytest.raises(WorkbookError, match=r"0\.1 GB are free"):
+    with pytest.raises(WorkbookError, match=r"there are 0\.1 GB"):
         check_memory(NANO, recipe, 5_000_000)
     found = check_memory(NANO, recipe, 5_000_000, ignore=True)
     assert found["estimated_peak_bytes"] > 10**8 and found["estimated_gpu_peak_bytes"] == 0
@@ -43,7 +43,7 @@ def test_too_little_memory_is_said_before_anything_is_loaded(monkeypatch):
 def test_a_card_that_is_too_small_is_said_by_name(monkeypatch):
     has_free(monkeypatch, 10**11)
     monkeypatch.setattr(footprint, "this_gpu", lambda: Machine("Tiny", 8.0, memory_bytes=5 * 10**7))
-    with pytest.raises(WorkbookError, match=r"on the Tiny, which has 0\.1 GB"):
+    with pytest.raises(WorkbookError, match=r"on the Tiny, and there are 0\.1 GB"):
         check_memory(NANO, recipes.load("w4a16_rtn"), 5_000_000)
     assert check_memory(NANO, recipes.load("w4a16_rtn"), 5_000_000, ignore=True)["estimated_gpu_peak_bytes"]
 

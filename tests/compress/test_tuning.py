@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from exaone_nb.catalog import read_config
-from exaone_nb.compress import damage, tuning, unpacked
+from exaone_nb.compress import damage
 from exaone_nb.compress.calibration import TextSource
 from exaone_nb.compress.models import open_model
 from exaone_nb.compress.search import measure
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
+from scripts import changed_models
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(
@@ -30,7 +31,7 @@ def test_training_makes_the_rounded_model_better_on_the_text_it_reads():
     names = [name for name, _ in damage.linear_weights(model).items()]
     schemes = dict.fromkeys(names, Scheme("two", QuantArgs(2, "int", "group", 128)))
     (start,) = measure(before, {"rounded": schemes}, texts).values()
-    losses = tuning.tune(model, schemes, texts, steps=12, texts_per_step=4, rate=5e-4)
+    losses = changed_models.tune(model, schemes, texts, steps=12, texts_per_step=4, rate=5e-4)
     assert losses[0] == pytest.approx(damage.per_token(start["kl"]).value, rel=0.6)
     assert np.mean(losses[-3:]) < 0.6 * losses[0]
     assert all(not hasattr(module, "parametrizations") for module in model.modules())
@@ -64,7 +65,7 @@ def test_codes_that_vllm_packed_for_gptq_are_unpacked(tmp_path):
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     stored = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": False}
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": stored}))
-    unpacked.unpack(folder, tmp_path / "plain")
+    changed_models.unpack(folder, tmp_path / "plain")
     made = load_file(tmp_path / "plain" / "model.safetensors")
     assert made.keys() == load_file(NANO / "model.safetensors").keys()
     assert all(torch.equal(made[name], weight) for name, weight in wanted.items())
@@ -73,5 +74,5 @@ def test_codes_that_vllm_packed_for_gptq_are_unpacked(tmp_path):
 
 def test_what_is_no_gptq_file_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no GPTQ file"):
-        unpacked.unpack(NANO, tmp_path / "plain")
+        changed_models.unpack(NANO, tmp_path / "plain")
     assert not (tmp_path / "plain").exists()

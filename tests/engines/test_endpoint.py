@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +18,7 @@ from exaone_nb.engines import server as server_module
 from exaone_nb.engines.endpoint import EndpointEngine
 from exaone_nb.engines.server import Server, free_port
 from exaone_nb.errors import UsageError, WorkbookError
+from tests.waiting import appears, gone
 
 ASK = [{"role": "user", "content": "hello"}]
 
@@ -268,15 +268,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pid: int, within: float = 15.0) -> bool:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if not alive(pid):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(
@@ -360,9 +351,7 @@ def test_no_orphan_when_the_parent_dies_before_the_guard_runs(tmp_path):
     assert not said.exists()
     mine = subprocess.Popen([*guarded, str(os.getpid()), *command])
     try:
-        deadline = time.monotonic() + 30
-        while not said.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        appears(said)
         assert said.exists()
     finally:
         mine.terminate()

@@ -19,6 +19,7 @@ from exaone_nb.engines.mcp_tools import OURS, TIME, ToolServer
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.serve.talk import recorded_agent_table, tool_table
 from exaone_nb.show import measured as records
+from tests.waiting import appears, gone
 
 # A server with tools that hang, die and fail. It writes its id and that of a process it started to a file; asked to,
 # it does so and starts no server, and it never listens to a signal or to the end of its input.
@@ -55,15 +56,6 @@ time.sleep(600)
 
 def wrong(pids, kind="server"):
     return [sys.executable, "-c", WRONG, str(pids), kind]
-
-
-def gone(pid, within=20.0):
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def processes_of(pids):
@@ -251,9 +243,7 @@ def test_nobody_is_left_after_ctrl_c(tmp_path, moment, how):
         else:
             assert client.stdout.readline() == "open\n"
             awaited = tmp_path / ("pids.called" if moment == "calling" else "pids")
-        deadline = time.monotonic() + 60
-        while not awaited.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        appears(awaited)
         time.sleep(0.5)
         family = processes_of(pids)
         assert all(psutil.pid_exists(pid) for pid in family)

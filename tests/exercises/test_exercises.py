@@ -52,14 +52,14 @@ def test_a_stub_is_not_yet_and_the_right_answer_right(exercise):
 
 @EVERY
 def test_every_known_mistake_is_told_apart_and_gets_its_own_hint(exercise):
-    answers = [exercise.answers(exercise.right), *(exercise.answers(m.wrong) for m in exercise.mistakes)]
-    hints = [mistake.hint for mistake in exercise.mistakes]
+    answers = [exercise.answers(exercise.right), *(exercise.answers(wrong) for wrong, _ in exercise.mistakes)]
+    hints = [hint for _, hint in exercise.mistakes]
     for (a, one), (b, other) in itertools.combinations(enumerate(answers), 2):
         equal = all(map(same, one, other))
         assert not equal or (a > 0 and hints[a - 1] == hints[b - 1]), (exercise.name, a, b)
-    for mistake in exercise.mistakes:
-        verdict = judge(named(mistake.wrong, exercise.name))
-        assert verdict.state == "wrong" and verdict.text.endswith(mistake.hint)
+    for wrong, hint in exercise.mistakes:
+        verdict = judge(named(wrong, exercise.name))
+        assert verdict.state == "wrong" and verdict.text.endswith(hint)
 
 
 @EVERY
@@ -232,7 +232,7 @@ def test_patterns_against_compressed_tensors():
             at = getattr(at, part)
         at.add_module(parts[-1], torch.nn.Linear(1, 1))
     every = (recipes.EXERCISES[0], recipes.EXERCISES[1])
-    patterns = [e.right() for e in every] + [m.wrong() for e in every for m in e.mistakes]
+    patterns = [e.right() for e in every] + [wrong() for e in every for wrong, _ in e.mistakes]
     for pattern in patterns:
         found = match_named_modules(model, [pattern])
         theirs = {name for name, module in found if isinstance(module, torch.nn.Linear)}

@@ -17,7 +17,7 @@ from exaone_nb.paths import NANO
 from exaone_nb.serve import capacity_views as views
 from exaone_nb.serve import served
 from exaone_nb.serve.capacity import Capacity, Level, LoadOptions, reason
-from exaone_nb.serve.sweep import measure_level, sweep
+from exaone_nb.serve.served import measure_level, sweep
 
 ASK = [[{"role": "user", "content": "hello"}]]
 

@@ -259,7 +259,7 @@ def _a_client_that_knows_this_server(client, server):
     from exaone_nb.engines.endpoint import EndpointEngine
     from exaone_nb.serve.bench import questions
     from exaone_nb.serve.capacity import LoadOptions
-    from exaone_nb.serve.sweep import sweep
+    from exaone_nb.serve.served import sweep
 
     assert client.dialect.name == "vLLM" and [served.context for served in client.models()] == [2048]
     assert client.wait(5) is client and client.load().running == 0

@@ -9,10 +9,10 @@ import pytest
 
 from exaone_nb.anatomy.inspection import inspect_model
 from exaone_nb.catalog import read_config
-from exaone_nb.compress import cutting
 from exaone_nb.compress.models import open_model
 from exaone_nb.errors import UsageError
 from exaone_nb.paths import NANO
+from scripts import changed_models
 from tests.tiny_models import make
 
 torch = pytest.importorskip("torch")
@@ -31,7 +31,7 @@ def logits(model):
 def test_a_model_without_layers_is_the_model_whose_layers_were_taken_out(family, tmp_path):
     """Windows of 64 and 80 tokens: a window on the wrong layer would show."""
     source = make(family, tmp_path / "model")
-    cutting.without_layers(source, [1], tmp_path / "cut")
+    changed_models.without_layers(source, [1], tmp_path / "cut")
     whole = open_model(source)
     del whole.model.layers[1]
     for number, layer in enumerate(whole.model.layers):
@@ -50,7 +50,7 @@ def test_kinds_of_layers_that_only_a_pattern_tells_are_written_out(tmp_path):
     del config["layer_types"]
     config["sliding_window_pattern"] = "LLLG"
     (source / "config.json").write_text(json.dumps(config))
-    cutting.without_layers(source, [0], tmp_path / "cut")
+    changed_models.without_layers(source, [0], tmp_path / "cut")
     sliding, full = "sliding_attention", "full_attention"
     assert read_config(tmp_path / "cut" / "config.json")["layer_types"] == [sliding, sliding, full]
 
@@ -61,7 +61,7 @@ def test_a_cut_vocabulary_keeps_every_text_and_what_the_model_knew_of_its_tokens
     source = shutil.copytree(NANO, tmp_path / "model")
     settings = source / "generation_config.json"
     settings.write_text(json.dumps(read_config(settings) | {"eos_token_id": [6, 1019]}))  # </think>
-    made = cutting.with_vocabulary(source, 606, tmp_path / "cut")
+    made = changed_models.with_vocabulary(source, 606, tmp_path / "cut")
     assert inspect_model(tmp_path / "cut").sound
     old, new = (AutoTokenizer.from_pretrained(place) for place in (NANO, tmp_path / "cut"))
     text = "민수는 사과 12개를 샀습니다. <think>\nHow many? #### 7[|endofturn|]"
@@ -88,10 +88,10 @@ def test_a_cut_vocabulary_keeps_every_text_and_what_the_model_knew_of_its_tokens
 
 def test_wrong_calls_leave_nothing_behind(tmp_path):
     for call, words in (
-        (lambda: cutting.without_layers(NANO, [4, 9], tmp_path / "out"), "no layer 4, 9"),
-        (lambda: cutting.without_layers(NANO, range(4), tmp_path / "out"), "No layer would stay"),
-        (lambda: cutting.with_vocabulary(NANO, 100, tmp_path / "out"), "100 entries"),
-        (lambda: cutting.with_vocabulary(NANO, 2000, tmp_path / "out"), "cannot have 2,000"),
+        (lambda: changed_models.without_layers(NANO, [4, 9], tmp_path / "out"), "no layer 4, 9"),
+        (lambda: changed_models.without_layers(NANO, range(4), tmp_path / "out"), "No layer would stay"),
+        (lambda: changed_models.with_vocabulary(NANO, 100, tmp_path / "out"), "100 entries"),
+        (lambda: changed_models.with_vocabulary(NANO, 2000, tmp_path / "out"), "cannot have 2,000"),
     ):
         with pytest.raises(UsageError, match=words):
             call()
@@ -102,5 +102,5 @@ def test_wrong_calls_leave_nothing_behind(tmp_path):
     tokenizer["model"]["type"] = "Unigram"
     (source / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(UsageError, match="Unigram"):
-        cutting.with_vocabulary(source, 600, tmp_path / "out")
+        changed_models.with_vocabulary(source, 600, tmp_path / "out")
     assert not (tmp_path / "out").exists()
