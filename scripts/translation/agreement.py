@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 _FIELD = re.compile(r"(?<!\{)\{(?!\{)[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
-_WORDS_IN_FIELD = re.compile(r"""(['"])[^'"]*\s[^'"]*\1""")
+# A text in a field is said anew; a key in brackets is code.
+_TEXT_IN_FIELD = re.compile(r"""(\[?)(['"])[^'"]*\2(\]?)""")
 _CODE = re.compile(r"`[^`]+`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FORMULA = re.compile(r"\$\$[\s\S]+?\$\$|\$(?!\s)[^$\n]+(?<!\s)\$(?!\d)")
@@ -91,7 +92,10 @@ def differences(english: str, korean: str, terms: Iterable[Term] = ()) -> list[s
 
 def _fields(text: str) -> set[str]:
     """The placeholders with their formats. A time may be put together of its parts; texts to choose from may be translated."""
-    found = {_WORDS_IN_FIELD.sub("'…'", field) for field in _FIELD.findall(text)}
+    found = {
+        _TEXT_IN_FIELD.sub(lambda m: m[0] if m[1] and m[3] else "'…'", field)
+        for field in _FIELD.findall(text)
+    }
     times = {
         re.match(r"\{(\w+)", field)[1] for field in found if re.search(r":%|\.(?:year|month|day)\b", field)
     }  # type: ignore[index]

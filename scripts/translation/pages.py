@@ -22,7 +22,14 @@ SILENT = re.compile(r"\$\$[\s\S]+?\$\$|\$[^$\n]+\$|`[^`]+`|\]\([^)]*\)|<[^>]+>")
 # Where a text in code reaches the reader: the positions by what is called, names of arguments, keys of rows.
 EVERY = range(99)
 CALLS = {"print": EVERY, "note": (0,), "say": (0,), "show_table": (1,), "Table": (2,), "set_xlabel": (0,)}
-CALLS |= {"set_ylabel": (0,), "set_title": (0,), "suptitle": (0,), "annotate": (0,), "text": (2,)}
+CALLS |= {
+    "guess": (3,),
+    "set_ylabel": (0,),
+    "set_title": (0,),
+    "suptitle": (0,),
+    "annotate": (0,),
+    "text": (2,),
+}
 NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle"}
 ROW_KEYS = {"what"}
 _LITERAL = re.compile(r"""([a-zA-Z]*)(\"\"\"|'''|"|')((?:\\.|(?!\2)[\s\S])*)\2""")
@@ -93,11 +100,12 @@ def markdown_pieces(source: str) -> list[Piece]:
 
 def code_pieces(source: str) -> list[Piece]:
     starts, lines = _starts(source), source.splitlines()
-    found = []
-    for node in _read_by_people(ast.parse(source)):
+    found, tree = [], ast.parse(source)
+    names = [node.args[0] for node in ast.walk(tree) if _is_column(node) and len(node.args) == 1]
+    for node in _read_by_people(tree):
         begin = starts[node.lineno - 1] + _column(lines[node.lineno - 1], node.col_offset)
         end = starts[node.end_lineno - 1] + _column(lines[node.end_lineno - 1], node.end_col_offset)
-        found.append(_text_piece(source, begin, end))
+        found.append(_text_piece(source, begin, end, with_name=node in names))
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and not _DIRECTIVE.match(token.string):
             begin = starts[token.start[0] - 1] + token.start[1]
@@ -118,8 +126,8 @@ def _column(line: str, in_bytes: int) -> int:
     return len(line.encode()[:in_bytes].decode())
 
 
-def _text_piece(source: str, begin: int, end: int) -> Piece:
-    """One literal, or several beside each other, which become one."""
+def _text_piece(source: str, begin: int, end: int, with_name: bool) -> Piece:
+    """One literal, or several beside each other, which become one. `with_name`: it is also a name in code, which stays."""
     parts = [match.groups() for match in _LITERAL.finditer(source[begin:end])]
     formatted, quote = any("f" in prefix.lower() for prefix, _, _ in parts), parts[0][1]
 
@@ -127,7 +135,16 @@ def _text_piece(source: str, begin: int, end: int) -> Piece:
         return re.sub(r"([{}])", r"\1\1", text) if formatted and "f" not in prefix.lower() else text
 
     key = "".join(inside(prefix, text) for prefix, _, text in parts)
-    return Piece(begin, end, key, lambda text: f"{'f' * formatted}{quote}{text}{quote}")
+
+    def written(text: str) -> str:
+        literal = f"{'f' * formatted}{quote}{text}{quote}"
+        return f"{source[begin:end]}, {literal}" if with_name and text != key else literal
+
+    return Piece(begin, end, key, written)
+
+
+def _is_column(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Column"
 
 
 def _read_by_people(tree: ast.AST) -> Iterator[Any]:
@@ -141,7 +158,7 @@ def _read_by_people(tree: ast.AST) -> Iterator[Any]:
                     yield from _texts(value)
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name == "Column" and node.args:
+            if _is_column(node) and node.args:
                 yield from _texts(node.args[min(1, len(node.args) - 1)])
             read = [argument for at, argument in enumerate(node.args) if at in CALLS.get(name, ())]
             for argument in [*read, *(k.value for k in node.keywords if k.arg in NAMED)]:
@@ -156,3 +173,7 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
         yield from (*_texts(node.left), *_texts(node.right))
     elif isinstance(node, ast.IfExp):
         yield from (*_texts(node.body), *_texts(node.orelse))
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "join":
+        yield from (
+            each for one in node.args if isinstance(one, ast.GeneratorExp) for each in _texts(one.elt)
+        )

@@ -4,6 +4,7 @@ import pytest
 from agreement import Term, differences
 
 GOOD = [
+    ("{row['about'] or 'text'} and {', '.join(found) or 'none'}", "{row['about'] or '글'} 및 {', '.join(found) or '없음'}"),
     ("{count:,} of {total:,} modules stay 16-bit.", "모듈 {total:,}개 중 {count:,}개는 16비트로 남습니다."),
     ("Set `MODEL`, see [the chapter](07_quantization.ipynb).", "`MODEL`을 정하십시오. [이 장](07_quantization.ipynb)을 보십시오."),
     ("It has 1.28 billion parameters.", "파라미터가 12억 8천만 개입니다."),
@@ -17,6 +18,7 @@ GOOD = [
     ("| 1 | two |", "| 1 | 둘 |"),
 ]  # fmt: skip
 BROKEN = [
+    ("{row['about']} here", "여기 {row['설명']}", "placeholders"),
     ("{n} of {total}", "{n}개", "placeholders"),
     ("{n:,} bytes", "{n} 바이트", "placeholders"),
     ("{n} bytes", "{m} 바이트", "placeholders"),

@@ -114,6 +114,7 @@ def test_a_translation_of_code_is_code_that_says_something_else() -> None:
         "One": "하나",
         "Read {{them}} from {len(rows)} sides.": "{len(rows)}쪽에서 {{them}}",
         "a name [model]": "이름 [model]",
+        "what": "무엇",
     }
     made = pages.put_back(CODE, pages.code_pieces(CODE), lambda text: said.get(text, text))
     scope = {
@@ -124,6 +125,10 @@ def test_a_translation_of_code_is_code_that_says_something_else() -> None:
     shown: list[str] = []
     exec(made, scope)
     assert shown == ["Bars: reading memory. 1쪽에서 {them}", "하나"]
+    assert scope["columns"] == [
+        ("what", "무엇"),
+        ("here", "on this machine"),
+    ]  # the rows are still found by it
     assert 'MODEL: str = "nano"  # 이름 [model]\n' in made
 
 
