@@ -60,7 +60,6 @@ def board(document: Mapping[str, Any]) -> Table:
             "quantizer": quantizer(row["name"]),
             "share": row["actual_bytes"] / whole,
             "off": row["actual_bytes"] - row["predicted_bytes"] if "predicted_bytes" in row else None,
-            "items": row["accuracy"].n,
             "verdict": verdict(row["against_plain"]) if "against_plain" in row else "",
         }
         for row in document["rows"]
@@ -71,12 +70,11 @@ def board(document: Mapping[str, Any]) -> Table:
         Column("actual_bytes", say("bytes"), ","),
         Column("off", say("more than predicted"), "+,"),
         Column("share", say("of the unquantized"), ".1%"),
+        *(Column(column, column) for column in where),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
         Column("verdict", say("KL against rounding to nearest")),
         Column("accuracy", say("accuracy"), ".2f"),
-        Column("items", say("of")),
         Column("tokens_per_second", say("tokens per second in transformers"), ".1f"),
-        *(Column(column, column) for column in where),
     ]
     return Table(shown, rows)
 

@@ -140,7 +140,10 @@ def picture(
     """KL against bytes: the foreseen frontier as a line with its interval, and the recipes of `Contest.rows` as points."""
     figure, axes = figures.canvas(7, 3.8)
     most = 1.1 * max(row["bytes"] for row in rows)
-    line = [(size, one) for size, one in line if one.value > 0 and size <= most]
+    line = [(size, one) for size, one in line if one.value > 0]
+    # The first point beyond stays: the line passes under the recipes and ends at the edge.
+    beyond = next((at for at, (size, _) in enumerate(line) if size > most), len(line))
+    line = line[: beyond + 1]
     looks = figures.styles_of([say("fitted, measured"), say("uniform"), say("random, same budgets")])
     (fitted, uniform, random) = looks.items()
     sizes = [size / 1e6 for size, _ in line]
@@ -154,6 +157,7 @@ def picture(
         some = {"alpha": 0.45, "markersize": 3, "elinewidth": 0.6} if kind == "random" else {"markersize": 7}
         where = [row["bytes"] / 1e6 for row in mine]
         axes.errorbar(where, values[0], errors, fmt=look.marker, color=look.colour, label=label, **some)
+    axes.set_xlim(right=most / 1e6)
     axes.set(yscale="log", xlabel=say("file, MB"), ylabel=say("KL, nats per token"), title=title)
     axes.legend(**BESIDE)
     figures.clean(axes)

@@ -54,7 +54,7 @@ def judge(function: Callable[..., Any]) -> Judgement:
         )
     expected = exercise.answers(exercise.right)
     if all(map(same, found, expected)):
-        return Judgement("right", say("{name}: right, on all {n} inputs.", name=name, n=len(expected)))
+        return Judgement("right", say("{name}: right. Inputs tried: {n}.", name=name, n=len(expected)))
     for wrong, hint in exercise.mistakes:
         if all(map(same, found, exercise.answers(wrong))):
             return Judgement("wrong", say("{name}: {hint}", name=name, hint=hint))

@@ -97,7 +97,7 @@ def read_candidates(
     for task in sorted({task for name in complete for task in scores[name]}):
         if names := ", ".join(name for name in complete if task not in scores[name]):
             remarks.append(
-                say("Task {task} is left out: {names} was not scored on it.", task=task, names=names)
+                say("Task {task} is left out. Not scored on it: {names}.", task=task, names=names)
             )
         else:
             shared.append(task)

@@ -168,19 +168,19 @@ def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> tup
     """One of REAL, NOISE and OPEN, and in words what is left of a conclusion once groups and noise are known."""
     crosses = split.of_score(conclusion.better) == "fast" and split.of_score(conclusion.worse) == "slow"
     if not conclusion.takes_effect:
-        jumped = say("does not survive: the setting has no effect, and the scores lie in two groups")
-        return NOISE, jumped if crosses else say("does not survive: the setting has no effect")
+        jumped = say("noise: the setting has no effect, and the scores lie in two groups")
+        return NOISE, jumped if crosses else say("noise: the setting has no effect")
     if crosses:
         return OPEN, say("open: the scores lie in two groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
-        return NOISE, say("does not survive: within noise")
+        return NOISE, say("noise: no more than sending the same again")
     if conclusion.difference <= noise.safe:
         return OPEN, say("open: more than the noise seen, less than the noise there may be")
     if conclusion.counterexample is not None:
         return OPEN, say(
             "open: another team did the same and scored {score:.3f}", score=conclusion.counterexample
         )
-    return REAL, say("survives")
+    return REAL, say("real: it survives")
 
 
 def local_against_server(found: Sequence[Submission] | None = None) -> tuple[float, float, int]:

@@ -11,13 +11,13 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from exaone_nb import schema
 from exaone_nb.errors import UsageError
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.results import BASELINE
 from exaone_nb.written import read_yaml
@@ -152,4 +152,4 @@ def parse(document: Any, name: str) -> Policy:
             say("{what} asks twice for {names}.", what=what, names=", ".join(twice)),
             expected=say("each task and budget in one tier."),
         )
-    return found
+    return replace(found, purpose=translated(found.purpose)) if found.purpose else found

@@ -109,11 +109,12 @@ def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> It
             )
     if len(equals) > 1:
         yield say(
-            "{n} candidates are within noise of the best; {row.recipe} could still be as much as "
-            "{row.behind.high:.3f} behind.",
-            n=len(equals),
+            "Others within noise of the best: {n}. {row.recipe} could still be as much as {row.behind.high:.3f} behind.",
+            n=len(equals) - 1,
             row=max(equals, key=lambda row: row.behind.high),
         )
+        if board.passed_over:
+            yield say("These counts are without the files that were passed over; the table has them.")
     worst = max(board.rows, key=lambda row: row.unusable_answers)
     if worst.unusable_answers:
         yield say(

@@ -174,8 +174,8 @@ def runaway_words(without: Sequence[Answer], with_one: Sequence[Answer]) -> str:
     """What one answer that ignores its end did to a batch."""
     before, after = lengths(without), lengths(with_one)
     return say(
-        "{n} answers end after {before:.1f} s. With one of {longest:,} tokens among them the batch ends after {after:.1f} s; "
-        "{share:.0%} of that time 95 % of the answers are there already.",
+        "{n} answers end after {before:.1f} s. With one of {longest:,} tokens among them the batch ends after {after:.1f} s. "
+        "For the last {share:.0%} of that time nearly all, 95 % of the answers, are finished and wait.",
         n=after.n, before=before.seconds, longest=after.longest, after=after.seconds, share=after.tail_share,
     )  # fmt: skip
 

@@ -9,6 +9,8 @@ from exaone_nb.messages import say
 from exaone_nb.serve.tables import label_of, rate_of
 from exaone_nb.show.figures import FAINT, INK, clean, style
 
+BARS_BESIDE = 4  # more bars than these in a panel, and the panels stand below each other
+
 
 def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: bool = False) -> Figure:
     """Decode tokens/s of the rows of `speed_rows`, one panel per batch size; a black line marks the roof.
@@ -19,10 +21,12 @@ def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: boo
     import matplotlib.pyplot as plt
 
     batches = list(dict.fromkeys(row["batch"] for row in rows))
-    figure, panels = plt.subplots(
-        1, len(batches), figsize=(1.6 + 1.1 * len(rows), 3.6), layout="constrained", squeeze=False
-    )
-    for axes, batch in zip(panels[0], batches, strict=True):
+    most = max(sum(row["batch"] == batch for row in rows) for batch in batches)
+    stacked = most > BARS_BESIDE and len(batches) > 1
+    shape = (len(batches), 1) if stacked else (1, len(batches))
+    size = (7, 2.8 * len(batches)) if stacked else (1.6 + 1.1 * len(rows), 3.6)
+    figure, panels = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    for axes, batch in zip(panels.flat, batches, strict=True):
         mine = [row for row in rows if row["batch"] == batch]
         for place, row in enumerate(mine):
             _bar(axes, place, row, recorded)
@@ -30,7 +34,8 @@ def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: boo
         axes.margins(y=0.15)
         axes.set(ylim=(0, None), title=say("batch {batch}", batch=batch))
         clean(axes, "y")
-    panels[0][0].set_ylabel(say("generated tokens per second"))
+    for axes in panels[:, 0]:
+        axes.set_ylabel(say("generated tokens per second"))
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -42,8 +47,8 @@ def _bar(axes: Axes, place: int, row: dict[str, Any], recorded: bool) -> None:
     if rate.interval:
         reach = [[rate.value - rate.low], [rate.high - rate.value]]
         axes.errorbar(place, rate.value, reach, color=INK, capsize=4)
-    if recorded:
-        axes.text(place + 0.06, rate.value, f"{rate.value:.1f}", ha="left", va="bottom")
+    digits = ".1f" if rate.value < 100 else ",.0f"
+    axes.text(place + 0.06, rate.value, f"{rate.value:{digits}}", ha="left", va="bottom")
     if roof:
         line = ":" if row.get("roofline_bound") == "compute" else "-"
         axes.plot([place - 0.4, place + 0.4], [roof, roof], color="black", linewidth=2.5, linestyle=line)
@@ -66,8 +71,8 @@ def draw_finished(axes: Axes, runs: Mapping[str, Sequence[Answer]]) -> None:
         shares = [100 * (number + 1) / len(ends) for number in range(len(ends))]
         axes.step([0, *ends], [0, *shares], where="post", label=name, **style(place).curve() | {"marker": ""})
     axes.axhline(95, color=FAINT, linewidth=1)
-    # Below its line at the right end: the curves rise at the left, and a tail lies above the line.
-    axes.text(0.99, 94, "95 %", transform=axes.get_yaxis_transform(), ha="right", va="top", color=INK)
-    axes.set(ylim=(0, 103), xlabel=say("seconds since the batch was sent"), ylabel=say("answers finished, %"))
+    # Above its line at the left end, where a curve comes only after all others have ended.
+    axes.text(0.01, 95.5, "95 %", transform=axes.get_yaxis_transform(), ha="left", va="bottom", color=INK)
+    axes.set(ylim=(0, 106), xlabel=say("seconds since the batch was sent"), ylabel=say("answers finished, %"))
     clean(axes)
     axes.legend(frameon=False, loc="lower right")

@@ -189,7 +189,7 @@ def bandwidth_table(roof: Roof, first: Sequence[dict[str, Any]], recorded: dict[
         }
         for result in first
     ]
-    how = say("as this chapter does")
+    how = say("the fastest of the same ways")
     where = say("recorded {r[date]}, {r[machine_in_words]}", r=recorded)
     rows.append({"where": where, "how": how, "rate": recorded["bandwidth_bytes_per_second"]})
     return Table(

@@ -53,18 +53,19 @@
       if (weights[2]) total += weights[2] * parts[2];
       const score = Math.max(total, 0);
       const rows = ["PerfNorm", "SpeedNorm", "SizeNorm"].map((name, i) => [name, parts[i], weights[i], weights[i] * parts[i]]);
-      return { score, lines: [fill(words.score, { score, base: weights[0] })], head: words.head, rows: rows.filter((row) => row[2]) };
+      return { score, lines: [words.formulas[v.phase], fill(words.score, { score, base: weights[0] })], head: words.head, rows: rows.filter((row) => row[2]) };
     },
     items({ data, words }, v) {
       const drop = v.drop / 100, share = v.share / 100, accuracy = v.accuracy / 100;
       const level = data.level[v.level], power = data.power[v.power];
       let paired = null, unpaired = null;
-      if (drop > 0 && drop <= share && share <= 1) {
+      if (!(drop > 0)) return { paired, unpaired, lines: [words.none] };
+      if (drop <= share && share <= 1) {
         const root = (level * Math.sqrt(share) + power * Math.sqrt(Math.max(0, share - drop * drop))) / drop;
         paired = Math.ceil(root * root);
       }
       const lower = accuracy - drop;
-      if (drop > 0 && lower >= 0 && accuracy <= 1) {
+      if (lower >= 0 && accuracy <= 1) {
         const root = (level + power) / drop;
         unpaired = Math.ceil(root * root * (accuracy * (1 - accuracy) + lower * (1 - lower)));
       }

@@ -136,12 +136,11 @@ def _grid(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[str]) -
 
 def score_widget(weights: Mapping[str, Weights]) -> Widget:
     """The hackathon's score with sliders, under the weights of each phase (`judging.score`)."""
-    chosen = {name: f"{name}: {one.formula}" for name, one in weights.items()}
     return {
         "kind": "score",
         "title": say("The score, with sliders"),
         "fields": [
-            _select("phase", say("weights"), chosen, next(iter(chosen))),
+            _select("phase", say("weights"), {name: name for name in weights}, next(iter(weights))),
             _number("base", say("accuracy of the base, %"), 65, 1, 100, 0.5, "range"),
             _number("accuracy", say("accuracy of the candidate, %"), 63, 0, 100, 0.5, "range"),
             _number("seconds", say("time per token, % of the base's"), 75, 10, 200, 1, "range"),
@@ -149,6 +148,7 @@ def score_widget(weights: Mapping[str, Weights]) -> Widget:
         ],
         "words": {
             "score": say("Score {score}; the base itself has {base}.", score="{score}", base="{base}"),
+            "formulas": {name: one.formula for name, one in weights.items()},
             "head": [say("part"), say("value"), say("weight"), say("points")],
         },
         "data": {name: [one.performance, one.speed, one.size] for name, one in weights.items()},
@@ -176,6 +176,7 @@ def items_widget() -> Widget:
                 "A drop cannot be larger than the share of items on which exactly one is right."
             ),
             "below": say("A drop cannot be larger than the accuracy itself."),
+            "none": say("Write a drop above 0."),
         },
         "data": {
             "power": {str(p): deviate(p) for p in powers},

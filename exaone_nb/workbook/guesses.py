@@ -1,7 +1,7 @@
 """What a learner guessed before a chapter measured it: answered at once, counted at the end.
 
     GUESS_MB: float | None = None  # your guess: the file of EXAONE 4.0 1.2B in W4A16, in MB     (parameters cell)
-    guess("GUESS_MB", GUESS_MB, 971.3, "MB")                  # Your guess: 800 MB. Measured: 971.3 MB. …
+    guess("GUESS_MB", GUESS_MB, 971.3, "MB")                  # Your guess: 800 MB. The answer: 971.3 MB. …
 
 A guess is a parameter, so it can be typed into the notebook or given to a run (`-p GUESS_MB 800`), and the parameter's
 help says what was asked. The run folder keeps guesses apart from measurements, in guesses/CHAPTER__NAME.json.
@@ -53,13 +53,13 @@ def guess(name: str, yours: float | str | None, truth: float | str, unit: str = 
         )
     yours, truth = _plain(yours), _plain(truth)
     text = say(
-        "Nothing was guessed. Set `{name}` in the parameters cell and run again. Measured: {truth}.",
+        "Nothing was guessed. Set `{name}` in the parameters cell and run again. The answer: {truth}.",
         name=name,
         truth=_shown(truth, unit),
     )
     if yours is not None:
         said = {"yours": _shown(yours, unit), "truth": _shown(truth, unit), "off": _off(yours, truth, unit)}
-        text = say("Your guess: {yours}. Measured: {truth}. {off}", **said)
+        text = say("Your guess: {yours}. The answer: {truth}. {off}", **said)
     kept = {"chapter": chapter.number, "name": name, "asked": asked[name].removeprefix("your guess: ")}
     kept |= {"yours": yours, "truth": truth, "unit": unit}
     write_json(run.path / FOLDER / f"{chapter.number}__{name}.json", kept)
@@ -101,7 +101,7 @@ def tally(run: RunFolder) -> Tally:
         Column("chapter", say("chapter")),
         Column("asked", say("what was guessed")),
         Column("yours", say("your guess"), DIGITS),
-        Column("truth", say("measured"), DIGITS),
+        Column("truth", say("the answer"), DIGITS),
         Column("unit", say("unit")),
         Column("near", say("how near")),
     ]

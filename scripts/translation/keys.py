@@ -23,7 +23,7 @@ from exaone_nb.cli import WINGS  # noqa: E402
 
 Key = tuple[int, None, str, list[str]]
 # Fields of the files in data/ that are sentences to people; `exaone_nb.messages.translated` looks them up.
-FIELDS = {"means", "decides", "why", "got", "expected", "remedy"}
+FIELDS = {"means", "decides", "why", "got", "expected", "remedy", "purpose"}
 DATA_FILES = [
     "glossary",
     "chapter_failures",
@@ -31,6 +31,7 @@ DATA_FILES = [
     "engine_failures",
     "config_fields",
     "setting_effects",
+    "gates/release",
 ]
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 

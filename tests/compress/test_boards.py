@@ -24,7 +24,7 @@ def test_every_quantizer_is_on_the_board_with_an_interval_and_a_date(board):
     makers = {row["quantizer"] for row in table.rows}
     assert makers == {"", "llm-compressor", "bitsandbytes", "GPTQModel"}
     assert {"w4a16_autoround", "w4a16_awq", "gptqmodel", "nf4", "int8"} <= {row["name"] for row in table.rows}
-    assert all(row["accuracy"].n == row["items"] == 100 for row in table.rows)
+    assert all(row["accuracy"].n == 100 for row in table.rows)
     assert all(isinstance(row["kl"], Estimate) and row["kl"].n == 64 for row in table.rows[1:])
     assert board["date"] in measured.told(board) and board["machine_in_words"] in measured.told(board)
     assert {"auto-round", "bitsandbytes", "gptqmodel"} <= board["versions"].keys()
@@ -55,7 +55,7 @@ def test_a_verdict_says_no_more_than_its_interval(board):
     for row in boards.board(board).rows:
         if "against_plain" in row:
             low, high = row["against_plain"].low, row["against_plain"].high
-            word = "better" if high < 0 else "worse" if low > 0 else "no difference that these texts can show"
+            word = "better" if high < 0 else "worse" if low > 0 else "undecided"
             assert row["verdict"] == word
 
 

@@ -38,16 +38,16 @@ def said(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("yours", "truth", "words", "near"),
     [
-        (800, 971.26, "Your guess: 800 MB. Measured: 971.3 MB. 18 % too low.", guesses.NEAR),
-        (1_200, 1_000, "Your guess: 1,200 MB. Measured: 1,000 MB. 20 % too high.", guesses.NEAR),
-        (1_201, 1_000, "Your guess: 1,201 MB. Measured: 1,000 MB. 20 % too high.", guesses.TWICE),
-        (2_000, 1_000, "Your guess: 2,000 MB. Measured: 1,000 MB. 100 % too high.", guesses.TWICE),
-        (15, 43.2, "Your guess: 15 MB. Measured: 43.2 MB. 2.9 times too low.", guesses.FAR),
-        (30, 10, "Your guess: 30 MB. Measured: 10 MB. 3.0 times too high.", guesses.FAR),
-        (5, 5, "Your guess: 5 MB. Measured: 5 MB. Exactly.", guesses.NEAR),
-        (0, 0.25, "Your guess: 0 MB. Measured: 0.25 MB. It is 0.25 MB away.", guesses.FAR),
-        (-1, 2, "Your guess: -1 MB. Measured: 2 MB. It is 3 MB away.", guesses.FAR),
-        (-3, -1, "Your guess: -3 MB. Measured: -1 MB. 3.0 times too low.", guesses.FAR),
+        (800, 971.26, "Your guess: 800 MB. The answer: 971.3 MB. 18 % too low.", guesses.NEAR),
+        (1_200, 1_000, "Your guess: 1,200 MB. The answer: 1,000 MB. 20 % too high.", guesses.NEAR),
+        (1_201, 1_000, "Your guess: 1,201 MB. The answer: 1,000 MB. 20 % too high.", guesses.TWICE),
+        (2_000, 1_000, "Your guess: 2,000 MB. The answer: 1,000 MB. 100 % too high.", guesses.TWICE),
+        (15, 43.2, "Your guess: 15 MB. The answer: 43.2 MB. 2.9 times too low.", guesses.FAR),
+        (30, 10, "Your guess: 30 MB. The answer: 10 MB. 3.0 times too high.", guesses.FAR),
+        (5, 5, "Your guess: 5 MB. The answer: 5 MB. Exactly.", guesses.NEAR),
+        (0, 0.25, "Your guess: 0 MB. The answer: 0.25 MB. It is 0.25 MB away.", guesses.FAR),
+        (-1, 2, "Your guess: -1 MB. The answer: 2 MB. It is 3 MB away.", guesses.FAR),
+        (-3, -1, "Your guess: -3 MB. The answer: -1 MB. 3.0 times too low.", guesses.FAR),
     ],
 )  # fmt: skip
 def test_a_number_is_told_how_far_off_it_is(said, yours, truth, words, near):

@@ -152,10 +152,11 @@ def _summary(run: RunRecord, address: str) -> dict[str, Any]:
         }
         for made in run.ordered()
     ]
-    settings: dict[tuple[str, str], tuple[Any, list[str]]] = {}
+    settings: dict[tuple[str, str, str], tuple[Any, list[str]]] = {}
     for made in run.ordered():
         for setting in made.parameters:
-            settings.setdefault((setting.name, repr(setting.value)), (setting, []))[1].append(made.number)
+            key = (setting.name, repr(setting.value), setting.help)
+            settings.setdefault(key, (setting, []))[1].append(made.number)
     done = [made for made in run.ordered() if made.status == "ok"]
     states = [made.status for made in run.ordered()]
     return {

@@ -64,7 +64,7 @@
   // A table that is wider than its place says so; a keyboard can then scroll it too.
   function measure() {
     document.querySelectorAll(".scroll, .rich").forEach(function (box) {
-      const wide = box.scrollWidth > box.clientWidth + 1;
+      const wide = !box.querySelector("img.whole") && box.scrollWidth > box.clientWidth + 8; // less than that is padding
       let hint = box.previousElementSibling;
       if (!hint || !hint.classList.contains("scrolls")) {
         if (!wide) return;
@@ -80,6 +80,11 @@
   addEventListener("resize", measure);
   document.addEventListener("toggle", measure, true);
   measure();
+
+  // A click or a tap shows a picture in its own size, and another one fits it to the page again.
+  document.querySelectorAll("figure img").forEach(function (picture) {
+    picture.addEventListener("click", function () { picture.classList.toggle("whole"); });
+  });
 
   // Paper shows everything that is folded on the screen, the code aside.
   let opened = [];
