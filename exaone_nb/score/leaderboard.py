@@ -173,7 +173,7 @@ def verdict(conclusion: Conclusion, split: TimeGroups, noise: RerunNoise) -> tup
     if crosses:
         return OPEN, say("open: the scores lie in two groups, and the same recipes are found in both")
     if conclusion.difference <= noise.believable:
-        return NOISE, say("noise: no more than sending the same again")
+        return NOISE, say("noise: two submissions of the same can differ as much")
     if conclusion.difference <= noise.safe:
         return OPEN, say("open: more than the noise seen, less than the noise there may be")
     if conclusion.counterexample is not None:

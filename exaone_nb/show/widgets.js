@@ -53,7 +53,7 @@
       if (weights[2]) total += weights[2] * parts[2];
       const score = Math.max(total, 0);
       const rows = ["PerfNorm", "SpeedNorm", "SizeNorm"].map((name, i) => [name, parts[i], weights[i], weights[i] * parts[i]]);
-      return { score, lines: [words.formulas[v.phase], fill(words.score, { score, base: weights[0] })], head: words.head, rows: rows.filter((row) => row[2]) };
+      return { score, lines: [(words.formulas || {})[v.phase], fill(words.score, { score, base: weights[0] })].filter(Boolean), head: words.head, rows: rows.filter((row) => row[2]) };
     },
     items({ data, words }, v) {
       const drop = v.drop / 100, share = v.share / 100, accuracy = v.accuracy / 100;

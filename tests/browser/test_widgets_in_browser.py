@@ -240,6 +240,16 @@ def test_patterns_match_what_python_matches_or_say_that_they_may_not(page):
 # --- drawn, in a report and in a notebook
 
 
+def test_a_drop_of_nothing_and_the_formula_of_a_phase_are_put_in_words(page):
+    base = {"share": 5, "accuracy": 65, "power": "0.8", "level": "0.05"}
+    (empty,) = answers(page, "items", [base | {"drop": 0}])
+    assert empty["lines"] == ["Write a drop above 0."]
+    values = {"base": 65, "accuracy": 63, "seconds": 75, "bytes": 50}
+    for phase, found in WEIGHTS.items():
+        (answer,) = answers(page, "score", [values | {"phase": phase}])
+        assert found.formula in answer["lines"]
+
+
 def test_only_data_becomes_a_control_and_text_stays_text(page):
     assert page.locator(".enb-widget[role=group]").count() == len(WIDGETS) + 1
     assert page.evaluate("window.hacked") is None

@@ -27,6 +27,8 @@ def test_every_quantizer_is_on_the_board_with_an_interval_and_a_date(board):
     assert all(row["accuracy"].n == 100 for row in table.rows)
     assert all(isinstance(row["kl"], Estimate) and row["kl"].n == 64 for row in table.rows[1:])
     assert board["date"] in measured.told(board) and board["machine_in_words"] in measured.told(board)
+    order = [column.name for column in table.columns]
+    assert max(map(order.index, (CPU, TODAY_L4, THEN_L4))) < order.index("kl"), "in sight without scrolling"
     assert {"auto-round", "bitsandbytes", "gptqmodel"} <= board["versions"].keys()
 
 

@@ -12,6 +12,7 @@ from exaone_nb.compress.search import frontier, measure, search, seconds_for, wr
 from exaone_nb.errors import WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.quantization.matching import KEPT
+from exaone_nb.statistics.estimate import Estimate
 
 torch = pytest.importorskip("torch")
 SHAPE = {
@@ -126,6 +127,16 @@ def test_a_contest_judges_what_fits(model, offer):
     for pair in (best, middle):
         assert pair["kl"].value == pytest.approx(kl["fitted"] - kl[pair["recipe"]])
     assert best["kl"].value < 0
+
+
+def test_the_foreseen_line_passes_under_every_recipe():
+    """Points of the frontier stand far apart in a small model: the one beyond the largest recipe is needed."""
+    line = [(size, Estimate(1e6 / size, 0.9e6 / size, 1.1e6 / size)) for size in (2_000_000, 2_500_000, 4_000_000, 6_000_000)]
+    rows = [{"bytes": size, "kind": "fitted", "kl": Estimate(0.4, 0.3, 0.5)} for size in (2_100_000, 2_600_000)]
+    figure = contest.picture(line, rows)
+    axes = figure.axes[0]
+    drawn = axes.lines[0].get_xdata()
+    assert list(drawn) == [2.0, 2.5, 4.0] and 2.6 < axes.get_xlim()[1] < 4.0
 
 
 def test_along_the_frontier_more_bytes_lose_no_more(model, offer):

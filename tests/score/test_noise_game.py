@@ -21,6 +21,8 @@ def test_a_stub_is_not_yet_and_answers_are_counted():
 def test_every_answer_occurs_and_a_difference_beyond_all_noise_is_real():
     right = [leaderboard.verdict(case, SPLIT, NOISE)[0] for case in leaderboard.conclusions()]
     assert len(right) == 14 and set(right) == set(noise_game.ANSWERS)
+    for case in noise_game.noise_widget(SPLIT, NOISE)["data"]:
+        assert case["why"].startswith(f"{case['right']}: "), "the feedback begins with the word on the button"
     assert "noise" in right[:3] and right[12:] == [
         "real",
         "open",

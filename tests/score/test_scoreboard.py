@@ -146,6 +146,10 @@ def test_a_gguf_file_stands_on_the_board_and_is_not_recommended(tmp_path):
     without = recommend(make_scoreboard(write_run(tmp_path / "without")))
     assert (advice.choice, advice.headline) == (without.choice, without.headline) and advice.choice == "twin"
     assert "Q4_K_M: GGUF files are passed over, since the judging server, vLLM, reads none." in advice.grounds
+    others = [row for row in submittable.rows if row.within_noise and row is not submittable.best]
+    assert f"Others within noise of the best: {len(others)}. " in advice.text() and others
+    remark = "These counts are without the files that were passed over"
+    assert remark in advice.text() and remark not in without.text()
 
 
 def test_the_recommendation_lets_bytes_decide_among_equals(run):
@@ -311,7 +315,7 @@ def test_a_task_that_not_all_were_scored_on_is_left_out(run):
     (run.results / "accuracy__bad__two.json").unlink()
     board = make_scoreboard(run)
     assert board.tasks == ("one",)
-    assert any("two is left out: bad" in remark for remark in board.remarks)
+    assert any("two is left out. Not scored on it: bad." in remark for remark in board.remarks)
 
 
 @pytest.mark.parametrize("key", ["metric", "task_version", "num_fewshot"])

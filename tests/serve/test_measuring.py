@@ -24,6 +24,7 @@ from exaone_nb.serve import bandwidth, shapes, tables
 from exaone_nb.serve.bandwidth import Roof, measure_roof, roof_of
 from exaone_nb.serve.bench import Bench, BenchOptions, bench, pooled, questions
 from exaone_nb.serve.checkpoints import record
+from exaone_nb.serve.figures import speed_bars
 from exaone_nb.serve.speed import Decode, PerToken, lengths, measure_decode, measure_per_token
 from exaone_nb.statistics.estimate import over_repeats
 
@@ -218,6 +219,20 @@ def test_every_bandwidth_of_a_report_stands_in_one_table_with_its_way():
     ]  # the record's own sentence says 31.7
     assert "copying" in table.cells()[0][2] and "median of 5" in table.cells()[1][2]
     assert len(tables.bandwidth_table(roof, [], tables.recorded("speed_1.2B_cpu"))) == 2
+
+
+def test_many_bars_stand_below_each_other_and_name_their_speed():
+    rows = [
+        {"batch": batch, "name": f"r{n}", "scheme": "W8A8", "runs_as": "W8A8", "tokens_per_second": rate}
+        for batch, rate in ((1, 600.0), (8, 17_000.0))
+        for n in range(6)
+    ]
+    figure = speed_bars(rows)
+    one, eight = figure.axes
+    figure.draw_without_rendering()
+    assert figure.get_size_inches()[0] <= 7 and one.get_position().y0 > eight.get_position().y0
+    assert "17,000" in [text.get_text() for text in eight.texts]
+    assert len({axes.get_position().y0 for axes in speed_bars(rows[:2] + rows[6:8]).axes}) == 1
 
 
 def test_the_roof_follows_bandwidth_and_bytes():

@@ -10,7 +10,7 @@ import pytest
 from markupsafe import escape
 
 from exaone_nb.workbook.explain import explain, explain_dead_kernel
-from exaone_nb.workbook.record import ChapterRecord, Hardware, Origin, RunRecord
+from exaone_nb.workbook.record import ChapterRecord, Hardware, Origin, RunRecord, Setting
 from exaone_nb.workbook.report import page
 
 LIBRARIES = {"torch": "2.9.9", "numpy": "1.2.3", "lm-eval": "0.4.99"}
@@ -239,3 +239,19 @@ def test_a_link_to_a_heading_of_another_chapter_finds_it_on_its_page():
     assert "00_start" not in joined and "<p>KL</p>" in joined, "a chapter that is not in the file has no link"
     there = [{"cell_type": "markdown", "source": "## Glossary", "metadata": {}}]
     assert 'id="glossary"' in page.chapter({"cells": there}, chapter("00"))
+
+
+def test_the_list_of_one_file_puts_chapters_beside_the_other_headings():
+    cells = [{"cell_type": "markdown", "source": "# One\n\n## Its part", "metadata": {}}]
+    listed = re.findall(r'class="level-(\d)"><a href="#(\S+)"', page.single(record(chapter("01")), {"01_a": {"cells": cells}}))
+    assert ("1", "chapters") in listed and ("1", "01_a-one") in listed and ("2", "01_a-its-part") not in listed
+
+
+def test_a_parameter_has_a_row_for_each_of_its_meanings():
+    meanings = {"03": "the table's config", "07": "the table's config", "09": "the model that is timed"}
+    made = [chapter(n, parameters=[Setting("SHAPE", "str", "nano", "nano", words)]) for n, words in meanings.items()]
+    rows = re.findall(r"<tr><th scope=\"row\"><code>SHAPE.*?</tr>", page.index(record(*made)), re.DOTALL)
+    assert [re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", row))).strip() for row in rows] == [
+        "SHAPE 'nano' 03, 07 the table's config",
+        "SHAPE 'nano' 09 the model that is timed",
+    ]

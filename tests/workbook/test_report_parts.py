@@ -87,6 +87,20 @@ def test_headings_get_unique_anchors_and_links_are_rewritten():
     assert 'href="06_x.html"' in html and '<h2 id="05-one">' in html
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://colab.research.google.com/github/OWNER/workbook/blob/main/a.ipynb",
+        "elsewhere/colab_kaggle.ipynb",
+        "00_start.ipynb#Glossary",
+    ],
+)
+def test_what_no_reader_can_open_is_no_link(address):
+    assert Prose().render(f"[the words]({address})") == "<p>the words</p>\n"
+    kept = "https://github.com/openai/simple-evals/blob/main/demo.ipynb"
+    assert f'href="{kept}"' in Prose().render(f"[another]({kept})")
+
+
 def test_code_is_folded_and_long_output_is_bounded():
     cell = {"cell_type": "code", "metadata": {}, "source": "# Count\nx = 1", "outputs": []}
     html = cells_to_html([cell], Prose(), str)
