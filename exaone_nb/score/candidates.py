@@ -96,9 +96,7 @@ def read_candidates(
     shared = []
     for task in sorted({task for name in complete for task in scores[name]}):
         if names := ", ".join(name for name in complete if task not in scores[name]):
-            remarks.append(
-                say("Task {task} is left out. Not scored on it: {names}.", task=task, names=names)
-            )
+            remarks.append(say("Task {task} is left out. Not scored on it: {names}.", task=task, names=names))
         else:
             shared.append(task)
     if not shared:

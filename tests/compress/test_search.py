@@ -131,8 +131,13 @@ def test_a_contest_judges_what_fits(model, offer):
 
 def test_the_foreseen_line_passes_under_every_recipe():
     """Points of the frontier stand far apart in a small model: the one beyond the largest recipe is needed."""
-    line = [(size, Estimate(1e6 / size, 0.9e6 / size, 1.1e6 / size)) for size in (2_000_000, 2_500_000, 4_000_000, 6_000_000)]
-    rows = [{"bytes": size, "kind": "fitted", "kl": Estimate(0.4, 0.3, 0.5)} for size in (2_100_000, 2_600_000)]
+    line = [
+        (size, Estimate(1e6 / size, 0.9e6 / size, 1.1e6 / size))
+        for size in (2_000_000, 2_500_000, 4_000_000, 6_000_000)
+    ]
+    rows = [
+        {"bytes": size, "kind": "fitted", "kl": Estimate(0.4, 0.3, 0.5)} for size in (2_100_000, 2_600_000)
+    ]
     figure = contest.picture(line, rows)
     axes = figure.axes[0]
     drawn = axes.lines[0].get_xdata()

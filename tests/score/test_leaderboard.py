@@ -57,7 +57,10 @@ def test_what_was_submitted_twice_is_a_field_not_a_wording():
 def test_verdicts_separate_no_effect_jump_noise_and_the_rest():
     split, noise = leaderboard.groups(), leaderboard.rerun_noise()
     example = leaderboard.Conclusion("b", 0.60, 0.597, True, "w", "r", "w", None)
-    assert leaderboard.verdict(example, split, noise)[1] == "noise: two submissions of the same can differ as much"
+    assert (
+        leaderboard.verdict(example, split, noise)[1]
+        == "noise: two submissions of the same can differ as much"
+    )
     assert leaderboard.verdict(replace(example, worse=0.58), split, noise)[1].startswith(
         "open: more than the noise"
     )

@@ -243,13 +243,20 @@ def test_a_link_to_a_heading_of_another_chapter_finds_it_on_its_page():
 
 def test_the_list_of_one_file_puts_chapters_beside_the_other_headings():
     cells = [{"cell_type": "markdown", "source": "# One\n\n## Its part", "metadata": {}}]
-    listed = re.findall(r'class="level-(\d)"><a href="#(\S+)"', page.single(record(chapter("01")), {"01_a": {"cells": cells}}))
-    assert ("1", "chapters") in listed and ("1", "01_a-one") in listed and ("2", "01_a-its-part") not in listed
+    listed = re.findall(
+        r'class="level-(\d)"><a href="#(\S+)"', page.single(record(chapter("01")), {"01_a": {"cells": cells}})
+    )
+    assert (
+        ("1", "chapters") in listed and ("1", "01_a-one") in listed and ("2", "01_a-its-part") not in listed
+    )
 
 
 def test_a_parameter_has_a_row_for_each_of_its_meanings():
     meanings = {"03": "the table's config", "07": "the table's config", "09": "the model that is timed"}
-    made = [chapter(n, parameters=[Setting("SHAPE", "str", "nano", "nano", words)]) for n, words in meanings.items()]
+    made = [
+        chapter(n, parameters=[Setting("SHAPE", "str", "nano", "nano", words)])
+        for n, words in meanings.items()
+    ]
     rows = re.findall(r"<tr><th scope=\"row\"><code>SHAPE.*?</tr>", page.index(record(*made)), re.DOTALL)
     assert [re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", row))).strip() for row in rows] == [
         "SHAPE 'nano' 03, 07 the table's config",
