@@ -42,13 +42,6 @@ def served(name: str, machine: Machine, engine: str) -> str:
     return support("W4A16" if name == "gptqmodel" else "BF16", machine, engine).answer
 
 
-def quantizer(name: str) -> str:
-    """Who made a row of the board."""
-    if name in recipes.names():
-        return "llm-compressor"
-    return METHOD if name in FORMS else {"gptqmodel": "GPTQModel"}.get(name, "")
-
-
 def board(document: Mapping[str, Any]) -> Table:
     """A row per checkpoint: bytes, what was lost, what is still right, and who serves it."""
     whole = document["rows"][0]["actual_bytes"]
@@ -57,7 +50,6 @@ def board(document: Mapping[str, Any]) -> Table:
         row
         | {column: served(row["name"], *place) for column, place in where.items()}
         | {
-            "quantizer": quantizer(row["name"]),
             "share": row["actual_bytes"] / whole,
             "off": row["actual_bytes"] - row["predicted_bytes"] if "predicted_bytes" in row else None,
             "verdict": verdict(row["against_plain"]) if "against_plain" in row else "",
@@ -66,7 +58,6 @@ def board(document: Mapping[str, Any]) -> Table:
     ]
     shown = [
         Column("name", say("checkpoint"), code=True),
-        Column("quantizer", say("made by")),
         Column("actual_bytes", say("bytes"), ","),
         Column("off", say("more than predicted"), "+,"),
         Column("share", say("of the unquantized"), ".1%"),

@@ -177,7 +177,7 @@ def pairs(judged: dict[str, dict[str, np.ndarray]]) -> Table:
 def verdict(change: Estimate) -> str:
     """What a paired change of a loss says of the second."""
     if not change.excludes_zero:
-        return say("undecided")
+        return say("unclear")
     return say("better") if change.value < 0 else say("worse")
 
 

@@ -21,8 +21,6 @@ def board():
 
 def test_every_quantizer_is_on_the_board_with_an_interval_and_a_date(board):
     table = boards.board(board)
-    makers = {row["quantizer"] for row in table.rows}
-    assert makers == {"", "llm-compressor", "bitsandbytes", "GPTQModel"}
     assert {"w4a16_autoround", "w4a16_awq", "gptqmodel", "nf4", "int8"} <= {row["name"] for row in table.rows}
     assert all(row["accuracy"].n == 100 for row in table.rows)
     assert all(isinstance(row["kl"], Estimate) and row["kl"].n == 64 for row in table.rows[1:])
@@ -57,7 +55,7 @@ def test_a_verdict_says_no_more_than_its_interval(board):
     for row in boards.board(board).rows:
         if "against_plain" in row:
             low, high = row["against_plain"].low, row["against_plain"].high
-            word = "better" if high < 0 else "worse" if low > 0 else "undecided"
+            word = "better" if high < 0 else "worse" if low > 0 else "unclear"
             assert row["verdict"] == word
 
 

@@ -87,7 +87,7 @@ def test_damage_and_pairs():
     pairs = {row["pair"]: row["verdict"] for row in tables.pairs(judged()).rows}
     assert list(pairs)[-1] == "w4a16_gptq minus w4a16_rtn"
     assert pairs["w4a16_gptq minus w4a16_rtn"] == "better" and pairs["w4a16_rtn"] == "worse"
-    assert pairs["w8a8"] == "undecided"
+    assert pairs["w8a8"] == "unclear"
 
 
 def test_the_cliff_in_words_is_that_of_the_recorded_rows():
