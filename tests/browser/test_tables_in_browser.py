@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import pytest
+from PIL import Image
 
 from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.markdown import Prose, sanitize
 
@@ -80,3 +85,38 @@ def test_tables_in_prose_stay_on_the_page(page):
     )
     assert page.evaluate(WIDE) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_a_table_that_is_a_few_pixels_too_wide_gives_no_hint(page):
+    width = opened(page).locator("main").evaluate("e => e.clientWidth")
+    for more, hints in ((4, 0), (40, 1)):
+        opened(
+            page,
+            f'<table style="min-width: {width + more}px; width: {width + more}px"><tr><td>x</td></tr></table>',
+        )
+        assert page.locator(".rich").evaluate("e => e.scrollWidth - e.clientWidth") == more
+        assert page.get_by_text(HINT).count() == hints
+
+
+def test_paper_breaks_no_number_of_an_interval(page):
+    names = [f"n{n}" for n in range(12)]
+    table = Table(columns(names, ".1f"), [dict.fromkeys(names, Estimate(279.2, 189.1, 369.3))])
+    opened(page, as_html(table))
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    lines = """e => { const range = document.createRange(), text = e.firstChild; range.setStart(text, 0);
+      range.setEnd(text, text.length); return new Set(Array.from(range.getClientRects(), r => Math.round(r.top))).size; }"""
+    assert {cell.evaluate(lines) for cell in page.locator("td.interval").all()} <= {1, 2}
+
+
+def test_a_click_shows_a_picture_in_its_own_size(page):
+    drawing = io.BytesIO()
+    Image.new("RGB", (1051, 400)).save(drawing, "PNG")
+    source = f"data:image/png;base64,{base64.b64encode(drawing.getvalue()).decode()}"
+    opened(page, f'<figure class="enb"><img alt="a" src="{source}"></figure>')
+    page.set_viewport_size({"width": 500, "height": 800})
+    picture = page.locator("figure img")
+    for width in (range(300, 500), range(1051, 1060), range(300, 500)):
+        assert picture.evaluate("e => e.clientWidth") in width
+        assert page.evaluate("document.documentElement.scrollWidth") <= 500
+        picture.click(position={"x": 9, "y": 9})

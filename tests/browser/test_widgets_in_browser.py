@@ -250,6 +250,13 @@ def test_a_drop_of_nothing_and_the_formula_of_a_phase_are_put_in_words(page):
         assert found.formula in answer["lines"]
 
 
+def test_the_line_above_a_question_does_not_run_through_its_words(page):
+    for question in place(page, "noise").locator("fieldset").all():
+        assert question.evaluate(
+            "e => e.querySelector('legend').getBoundingClientRect().top > e.getBoundingClientRect().top"
+        )
+
+
 def test_only_data_becomes_a_control_and_text_stays_text(page):
     assert page.locator(".enb-widget[role=group]").count() == len(WIDGETS) + 1
     assert page.evaluate("window.hacked") is None
