@@ -248,7 +248,7 @@ def test_the_runaway_in_words():
     assert (
         "20 answers end after 1.2 s" in words
         and "500 tokens" in words
-        and "10.0 s; 88% of that time" in words
+        and "10.0 s. For the last 88% of that time" in words
     )
 
 

@@ -8,6 +8,8 @@ import warnings
 import pytest
 
 from exaone_nb.messages import say
+from exaone_nb.score import policy
+from exaone_nb.score.policy import read_policy
 from exaone_nb.show import figures, notebook
 from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import Change, RunDiff
@@ -25,6 +27,15 @@ def test_a_page_says_its_language_and_escapes_what_is_filled_in(korean):
     html = diff.html()
     assert '<html lang="ko">' in html and "<b>one</b>" not in html and "&lt;b&gt;one&lt;/b&gt;" in html
     assert "차이 1개, 같은 결과 7개." in html and "<code>없음</code>" in html
+
+
+def test_a_policy_of_the_workbook_says_its_purpose_in_the_readers_language(korean):
+    assert re.search("[가-힣]", read_policy("release").purpose)
+    own = {"purpose": "Ours.", "critical": {"bytes": {"of_base": 0.5}}}
+    assert (
+        policy.parse(own, "own").purpose == "Ours."
+        and policy.parse({**own, "purpose": ""}, "own").purpose == ""
+    )
 
 
 def test_the_same_page_in_english():
