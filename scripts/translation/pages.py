@@ -30,9 +30,11 @@ CALLS |= {
     "suptitle": (0,),
     "annotate": (0,),
     "text": (2,),
+    "speed_bars": (1,),
+    "scoreboard_figure": (1,),
 }
-NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle"}
-ROW_KEYS = {"what", "judge", "source"}
+NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle", "missing"}
+ROW_KEYS = {"what", "judge", "source", "wrong with it"}
 _LITERAL = re.compile(r"""([a-zA-Z]*)(\"\"\"|'''|"|')((?:\\.|(?!\2)[\s\S])*)\2""")
 _DIRECTIVE = re.compile(r"#\s*(noqa|fmt:|type:|ruff|!)")
 LANGUAGE_CELL = "language"
@@ -185,7 +187,8 @@ def _read_by_people(tree: ast.AST) -> Iterator[Any]:
             if _is_column(node) and node.args:
                 yield from _texts(node.args[min(1, len(node.args) - 1)])
             read = [argument for at, argument in enumerate(node.args) if at in CALLS.get(name, ())]
-            for argument in [*read, *(k.value for k in node.keywords if k.arg in NAMED)]:
+            named = NAMED | {"unit"} if name == "guess" else NAMED
+            for argument in [*read, *(k.value for k in node.keywords if k.arg in named)]:
                 yield from _texts(argument)
 
 
@@ -195,6 +198,8 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
         yield node
     elif isinstance(node, ast.BinOp):
         yield from (*_texts(node.left), *_texts(node.right))
+    elif isinstance(node, ast.BoolOp):
+        yield from (each for value in node.values for each in _texts(value))
     elif isinstance(node, ast.IfExp):
         yield from (*_texts(node.body), *_texts(node.orelse))
     elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "join":
