@@ -80,9 +80,7 @@ def _in_language(group: Any) -> Any:
 
         def write_dl(self, rows: Any, *columns: Any) -> None:
             default = "[default: ", say("[default: ")
-            super().write_dl(
-                [(name, own.get(text, text).replace(*default)) for name, text in rows], *columns
-            )
+            super().write_dl([(name, own.get(text, text).replace(*default)) for name, text in rows], *columns)
 
     context = type("Context", (group.context_class,), {"formatter_class": InLanguage})
     for command in (group, *group.commands.values()):

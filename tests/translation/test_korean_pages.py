@@ -7,6 +7,8 @@ import warnings
 
 import pytest
 
+from exaone_nb.architecture.masks import square
+from exaone_nb.architecture.pictures import mask_squares
 from exaone_nb.cli import main
 from exaone_nb.hardware import Machine
 from exaone_nb.messages import in_english, joined, say
@@ -127,3 +129,15 @@ def test_a_page_of_answers_that_changed_is_korean_around_the_answers(korean, tmp
         and "&lt;i&gt;yes" in html.replace("</mark>", "").replace("<mark>", "")
     )
     assert 'data-words="{n}개 표시">1개 표시<' in html
+
+
+def test_a_figure_that_is_arranged_before_it_is_shown_warns_of_no_boxes(korean):
+    if not figures.korean_font():
+        pytest.skip("no Korean font is installed here; Debian's fonts-nanum has one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask_squares({"윈도우 4": square(4, 2)})
+    figure, axes = figures.canvas(3, 2)
+    axes.set_title("가중치")
+    figures.arrange(figure)
+    assert figures.korean_font() in axes.title.get_fontfamily()
