@@ -15,7 +15,7 @@ from exaone_nb.architecture.shape import FULL, Experts, Shape
 from exaone_nb.library_types import Figure, Tensor
 from exaone_nb.messages import say
 from exaone_nb.paths import NANO
-from exaone_nb.show.figures import INK, canvas
+from exaone_nb.show.figures import INK, arrange, canvas
 
 EXPERTS = Experts(count=8, per_token=2, width=64, layers=frozenset({0, 1}))
 SHAPE = Shape(
@@ -105,5 +105,5 @@ def picture(routing: Routing) -> Figure:
         right.text(column + 0.5, row + 0.5, f"{share:.0%}", ha="center", va="center", color=shade, fontsize=9)
     left.set_title(say("one text, token by token"), loc="left")
     right.set_title(say("held-out text: where each kind of token goes"), loc="left")
-    figure.tight_layout()
+    arrange(figure)
     return figure

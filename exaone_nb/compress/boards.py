@@ -17,7 +17,7 @@ from exaone_nb.messages import say
 from exaone_nb.quantization.bitsandbytes import METHOD
 from exaone_nb.quantization.kernels import JUDGE, TODAY, support, support_of_format
 from exaone_nb.quantization.loading import serve
-from exaone_nb.show.table import Column, Table
+from exaone_nb.show.table import Column, Table, columns
 
 CARD = "L4"
 
@@ -61,7 +61,7 @@ def board(document: Mapping[str, Any]) -> Table:
         Column("actual_bytes", say("bytes"), ","),
         Column("off", say("more than predicted"), "+,"),
         Column("share", say("of the unquantized"), ".1%"),
-        *(Column(column, column) for column in where),
+        *columns(where, ours=True),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
         Column("verdict", say("KL against rounding to nearest")),
         Column("accuracy", say("accuracy"), ".2f"),
