@@ -15,7 +15,7 @@ from exaone_nb.architecture.shape import FULL, Experts, Shape
 from exaone_nb.library_types import Figure, Tensor
 from exaone_nb.messages import say
 from exaone_nb.paths import NANO
-from exaone_nb.show.figures import INK, canvas
+from exaone_nb.show.figures import INK, canvas, korean_font
 
 EXPERTS = Experts(count=8, per_token=2, width=64, layers=frozenset({0, 1}))
 SHAPE = Shape(
@@ -82,15 +82,10 @@ def watch(steps: int = 150, seed: int = 0, text: str = TEXT) -> Routing:
 
 def picture(routing: Routing) -> Figure:
     """Left the tokens of one text and their experts, right the kinds of tokens in held-out text and theirs."""
-    figure, (left, right) = canvas(9.5, 5.2, ncols=2, width_ratios=(1, 1.3))
+    figure, (left, right) = canvas(9.5, 5.2, ncols=2, width_ratios=(1, 1.3), layout="constrained")
     experts = [str(number) for number in range(1, routing.weights.shape[1] + 1)]
     for axes, values, rows in (
-        # A figure may have no font for Hangul; the caption holds the text.
-        (
-            left,
-            routing.weights,
-            [p.replace(" ", "·") if p.isascii() else say("(Korean)") for p in routing.pieces],
-        ),
+        (left, routing.weights, [_label(piece) for piece in routing.pieces]),
         (right, routing.shares, routing.kinds),
     ):
         axes.pcolormesh(values.numpy(), cmap="Blues", vmin=0, vmax=1, edgecolors="#dddddd", lw=0.5)
@@ -105,5 +100,10 @@ def picture(routing: Routing) -> Figure:
         right.text(column + 0.5, row + 0.5, f"{share:.0%}", ha="center", va="center", color=shade, fontsize=9)
     left.set_title(say("one text, token by token"), loc="left")
     right.set_title(say("held-out text: where each kind of token goes"), loc="left")
-    figure.tight_layout()
     return figure
+
+
+def _label(piece: str) -> str:
+    """A token as a row's name. A part of a letter, or Hangul where no font has it, is not shown; the caption has the text."""
+    shown = piece.isascii() or ("\ufffd" not in piece and korean_font())
+    return piece.replace(" ", "·") if shown else say("(Korean)")
