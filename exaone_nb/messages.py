@@ -63,6 +63,13 @@ def translated(text: str) -> str:
     return text if found is text else _said(found, text)
 
 
+def joined(parts: Iterable[str]) -> str:
+    """Sentences with a semicolon between them."""
+    parts = list(parts)
+    text = "; ".join(parts)
+    return text if language() == ENGLISH else _said(text, "; ".join(in_english(parts)))
+
+
 def _said(text: str, english: str) -> Said:
     said = Said(text)
     said.english = english

@@ -12,7 +12,7 @@ from exaone_nb.architecture.probes import Input
 from exaone_nb.architecture.race import Run
 from exaone_nb.library_types import Axes, Figure, Tensor
 from exaone_nb.messages import say
-from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, canvas, clean, style
+from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, arrange, canvas, clean, style
 
 LOCAL, GLOBAL = Style(SKY, hatch="///"), Style(BLUE)
 NORM, BLOCK = ORANGE, "#C9DCF0"
@@ -53,7 +53,7 @@ def draw_arrangements(arrangements: Sequence[Arrangement] = tuple(ARRANGEMENTS.v
         axes.axis("off")
     for axes, arrangement in zip(panels.flat, arrangements, strict=False):
         _draw_layer(axes, arrangement)
-    figure.tight_layout()
+    arrange(figure)
     return figure
 
 
@@ -62,7 +62,7 @@ def draw_attention() -> Figure:
     figure, panels = _panels(2, 4.4, 5)
     for axes, normed in zip(panels, (False, True), strict=True):
         _draw_attention(axes, normed)
-    figure.tight_layout()
+    arrange(figure)
     return figure
 
 
@@ -202,7 +202,7 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
     lines, names = panels[0].get_legend_handles_labels()
     step = max(1, len(lines) - 1) if len(lines) > MOST_NAMED else 1  # those between have the colours between
     panels[0].legend(lines[::step], names[::step], frameon=False, fontsize=9)
-    figure.tight_layout()
+    arrange(figure)
     return figure
 
 
@@ -215,7 +215,7 @@ def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
         axis.set(xlabel=say("key"), aspect="equal")
         axis.set_title(name, fontsize=10)
     axes[0].set_ylabel(say("query"))
-    figure.tight_layout()
+    arrange(figure)
     return figure
 
 
@@ -263,5 +263,5 @@ def influence_bars(panels: Mapping[str, Tensor]) -> Figure:
         clean(axis, grid="")
         axis.set_title(name, fontsize=9, loc="left")
     axes[-1, 0].set_xlabel(say("input position; the output is at the right end"))
-    figure.tight_layout()
+    arrange(figure)
     return figure

@@ -15,7 +15,7 @@ from exaone_nb.architecture.shape import FULL, Experts, Shape
 from exaone_nb.library_types import Figure, Tensor
 from exaone_nb.messages import say
 from exaone_nb.paths import NANO
-from exaone_nb.show.figures import INK, canvas, korean_font
+from exaone_nb.show.figures import INK, arrange, canvas, korean_font
 
 EXPERTS = Experts(count=8, per_token=2, width=64, layers=frozenset({0, 1}))
 SHAPE = Shape(
@@ -82,7 +82,7 @@ def watch(steps: int = 150, seed: int = 0, text: str = TEXT) -> Routing:
 
 def picture(routing: Routing) -> Figure:
     """Left the tokens of one text and their experts, right the kinds of tokens in held-out text and theirs."""
-    figure, (left, right) = canvas(9.5, 5.2, ncols=2, width_ratios=(1, 1.3), layout="constrained")
+    figure, (left, right) = canvas(9.5, 5.2, ncols=2, width_ratios=(1, 1.3))
     experts = [str(number) for number in range(1, routing.weights.shape[1] + 1)]
     for axes, values, rows in (
         (left, routing.weights, [_label(piece) for piece in routing.pieces]),
@@ -100,6 +100,7 @@ def picture(routing: Routing) -> Figure:
         right.text(column + 0.5, row + 0.5, f"{share:.0%}", ha="center", va="center", color=shade, fontsize=9)
     left.set_title(say("one text, token by token"), loc="left")
     right.set_title(say("held-out text: where each kind of token goes"), loc="left")
+    arrange(figure)
     return figure
 
 

@@ -62,7 +62,29 @@ def command_line(verb: str = "") -> typer.Typer:
 
 def _in_language(group: Any) -> Any:
     """The click group of a command line, described in the language that is spoken."""
+    own = {
+        "Arguments": say("Arguments"),
+        "Options": say("Options"),
+        "Commands": say("Commands"),
+        "Show this message and exit.": say("Show this message and exit."),
+    }
+
+    class InLanguage(group.context_class.formatter_class):  # type: ignore[misc, name-defined]
+        """The words that are click's own; it writes help by these methods."""
+
+        def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+            super().write_usage(prog, args, say("Usage: "))
+
+        def write_heading(self, heading: str) -> None:
+            super().write_heading(own.get(heading, heading))
+
+        def write_dl(self, rows: Any, *columns: Any) -> None:
+            default = "[default: ", say("[default: ")
+            super().write_dl([(name, own.get(text, text).replace(*default)) for name, text in rows], *columns)
+
+    context = type("Context", (group.context_class,), {"formatter_class": InLanguage})
     for command in (group, *group.commands.values()):
+        command.context_class = context
         for described in (command, *command.params):
             described.help = translated(getattr(described, "help", None) or "")
     return group

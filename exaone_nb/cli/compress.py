@@ -12,7 +12,7 @@ from exaone_nb.cli.output import JsonFlag, emit, lines, tell, writable
 from exaone_nb.errors import UsageError
 from exaone_nb.files import staged_file, write_text
 from exaone_nb.materials import narrow_text
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import say, translated, visible
 from exaone_nb.show.table import Column, Table, drawn
 
 RecipeOption = Annotated[
@@ -196,6 +196,7 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
         lines(console, fitted.remarks())
     found = _remarks(document["findings"])
     for verdict in document["serving"]:
+        verdict = verdict | {"answer": translated(verdict["answer"])}
         found.append(
             say("  {v[where]}: {v[answer]}. {v[why]} (reported by participants, 2026-02)", v=verdict)
             if verdict["recorded"]

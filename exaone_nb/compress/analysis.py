@@ -21,7 +21,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, some, worst_first
 from exaone_nb.gpus import find_gpu
 from exaone_nb.hardware import Machine, this_machine
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.quantization.effects import cache_bytes, cache_finding
 from exaone_nb.quantization.kernels import JUDGE, TODAY
 from exaone_nb.quantization.loading import ServingVerdict, obstacles, serve
@@ -196,7 +196,7 @@ def _with_room(verdict: ServingVerdict, answer: str, size: str) -> ServingVerdic
     """The verdict, held against the machine's memory: what has no room does not run, whatever the kernels."""
     if (verdict.answer != "no" and answer == "no") or (verdict.answer == "yes" and answer == "unknown"):
         return replace(verdict, answer=answer, why=size, recorded=False)
-    return replace(verdict, why=f"{verdict.why}; {size}") if size and verdict.answer == "yes" else verdict
+    return replace(verdict, why=joined([verdict.why, size])) if size and verdict.answer == "yes" else verdict
 
 
 def _room_on(plan: Plan, gpu: str) -> tuple[str, str]:
@@ -237,5 +237,5 @@ def _hackathon(plan: Plan, verdict: ServingVerdict) -> ServingVerdict:
     if plan.recipe.kv_cache:
         cache = cache_finding(plan.recipe.kv_cache, JUDGE)
         answer = "no" if cache.level == "error" else "yes"
-        return replace(verdict, answer=answer, why=f"{verdict.why}; {cache.text}")
+        return replace(verdict, answer=answer, why=joined([verdict.why, cache.text]))
     return verdict

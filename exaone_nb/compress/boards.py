@@ -17,7 +17,7 @@ from exaone_nb.messages import say
 from exaone_nb.quantization.bitsandbytes import METHOD
 from exaone_nb.quantization.kernels import JUDGE, TODAY, support, support_of_format
 from exaone_nb.quantization.loading import serve
-from exaone_nb.show.table import Column, Table
+from exaone_nb.show.table import Column, Table, columns
 
 CARD = "L4"
 
@@ -76,7 +76,7 @@ def board(document: Mapping[str, Any]) -> Table:
         Column("accuracy", say("accuracy"), ".2f"),
         Column("items", say("of")),
         Column("tokens_per_second", say("tokens per second in transformers"), ".1f"),
-        *(Column(column, column) for column in where),
+        *columns(where, ours=True),
     ]
     return Table(shown, rows)
 

@@ -89,7 +89,9 @@ def served(made: Mapping[str, Plan]) -> Table:
         stops = [f.text for f in found.unloadable]
         why = [f"{each.rstrip('.')}." for each in dict.fromkeys((stops or refusals) + ignored)]
         rows.append({"trial": trial, "why": why or None, **answers})
-    return _table(rows, "trial", [*columns(places), Column("why", say("why"), join=" ", ours=True)])
+    return _table(
+        rows, "trial", [*columns(places, ours=True), Column("why", say("why"), join=" ", ours=True)]
+    )
 
 
 def attempts(plain: Plan, model: str | Path, trials: Mapping[str, Row]) -> Table:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from exaone_nb.findings import Finding
-from exaone_nb.messages import say, translated
+from exaone_nb.messages import joined, say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.config import Quantization
 from exaone_nb.quantization.kernels import JUDGE, TODAY
@@ -42,7 +42,7 @@ def actorder(value: str, strategy: str, *, llmcompressor: str = "", compressed_t
     for row in rows:
         if _within(version, row.get(library, "")):
             return Effect(row["effect"], translated(row.get("why", "")))
-    return Effect("unknown", "; ".join(translated(row["why"]) for row in rows))
+    return Effect("unknown", joined(translated(row["why"]) for row in rows))
 
 
 def _within(version: str, wanted: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import GPUS, Gpu
 from exaone_nb.hardware import Machine, this_cpu
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.schemes import SCHEMES, Scheme, find_scheme, nearest_preset
 from exaone_nb.written import read_yaml
@@ -84,7 +84,7 @@ def support_of_format(method: str, machine: Machine, engine: str = TODAY) -> Sup
     answer = told["cpu"] if machine.is_cpu else told["gpu"]
     if answer == "yes" and not machine.is_cpu and machine.compute_capability < told.get("from", 0):
         answer = "no"
-    return Support(method, answer, reason=told["why"])
+    return Support(method, answer, reason=translated(told["why"]))
 
 
 def _no_preset(label: str, scheme: Scheme) -> Support:
@@ -109,7 +109,7 @@ def _on_gpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> S
         why = rule.get("blackwell", why)
     reason = say(
         "no kernel in vLLM {engine} for compute capability {capability}: {why}",
-        engine=engine, capability=capability, why=why,
+        engine=engine, capability=capability, why=translated(why),
     )  # fmt: skip
     return Support(name, "no", reason=reason, recorded=rule.get("reported", False))
 
@@ -122,12 +122,12 @@ def _on_cpu(name: str, rule: dict[str, Any], machine: Machine, engine: str) -> S
         switched = any(machine.environment.get(key) == off for key, off in entry.get("unless", {}).items())
         if machine.flags.issuperset(entry.get("needs", ())) and not switched:
             return _read(name, entry)
-    return Support(name, "no", reason=rule.get("cpu_why", ""))
+    return Support(name, "no", reason=translated(rule.get("cpu_why", "")))
 
 
 def _read(name: str, entry: dict[str, Any]) -> Support:
     words = {key: entry.get(key, "") for key in ("compute", "kernel", "runs_as")}
-    why, seen = entry.get("why", entry.get("note", "")), entry.get("reported", False)
+    why, seen = translated(entry.get("why", entry.get("note", ""))), entry.get("reported", False)
     return Support(name, entry.get("answer", "yes"), reason=why, recorded=seen, **words)
 
 
@@ -159,7 +159,7 @@ def experts_refusal(scheme: Scheme, machine: Machine, engine: str = TODAY) -> st
     """Why the experts of a mixture do not run on this CPU where other layers of the scheme do; "" when that is not known."""
     rule = rules(engine).get("experts", {}).get(nearest_preset(scheme), {})
     lacking = machine.is_cpu and not machine.flags.issuperset(rule.get("needs", ()))
-    return rule["why"] if lacking else ""
+    return translated(rule["why"]) if lacking else ""
 
 
 @cache
@@ -171,7 +171,8 @@ def refused_everywhere(scheme: Scheme, engine: str = TODAY) -> str:
     found = [support(scheme, machine, engine) for machine in machines]
     if any(one.answer != "no" for one in found):
         return ""
-    return rules(engine)["schemes"].get(nearest_preset(scheme), {}).get("why") or found[0].reason
+    why = rules(engine)["schemes"].get(nearest_preset(scheme), {}).get("why", "")
+    return translated(why) or found[0].reason
 
 
 def on_gpu(scheme: str | Scheme, gpu: Gpu, engine: str = TODAY) -> Support:

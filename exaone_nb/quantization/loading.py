@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.quantization.kernels import (
     TODAY,
     experts_refusal,
@@ -197,17 +197,24 @@ def serve(made: Assignment, machine: Machine, engine: str = TODAY, where: str = 
     # Of several schemes the one that runs least decides.
     label, decides = min(by_label.items(), key=lambda pair: ("no", "unknown", "yes").index(pair[1].answer))
     if decides.answer == "no":
-        return ServingVerdict(where, "no", f"{label}: {decides.reason}", decides.recorded)
+        return ServingVerdict(
+            where, "no", say("{label}: {why}", label=label, why=decides.reason), decides.recorded
+        )
     experts = {index for name, index in made.assigned.items() if index is not None and ".experts." in name}
     for scheme in (made.groups[index][0] for index in sorted(experts)):
         if why := experts_refusal(scheme, machine, engine):
             return ServingVerdict(where, "no", say("experts in {label}: {why}", label=scheme.label, why=why))
     doubts = [finding.text for finding in found]
-    doubts += [f"{label}: {decides.reason}"] if decides.answer == "unknown" else []
+    if decides.answer == "unknown":
+        doubts.append(say("{label}: {why}", label=label, why=decides.reason))
     if experts:
         doubts.append(say("experts have kernels of their own, which are not in the table"))
     if doubts:
         return ServingVerdict(where, "unknown", doubts[0], decides.recorded)
-    notes = {label: f" ({one.reason})" if one.reason else "" for label, one in by_label.items()}
-    kernels = [f"{label}: {one.kernel}{notes[label]}" for label, one in by_label.items()]
-    return ServingVerdict(where, "yes", "; ".join(kernels), all(one.recorded for one in by_label.values()))
+    kernels = [
+        say("{label}: {one.kernel} ({one.reason})", label=label, one=one)
+        if one.reason
+        else f"{label}: {one.kernel}"
+        for label, one in by_label.items()
+    ]
+    return ServingVerdict(where, "yes", joined(kernels), all(one.recorded for one in by_label.values()))

@@ -13,7 +13,7 @@ function filter() {
     card.hidden = !fits;
     shown += fits;
   });
-  find("count").textContent = `${shown} shown`;
+  find("count").textContent = find("count").dataset.words.replace("{n}", shown);
 }
 
 find("filters").addEventListener("input", filter);

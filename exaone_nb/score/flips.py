@@ -16,6 +16,7 @@ from typing import Any
 
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_text
+from exaone_nb.language import language
 from exaone_nb.messages import say, visible
 from exaone_nb.score.items import ItemScores
 from exaone_nb.score.outcomes import UNPARSABLE, finish_reason_of, first_response, flags_of, is_right
@@ -162,6 +163,7 @@ def write_page(path: str | Path, found: Sequence[Flip], scored: Mapping[str, int
     policy = "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'"
     environment = Environment(autoescape=True, keep_trailing_newline=True)
     environment.filters["shown"] = _shown
+    environment.globals.update(say=say, lang=language())
     page = environment.from_string(PAGE.read_text(encoding="utf-8"))
     counts = Counter((flip.candidate, flip.task, flip.kind) for flip in found)
     html = page.render(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.files import write_text
+from exaone_nb.language import language
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.score.scoreboard import BoardRow, Scoreboard
@@ -85,7 +86,7 @@ def write_tables(board: Scoreboard, folder: str | Path) -> list[Path]:
 
     folder, table = Path(folder), full_table(board)
     page = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, keep_trailing_newline=True)
-    html = page.render(title=say("Scoreboard"), table=Markup(as_html(table.without_empty())))
+    html = page.render(lang=language(), title=say("Scoreboard"), table=Markup(as_html(table.without_empty())))
     return [
         write_text(folder / "scoreboard.csv", table.to_csv()),
         write_text(folder / "scoreboard.html", html),

@@ -97,6 +97,13 @@ def drawn_with(figure: Figure) -> dict[str, Any]:
     return {} if font else {"svg.fonttype": "none"}
 
 
+def arrange(figure: Figure) -> None:
+    """Move the axes so that their words do not overlap, measured in the fonts that they will be drawn with."""
+    drawn_with(figure)
+    with warnings.catch_warnings(action="ignore"):
+        figure.tight_layout()
+
+
 def korean_font() -> str:
     """A font for Korean figures, "" where none is installed. What matplotlib's cache does not know is looked for on disk.
 

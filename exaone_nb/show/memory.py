@@ -165,7 +165,11 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str]) -> Table:
     for name in gpus:
         found = {scheme: on_gpu(scheme, find_gpu(name)) for scheme in schemes}
         row = {scheme: [s.compute, s.kernel] if s.runs else say("no kernel") for scheme, s in found.items()}
-        row["remark"] = [f"{scheme}: {s.reason}" for scheme, s in found.items() if s.runs and s.reason]
+        row["remark"] = [
+            say("{label}: {why}", label=scheme, why=s.reason)
+            for scheme, s in found.items()
+            if s.runs and s.reason
+        ]
         rows.append({"name": name} | row)
     remark = Column("remark", say("remark"), join="; ")
     return Table([Column("name", say("GPU"), code=True), *columns(schemes), remark], rows).without_empty()
@@ -186,7 +190,7 @@ def rate_table(config: dict[str, Any], schemes: Sequence[str], gpus: Sequence[st
 
     table = card_table(chosen, gpus, cell, ",.0f")
     rows = [row | {"bound": [bound for bound in bounds[row["name"]] if bound]} for row in table.rows]
-    return Table([*table.columns, Column("bound", say("bound by"))], rows)
+    return Table([*table.columns, Column("bound", say("bound by"), ours=True)], rows)
 
 
 def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> Table:
@@ -209,11 +213,11 @@ def speed_table(passes: Mapping[str, tuple[Pass, Pass]], caption: str = "") -> T
         Column("scheme", code=True),
         Column("rate", say("decode, tokens/s"), ",.0f"),
         Column("step", say("ms per step"), ",.2f", 1e3),
-        Column("step_bound", say("decode bound by")),
+        Column("step_bound", say("decode bound by"), ours=True),
         Column("weights", say("weights read, GB"), ",.3f", 1e-9),
         Column("cache", say("cache read, GB"), ",.3f", 1e-9),
         Column("prefill", say("prefill, ms"), ",.1f", 1e3),
-        Column("prefill_bound", say("prefill bound by")),
+        Column("prefill_bound", say("prefill bound by"), ours=True),
         Column("remark"),
     ]
     return Table(heads, rows, caption).without_empty()

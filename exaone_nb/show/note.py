@@ -54,6 +54,7 @@ def model_note(model: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["say"] = say
     template = (Path(__file__).parent / "note.md.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         name=place.name,

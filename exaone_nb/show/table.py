@@ -24,6 +24,8 @@ from exaone_nb.messages import say, translated, visible
 from exaone_nb.statistics.estimate import Estimate
 
 BOUNDS = ("value", "low", "high")
+# Values that programs get as they are, and people as words, in a column that is `ours`.
+VALUES = (say("unknown"), say("bandwidth"), say("compute"))
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Column:
     `heading` is what a person reads (default: the name), with the unit in it where there is one; it is translated. `form` is a format
     specification of Python (",", ".1%", "+.3f"); `scale` multiplies a number before it is shown (1e-9 for GB), so that
     the row keeps the unit it was computed in. `of` names the column whose values are shown here once more, in another
-    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `ours` marks sentences
-    of this package, in which what stands between backticks is code (never text of a model or a stranger); `join` stands
+    unit; programs get them once. `code` marks names, patterns and shapes, which are set like code; `ours` marks texts
+    of this package, which are translated, and in which what stands between backticks is code (never text of a model or a stranger); `join` stands
     between the items of a list (" x " in a shape). `missing` stands where a row has None or no such value.
     """
 
@@ -73,7 +75,8 @@ class Column:
             return self._number(value)
         if isinstance(value, list | tuple):
             return self.join.join(self.text(item) for item in value)
-        return visible(str(value))
+        text = visible(str(value))
+        return translated(text) if self.ours else text
 
     def _number(self, value: float) -> str:
         return format(value if self.scale == 1 else value * self.scale, self.form)

@@ -328,7 +328,9 @@ def _schemes(machine: Machine) -> list[SchemeHere]:
         if not has_vllm:
             why = say("vLLM is not installed; transformers loads it for checking, slowly")
         elif found.runs:
-            why = f"{found.kernel}: {found.reason}" if found.reason else found.kernel
+            why = (
+                say("{label}: {why}", label=found.kernel, why=found.reason) if found.reason else found.kernel
+            )
         make = (True, say("the model as it is")) if scheme == "BF16" else (can_make, made_by)
         rows.append(SchemeHere(scheme, *make, has_vllm and found.runs, why))
     return rows

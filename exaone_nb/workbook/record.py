@@ -259,11 +259,11 @@ def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
         raise UsageError(f"There is no mode {mode!r}.", expected=", ".join(MODES))
     made = origin()
     return {
-        "Model": model or say("none"),
-        "Mode": say("{mode}: {meaning}", mode=mode, meaning=MODES[mode]),
-        "Machine": str(made.machine),
-        "Made with": made.versions(),
-        "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        say("Model"): model or say("none"),
+        say("Mode"): say("{mode}: {meaning}", mode=mode, meaning=MODES[mode]),
+        say("Machine"): str(made.machine),
+        say("Made with"): made.versions(),
+        say("Date"): say("{time:%Y-%m-%d %H:%M} UTC", time=datetime.now(UTC)),
     }
 
 

@@ -109,7 +109,7 @@ def _numbers(text: str) -> Counter[Decimal]:
     for silent in (_FIELD, _CODE, _LINK, _FORMULA, _TAG, _MARK):
         text = silent.sub(" ", text)
     text = re.sub(
-        r"(\d[\d,.]*) (thousand|million|billion)\b",
+        r"(\d[\d,.]*)[ -](thousand|million|billion)\b",
         lambda m: f"{Decimal(m[1].replace(',', '')) * _ENGLISH_UNITS[m[2]]:f}",
         text,
     )

@@ -23,7 +23,7 @@ from exaone_nb.cli import WINGS  # noqa: E402
 
 Key = tuple[int, None, str, list[str]]
 # Fields of the files in data/ that are sentences to people; `exaone_nb.messages.translated` looks them up.
-FIELDS = {"means", "decides", "why", "got", "expected", "remedy"}
+FIELDS = {"means", "decides", "why", "got", "expected", "remedy", "note", "cpu_why", "blackwell"}
 DATA_FILES = [
     "glossary",
     "chapter_failures",
@@ -31,6 +31,7 @@ DATA_FILES = [
     "engine_failures",
     "config_fields",
     "setting_effects",
+    "kernel_support",
 ]
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
@@ -60,6 +61,8 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
     elif name == "Column":
         heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
         yield from heading[:1]
+    elif name == "columns" and isinstance(node.args[0], ast.List | ast.Tuple):
+        yield from node.args[0].elts
     elif name in ("Option", "Argument") and "help" in named:
         yield named["help"]
     yield from (named[part] for part in ("expected", "remedy") if part in named)
@@ -89,6 +92,7 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 
 
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
+WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
 

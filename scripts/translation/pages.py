@@ -2,7 +2,7 @@
 
 Markdown is cut by markdown-it-py's line map: a heading, a paragraph, an item of a list, a row of a table. Of code: texts
 that reach the reader (what is printed, captions, alt texts, headings of tables, labels in figures, docstrings), and
-comments. The key of a text in code is its source between the quotes, placeholders included.
+comments; and labels: the keys of dictionaries that are words with spaces. The key of a text in code is its source between the quotes, placeholders included.
 """
 
 import ast
@@ -10,8 +10,9 @@ import copy
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -29,9 +30,11 @@ CALLS |= {
     "suptitle": (0,),
     "annotate": (0,),
     "text": (2,),
+    "speed_bars": (1,),
+    "scoreboard_figure": (1,),
 }
-NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle"}
-ROW_KEYS = {"what"}
+NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle", "missing"}
+ROW_KEYS = {"what", "judge", "source", "wrong with it"}
 _LITERAL = re.compile(r"""([a-zA-Z]*)(\"\"\"|'''|"|')((?:\\.|(?!\2)[\s\S])*)\2""")
 _DIRECTIVE = re.compile(r"#\s*(noqa|fmt:|type:|ruff|!)")
 LANGUAGE_CELL = "language"
@@ -51,8 +54,9 @@ def keys(document: dict[str, Any]) -> Iterator[str]:
     """Every text of a notebook, in its order."""
     about = document["metadata"]["exaone_nb"]
     yield from (about["title"], about["question"])
+    known = labels(document)
     for cell in document["cells"]:
-        yield from (piece.key for piece in pieces(cell))
+        yield from (piece.key for piece in pieces(cell, known))
 
 
 def translated(document: dict[str, Any], language: str, translate: Callable[[str], str]) -> dict[str, Any]:
@@ -60,8 +64,9 @@ def translated(document: dict[str, Any], language: str, translate: Callable[[str
     made = copy.deepcopy(document)
     about = made["metadata"]["exaone_nb"]
     about |= {name: translate(about[name]) for name in ("title", "question")}
+    known = labels(document)
     for cell in made["cells"]:
-        text = put_back("".join(cell["source"]), pieces(cell), translate)
+        text = put_back("".join(cell["source"]), pieces(cell, known), translate)
         if text != "".join(cell["source"]):
             cell["source"] = text.splitlines(keepends=True)
     source = ["import os\n", "\n", f'os.environ["EXAONE_NB_LANG"] = "{language}"']
@@ -81,9 +86,28 @@ def put_back(source: str, found: list[Piece], translate: Callable[[str], str], a
     return source
 
 
-def pieces(cell: dict[str, Any]) -> list[Piece]:
+def labels(document: dict[str, Any]) -> frozenset[str]:
+    """The labels of a notebook, as Python writes them. They are said anew wherever they stand in it, or nowhere.
+
+    No label is a name of a column, a choice of a guess, or what a placeholder reads: those stay as they are.
+    """
+    sources = ["".join(cell["source"]) for cell in document["cells"] if cell["cell_type"] == "code"]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    found = {ast.unparse(k) for node in nodes if isinstance(node, ast.Dict) for k in node.keys if _is_text(k)}
+    other = {ast.unparse(node.args[0]) for node in nodes if _is_column(node)}
+    inside = (each for node in nodes if isinstance(node, ast.FormattedValue) for each in ast.walk(node))
+    other |= {ast.unparse(each) for each in inside if _is_text(each)}
+    choices = (c.split(" | ") for source in sources for c in re.findall(r"\[choices: ([^\]]+)\]", source))
+    return frozenset(label for label in found - other if " " in label) - set(map(repr, chain(*choices)))
+
+
+def _is_text(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def pieces(cell: dict[str, Any], labels: Set[str] = frozenset()) -> list[Piece]:
     source = "".join(cell["source"])
-    found = markdown_pieces(source) if cell["cell_type"] == "markdown" else code_pieces(source)
+    found = markdown_pieces(source) if cell["cell_type"] == "markdown" else code_pieces(source, labels)
     return [piece for piece in found if re.search("[A-Za-z]{2}", SILENT.sub("", piece.key))]
 
 
@@ -98,11 +122,13 @@ def markdown_pieces(source: str) -> list[Piece]:
     return found
 
 
-def code_pieces(source: str) -> list[Piece]:
+def code_pieces(source: str, labels: Set[str] = frozenset()) -> list[Piece]:
     starts, lines = _starts(source), source.splitlines()
     found, tree = [], ast.parse(source)
     names = [node.args[0] for node in ast.walk(tree) if _is_column(node) and len(node.args) == 1]
-    for node in _read_by_people(tree):
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    said = (n for n in ast.walk(tree) if _is_text(n) and id(n) not in inside and ast.unparse(n) in labels)
+    for node in {id(node): node for node in chain(_read_by_people(tree), said)}.values():
         begin = starts[node.lineno - 1] + _column(lines[node.lineno - 1], node.col_offset)
         end = starts[node.end_lineno - 1] + _column(lines[node.end_lineno - 1], node.end_col_offset)
         found.append(_text_piece(source, begin, end, with_name=node in names))
@@ -161,16 +187,19 @@ def _read_by_people(tree: ast.AST) -> Iterator[Any]:
             if _is_column(node) and node.args:
                 yield from _texts(node.args[min(1, len(node.args) - 1)])
             read = [argument for at, argument in enumerate(node.args) if at in CALLS.get(name, ())]
-            for argument in [*read, *(k.value for k in node.keywords if k.arg in NAMED)]:
+            named = NAMED | {"unit"} if name == "guess" else NAMED
+            for argument in [*read, *(k.value for k in node.keywords if k.arg in named)]:
                 yield from _texts(argument)
 
 
 def _texts(node: ast.AST) -> Iterator[ast.AST]:
     """The texts of an argument: itself, or those that it is chosen from or put together of."""
-    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+    if _is_text(node):
         yield node
     elif isinstance(node, ast.BinOp):
         yield from (*_texts(node.left), *_texts(node.right))
+    elif isinstance(node, ast.BoolOp):
+        yield from (each for value in node.values for each in _texts(value))
     elif isinstance(node, ast.IfExp):
         yield from (*_texts(node.body), *_texts(node.orelse))
     elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "join":

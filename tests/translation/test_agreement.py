@@ -10,6 +10,7 @@ GOOD = [
     ("It has 1.28 billion parameters.", "파라미터가 12억 8천만 개입니다."),
     ("102,400 entries, 30 layers", "항목 102,400개, 레이어 30개"),
     ("About 7 million of them", "약 700만 개"),
+    ("a 3.4-million-parameter model", "파라미터가 340만 개인 모델"),
     ("$$b + \\frac{16}{g}$$ bits, as $g$ grows", "$g$가 커지면 $$b + \\frac{16}{g}$$비트"),
     ("{time:%Y-%m-%d %H:%M} UTC", "{time.year}년 {time.month}월 {time.day}일 {time:%H:%M} (UTC)"),
     ("{'all is there' if sound else 'they disagree'}.", "{'모두 있습니다' if sound else '서로 다릅니다'}."),

@@ -7,8 +7,16 @@ import warnings
 
 import pytest
 
-from exaone_nb.messages import say
+from exaone_nb.architecture.masks import square
+from exaone_nb.architecture.pictures import mask_squares
+from exaone_nb.cli import main
+from exaone_nb.hardware import Machine
+from exaone_nb.messages import in_english, joined, say
+from exaone_nb.quantization.kernels import support
+from exaone_nb.score.flips import Answered, Flip, write_page
 from exaone_nb.show import figures, notebook
+from exaone_nb.show.note import model_note
+from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import Change, RunDiff
 from exaone_nb.workbook.report import look
@@ -83,3 +91,53 @@ def test_run_json_is_english_whatever_language_the_run_speaks(korean, tmp_path):
     made.write(tmp_path, Scrubber({}))
     written = json.loads((tmp_path / record.FILE).read_text(encoding="utf-8"))
     assert why == "아직 실행하지 않음" and written["chapters"]["01"]["why"] == "not run yet"
+
+
+def test_what_is_decided_by_a_word_is_english_and_shown_in_korean(korean):
+    """The answers of the kernels' table: programs compare them, people read them."""
+    table = Table([Column("L4", ours=True), Column("name")], [{"L4": "unknown", "name": "unknown"}])
+    assert table.cells() == [["알 수 없음", "unknown"]] and table.records()[0]["L4"] == "unknown"
+    found = support("W8A16", Machine("CPU", flags=frozenset({"avx2"})))
+    assert found.answer == "no" and found.reason == "CPU 커널은 4비트 가중치만 받음"
+    assert in_english(found.reason) == "the CPU kernel takes 4-bit weights only"
+    both = joined([found.reason, say("no kernel")])
+    assert both == f"{found.reason}; 커널 없음"
+    assert in_english(both) == "the CPU kernel takes 4-bit weights only; no kernel"
+
+
+def test_the_run_card_and_the_note_have_korean_labels(korean):
+    assert list(record.facts("nano")) == ["모델", "모드", "컴퓨터", "만든 환경", "날짜"]
+    note = model_note("EXAONE-4.0-1.2B")
+    assert "## 주요 사양" in note and "| 어휘 | 102,400, 헤드와 묶여 있음 |" in note
+
+
+def test_help_has_korean_words_of_its_own(korean, capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("사용법: ") and "\n옵션:\n" in text and "이 도움말을 보여 주고 끝냅니다." in text
+    assert "[기본값: 0.01]" in text and "Show this" not in text
+
+
+def test_a_page_of_answers_that_changed_is_korean_around_the_answers(korean, tmp_path):
+    answers = [Answered("<i>yes</i>", "", right, float(right), "stop", ()) for right in (True, False)]
+    one = Flip("toy", "base", "candidate", "lost", "Question?", "yes", *answers)
+    html = write_page(tmp_path / "page.html", [one], {"toy": 1}).read_text(encoding="utf-8")
+    assert (
+        '<html lang="ko">' in html
+        and "달라진 답" in html
+        and "&lt;i&gt;yes" in html.replace("</mark>", "").replace("<mark>", "")
+    )
+    assert 'data-words="{n}개 표시">1개 표시<' in html
+
+
+def test_a_figure_that_is_arranged_before_it_is_shown_warns_of_no_boxes(korean):
+    if not figures.korean_font():
+        pytest.skip("no Korean font is installed here; Debian's fonts-nanum has one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask_squares({"윈도우 4": square(4, 2)})
+    figure, axes = figures.canvas(3, 2)
+    axes.set_title("가중치")
+    figures.arrange(figure)
+    assert figures.korean_font() in axes.title.get_fontfamily()

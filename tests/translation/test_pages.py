@@ -138,3 +138,21 @@ def test_the_kernel_is_told_the_language_before_anything_is_imported() -> None:
     assert code[0]["metadata"] == {"tags": ["remove-cell"]}
     assert 'os.environ["EXAONE_NB_LANG"] = "ko"' in "".join(code[0]["source"])
     assert code[1]["metadata"]["tags"] == ["parameters"]
+
+
+LABELLED = """columns = [Column("right of all")]
+GUESS = None  # your guess: which [choices: before it | behind it]
+asked = {"no template": 1, f"{n} layers": 2, "before it": 3, "right of all": 4, "in a field": 5, "one": 6}
+print(asked["no template"], asked[f"{n} layers"], f"{asked['in a field']}", asked["before it"])
+found = [row["right of all"] for row in rows if row["trial"] == "no template"]"""
+
+
+def test_labels_are_said_anew_wherever_they_stand_and_never_what_something_else_reads() -> None:
+    cell = {"cell_type": "code", "source": LABELLED}
+    labels = pages.labels({"cells": [cell]})
+    assert labels == {"'no template'", "f'{n} layers'"}
+    said = {"no template": "템플릿 없음", "{n} layers": "레이어 {n}개"}
+    made = pages.put_back(LABELLED, pages.pieces(cell, labels), lambda text: said.get(text, text))
+    assert "no template" not in made and made.count("템플릿 없음") == 3
+    assert made.count('f"레이어 {n}개"') == 2
+    assert made.replace("템플릿 없음", "no template").replace("레이어 {n}개", "{n} layers") == LABELLED

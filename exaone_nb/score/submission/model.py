@@ -247,7 +247,7 @@ def _served(config: dict[str, Any], quantization: Quantization) -> Iterator[Find
         for scheme, targets in quantization.groups:
             one = kernels.support(scheme, card, JUDGE)
             if scheme.weights and not one.runs:
-                text = f"{', '.join(targets)}: {one.reason}"
+                text = say("{label}: {why}", label=", ".join(targets), why=one.reason)
                 yield Finding("error" if one.answer == "no" else "warning", "kernels", text, remedy)
         return
     made = Assignment(
