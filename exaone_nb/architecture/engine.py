@@ -38,7 +38,12 @@ def report_table(served: Served) -> Table:
     """Predicted beside reported, figure by figure."""
     pairs = [(key, ours, served.theirs[key]) for key, ours in served.ours.items()]
     rows = [{"what": key, "predicted": a, "theirs": b, "match": a == b} for key, a, b in pairs]
-    shown = [Column("what", ""), Column("predicted"), Column("theirs", "vLLM says"), Column("match")]
+    shown = [
+        Column("what", "", code=True),
+        Column("predicted", form=","),
+        Column("theirs", "vLLM says", ","),
+        Column("match"),
+    ]
     return Table(shown, rows)
 
 

@@ -41,6 +41,7 @@ def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
 
 
 PER_ROW = 3
+MOST_NAMED = 6  # lines whose names a legend has room for
 
 
 def draw_arrangements(arrangements: Sequence[Arrangement] = tuple(ARRANGEMENTS.values())) -> Figure:
@@ -119,7 +120,7 @@ def _box(axes: Axes, x: float, y: float, label: str, is_norm: bool) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     look = {"facecolor": NORM, "hatch": "//"} if is_norm else {"facecolor": BLOCK}
-    corner, width, height = (x - 0.95, y - 0.31), 1.9, 0.62
+    corner, width, height = (x - 1.1, y - 0.31), 2.2, 0.62
     axes.add_patch(
         FancyBboxPatch(
             corner, width, height, boxstyle="round,pad=0.02", edgecolor=INK, lw=1, zorder=2, **look
@@ -183,7 +184,7 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
     modules = list(dict.fromkeys(item.module for item in inputs))
     layers = max(item.layer for item in inputs) + 1
     rows = -(-len(modules) // 2)
-    figure, grid = canvas(8.8, 2.9 * rows, nrows=rows, ncols=2, squeeze=False)
+    figure, grid = canvas(8.8, 2.9 * rows, nrows=rows, ncols=2, sharey=True, squeeze=False)
     panels = list(grid.flat)
     for empty in panels[len(modules) :]:
         empty.axis("off")
@@ -199,8 +200,8 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel(say("largest |value|"))
     lines, names = panels[0].get_legend_handles_labels()
-    ends = sorted({0, len(lines) - 1})  # those between have the colours between
-    panels[0].legend([lines[i] for i in ends], [names[i] for i in ends], frameon=False, fontsize=9)
+    step = max(1, len(lines) - 1) if len(lines) > MOST_NAMED else 1  # those between have the colours between
+    panels[0].legend(lines[::step], names[::step], frameon=False, fontsize=9)
     arrange(figure)
     return figure
 
@@ -220,18 +221,28 @@ def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
 
 def ribbon(configs: Mapping[str, dict[str, Any]], context: int, dtype_bytes: int = 2) -> Figure:
     """One square per layer and one row per model; the row's label says what a layer of each kind keeps."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.transforms import Bbox, BboxTransformTo
 
     longest = max(len(cached_layers(config)) for config in configs.values())
     figure, axes = canvas(9, 0.95 * len(configs) + 0.5)
     for row, (name, config) in enumerate(configs.items()):
         y = -row * 2.6
-        kept = {}
+        kept, squares = {}, {LOCAL: [], GLOBAL: []}
         for index, layer in enumerate(cached_layers(config)):
             local = layer.kind != "full"
             kind = say("local, window {window:,}", window=layer.window) if local else say("global")
             kept[kind] = dtype_bytes * layer.values_per_token() * layer.tokens_kept(context) / 2**20
-            axes.add_patch(Rectangle((index, y), 0.86, 0.86, **(LOCAL if local else GLOBAL).area()))
+            box = Bbox.from_bounds(index, y, 0.86, 0.86)
+            squares[LOCAL if local else GLOBAL].append(
+                Path.unit_rectangle().transformed(BboxTransformTo(box))
+            )
+        for (
+            look,
+            some,
+        ) in squares.items():  # one shape per kind: printed, each hatched shape becomes a picture
+            axes.add_patch(PathPatch(Path.make_compound_path(*some), **look.area()))
         sizes = "; ".join(
             say("{kind}: {mib:,.4g} MiB per layer", kind=kind, mib=mib) for kind, mib in sorted(kept.items())
         )

@@ -94,7 +94,7 @@ def picture(kinds: Sequence[LayerKind]) -> Figure:
         axes.plot(distances.tolist(), scores.tolist(), **look, markevery=[-1], label=_told(kind))
         end = (kind.furthest, scores[-1].item())
         axes.annotate(
-            f"{kind.furthest:,}", end, (0, 10), textcoords="offset points", ha="center", fontsize=9, bbox=box
+            f"{kind.furthest:,}", end, (4, -24), textcoords="offset points", ha="left", fontsize=9, bbox=box
         )
     axes.set(xscale="symlog", xlabel=say("distance, tokens"), ylabel=say("score / score at distance 0"))
     axes.set_ylim(-0.15, 1.15)

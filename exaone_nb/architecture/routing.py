@@ -15,7 +15,7 @@ from exaone_nb.architecture.shape import FULL, Experts, Shape
 from exaone_nb.library_types import Figure, Tensor
 from exaone_nb.messages import say
 from exaone_nb.paths import NANO
-from exaone_nb.show.figures import INK, arrange, canvas
+from exaone_nb.show.figures import INK, arrange, canvas, korean_font
 
 EXPERTS = Experts(count=8, per_token=2, width=64, layers=frozenset({0, 1}))
 SHAPE = Shape(
@@ -85,12 +85,7 @@ def picture(routing: Routing) -> Figure:
     figure, (left, right) = canvas(9.5, 5.2, ncols=2, width_ratios=(1, 1.3))
     experts = [str(number) for number in range(1, routing.weights.shape[1] + 1)]
     for axes, values, rows in (
-        # A figure may have no font for Hangul; the caption holds the text.
-        (
-            left,
-            routing.weights,
-            [p.replace(" ", "·") if p.isascii() else say("(Korean)") for p in routing.pieces],
-        ),
+        (left, routing.weights, [_label(piece) for piece in routing.pieces]),
         (right, routing.shares, routing.kinds),
     ):
         axes.pcolormesh(values.numpy(), cmap="Blues", vmin=0, vmax=1, edgecolors="#dddddd", lw=0.5)
@@ -107,3 +102,9 @@ def picture(routing: Routing) -> Figure:
     right.set_title(say("held-out text: where each kind of token goes"), loc="left")
     arrange(figure)
     return figure
+
+
+def _label(piece: str) -> str:
+    """A token as a row's name. A part of a letter, or Hangul where no font has it, is not shown; the caption has the text."""
+    shown = piece.isascii() or ("\ufffd" not in piece and korean_font())
+    return piece.replace(" ", "·") if shown else say("(Korean)")

@@ -102,13 +102,13 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     names = dict.fromkeys(row["sharing"] for found in rows.values() for row in found)
     looks = dict(zip(names, figures.styles_of(map(_words, names)).items(), strict=True))
     for (top, bottom), (model, found) in zip(grid.T, rows.items(), strict=True):
+        top.set(title=model, yscale="log")
         for name in dict.fromkeys(row["sharing"] for row in found):
             mine = sorted((row for row in found if row["sharing"] == name), key=lambda row: row["bits"])
             for axes, measured in ((top, "kl"), (bottom, "same_top")):
                 _curve(axes, [row["bits"] for row in mine], [row[measured] for row in mine], *looks[name])
-        top.set(title=model, yscale="log")
         edges = {"xlim": (max(BITS) + 0.3, min(BITS) - 0.3), "ylim": (0, 1.02)}
-        bottom.set(xlabel=say("bits per weight, scales apart"), **edges)
+        bottom.set(xlabel=say("bits per weight, without the scales"), **edges)
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
         bottom.set_xticks(BITS)
     grid[0, 0].set_ylabel(say("KL, nats per token"))
@@ -124,5 +124,9 @@ def _curve(
     axes: Axes, bits: Sequence[int], values: Sequence[Estimate], label: str, look: figures.Style
 ) -> None:
     axes.plot(bits, [one.value for one in values], label=label, **look.curve())
-    bounds = [one.low for one in values], [one.high for one in values]
-    axes.fill_between(bits, *bounds, color=look.colour, alpha=figures.BAND_ALPHA, linewidth=0)
+    # A logarithmic axis has no place for 0: a band that reaches it is cut off, or it would be drawn as a block.
+    is_log = axes.get_yscale() == "log"
+    lows = [one.value / 10 if is_log and one.low <= 0 else one.low for one in values]
+    axes.fill_between(
+        bits, lows, [one.high for one in values], color=look.colour, alpha=figures.BAND_ALPHA, linewidth=0
+    )

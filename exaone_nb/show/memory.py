@@ -143,7 +143,7 @@ def card_table(
     heads = [
         Column("name", say("GPU"), code=True),
         Column("is", say("architecture"), join=" "),
-        Column("memory_bytes", "GiB", ".0f", 2**-30),
+        Column("memory_bytes", "GiB", ".1f", 2**-30),
     ]
     return Table([*heads, *columns(chosen, form)], rows)
 

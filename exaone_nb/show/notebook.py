@@ -104,7 +104,7 @@ def as_html(table: Table, caption: str = "") -> str:
         "<tr>" + "".join(_cell(column, column.value(row), side) for column, side in looks) + "</tr>"
         for row in table.rows
     )
-    above = f"<caption>{with_code(escape(caption))}</caption>\n" if caption else ""
+    above = f"<caption><span>{with_code(escape(caption))}</span></caption>\n" if caption else ""
     return f'<table class="enb sortable">\n{above}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
 
 

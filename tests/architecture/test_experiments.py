@@ -6,7 +6,9 @@ import math
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.path import Path
 
+from exaone_nb import catalog
 from exaone_nb.anatomy.arrangements import (
     ARRANGEMENTS,
     FAMILIES,
@@ -197,8 +199,15 @@ def test_the_layer_of_every_family_can_be_drawn(family):
     assert len([step for _, step, _ in steps if step == "add"]) == (1 if arrangement.parallel else 2)
     figure = pictures.draw_arrangements([arrangement])
     drawn = " ".join(text.get_text() for text in figure.axes[0].texts)
+    figure.draw_without_rendering()
+    boxes = [box.get_window_extent() for box in figure.axes[0].patches]
+    labels = [text.get_window_extent() for text in figure.axes[0].texts if len(text.get_text()) > 1]
     plt.close(figure)
     assert "attention" in drawn and "MLP" in drawn
+    for label in (one for one in labels if any(box.contains(*one.get_points().mean(0)) for box in boxes)):
+        assert any(box.x0 + 3 < label.x0 and label.x1 < box.x1 - 3 for box in boxes), (
+            "a name keeps off the edge"
+        )
 
 
 def test_outliers_find_the_channel_that_was_made_large():
@@ -216,6 +225,26 @@ def test_outliers_find_the_channel_that_was_made_large():
     a, b = quiet[4], loud[4]
     assert b.channel_max.argmax() == 7
     assert b.peak > 10 * a.peak and b.kurtosis > 3 * a.kurtosis
+
+
+@pytest.mark.parametrize(("layers", "named"), [(4, [0, 1, 2, 3]), (9, [0, 8])])
+def test_the_figure_of_outliers_has_one_scale_and_names_few_lines_all_and_many_by_their_ends(layers, named):
+    figure = pictures.channel_maxima(probes.linear_inputs(model(PRE_LN, layers=layers), IDS))
+    heights = {axes.get_ylim() for axes in figure.axes}
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    plt.close(figure)
+    assert len(heights) == 1 and names == [f"layer {layer}" for layer in named]
+
+
+def test_the_ribbon_has_a_square_per_layer_and_one_shape_per_kind():
+    """A browser makes a picture of every hatched shape in a PDF: a shape per layer made 16 MB of one page."""
+    figure = pictures.ribbon({"32B": catalog.resolve("EXAONE-4.0-32B").config()}, 131_072)
+    (axes,) = figure.axes
+    corners = [len(shape.get_path().vertices) for shape in axes.patches]
+    hatched = [bool(shape.get_hatch()) for shape in axes.patches]
+    plt.close(figure)
+    square = len(Path.unit_rectangle().vertices)
+    assert dict(zip(hatched, corners, strict=True)) == {True: 48 * square, False: 16 * square}
 
 
 def test_int8_rounding_keeps_what_int8_can_hold():

@@ -6,6 +6,7 @@ import torch
 
 from exaone_nb.architecture import probes, routing
 from exaone_nb.architecture.model import read_model
+from exaone_nb.show.figures import HANGUL
 
 
 def test_the_experts_of_every_token_are_those_of_transformers(tmp_path):
@@ -57,7 +58,7 @@ def test_kinds_of_tokens(piece, kind):
     assert routing.kind_of(piece) == kind
 
 
-def test_the_watched_mixture_sends_each_token_to_two_experts_and_says_how_they_are_shared():
+def test_the_watched_mixture_sends_each_token_to_two_experts_and_says_how_they_are_shared(monkeypatch):
     seen = routing.watch(steps=12)
     again = routing.watch(steps=12)
     assert torch.equal(seen.weights, again.weights) and seen.loss == again.loss
@@ -68,10 +69,13 @@ def test_the_watched_mixture_sends_each_token_to_two_experts_and_says_how_they_a
     assert seen.kinds == ["English", "Korean", "digits", "signs"]
     assert torch.allclose(seen.shares.sum(-1), torch.ones(4)) and float(seen.load.sum()) == pytest.approx(1)
     assert seen.loss[1] < seen.loss[0]
-    figure = routing.picture(seen)
-    left, right = figure.axes
-    drawn = [text.get_text() for text in right.texts]
-    names = [label.get_text() for label in left.get_yticklabels()]
-    plt.close(figure)
-    assert len(drawn) == int((seen.shares > 0).sum())
-    assert all(name.isascii() for name in names) and "(Korean)" in names
+    for font in ("", "NanumGothic"):
+        monkeypatch.setattr(routing, "korean_font", lambda font=font: font)
+        figure = routing.picture(seen)
+        left, right = figure.axes
+        drawn = [text.get_text() for text in right.texts]
+        names = [label.get_text() for label in left.get_yticklabels()]
+        plt.close(figure)
+        assert len(drawn) == int((seen.shares > 0).sum())
+        assert any(HANGUL.search(name) for name in names) == bool(font) and "(Korean)" in names
+        assert not any("\ufffd" in name for name in names)

@@ -257,8 +257,20 @@ def test_theme_button_narrow_screen_and_paper(page, report):
         page.set_viewport_size({"width": 360, "height": 740})
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path.name
+    page.goto((report / "html" / "09_evil.html").as_uri())
+    page.evaluate("document.querySelector('.rich:has(th:nth-child(14))').scrollLeft = 300")
+    captions = page.evaluate(
+        "Array.from(document.querySelectorAll('.rich caption > span'), c => [c.getBoundingClientRect().left, c.getBoundingClientRect().right])"
+    )
+    assert len(captions) >= 4 and all(left >= 0 and right <= 360 for left, right in captions)
+    page.goto((report / "html" / "02_parameters_and_memory.html").as_uri())
+    widths = page.evaluate("Array.from(document.querySelectorAll('figure.enb img'), i => i.width)")
+    assert widths and min(widths) > 500, "figures scroll rather than shrink until their words cannot be read"
     page.emulate_media(media="print")
     assert not page.locator(".toc").is_visible() and not page.locator(".bar").is_visible()
+    unfolded = page.locator("details.code[open]")
+    assert unfolded.count() > 0 and all(one.is_visible() for one in unfolded.all()), "the lesson is on paper"
+    assert not any(one.is_visible() for one in page.locator("details.code:not([open])").all())
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open]):not(.code):not(.messages)").count() == 0
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from exaone_nb.compress import cliff, contest, tables
 from exaone_nb.compress.plan import make_plan
 from exaone_nb.show.measured import record
+from exaone_nb.statistics.estimate import Estimate
 
 SHAPE = "EXAONE-4.0-1.2B"
 
@@ -113,3 +115,13 @@ def test_published_configs():
     assert [cells[1] for cells in table.cells()] == ["mxfp4", "compressed-tensors", "not quantized"]
     assert table.cells()[1][2] == "int4, one scale per 32 inputs, symmetric"
     assert "lm_head" in table.rows[1]["untouched"] and "model.embed_tokens" in table.rows[0]["untouched"]
+
+
+def test_a_band_of_the_cliff_that_reaches_nothing_is_cut_off_on_the_logarithmic_axis():
+    """SmolLM2's KL at 8 bits could be 0: drawn down to 0, its band was a block with edges at the neighbouring widths."""
+    kl, same = Estimate(1e-4, -1e-5, 3e-4), Estimate(0.02, 0.0, 0.05)
+    rows = [{"bits": bits, "sharing": "channel", "kl": kl, "same_top": same} for bits in (8, 4)]
+    figure = cliff.picture({"nano": rows})
+    lowest = [axes.collections[0].get_paths()[0].vertices[:, 1].min() for axes in figure.axes]
+    plt.close(figure)
+    assert lowest == [pytest.approx(1e-5), 0.0]  # a share has a linear axis, and 0 a place on it

@@ -36,7 +36,7 @@ def test_words_stand_left_and_numbers_right(shown):
         ("left", None, "b"), ("right", 2.5, "2.5"), ("left", None, "e"),
     ]  # fmt: skip
     assert re.findall(r'<th style="text-align: (\w+)">', shown[0]) == ["left", "right", "left"]
-    assert "<caption>A &lt;b&gt;</caption>" in shown[0]
+    assert "<caption><span>A &lt;b&gt;</span></caption>" in shown[0]
 
 
 def test_a_pivot_has_no_empty_column_and_keeps_its_alignment(shown):
