@@ -103,7 +103,7 @@ def test_scoring_hands_both_to_lm_eval(monkeypatch, tmp_path):
     }
     source = cell("10", "settings = Settings(")
     exec(
-        source[source.index("settings = ") : source.index("if not recipes")],
+        source[source.index("settings = ") : source.index("base_folder = ")],
         names | {"Settings": Settings, "questions": SimpleNamespace(preset=""), "replace": replace},
         names,
     )
