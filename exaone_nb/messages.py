@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from string import Formatter
 from typing import Any
 
+from exaone_nb.errors import WorkbookError
 from exaone_nb.language import ENGLISH, language, translation
 
 # Kept as they are: they lay out text and steer nothing.
@@ -87,12 +88,22 @@ def in_english(document: Any) -> Any:
     return getattr(document, "english", document)
 
 
+def refusal(error: WorkbookError) -> str:
+    """An error as a terminal and an open notebook show it."""
+    lines = [say("error: {got}", got=translated(error.got))]
+    if error.expected:
+        lines.append(say("Expected: {what}", what=translated(error.expected)))
+    if error.remedy:
+        lines.append(say("What to do: {remedy}", remedy=translated(error.remedy)))
+    return "\n".join(lines)
+
+
 def did_you_mean(
     name: Any, known: Iterable[Any], otherwise: str = "", *, most: int = 1, cutoff: float = 0.6
 ) -> str:
     """The remedy for a name that nobody knows: the known ones most like it, `most` at most, else `otherwise`."""
     near = difflib.get_close_matches(str(name), list(map(str, known)), n=most, cutoff=cutoff)
-    return say("Did you mean {names}?", names=", ".join(near)) if near else otherwise
+    return say("Did you mean {names}?", names=", ".join(near)) if near else translated(otherwise)
 
 
 def visible(value: Any) -> Any:

@@ -31,7 +31,9 @@ def read_text(path: str | Path, expected: str = "a text file in UTF-8.") -> str:
         ) from error
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read ({error.strerror}).", expected=expected, remedy="Check the path."
+            say("{path} cannot be read ({why}).", path=path, why=error.strerror),
+            expected=expected,
+            remedy="Check the path.",
         ) from error
     return decode(content, path.name, expected)
 

@@ -78,7 +78,9 @@ class Parameter:
             return " | ".join(map(str, self.choices))
         if self.low is None:
             return ""
-        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+        if self.high is None:
+            return say("at least {low:g}", low=self.low)
+        return say("{low:g} to {high:g}", low=self.low, high=self.high)
 
 
 def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, ...]:
@@ -210,14 +212,14 @@ def _scalar(parameter: Parameter, value: Any) -> Any:
 def _allowed(parameter: Parameter, value: Any) -> Any:
     if parameter.choices and value not in parameter.choices:
         raise UsageError(
-            f"{parameter.name} = {value!r} is not one of its values.",
+            say("{name} = {value!r} is not one of its values.", name=parameter.name, value=value),
             expected=parameter.values,
             remedy=did_you_mean(str(value), map(str, parameter.choices), "Choose one of those."),
         )
     low, high = parameter.low, parameter.high
     if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
-            f"{parameter.name} = {value!r} is out of range.",
+            say("{name} = {value!r} is out of range.", name=parameter.name, value=value),
             expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
             remedy="Give a value in this range.",
         )
@@ -226,7 +228,9 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
 
 def _unfit(parameter: Parameter, value: Any) -> UsageError:
     return UsageError(
-        f"{parameter.name} = {value!r} is not of type {parameter.type}.",
+        say(
+            "{name} = {value!r} is not of type {type}.", name=parameter.name, value=value, type=parameter.type
+        ),
         expected=f"{parameter.name}: {parameter.type}" + (f", {parameter.help}" if parameter.help else ""),
         remedy="Give a value of that type; lists are written as a,b,c or [a, b, c], truth values as true or false.",
     )

@@ -28,6 +28,7 @@ from exaone_nb.show.notebook import note
 from exaone_nb.workbook import guesses
 from exaone_nb.workbook.chapters import Chapter, discover, select
 from exaone_nb.workbook.cost_words import before_work
+from exaone_nb.workbook.open_notebook import short_errors
 from exaone_nb.workbook.parameters import HEADLESS, RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
@@ -112,7 +113,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             known = sorted({p.name for c in targets for p in c.parameters} - {RUN_DIR})
             lists_them = "exaone-nb run CHAPTER --help-notebook lists them."
             raise UsageError(
-                f"No parameter is named {name!r}.",
+                say("No parameter is named {name!r}.", name=name),
                 expected=", ".join(known) or "no parameters at all.",
                 remedy=did_you_mean(name.upper(), known, lists_them, cutoff=0.5),
             )
@@ -131,6 +132,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
 
     Says what the chapter will cost where that is worth knowing; the runner says it itself, and keeps to a budget.
     """
+    short_errors()
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
     guesses.expect(chapter, RunFolder.at(namespace.get(RUN_DIR, "")))
@@ -217,7 +219,7 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
             raise _no_such(what, name, own, expected)
     elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
         raise UsageError(
-            f"There is no {what} file {name}.",
+            say("There is no file {name}.", name=name),
             expected="a file on this disk.",
             remedy=did_you_mean(Path(name).stem, own, "Check the path.", cutoff=ALIKE),
         )

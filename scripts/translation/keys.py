@@ -59,6 +59,8 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
     named = {keyword.arg: keyword.value for keyword in node.keywords}
     if name in ("say", "translated") or name in ("WorkbookError", "UsageError", "DiskFull"):
         yield from node.args[:1]
+    elif name == "did_you_mean":
+        yield from node.args[2:3]
     elif name == "Column":
         heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
         yield from heading[:1]
