@@ -15,8 +15,9 @@ from typing import Any, Literal
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import hub_errors
+from exaone_nb.language import ENGLISH, language
 from exaone_nb.lfs import refuse_pointer, refuse_pointers
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, joined, say, translated
 from exaone_nb.paths import DATA, NANO, cache_folder
 from exaone_nb.written import read_csv, read_yaml
 
@@ -174,9 +175,29 @@ class Record:
     date: str
 
 
-@cache
+# Fields of data/models.yaml that are sentences to people.
+TOLD = frozenset(
+    {"purpose", "published_parameters", "languages", "summary", "switch", "remark", "source", "about"}
+)
+
+
 def _catalog_file() -> dict[str, Any]:
-    return read_yaml(DATA / "models.yaml")
+    return _catalog_in(language())
+
+
+@cache
+def _catalog_in(spoken: str) -> dict[str, Any]:
+    """The file with its sentences in the language that is spoken."""
+
+    def said(document: Any, told: bool = False) -> Any:
+        if isinstance(document, dict):
+            return {name: said(value, name in TOLD) for name, value in document.items()}
+        if isinstance(document, list):
+            return [said(value, told) for value in document]
+        return translated(document) if told and isinstance(document, str) else document
+
+    found = read_yaml(DATA / "models.yaml")
+    return found if spoken == ENGLISH else said(found)
 
 
 def launchers() -> dict[str, dict[str, Any]]:
@@ -218,7 +239,8 @@ def record(model: str | Path) -> Record:
     merged["citation"] = merged["citation"].strip()
     merged["date"] = str(known["date"])
     sources = {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
-    merged["config_source"] = sources.get(place.config_path.name, {})
+    source = sources.get(place.config_path.name, {})
+    merged["config_source"] = source and source | {"source": translated(source["source"])}
     return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
 
@@ -309,7 +331,7 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
             remarks.append(words)
         case float() | int() as value:
             remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=value))
-    return temperature, "; ".join(remarks)
+    return temperature, joined(remarks)
 
 
 def gguf_in(folder: Path) -> Path | None:

@@ -49,7 +49,7 @@ def inspect(
     if is_gguf(place):
         inspection, require = inspect_gguf(place), require_consistent
     else:
-        progress = None if as_json else counted("header")
+        progress = None if as_json else counted(say("header"))
         inspection, require = inspect_model(place, revision, progress), require_sound
 
     _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)

@@ -131,7 +131,7 @@ class Progress:
         self._status = None
         self._ended, self._lock = threading.Event(), threading.Lock()
         if self._console.is_terminal and not silent:
-            self._status = self._console.status("starting")
+            self._status = self._console.status(say("starting"))
             self._status.start()
         ticker = threading.Thread(target=self._tick, args=[1 if self._status else every], daemon=True)
         ticker.start()

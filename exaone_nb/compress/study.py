@@ -64,7 +64,7 @@ def library_study(weight: Tensor, hessian: Tensor, group: int = 128) -> Table:
         say("8 bits, one scale per channel"): (8, weight.shape[1]),
     }
     changes = {
-        "nothing": {},
+        say("nothing"): {},
         "actorder weight": {"actorder": "weight"},
         "actorder null": {"actorder": None},
         "block_size 64": {"block_size": 64},

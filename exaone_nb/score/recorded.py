@@ -107,13 +107,15 @@ def simulation_tables() -> tuple[Table, Table, str]:
     ]
     of_rates.append(Column("all", say("all differ"), ".1%", missing="–"))
     tables = []
-    for kind, name in (("intervals", "interval"), ("tests", "test")):
+    for kind, name, heading in (("intervals", "interval", say("interval")), ("tests", "test", say("test"))):
         rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in sorted(document[kind], key=lambda row: row[name]):
             found = rows.setdefault((row[name], row["n"]), {name: row[name], "n": row["n"]})
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
-        tables.append(Table([Column(name), Column("n"), *of_rates], list(rows.values())).without_empty())
+        tables.append(
+            Table([Column(name, heading), Column("n"), *of_rates], list(rows.values())).without_empty()
+        )
     how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
     return (*tables, how)
 

@@ -4,11 +4,13 @@ Each `*_keys` is an extractor as Babel calls it: it yields (line, None, text, co
 """
 
 import ast
+import csv
 import inspect
+import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,7 @@ from babel.messages.extract import extract_from_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from exaone_nb import catalog  # noqa: E402
 from exaone_nb.cli import WINGS  # noqa: E402
 
 Key = tuple[int, None, str, list[str]]
@@ -33,7 +36,12 @@ DATA_FILES = [
     "setting_effects",
     "kernel_support",
     "gates/release",
+    "models",
 ]
+# A choice that is a name of something (q_proj, Q4_K_M, Pre-LN) is the same in every language.
+WORDS = re.compile("[a-z]+|(?=.* )[A-Za-z_ ]+")
+# What is said, beside paths, versions and settings.
+PROSE = re.compile(r"(?<![^\s(])[A-Za-z][a-z-]*[a-z](?![^\s,.;:)])")
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -73,19 +81,30 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     document = yaml.safe_load(file)
     if Path(file.name).stem == "glossary":
         yield from ((1, None, term, []) for term in document)
-    yield from ((1, None, text, []) for text in _told(document))
+    fields = catalog.TOLD if Path(file.name).stem == "models" else FIELDS
+    yield from ((1, None, text, []) for text in _told(document, fields))
 
 
-def _told(document: Any) -> Iterator[str]:
+def _told(document: Any, fields: Set[str], told: bool = False) -> Iterator[str]:
     if isinstance(document, dict):
         for name, value in document.items():
-            if name in FIELDS and isinstance(value, str):
-                yield value
-            else:
-                yield from _told(value)
+            yield from _told(value, fields, name in fields)
     elif isinstance(document, list):
         for value in document:
-            yield from _told(value)
+            yield from _told(value, fields, told)
+    elif told and isinstance(document, str) and PROSE.search(document):
+        yield document
+
+
+def source_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
+        if PROSE.search(row["source"]):
+            yield 1, None, row["source"], []
+
+
+def choice_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    """The words that a guess is compared with: `exaone_nb.workbook.guesses` says them, their values stay English."""
+    yield from ((1, None, key, []) for key in pages.choices(json.load(file)) if WORDS.fullmatch(key))
 
 
 def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
@@ -95,6 +114,7 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
 WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
+WORKBOOK += [("data/config_sources.csv", source_keys), ("notebooks/*.ipynb", choice_keys)]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
 
 
