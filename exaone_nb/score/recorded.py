@@ -54,7 +54,7 @@ def benchmark_table(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Table:
     columns = [
         Column("task", say("task"), code=True),
         Column("language", say("language")),
-        Column("what", say("about")),
+        Column("what", say("about"), ours=True),
         Column("items", say("items"), ","),
         Column("requests", say("requests"), ","),
         Column("generated", say("generated at most"), ","),
@@ -82,7 +82,7 @@ def nemo_table() -> Table:
         Column("lost", say("lost"), ","),
         Column("won", say("won"), ","),
         Column("n", say("n"), ","),
-        Column("verdict", say("verdict here")),
+        Column("verdict", say("verdict here"), ours=True),
         Column("p_here", say("p exact, two-sided"), ".3g"),
         Column("theirs", say("NeMo Evaluator 0.3.0")),
         Column("p", say("its p, one-sided"), ".3g"),

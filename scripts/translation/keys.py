@@ -38,10 +38,17 @@ DATA_FILES = [
     "gates/release",
     "models",
 ]
+# Columns of tables in data/ that are said to people.
+TABLES = {
+    "config_sources": ("source",),
+    "published_sizes": ("what", "source"),
+    "benchmarks": ("what",),
+    "conclusions": ("belief", "what_differed"),
+}
 # A choice that is a name of something (q_proj, Q4_K_M, Pre-LN) is the same in every language.
 WORDS = re.compile("[a-z]+|(?=.* )[A-Za-z_ ]+")
 # What is said, beside paths, versions and settings.
-PROSE = re.compile(r"(?<![^\s(])[A-Za-z][a-z-]*[a-z](?![^\s,.;:)])")
+PROSE = re.compile(r"(?<![^\s(])[A-Za-z][a-z-]*[a-z](?=[.,;:)]*(?:\s|$))")
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -65,7 +72,7 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
         return
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords}
-    if name in ("say", "translated") or name in ("WorkbookError", "UsageError", "DiskFull"):
+    if name in ("say", "translated", "Requirement") or name in ("WorkbookError", "UsageError", "DiskFull"):
         yield from node.args[:1]
     elif name == "Column":
         heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
@@ -96,10 +103,11 @@ def _told(document: Any, fields: Set[str], told: bool = False) -> Iterator[str]:
         yield document
 
 
-def source_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+def table_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
-        if PROSE.search(row["source"]):
-            yield 1, None, row["source"], []
+        for name in TABLES[Path(file.name).stem]:
+            if PROSE.search(row[name]):
+                yield 1, None, row[name], []
 
 
 def choice_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
@@ -114,7 +122,8 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
 WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
-WORKBOOK += [("data/config_sources.csv", source_keys), ("notebooks/*.ipynb", choice_keys)]
+WORKBOOK += [(f"data/**{name}.csv", table_keys) for name in TABLES]
+WORKBOOK += [("notebooks/*.ipynb", choice_keys)]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
 
 

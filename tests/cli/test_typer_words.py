@@ -75,4 +75,6 @@ def test_help_of_every_verb_is_korean(capsys, monkeypatch):
             main([*filter(None, [verb]), "--help"])
         shown[verb] = capsys.readouterr().out
     assert all(text.startswith("사용법: ") for text in shown.values()) and "[필수]" in shown["size"]
-    assert {verb: found for verb, text in shown.items() if (found := re.findall("[a-z]+ [a-z]+ [a-z]+", text))} == {}
+    assert {
+        verb: found for verb, text in shown.items() if (found := re.findall("[a-z]+ [a-z]+ [a-z]+", text))
+    } == {}

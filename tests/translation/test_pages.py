@@ -158,7 +158,7 @@ def test_labels_are_said_anew_wherever_they_stand_and_never_what_something_else_
     assert made.replace("템플릿 없음", "no template").replace("레이어 {n}개", "{n} layers") == LABELLED
 
 
-NAMED = '''name = "w4a16_gptq"
+NAMED = """name = "w4a16_gptq"
 licence = row["licence"] or "not known, ask"
 told = "; ".join(f"{kind}: most often {where}" for kind, where in found)
 words = {True: "valid", None: "no pair"}
@@ -167,7 +167,7 @@ note(f"{name}: {licence}. {told}.")
 curves(lines, x="layers passed", y="size")
 plot(lines, x="a column")
 guess("GUESS_ORDER", GUESS_ORDER, ", ".join(silent) or "none of them")
-guess("GUESS_BETTER", GUESS_BETTER, "better" if a < b else rows[0]["which"])'''
+guess("GUESS_BETTER", GUESS_BETTER, "better" if a < b else rows[0]["which"])"""
 
 
 def test_a_text_that_was_first_put_in_a_variable_is_found_and_a_name_in_code_is_not() -> None:

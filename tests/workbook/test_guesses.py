@@ -61,7 +61,9 @@ def test_a_choice_is_right_or_wrong_whatever_its_capitals(said):
     assert [text.rsplit(". ", 1)[-1] for text in said] == ["That is right.", "That is wrong."]
 
 
-def test_in_korean_a_choice_is_shown_in_korean_with_its_value_and_kept_in_english(said, monkeypatch, tmp_path):
+def test_in_korean_a_choice_is_shown_in_korean_with_its_value_and_kept_in_english(
+    said, monkeypatch, tmp_path
+):
     monkeypatch.setenv("EXAONE_NB_LANG", "ko")
     guess("GUESS_WORST", "neither", "width of q_norm, a head of its own")
     guess("GUESS_WORST", "w8a8", "w8a8")
