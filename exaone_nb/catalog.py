@@ -52,7 +52,10 @@ class Place:
             with hub_errors(f"config.json of {self.hub_id}"):
                 return read_config(Path(hf_hub_download(self.hub_id, "config.json")))
         raise WorkbookError(
-            f"{self.name} is an address, and an address alone says nothing about the model's shape.",
+            say(
+                "{name} is an address, and an address alone says nothing about the model's shape.",
+                name=self.name,
+            ),
             expected="a catalog name, a local folder, or a hub id.",
             remedy="Download its config.json into a folder and name the folder.",
         )
@@ -86,7 +89,7 @@ def read_config(path: Path) -> dict[str, Any]:
         document = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise WorkbookError(
-            f"There is no {Path(path).name} in {Path(path).parent}.",
+            say("There is no {file} in {folder}.", file=Path(path).name, folder=str(Path(path).parent)),
             expected="a Hugging Face model folder.",
             remedy="Check the folder name.",
         ) from error
@@ -145,7 +148,7 @@ def resolve(model: str | Path) -> Place:
             ),
         )
     raise UsageError(
-        f"No model {text!r}: not a catalog name, and no such folder or file.",
+        say("No model {text!r}: not a catalog name, and no such folder or file.", text=text),
         expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
         remedy=did_you_mean(text, names(), "See the names in data/configs/, or check the path.", most=3),
     )
@@ -229,8 +232,8 @@ def record(model: str | Path) -> Record:
     place = resolve(recognised(model) or model)
     if place.kind != "catalog" or place.name not in known["models"]:
         raise UsageError(
-            f"{str(model)!r} is not in the catalog.",
-            expected=f"one of {', '.join(known['models'])}.",
+            say("{model!r} is not in the catalog.", model=str(model)),
+            expected=say("one of: {known}.", known=", ".join(known["models"])),
             remedy="Add it to data/models.yaml, with a source for every figure.",
         )
     entry = known["models"][place.name]

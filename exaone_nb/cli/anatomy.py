@@ -275,4 +275,8 @@ def note(
     if out is not None:
         write_text(out, text)
     document = {"model": model, "markdown": text, "file": str(out) if out else None}
-    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))
+    emit(
+        as_json,
+        document,
+        lambda console: tell(say("Wrote {out}.", out=str(out)) if out else text, sys.stdout),
+    )

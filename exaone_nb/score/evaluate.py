@@ -122,7 +122,7 @@ def score(
                 report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
         else:
-            report(f"{recipe}: all {len(names)} tasks were scored before")
+            report(say("{recipe}: all {n} tasks were scored before", recipe=recipe, n=len(names)))
         found = _finished(run, recipe, asked, identity)
         scores += [replace(found[name], resumed=name in done) for name in names]
         for one in scores[len(scores) - len(names) :]:

@@ -81,6 +81,8 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
         yield from node.args[0].elts
     elif name in ("Option", "Argument") and "help" in named:
         yield named["help"]
+    elif name in ("did_you_mean", "Dialect"):
+        yield from node.args[2:4]
     yield from (named[part] for part in ("expected", "remedy") if part in named)
 
 
