@@ -24,7 +24,7 @@ def main(run: str) -> None:
     drawn_with(figure)
     end = "" if language() == ENGLISH else f".{language()}"
     path = DATA / "pictures" / f"scoreboard{end}.png"
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    figure.savefig(path, dpi=132, bbox_inches="tight")
     print(path, f"{path.stat().st_size:,} bytes", alt_text(board), sep="\n")
 
 

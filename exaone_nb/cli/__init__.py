@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(stop.exit_code) from None
     except Refused as error:
         # Without a word it has the help to say.
-        tell(refusal(refused(error)) if words else error.format_message())
+        tell(refusal(refused(error, words)) if words else error.format_message())
         raise SystemExit(UsageError.exit_code) from None
     except WorkbookError as error:
         tell(refusal(error))

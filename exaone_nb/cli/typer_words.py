@@ -47,14 +47,14 @@ def in_language(group: Any) -> Any:
     return group
 
 
-def refused(error: Any) -> UsageError:
+def refused(error: Any, words: list[str]) -> UsageError:
     """What typer refuses of a call: what was got, how the verb is called, where to read on."""
-    context = error.ctx
-    return UsageError(
-        _said(error.format_message()),
-        expected=" ".join([context.command_path, *context.command.collect_usage_pieces(context)]),
-        remedy=say("Read `{command} --help`.", command=context.command_path),
-    )
+    context, command, call = error.ctx, " ".join(["exaone-nb", *filter(str.isalpha, words[:1])]), ""
+    if context is not None:  # an option without its value is refused without one
+        command = context.command_path
+        call = " ".join([command, *context.command.collect_usage_pieces(context)])
+    remedy = say("Read `{command} --help`.", command=command)
+    return UsageError(_said(error.format_message()), expected=call, remedy=remedy)
 
 
 def _said(text: str) -> str:
@@ -70,8 +70,8 @@ def _said(text: str) -> str:
         translated("Option {name} does not take a value."),
         translated("Got unexpected extra argument(s) ({words})"),
         translated("Invalid value for {name}: {why}"),
-        translated("{value} is not a valid integer."),
-        translated("{value} is not a valid integer range."),
+        translated("{value} is not a valid int."),
+        translated("{value} is not a valid int range."),
         translated("{value} is not a valid float."),
         translated("{value} is not in the range {range}."),
         translated("{value} is not one of {choices}."),

@@ -270,4 +270,5 @@ def choices(document: dict[str, Any]) -> Iterator[str]:
                 yield from listed.split(" | ")
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "guess":
-                    yield from (text.value for text in _texts(node.args[2]) if isinstance(text, ast.Constant))
+                    texts = (getattr(text, "value", "") for text in _texts(node.args[2]))
+                    yield from (text for text in texts if text.strip(", "))

@@ -39,11 +39,11 @@ def test_a_refusal_says_what_typer_says_and_how_the_verb_is_called(words, capsys
     """The oracle is typer's own message, as it prints it."""
     own = CliRunner().invoke(command_line(words[0]), words)
     (message,) = re.findall(r"^Error: (.*)$", own.stderr, re.MULTILINE)
-    (call,) = re.findall(r"^Usage: (.*)$", own.stderr, re.MULTILINE)
+    call = re.findall(r"^Usage: (.*)$", own.stderr, re.MULTILINE)
     verb = words[0] if words[0] in ("size", "plan", "run", "install") else ""
     assert said(capsys, words).splitlines() == [
         f"error: {message}",
-        f"Expected: {call}",
+        *(f"Expected: {one}" for one in call),
         f"What to do: Read `{f'exaone-nb {verb}'.strip()} --help`.",
     ]
 
@@ -55,8 +55,11 @@ def test_in_korean_nothing_of_it_is_english(words, capsys, monkeypatch):
     korean = said(capsys, words).splitlines()
     names = re.findall(r"'[^']+'|--\w+", english[0])
     assert all(name in korean[0] for name in names)
-    assert korean[0].startswith("오류: ") and korean[1].partition(": ")[2] == english[1].partition(": ")[2]
-    prose = re.sub(r"'[^']+'|--\w+|\((?:more words)\)|more words|x>=\d", "", korean[0] + korean[2])
+    assert (
+        korean[0].startswith("오류: ")
+        and korean[1].split("exaone-nb", 1)[1][:30] == english[1].split("exaone-nb", 1)[1][:30]
+    )
+    prose = re.sub(r"'[^']+'|--\w+|\((?:more words)\)|more words|x>=\d", "", korean[0] + korean[-1])
     assert re.findall("[A-Za-z]{3,}", re.sub("`[^`]+`", "", prose)) == []
 
 
