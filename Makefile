@@ -41,8 +41,8 @@ test-real: install-dev ## every chapter on a real small model from the package i
 test-gpu: install-dev ## what only an NVIDIA GPU can show: chapters, the 1.2B's shape, engines; skipped elsewhere
 	$(BIN)/python -m pytest tests/gpu -rs -s
 
-test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report
-	EXAONE_NB_LAB=all $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
+test-lab: install-dev ## Run All of every chapter in JupyterLab, in a headless Chromium: as long as a report; EDITION=ko: the Korean ones
+	EXAONE_NB_LAB=$(or $(EDITION),all) $(BIN)/python -m pytest tests/browser/test_jupyterlab.py
 
 site: install-dev ## build/site: a page that answers size, memory, speed, plan and note in a browser (needs npm)
 	$(BIN)/python scripts/site/build.py

@@ -172,8 +172,8 @@ def make(
 
 
 def generations(folder: Path, *, trust_remote_code: bool = False) -> dict[str, str]:
-    """A short greedy answer to "Who are you?" from the saved files, with thinking off and on."""
-    asked, answers = [{"role": "user", "content": "Who are you?"}], {}
+    """A short greedy answer to "Who are you?" from the saved files, with thinking off and on, both in one batch."""
+    asked, modes = [{"role": "user", "content": "Who are you?"}], ("thinking_off", "thinking_on")
     with quiet():
         import torch
         from transformers import AutoTokenizer
@@ -181,12 +181,26 @@ def generations(folder: Path, *, trust_remote_code: bool = False) -> dict[str, s
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         if not tokenizer.chat_template:
             return {}
+        prompts = [prompt_ids(tokenizer, asked, thinking) for thinking in (False, True)]
+        longest = max(map(len, prompts))
+        padding = [longest - len(prompt) for prompt in prompts]
         model = open_model(folder, trust_remote_code=trust_remote_code)
-        for mode, thinking in (("thinking_off", False), ("thinking_on", True)):
-            ids = torch.tensor([prompt_ids(tokenizer, asked, thinking)], device=model.device)
-            with torch.inference_mode():
-                made = model.generate(
-                    ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False
-                )
-            answers[mode] = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=False)
-    return answers
+        ids = torch.tensor([[0] * n + prompt for n, prompt in zip(padding, prompts, strict=True)])
+        mask = torch.tensor([[0] * n + [1] * (longest - n) for n in padding])
+        with torch.inference_mode():
+            made = model.generate(
+                ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=40,
+                do_sample=False,
+                pad_token_id=0,
+            )[:, longest:].tolist()
+        ends = model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        # The answer that ends first is filled up to the length of the other.
+        last = [next((i for i, token in enumerate(row) if token in ends), len(row)) for row in made]
+        texts = [
+            tokenizer.decode(row[: i + 1], skip_special_tokens=False)
+            for row, i in zip(made, last, strict=True)
+        ]
+    return dict(zip(modes, texts, strict=True))

@@ -55,7 +55,7 @@ class LlamaServer:
 
     def __init__(self, file: Path, *, slots: int, context: int, threads: int, batch: int = 2048) -> None:
         """Raises WorkbookError with llama.cpp's reason when it cannot load the file."""
-        import httpx
+        import urllib3
 
         self.name, self.key = file.name, secrets.token_urlsafe(24)
         self.slots, self.context = slots, context
@@ -64,7 +64,7 @@ class LlamaServer:
         command = [sys.executable, "-m", "exaone_nb.engines.llamacpp_adapter", json.dumps(request)]
         environment = environment_of_child() | {KEY_VARIABLE: self.key}
         self._process: subprocess.Popen[str] | None = None
-        self._client: httpx.Client | None = None
+        self._client: urllib3.HTTPConnectionPool | None = None
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         try:
             self._process = processes.start(
@@ -75,7 +75,10 @@ class LlamaServer:
                 raise self._failed()
             self.address, self.kernel = json.loads(ready.removeprefix(READY))
             headers = {"Authorization": f"Bearer {self.key}"}
-            self._client = httpx.Client(base_url=self.address, headers=headers, timeout=None)
+            # A third of httpx's time per request, which counts beside a tiny model; no time limit, nothing is sent twice.
+            self._client = urllib3.connection_from_url(
+                self.address, headers=headers, timeout=None, retries=False
+            )
         except BaseException:
             self.close()
             raise
@@ -118,14 +121,14 @@ class LlamaServer:
         ]
 
     def _ask(self, path: str, request: dict[str, Any]) -> Any:
-        import httpx
+        import urllib3
 
         try:
-            reply = self._client.post(path, json=request)
+            reply = self._client.request("POST", path, json=request)
             document = reply.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
             raise self._failed() from error
-        if reply.status_code != 200:
+        if reply.status != 200:
             raise WorkbookError(
                 say("llama.cpp refuses the request: {reason}", reason=document["error"]["message"])
             )

@@ -72,7 +72,7 @@ def read_candidates(
     axes = {"bytes": sizes, "speed": speeds, "accuracy": scores}
     if absent := [axis for axis, results in axes.items() if not results]:
         raise WorkbookError(
-            say("This run has no results for {axes}.", axes=", ".join(absent)),
+            say("This run has no results for {axes}.", axes=_named(absent)),
             expected=say("one result file per candidate and axis in {run}/results.", run=run.out),
             remedy=_remedy(run, absent),
         )
@@ -89,8 +89,12 @@ def read_candidates(
     remarks = []
     for name, lost in missing.items():
         if lost:
-            fields = {"name": name, "axes": ", no ".join(lost), "remedy": _remedy(run, lost)}
-            remarks.append(say("{name} is left out: no {axes}. {remedy}", **fields))
+            fields = {"name": name, "axes": _named(lost), "remedy": _remedy(run, lost)}
+            # Where an engine cannot answer a task, the command finds the same reason again.
+            told = say(
+                "{name} is left out. Not measured: {axes}; the chapter may say why. {remedy}", **fields
+            )
+            remarks.append(told)
         else:
             _refuse_stale(run, name, sizes[name], scores[name])
     shared = []
@@ -135,6 +139,11 @@ def _refuse_stale(run: RunFolder, name: str, size: dict[str, Any], scores: dict[
                 say("{task} was scored on another {name} than the one there now.", task=task, name=name),
                 remedy=_remedy(run, ["speed", "accuracy"]),
             )
+
+
+def _named(axes: Iterable[str]) -> str:
+    names = {"bytes": say("bytes"), "speed": say("speed"), "accuracy": say("accuracy")}
+    return ", ".join(names[axis] for axis in axes)
 
 
 def _mixed(found: dict[str, BoardCandidate], baseline: str) -> Iterator[str]:

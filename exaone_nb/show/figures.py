@@ -5,6 +5,7 @@ says, so that a print in grey says it too. A function that draws takes plain dat
 notebook shows it (`notebook.show`).
 """
 
+import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -110,6 +111,9 @@ def korean_font() -> str:
     The cache is written once and does not notice a font that was installed later; found here, the font is added to it.
     """
     from matplotlib import font_manager
+
+    # A Hangul font without the weight of a text is used in its next one, which needs no telling.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
     def known() -> str:
         names = {font.name for font in font_manager.fontManager.ttflist}

@@ -18,12 +18,17 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from exaone_nb.paths import NOTEBOOKS, RUNS
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebook]
-# The others take as long as a report: `make test-lab` runs them too, in order, because they read each other's results.
+# All take as long as a report: `make test-lab` runs them, in order, because they read each other's results, and with
+# EDITION=ko those in Korean.
+EDITION = os.environ.get("EXAONE_NB_LAB", "")
 CHAPTERS = (
     sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-    if os.environ.get("EXAONE_NB_LAB") == "all"
+    if EDITION
     else ["01_config_and_tensors", "02_parameters_and_memory"]
 )
+FOLDER, RIGHT, NOT_YET = {
+    "ko": ("ko/", "맞았습니다. 시험한 입력", "아직입니다."),
+}.get(EDITION, ("", "right. Inputs tried", "not yet."))
 LIMIT_MS = 180_000
 RUN_LIMIT_MS = 900_000
 STARTED = "() => Array.from(document.querySelectorAll('.jp-InputArea-prompt')).some(e => /[*\\d]/.test(e.textContent))"
@@ -70,7 +75,7 @@ def lab(tmp_path_factory):
         while not (match := re.search(r"http://127\.0\.0\.1:(\d+)/lab", log.read_text())):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{match[1]}/lab/workspaces/{{0}}/tree/{{0}}.ipynb?token={token}"
+        yield f"http://127.0.0.1:{match[1]}/lab/workspaces/{{0}}/tree/{FOLDER}{{0}}.ipynb?token={token}"
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
@@ -82,7 +87,7 @@ def lab(tmp_path_factory):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_run_all(lab, browser, chapter):
-    cells = json.loads((NOTEBOOKS / f"{chapter}.ipynb").read_text())["cells"]
+    cells = json.loads((NOTEBOOKS / f"{FOLDER}{chapter}.ipynb").read_text("utf-8"))["cells"]
     code = sum(cell["cell_type"] == "code" for cell in cells)
     solutions = sum("solution" in cell["metadata"].get("tags", []) for cell in cells)
     context = browser.new_context(viewport={"width": 1300, "height": 1000})
@@ -109,11 +114,11 @@ def test_run_all(lab, browser, chapter):
         # A solution's code is folded away, its number with it; what it says is not.
         page.wait_for_function(FINISHED, arg=code - solutions, timeout=RUN_LIMIT_MS)
     finally:
-        page.screenshot(path=shots / f"lab-{chapter}.png")
+        page.screenshot(path=shots / f"lab-{EDITION or 'light'}-{chapter}.png")
     errors = page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]')
     assert errors.count() == 0, errors.first.inner_text()
-    assert page.get_by_text("right. Inputs tried").count() == solutions > 0
-    assert page.get_by_text("not yet.").count() == solutions
+    assert page.get_by_text(RIGHT).count() == solutions > 0
+    assert page.get_by_text(NOT_YET).count() == solutions
     controls = sum("show_widget(" in "".join(cell["source"]) for cell in cells)
     assert page.locator(".enb-widget[role=group]").count() == controls, (
         "every control was drawn by its script"

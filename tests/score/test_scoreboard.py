@@ -305,7 +305,7 @@ def test_an_incomplete_candidate_is_left_out_with_the_command(run):
     (run.results / "speed__bad__per_token.json").unlink()
     board = make_scoreboard(run)
     assert "bad" not in [row.recipe for row in board.rows]
-    assert any(r.startswith("bad is left out: no speed") and "run 09" in r for r in board.remarks)
+    assert any(r.startswith("bad is left out. Not measured: speed;") and "run 09" in r for r in board.remarks)
     (run.results / "speed__baseline__per_token.json").unlink()
     with pytest.raises(WorkbookError, match="base 'baseline'"):
         make_scoreboard(run)
