@@ -17,6 +17,7 @@ from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.language import HANGUL
 from exaone_nb.messages import in_english, joined, say
+from exaone_nb.quantization.effects import JUDGE, cache_finding
 from exaone_nb.quantization.kernels import support
 from exaone_nb.score import leaderboard, policy, recorded
 from exaone_nb.score.flips import Answered, Flip, write_page
@@ -123,6 +124,8 @@ def test_what_is_decided_by_a_word_is_english_and_shown_in_korean(korean):
     both = joined([found.reason, say("no kernel")])
     assert both == f"{found.reason}; 커널 없음"
     assert in_english(both) == "the CPU kernel takes 4-bit weights only; no kernel"
+    ignored = cache_finding({"num_bits": 8, "type": "float"}, JUDGE).text
+    assert "서버가 이 옵션을 주지 않으므로" in ignored and "the server does not set" in in_english(ignored)
 
 
 def test_the_run_card_and_the_note_have_korean_labels(korean):
