@@ -103,7 +103,7 @@ def did_you_mean(
 ) -> str:
     """The remedy for a name that nobody knows: the known ones most like it, `most` at most, else `otherwise`."""
     near = difflib.get_close_matches(str(name), list(map(str, known)), n=most, cutoff=cutoff)
-    return say("Did you mean {names}?", names=", ".join(near)) if near else translated(otherwise)
+    return say("Did you mean {names}?", names=", ".join(near)) if near else otherwise
 
 
 def visible(value: Any) -> Any:
