@@ -18,7 +18,7 @@ from exaone_nb import language
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.cli.typer_words import Refused, in_language, refused
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import refusal, say, translated
+from exaone_nb.messages import refusal, say
 from exaone_nb.paths import COMPLETE
 
 # Module -> its verbs. A verb loads its own module only, so that `inspect` does not wait for the others.
