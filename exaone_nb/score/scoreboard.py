@@ -251,9 +251,7 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     try:
         folder = run.checkpoint(recipe)
         if gguf_in(folder):
-            return {
-                "memory_remark": say("not known: the arithmetic is of vLLM's files, and this is a GGUF file")
-            }
+            return {"memory_remark": say("not known for a GGUF file")}
         config = read_config(folder / "config.json")
         scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)
