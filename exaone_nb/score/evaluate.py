@@ -121,7 +121,7 @@ def score(
                     raise
                 report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
-        else:
+        elif names:
             report(f"{recipe}: all {len(names)} tasks were scored before")
         found = _finished(run, recipe, asked, identity)
         scores += [replace(found[name], resumed=name in done) for name in names]
