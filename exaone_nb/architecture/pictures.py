@@ -27,15 +27,15 @@ def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Fi
 def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
     """(block, step, label) from the input of a layer to its output; the label is what the box says."""
     found = []
-    blocks = list(zip(("attention", "MLP"), arrangement.block_norms, strict=True))
+    blocks = list(zip((say("attention"), "MLP"), arrangement.block_norms, strict=True))
     if arrangement.parallel:
-        blocks = [("attention and MLP,\nside by side", arrangement.norms)]
+        blocks = [(say("attention and MLP,\nside by side"), arrangement.norms)]
     for block, names in blocks:
         norms = iter(names)
         for step in arrangement.order:
             label = next(norms) if step == "norm" else {"block": block, "add": "+"}[step]
-            if step == "block" and block == "attention" and arrangement.qk_norm:
-                label = "attention\nwith q_norm, k_norm"
+            if step == "block" and block != "MLP" and arrangement.qk_norm:
+                label = say("attention\nwith q_norm, k_norm")
             found.append((block, step, label))
     return found
 
@@ -110,7 +110,7 @@ def _draw_layer(axes: Axes, arrangement: Arrangement) -> None:
             axes.text(left, y - 0.01, "+", ha="center", va="center", fontsize=12, zorder=4)
         else:  # before the addition on the branch, after it on the stream itself
             _box(axes, right if y < addition else left, y, label, step == "norm")
-    axes.text(left + 0.12, -0.8, "stream in", fontsize=9, va="center")
+    axes.text(left + 0.12, -0.8, say("stream in"), fontsize=9, va="center")
     axes.set_title(arrangement.name, fontsize=11)
     axes.set(xlim=(-1.15, right + 1.15), ylim=(-1.0, top + 0.5))
     axes.axis("off")
