@@ -32,7 +32,7 @@ def test_a_field_too_few_or_too_many_is_a_mistake(fields):
     ],
 )
 def test_control_characters_are_written_out(given, shown):
-    assert visible(given) == shown == say("{text}", text=given)
+    assert visible(given) == shown == say("{text}", text=given) == say("{text}", text=ValueError(given))
 
 
 def test_an_attribute_of_what_is_given_steers_nothing_either():
