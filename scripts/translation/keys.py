@@ -141,7 +141,7 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
 WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
-WORKBOOK += [(f"data/**{name}.csv", table_keys) for name in TABLES]
+WORKBOOK += [(f"data/**/{name}.csv", table_keys) for name in TABLES]
 WORKBOOK += [("notebooks/*.ipynb", choice_keys)]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
 

@@ -17,6 +17,7 @@ from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.language import HANGUL
 from exaone_nb.messages import in_english, joined, say
+from exaone_nb.quantization.effects import JUDGE, cache_finding
 from exaone_nb.quantization.kernels import support
 from exaone_nb.score import leaderboard, policy, recorded
 from exaone_nb.score.flips import Answered, Flip, write_page
@@ -123,6 +124,8 @@ def test_what_is_decided_by_a_word_is_english_and_shown_in_korean(korean):
     both = joined([found.reason, say("no kernel")])
     assert both == f"{found.reason}; 커널 없음"
     assert in_english(both) == "the CPU kernel takes 4-bit weights only; no kernel"
+    ignored = cache_finding({"num_bits": 8, "type": "float"}, JUDGE).text
+    assert "서버가 이 옵션을 주지 않으므로" in ignored and "the server does not set" in in_english(ignored)
 
 
 def test_the_run_card_and_the_note_have_korean_labels(korean):
@@ -154,9 +157,9 @@ def test_what_was_recorded_and_what_is_judged_is_korean_in_tables(korean):
 
 
 def test_a_note_has_no_english_sentence(korean):
-    """Four English words in a row stand in names of licences and papers, and in code, alone."""
+    """Four English words in a row stand in names (licences, papers, "Pre-LN with QK norm") and in code, alone."""
     for name in ("nano", "EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "EXAONE-3.5-2.4B-Instruct", "Qwen3-1.7B"):
-        note = re.sub(r"```[\s\S]*?```|\*\*[^*]+\*\*|`[^`]+`", "", model_note(name))
+        note = re.sub(r"```[\s\S]*?```|\*\*[^*]+\*\*|`[^`]+`|Pre-LN with QK norm", "", model_note(name))
         assert re.findall(r"(?:\b[A-Za-z]+ ){3,}[a-z]+", note) == [], name
 
 
