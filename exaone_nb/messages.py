@@ -27,11 +27,10 @@ class Said(str):
 
 
 class _Words(Formatter):
-    """`str.format` with control characters written out, also in an attribute of what was given (`{row.recipe}`)."""
+    """`str.format` with control characters written out, also those of a path, an exception or `{row.recipe}`."""
 
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        value, first = super().get_field(field_name, args, kwargs)
-        return visible(value), first
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        return visible(super().format_field(value, format_spec))
 
     def check_unused_args(self, used_args: Any, args: Any, kwargs: Any) -> None:
         if unused := kwargs.keys() - used_args:
@@ -63,11 +62,11 @@ def translated(text: str) -> str:
     return text if found is text else _said(found, text)
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Sentences with a semicolon between them."""
+def joined(parts: Iterable[str], between: str = "; ") -> str:
+    """Sentences with a semicolon between them, or what `between` says."""
     parts = list(parts)
-    text = "; ".join(parts)
-    return text if language() == ENGLISH else _said(text, "; ".join(in_english(parts)))
+    text = between.join(parts)
+    return text if language() == ENGLISH else _said(text, between.join(in_english(parts)))
 
 
 def _said(text: str, english: str) -> Said:

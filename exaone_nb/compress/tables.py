@@ -26,7 +26,7 @@ COLUMNS = {
         Column("share", say("of the unquantized"), ".1%"),
         Column("kept", say("stays unquantized"), ".1%"),
         Column("trial", say("trial")),
-        Column("level", say("kind")),
+        Column("level", say("kind"), ours=True),
         Column("text", say("what the plan says"), ours=True, join=" "),
         Column("actual_bytes", say("actual bytes"), ","),
         Column("equal", say("equal")),
