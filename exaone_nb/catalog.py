@@ -49,7 +49,7 @@ class Place:
         if self.hub_id:
             from huggingface_hub import hf_hub_download
 
-            with hub_errors(f"config.json of {self.hub_id}"):
+            with hub_errors(say("config.json of {hub_id}", hub_id=self.hub_id)):
                 return read_config(Path(hf_hub_download(self.hub_id, "config.json")))
         raise WorkbookError(
             say(
@@ -95,9 +95,11 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         refuse_pointer(Path(path).name, content)
-        raise WorkbookError(f"{path} is not JSON: {error}", remedy="Download the file again.") from error
+        got = say("{path} is not JSON: {reason}", path=path, reason=error)
+        raise WorkbookError(got, remedy="Download the file again.") from error
     if not isinstance(document, dict):
-        raise WorkbookError(f"{path} holds a {type(document).__name__}.", expected="one JSON object.")
+        got = say("{path} holds a {kind}.", path=path, kind=type(document).__name__)
+        raise WorkbookError(got, expected="one JSON object.")
     return document
 
 

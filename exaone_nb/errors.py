@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from exaone_nb.messages import say, translated
+
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and those behind it, as a traceback shows them, the root last."""
@@ -15,24 +17,22 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 class WorkbookError(Exception):
     """Base of every error this package raises on purpose. The thing that was checked is bad (exit code 1).
 
-    The three parts are kept as fields so that the command line, a report and a test can each show them
-    in their own way.
+    The three parts are kept as fields, in the reader's language, so that the command line, a report and a test can each
+    show them in their own way.
     """
 
     exit_code = 1
 
     def __init__(self, got: str, *, expected: str = "", remedy: str = "") -> None:
-        self.got = got
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(got)
+        self.got, self.expected, self.remedy = map(translated, (got, expected, remedy))
+        super().__init__(self.got)
 
     def __str__(self) -> str:
         lines = [self.got]
         if self.expected:
-            lines.append(f"Expected: {self.expected}")
+            lines.append(say("Expected: {what}", what=self.expected))
         if self.remedy:
-            lines.append(f"What to do: {self.remedy}")
+            lines.append(say("What to do: {remedy}", remedy=self.remedy))
         return "\n".join(lines)
 
 

@@ -46,7 +46,7 @@ def get(config: dict[str, Any], key: str) -> Any:
     found = {name: config[name] for name in names if config.get(name) is not None}
     values = list(found.values())
     if any(value != values[0] for value in values):
-        said = " and ".join(f"{name} {value!r}" for name, value in found.items())
+        said = ", ".join(f"{name} {value!r}" for name, value in found.items())
         raise WorkbookError(
             say("The config says {said}, which are names of one thing.", said=said),
             expected="one of them, or equal values.",
@@ -74,16 +74,18 @@ def size(config: dict[str, Any], key: str, default: Any = _REQUIRED, *, least: i
     if value is None:
         if default is _REQUIRED:
             raise WorkbookError(
-                f"The config has no {key}.",
-                expected=f"{key}: a whole number.",
+                say("The config has no {key}.", key=key),
+                expected=say("{key}: a whole number.", key=key),
                 remedy="Check that this is the config.json of a language model.",
             )
         value = default
     if isinstance(value, bool) or not isinstance(value, int):
-        raise WorkbookError(f"{key} is {value!r} in the config.", expected="a whole number.")
+        got = say("{key} is {value!r} in the config.", key=key, value=value)
+        raise WorkbookError(got, expected="a whole number.")
     most = MOST.get(key, LARGEST)
     if not least <= value <= most:
-        raise WorkbookError(f"{key} is {value} in the config.", expected=f"between {least} and {most:,}.")
+        got = say("{key} is {value} in the config.", key=key, value=value)
+        raise WorkbookError(got, expected=say("between {least} and {most:,}.", least=least, most=most))
     return value
 
 
@@ -94,7 +96,8 @@ def layers(config: dict[str, Any]) -> int:
 def whole(name: str, value: Any, *, least: int = 1) -> int:
     """`value`, an argument of a call, if it is a whole number of at least `least`. Raises UsageError that names it."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name} is {value!r}.", expected=f"a whole number of at least {least}.")
+        got = say("{name} is {value!r}.", name=name, value=value)
+        raise UsageError(got, expected=say("a whole number of at least {least}.", least=least))
     return value
 
 
@@ -104,7 +107,8 @@ def flag(config: dict[str, Any], key: str, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise WorkbookError(f"{key} is {value!r} in the config.", expected="true or false.")
+        got = say("{key} is {value!r} in the config.", key=key, value=value)
+        raise WorkbookError(got, expected="true or false.")
     return value
 
 
@@ -114,7 +118,8 @@ def table(config: dict[str, Any], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise WorkbookError(f"{key} is a {type(value).__name__} in the config.", expected="an object.")
+        got = say("{key} is a {kind} in the config.", key=key, kind=type(value).__name__)
+        raise WorkbookError(got, expected="an object.")
     return value
 
 
@@ -125,9 +130,8 @@ def per_layer(config: dict[str, Any], key: str, layers: int) -> list[Any] | None
         return None
     if not isinstance(value, list) or len(value) != layers:
         found = f"{len(value)} entries" if isinstance(value, list) else f"a {type(value).__name__}"
-        raise WorkbookError(
-            f"{key} has {found} in the config.", expected=f"a list of {layers}, one per layer."
-        )
+        got = say("{key} has {found} in the config.", key=key, found=found)
+        raise WorkbookError(got, expected=say("a list of {layers}, one per layer.", layers=layers))
     return value
 
 
@@ -136,17 +140,19 @@ def heads(config: dict[str, Any]) -> tuple[int, int, int]:
     query = size(config, "num_attention_heads")
     key_value = size(config, "num_key_value_heads", query)
     if query % key_value:
-        raise WorkbookError(
-            f"{query} query heads cannot share {key_value} key-value heads.",
-            expected="num_attention_heads divisible by num_key_value_heads.",
+        got = say(
+            "{query} query heads cannot share {key_value} key-value heads.", query=query, key_value=key_value
         )
+        raise WorkbookError(got, expected="num_attention_heads divisible by num_key_value_heads.")
     hidden = size(config, "hidden_size")
     usual = HEAD_DIM.get(config.get("model_type"))
     if config.get("head_dim") is None and usual is None and hidden % query:
-        raise WorkbookError(
-            f"hidden_size {hidden} does not divide into {query} heads, and the config has no head_dim.",
-            expected="head_dim, or hidden_size divisible by num_attention_heads.",
+        got = say(
+            "hidden_size {hidden} does not divide into {query} heads, and the config has no head_dim.",
+            hidden=hidden,
+            query=query,
         )
+        raise WorkbookError(got, expected="head_dim, or hidden_size divisible by num_attention_heads.")
     return query, key_value, size(config, "head_dim", usual or hidden // query)
 
 

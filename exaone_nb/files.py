@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone_nb.errors import DiskFull, WorkbookError
-from exaone_nb.messages import in_english
+from exaone_nb.messages import in_english, say
 
 ABANDONED_AFTER = 24 * 3600  # seconds; whoever still writes a file touches it far more often
 
@@ -34,10 +34,11 @@ def _said_plainly(destination: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, WorkbookError) or not is_disk_full(error):
             raise
-        raise DiskFull(
-            f"The disk became full while writing {destination.name}; what was there before is as it was.",
-            remedy="Free some space, or choose another output folder with --out.",
-        ) from error
+        got = say(
+            "The disk became full while writing {name}; what was there before is as it was.",
+            name=destination.name,
+        )
+        raise DiskFull(got, remedy="Free some space, or choose another output folder with --out.") from error
 
 
 @contextmanager
@@ -160,10 +161,14 @@ def require_free_space(folder: str | Path, needed_bytes: int, what: str) -> None
         probe = probe.parent
     free = shutil.disk_usage(probe).free
     if free < needed_bytes:
-        raise DiskFull(
-            f"Not enough disk space for {what}: {needed_bytes:,} bytes needed, {free:,} bytes free in {probe}.",
-            remedy="Free some space, or choose another output folder with --out.",
+        got = say(
+            "Not enough disk space for {what}: {needed_bytes:,} bytes needed, {free:,} bytes free in {probe}.",
+            what=what,
+            needed_bytes=needed_bytes,
+            free=free,
+            probe=probe,
         )
+        raise DiskFull(got, remedy="Free some space, or choose another output folder with --out.")
 
 
 def sha256_of(path: str | Path) -> str:

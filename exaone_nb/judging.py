@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_csv
 
@@ -54,7 +55,11 @@ class Weights:
         parts = (self.performance, self.speed, self.size)
         if any(not math.isfinite(part) or part < 0 for part in parts) or abs(sum(parts) - 1) > 1e-6:
             raise UsageError(
-                f"The weights {', '.join(f'{part:g}' for part in parts)} add up to {sum(parts):g}.",
+                say(
+                    "The weights {parts} add up to {total:g}.",
+                    parts=", ".join(f"{part:g}" for part in parts),
+                    total=sum(parts),
+                ),
                 expected="three numbers from 0 to 1 that add up to 1: accuracy, speed, size.",
             )
 
@@ -73,7 +78,8 @@ def weights_of(phase: str) -> Weights:
     """The recorded weights of "phase2" (online) or "phase3" (final). Raises UsageError for another name."""
     known = rules()
     if f"{phase}.performance" not in known:
-        raise UsageError(f"No weights are recorded for {phase!r}.", expected="phase2 or phase3.")
+        got = say("No weights are recorded for {phase!r}.", phase=phase)
+        raise UsageError(got, expected="phase2 or phase3.")
     parts = {name: known[f"{phase}.{name}"] for name in ("performance", "speed", "size")}
     rule = parts["performance"]
     return Weights(**{name: part.value for name, part in parts.items()}, source=f"{rule.source}, {rule.date}")
@@ -81,20 +87,21 @@ def weights_of(phase: str) -> Weights:
 
 def perf_norm(performance: Any, base: Any) -> Any:
     """Accuracy as a ratio to the base; numbers or arrays. Raises WorkbookError when the base solved nothing."""
-    remedy = "PerfNorm is a ratio to the base, so a base that solves nothing has none."
-    return np.divide(performance, _above_zero(base, "accuracy", remedy))
+    remedy = say("PerfNorm is a ratio to the base, so a base that solves nothing has none.")
+    return np.divide(performance, _above_zero(base, say("accuracy"), remedy))
 
 
 def speed_norm(seconds: Any, base: Any) -> Any:
     """One minus the ratio of seconds per token; numbers or arrays."""
-    times = (_above_zero(value, "time per token", "Measure it again.") for value in (seconds, base))
+    again = say("Measure it again.")
+    times = (_above_zero(value, say("time per token"), again) for value in (seconds, base))
     return 1 - np.divide(*times)
 
 
 def size_norm(size: Any, base: Any) -> Any:
     """One minus the ratio of bytes; numbers or arrays."""
-    remedy = "Name the checkpoint that everything is compared with."
-    return 1 - np.divide(size, _above_zero(base, "size", remedy))
+    remedy = say("Name the checkpoint that everything is compared with.")
+    return 1 - np.divide(size, _above_zero(base, say("size"), remedy))
 
 
 def score(
@@ -124,9 +131,6 @@ def score(
 def _above_zero(value: Any, what: str, remedy: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if not np.all(np.isfinite(array)) or np.any(array <= 0):
-        raise WorkbookError(
-            f"A {what} of {np.min(array):g} cannot be part of a score.",
-            expected=f"a {what} above 0.",
-            remedy=remedy,
-        )
+        got = say("A {what} of {value:g} cannot be part of a score.", what=what, value=np.min(array))
+        raise WorkbookError(got, expected=say("a {what} above 0.", what=what), remedy=remedy)
     return array

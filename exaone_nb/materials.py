@@ -43,10 +43,10 @@ def materials_for(model: str | Path) -> Materials:
     The hub is asked for an answer of one line, and for a model that is not nano alone.
     """
     if is_nano(model):
-        return _of("nano", say("It is nano, which has texts and tasks of its own."))
+        return _of("nano", say("The model is nano, which has texts and tasks of its own."))
     if why := unreachable():
         return without_hub(say("Nothing can be fetched: {why}.", why=why))
-    return _of("general", say("It is not nano, and the hub answers."))
+    return _of("general", say("The model is not nano, and the hub answers."))
 
 
 def without_hub(why: str) -> Materials:

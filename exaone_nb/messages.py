@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from string import Formatter
 from typing import Any
 
-from exaone_nb.errors import WorkbookError
 from exaone_nb.language import ENGLISH, language, translation
 
 # Kept as they are: they lay out text and steer nothing.
@@ -28,11 +27,10 @@ class Said(str):
 
 
 class _Words(Formatter):
-    """`str.format` with control characters written out, also in an attribute of what was given (`{row.recipe}`)."""
+    """`str.format` with control characters written out, also those of a path, an exception or `{row.recipe}`."""
 
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        value, first = super().get_field(field_name, args, kwargs)
-        return visible(value), first
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        return visible(super().format_field(value, format_spec))
 
     def check_unused_args(self, used_args: Any, args: Any, kwargs: Any) -> None:
         if unused := kwargs.keys() - used_args:
@@ -64,11 +62,11 @@ def translated(text: str) -> str:
     return text if found is text else _said(found, text)
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Sentences with a semicolon between them."""
+def joined(parts: Iterable[str], between: str = "; ") -> str:
+    """Sentences with a semicolon between them, or what `between` says."""
     parts = list(parts)
-    text = "; ".join(parts)
-    return text if language() == ENGLISH else _said(text, "; ".join(in_english(parts)))
+    text = between.join(parts)
+    return text if language() == ENGLISH else _said(text, between.join(in_english(parts)))
 
 
 def _said(text: str, english: str) -> Said:
@@ -86,16 +84,6 @@ def in_english(document: Any) -> Any:
     if isinstance(document, list | tuple):
         return list(map(in_english, document))
     return getattr(document, "english", document)
-
-
-def refusal(error: WorkbookError) -> str:
-    """An error as a terminal and an open notebook show it."""
-    lines = [say("error: {got}", got=translated(error.got))]
-    if error.expected:
-        lines.append(say("Expected: {what}", what=translated(error.expected)))
-    if error.remedy:
-        lines.append(say("What to do: {remedy}", remedy=translated(error.remedy)))
-    return "\n".join(lines)
 
 
 def did_you_mean(

@@ -52,10 +52,15 @@ class RunFolder:
         """Folder of one checkpoint, `baseline` included. Raises WorkbookError when the quantization chapter has not made it."""
         folder = self.checkpoints / recipe
         if not (folder / "config.json").is_file():
+            got = say(
+                "There is no checkpoint {recipe!r} in {folder}/ of this run.",
+                recipe=recipe,
+                folder=self.checkpoints.name,
+            )
             raise WorkbookError(
-                f"There is no checkpoint {recipe!r} in {self.checkpoints.name}/ of this run.",
+                got,
                 expected="a folder with config.json and safetensors, written by the quantization chapter.",
-                remedy=f"Run: exaone-nb run 07 --out {self.out}",
+                remedy=say("Run: exaone-nb run 07 --out {out}", out=self.out),
             )
         return folder
 

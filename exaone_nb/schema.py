@@ -22,7 +22,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from exaone_nb.errors import UsageError
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, joined, say
 
 T = TypeVar("T")
 
@@ -101,12 +101,15 @@ def read(document: Any, type_: type[T], what: str) -> T:
         mistakes = list(_mistakes(error, ()))
         if not mistakes:
             raise
-    got = [f"{': '.join([what, *path])} {mistake.got}" for path, mistake in mistakes]
-    expected, remedies = zip(*((mistake.expected, mistake.remedy) for _, mistake in mistakes), strict=True)
-    remedy = "\n".join(filter(None, remedies))
-    if len(mistakes) == 1:
-        raise UsageError(*got, expected=expected[0], remedy=remedy)
-    raise UsageError("\n".join(map("{} Expected: {}".format, got, expected)), remedy=remedy)
+    wrong = [
+        (say("{place} {got}", place=joined([what, *path], ": "), got=mistake.got), mistake.expected)
+        for path, mistake in mistakes
+    ]
+    remedy = joined((mistake.remedy for _, mistake in mistakes if mistake.remedy), "\n")
+    if len(wrong) == 1:
+        raise UsageError(wrong[0][0], expected=wrong[0][1], remedy=remedy)
+    told = (say("{got} Expected: {expected}", got=got, expected=expected) for got, expected in wrong)
+    raise UsageError(joined(told, "\n"), remedy=remedy)
 
 
 def nested(document: Any, type_: type[T]) -> T:
@@ -119,7 +122,7 @@ def nested(document: Any, type_: type[T]) -> T:
 
 def check_keys(document: Any, allowed: Iterable[str], meant: dict[str, str] | None = None) -> None:
     """Raise Mistake when `document` is no mapping, or has a key that is not allowed. `meant` maps a common wrong name."""
-    expected = f"a mapping with keys among {', '.join(allowed)}."
+    expected = say("a mapping with keys among {keys}.", keys=", ".join(allowed))
     if not isinstance(document, dict):
         raise Mistake(say("is {document!r}.", document=document), expected=expected)
     for key in document:
@@ -194,7 +197,8 @@ def _mistakes(error: BaseException, path: tuple[str, ...]) -> Iterator[tuple[tup
         if isinstance(note, AttributeValidationNote):
             path = (*path, note.name)
         elif isinstance(note, IterableValidationNote):
-            path = (*path, f"number {note.index + 1}" if isinstance(note.index, int) else str(note.index))
+            numbered = isinstance(note.index, int)
+            path = (*path, say("number {n}", n=note.index + 1) if numbered else str(note.index))
     if isinstance(error, Mistake):
         yield (*path, *map(str, error.path)), error
     elif isinstance(error, KeyError):  # a required key; its name is the last step of the path

@@ -30,11 +30,8 @@ def read_text(path: str | Path, expected: str = "a text file in UTF-8.") -> str:
             say("There is no file {path}.", path=path), expected=expected, remedy="Check the path."
         ) from error
     except OSError as error:
-        raise UsageError(
-            say("{path} cannot be read ({why}).", path=path, why=error.strerror),
-            expected=expected,
-            remedy="Check the path.",
-        ) from error
+        got = say("{path} cannot be read ({reason}).", path=path, reason=error.strerror)
+        raise UsageError(got, expected=expected, remedy="Check the path.") from error
     return decode(content, path.name, expected)
 
 
@@ -123,7 +120,7 @@ def _loader(as_text: bool, dumped: bool) -> Any:
                 if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                     continue
                 if key.value in seen:
-                    problem = f"the key {key.value!r} is written twice"
+                    problem = say("the key {key!r} is written twice", key=key.value)
                     raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
             return super().construct_mapping(node, deep)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -12,15 +13,21 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from exaone_nb import language
+from exaone_nb import fields, language
+from exaone_nb.anatomy import header
 from exaone_nb.cli import main
+from exaone_nb.compress import recipe
+from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.findings import Finding
+from exaone_nb.judging import Weights
 from exaone_nb.messages import in_english, say, translated
 from exaone_nb.paths import NOTEBOOKS
 from exaone_nb.show.table import Column, Table
+from exaone_nb.workbook import parameters
 from exaone_nb.workbook.cache import key_parts
 from exaone_nb.workbook.chapters import load
+from exaone_nb.workbook.explain import explain
 
 SAID = {
     "{count:,} of {name}": "{name} 가운데 {count:,}개",
@@ -170,3 +177,27 @@ def test_a_chapter_that_ran_in_another_language_is_run_again(korean, tmp_path, m
     monkeypatch.setenv("EXAONE_NB_LANG", "en")
     in_english_ = key_parts(chapter, {}, tmp_path)
     assert in_korean.pop("language") and in_korean == in_english_
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: recipe.parse({"scheme": "W4A16", "calibration": {"samples": 0, "length": "x"}}, "mine"),
+        lambda: recipe.parse({"scheme": "W4A16", "transform": {"type": "awq", "mappings": [{}]}}, "mine"),
+        lambda: recipe.parse({"scheme": {"weights": {"num_bits": 9}}}, "mine"),
+        lambda: header.parse_header(b"[]", 8),
+        lambda: fields.get({"num_layers": 3, "num_hidden_layers": 4}, "num_layers"),
+        lambda: parameters.parse("A: int = 5  # how many [range: 1 .. 3]"),
+        lambda: Weights(0.5, 0.5, 0.5),
+    ],
+)
+def test_every_part_of_an_error_is_said_in_the_language_also_in_a_traceback(refused, monkeypatch):
+    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
+    with pytest.raises(WorkbookError) as caught:
+        refused()
+    parts = (caught.value.got, caught.value.expected, caught.value.remedy)
+    for text in (str(caught.value), *filter(None, parts)):
+        assert re.search("[가-힣]", text)
+        assert re.findall(r"(?<![\w/.'=-])[a-z]{2,} [a-z]{2,} [a-z]{2,}", text) == []
+    told = explain(type(caught.value).__name__, str(caught.value))
+    assert told.remedy == (caught.value.remedy or "메시지를 보십시오.") and caught.value.got in told.why

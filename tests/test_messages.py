@@ -32,7 +32,7 @@ def test_a_field_too_few_or_too_many_is_a_mistake(fields):
     ],
 )
 def test_control_characters_are_written_out(given, shown):
-    assert visible(given) == shown == say("{text}", text=given)
+    assert visible(given) == shown == say("{text}", text=given) == say("{text}", text=ValueError(given))
 
 
 def test_an_attribute_of_what_is_given_steers_nothing_either():
@@ -66,6 +66,91 @@ def test_every_sentence_is_one_literal_with_the_fields_it_names():
         }
         given = {keyword.arg for keyword in call.keywords}
         assert named == given or None in given, f"{where}: {named} against {given}"
+
+
+ERRORS = {"WorkbookError", "UsageError", "DiskFull", "Mistake"}
+# Makers of errors and findings -> which of their arguments are sentences, beside those named as below.
+TOLD = dict.fromkeys(ERRORS, slice(1)) | dict.fromkeys(("wrong", "broken", "_broken", "refuse"), slice(None))
+TOLD |= {
+    "_require": slice(1, 3),
+    "_explained": slice(3),
+    "Finding": slice(2, 4),
+    "_stops": slice(2, 4),
+    "fail": slice(1, 3),
+    "warn": slice(1, 3),
+    "ok": slice(1, 2),
+}
+
+LITERALS = {*ERRORS, "wrong", "_require", "_explained"}  # of these scripts/translation takes literals
+
+
+def chosen(node, variables):
+    """The argument, or what it is chosen from or was assigned from."""
+    parts = {
+        ast.IfExp: lambda: [node.body, node.orelse],
+        ast.BoolOp: lambda: node.values,
+        ast.BinOp: lambda: [node.left, node.right],
+        ast.Name: lambda: variables.get(node.id),
+    }.get(type(node), lambda: None)()
+    if not parts:
+        return [node]
+    others = {name: values for name, values in variables.items() if name != getattr(node, "id", "")}
+    return [each for part in parts for each in chosen(part, others)]
+
+
+def untold(source):
+    """Lines where an error or a finding gets English that no translation can find."""
+    for scope in ast.walk(ast.parse(source)):
+        if not isinstance(scope, ast.FunctionDef):
+            continue
+        variables = {}
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign):
+                target, value = node.targets[0], node.value
+                both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+                for name, one in zip(target.elts, value.elts, strict=True) if both else [(target, value)]:
+                    variables.setdefault(getattr(name, "id", ""), []).append(one)
+        for node in ast.walk(scope):
+            made = (
+                getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
+            )
+            if made not in TOLD:
+                continue
+            named = [k.value for k in node.keywords if k.arg in ("got", "expected", "text", "remedy")]
+            for argument in [*node.args[TOLD[made]], *named]:
+                # A literal is found where it stands in the call; not in a variable.
+                hidden = isinstance(argument, ast.Name) or made not in LITERALS
+                for each in chosen(argument, variables):
+                    words = isinstance(each, ast.Constant) and re.search("[A-Za-z]{2}", str(each.value or ""))
+                    if isinstance(each, ast.JoinedStr) or (hidden and words):
+                        yield each.lineno
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'raise UsageError(f"No engine {name}.")',
+        'got = f"No engine {name}."; raise UsageError(got)',
+        'raise UsageError(say("No."), expected="one." if name else f"{name}.")',
+        'got, remedy = say("No."), "Take another."; raise UsageError(got, remedy=remedy)',
+        'yield warn("code", f"{name} is odd.")',
+        'yield Finding("note", "code", "It is odd.")',
+    ],
+)
+def test_english_that_no_translation_finds_is_seen(line):
+    assert list(untold(f"def function(name): {line}"))
+    assert not list(
+        untold('def function(name): raise UsageError(say("{name}", name=name), remedy="Take one.")')
+    )
+
+
+def test_errors_and_findings_are_said():
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in (ROOT / "exaone_nb").rglob("*.py")
+        for line in untold(path.read_text(encoding="utf-8"))
+    }
+    assert not found, sorted(found)
 
 
 def test_only_paths_sends_anybody_to_the_makefile_which_an_installed_workbook_does_not_have():

@@ -93,8 +93,12 @@ def _kinds(config: dict[str, Any]) -> list[Kind]:
     if types is not None:
         unknown = sorted({str(name) for name in types} - set(_KINDS))
         if unknown:
+            got = say(
+                "layer_types names {names}, whose cache this workbook does not know.",
+                names=", ".join(unknown),
+            )
             raise WorkbookError(
-                f"layer_types names {', '.join(unknown)}, whose cache this workbook does not know.",
+                got,
                 expected=", ".join(_KINDS),
                 remedy="State-space and linear-attention layers keep no such cache; see the engine's own log.",
             )

@@ -21,8 +21,8 @@ from exaone_nb.tensors import DTYPE_BITS
 # The format's own limit (safetensors/src/tensor.rs): a longer header is an attack or not a safetensors file.
 LONGEST_HEADER = 100_000_000
 LARGEST_OFFSET = 1 << 63
-DOWNLOAD_AGAIN = "Download the file again; if that gives the same, its writer is broken."
-SAFETENSORS = "a safetensors file."
+DOWNLOAD_AGAIN = say("Download the file again; if that gives the same, its writer is broken.")
+SAFETENSORS = say("a safetensors file.")
 PICKLE, GGUF, WEB_PAGE = "pickle", "gguf", "web page"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -85,8 +85,10 @@ def header_length(first_bytes: bytes, file_bytes: int, name: str = "file") -> in
     length = int.from_bytes(first_bytes[:8], "little")
     if length > LONGEST_HEADER:
         raise WorkbookError(
-            f"{name} claims a header of {length:,} bytes.",
-            expected=f"at most {LONGEST_HEADER:,}; this does not look like a safetensors file.",
+            say("{name} claims a header of {length:,} bytes.", name=name, length=length),
+            expected=say(
+                "at most {most:,}; this does not look like a safetensors file.", most=LONGEST_HEADER
+            ),
             remedy="Check that the name ends in .safetensors and that the download was not an error page.",
         )
     got = ""
@@ -148,14 +150,24 @@ def parse_header(
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_Unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        raise _broken(name, f"is not UTF-8 at byte {error.start}") from error
+        raise _broken(
+            say("The header of {name} is not UTF-8 at byte {at}.", name=name, at=error.start)
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise _broken(name, f"is not JSON: {str(error)[:200]}") from error
+        raise _broken(
+            say("The header of {name} is not JSON: {reason}.", name=name, reason=str(error)[:200])
+        ) from error
     if not isinstance(document, dict):
-        raise _broken(name, f"is a JSON {type(document).__name__}, not an object")
+        raise _broken(
+            say(
+                "The header of {name} is a JSON {kind}, not an object.",
+                name=name,
+                kind=type(document).__name__,
+            )
+        )
     metadata = document.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise _broken(name, "has __metadata__ that is not text to text")
+        raise _broken(say("The header of {name} has __metadata__ that is not text to text.", name=name))
     entries = [_entry(key, value, name) for key, value in document.items()]
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     _check_cover(entries, data_bytes, name)
@@ -170,17 +182,15 @@ class _Unique(dict):
         if len(self) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise ValueError(f"the key {twice!r} is there twice")
+            raise ValueError(say("the key {key!r} is there twice", key=twice))
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a number")
+    raise ValueError(say("{text} is not a number", text=text))
 
 
-def _broken(name: str, what: str) -> WorkbookError:
-    return WorkbookError(
-        f"The header of {name} {what}.", expected="a safetensors header.", remedy=DOWNLOAD_AGAIN
-    )
+def _broken(got: str) -> WorkbookError:
+    return WorkbookError(got, expected="a safetensors header.", remedy=DOWNLOAD_AGAIN)
 
 
 def _whole(value: Any) -> bool:
@@ -188,37 +198,63 @@ def _whole(value: Any) -> bool:
 
 
 def _entry(tensor: str, value: Any, name: str) -> TensorEntry:
+    fields = {"name": name, "tensor": tensor}
     if type(value) is not _Unique or value.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _broken(name, f"describes {tensor!r} without exactly dtype, shape and data_offsets")
+        raise _broken(
+            say(
+                "The header of {name} describes {tensor!r} without exactly dtype, shape and data_offsets.",
+                **fields,
+            )
+        )
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise _broken(name, f"gives {tensor!r} the unknown dtype {dtype!r}")
+        raise _broken(
+            say("The header of {name} gives {tensor!r} the unknown dtype {dtype!r}.", dtype=dtype, **fields)
+        )
     if type(shape) is not list or not all(map(_whole, shape)):
-        raise _broken(name, f"gives {tensor!r} the shape {shape!r}")
+        raise _broken(
+            say("The header of {name} gives {tensor!r} the shape {shape!r}.", shape=shape, **fields)
+        )
     pair = type(offsets) is list and len(offsets) == 2 and all(map(_whole, offsets))
     if not pair or offsets[0] > offsets[1]:
-        raise _broken(name, f"gives {tensor!r} the offsets {offsets!r}")
+        raise _broken(
+            say("The header of {name} gives {tensor!r} the offsets {offsets!r}.", offsets=offsets, **fields)
+        )
     elements = 1
     for side in shape:
         elements *= side
         if elements >= LARGEST_OFFSET:  # also stops a long shape from growing an endless number
-            raise _broken(name, f"gives {tensor!r} a shape of more than 2**63 elements")
+            raise _broken(
+                say("The header of {name} gives {tensor!r} a shape of more than 2**63 elements.", **fields)
+            )
     bits = elements * DTYPE_BITS[dtype]
     begin, end = offsets
     if bits != (end - begin) * 8:
+        fields |= {"given": end - begin, "dtype": dtype, "shape": shape, "taken": bits / 8}
         raise _broken(
-            name, f"gives {tensor!r} {end - begin:,} bytes, but {dtype} {shape} takes {bits / 8:,.10g}"
+            say(
+                "The header of {name} gives {tensor!r} {given:,} bytes, but {dtype} {shape} takes {taken:,.10g}.",
+                **fields,
+            )
         )
     return TensorEntry(tensor, dtype, tuple(shape), begin, end)
 
 
 def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None:
     """The tensors follow each other without overlap or gap and end where the file ends."""
-    position, before = 0, "the start"
+    position, before = 0, say("the start")
     for entry in entries:
         if gap := entry.begin - position:
-            what = "overlaps" if gap < 0 else f"leaves {gap:,} unused bytes after"
-            raise _broken(name, f"is wrong about offsets: {entry.name!r} {what} {before}")
+            fields = {"name": name, "tensor": entry.name, "before": before}
+            raise _broken(
+                say("The header of {name} is wrong about offsets: {tensor!r} overlaps {before}.", **fields)
+                if gap < 0
+                else say(
+                    "The header of {name} is wrong about offsets: {tensor!r} leaves {gap:,} unused bytes after {before}.",
+                    gap=gap,
+                    **fields,
+                )
+            )
         position, before = entry.end, repr(entry.name)
     if missing := position - data_bytes:
         found = {"name": name, "found": data_bytes, "off": abs(missing)}
@@ -226,6 +262,6 @@ def _check_cover(entries: list[TensorEntry], data_bytes: int, name: str) -> None
             say("{name} has {found:,} bytes of data, {off:,} fewer than its header describes.", **found)
             if missing > 0
             else say("{name} has {found:,} bytes of data, {off:,} more than its header describes.", **found),
-            expected=f"{position:,} bytes of data.",
+            expected=say("{position:,} bytes of data.", position=position),
             remedy="The download stopped early: download the file again." if missing > 0 else DOWNLOAD_AGAIN,
         )

@@ -22,7 +22,7 @@ from exaone_nb.anatomy.packing import as_packed, written_shapes
 from exaone_nb.anatomy.reader import Checkpoint, read_headers
 from exaone_nb.catalog import Place, resolve
 from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.effects import order_findings
 from exaone_nb.quantization.stored import StoredTensor
@@ -152,10 +152,13 @@ def explain(checkpoint: Checkpoint) -> Inspection:
         notes += [*packed, *layout_notes(config)]
     elif config:
         notes.append(
-            f"No layout for model_type {config.get('model_type')!r}: the file cannot be held against its config."
+            say(
+                "No layout for model_type {family!r}: the file cannot be held against its config.",
+                family=config.get("model_type"),
+            )
         )
     else:
-        notes.append("There is no config.json beside the file: nothing to hold it against.")
+        notes.append(say("There is no config.json beside the file: nothing to hold it against."))
     notes += [finding.text for finding in checkpoint.findings if finding.level != "error"]
     if quantization and not quantization.understood:
         notes += quantization.sentences()[:1]
@@ -176,7 +179,7 @@ def explain(checkpoint: Checkpoint) -> Inspection:
 def explain_config(config: dict[str, Any], name: str) -> Inspection:
     """What the published files of a config hold, without reading any. Raises WorkbookError for an unknown family."""
     rows = [_row(wanted.tensor, wanted, wanted.logical) for wanted in expectations(config).values()]
-    notes = ("Told from the config alone; no file was read.", *layout_notes(config))
+    notes = (say("Told from the config alone; no file was read."), *layout_notes(config))
     return Inspection(name, tuple(rows), None, _sentences(read_quantization(config)), notes=notes)
 
 
@@ -212,14 +215,22 @@ def _held_against(
     if drafts and fields.get(config, "num_nextn_predict_layers"):
         extra = [name for name in extra if name not in set(drafts)]
         notes.append(
-            f"{len(drafts)} tensors of the draft layer for multi-token prediction are not part of the model proper."
+            say(
+                "{count} tensors of the draft layer for multi-token prediction are not part of the model proper.",
+                count=len(drafts),
+            )
         )
     if duplicates and not checkpoint.folder:
-        notes.append("The data was not fetched, so the copies are told by name and shape, not by content.")
+        notes.append(
+            say("The data was not fetched, so the copies are told by name and shape, not by content.")
+        )
     held = [(row, expected[row.name].tensor) for row in inspection.rows if row.name in expected]
     if other := {row.dtype for row, tensor in held if row.dtype != tensor.dtype}:
         notes.append(
-            f"Some tensors are stored as {', '.join(sorted(other))} where the config's dtype says otherwise."
+            say(
+                "Some tensors are stored as {dtypes} where the config's dtype says otherwise.",
+                dtypes=", ".join(sorted(other)),
+            )
         )
     return replace(
         inspection,
@@ -250,14 +261,16 @@ def require_sound(inspection: Inspection) -> None:
     """Raise WorkbookError naming the first things that do not fit; used by the command line for its exit code."""
     if inspection.sound:
         return
-    found = (
-        ("tensors are missing", inspection.missing),
-        ("tensors are left over", inspection.extra),
-        ("shapes differ", [f"{one.name}, {one.left} / {one.right}" for one in inspection.mismatches]),
-    )
     if prefix := wrong_prefix(inspection.missing, inspection.extra):
         raise WorkbookError(prefix.text, remedy=prefix.remedy)
-    parts = [f"{len(each)} {what} (first: {each[0]})" for what, each in found if each]
+    parts = []
+    if found := inspection.missing:
+        parts.append(say("{n} tensors are missing (first: {first})", n=len(found), first=found[0]))
+    if found := inspection.extra:
+        parts.append(say("{n} tensors are left over (first: {first})", n=len(found), first=found[0]))
+    if shapes := inspection.mismatches:
+        first = "{a.name}, {a.left} / {a.right}".format(a=shapes[0])
+        parts.append(say("{n} shapes differ (first: {first})", n=len(shapes), first=first))
     problems = inspection.checkpoint.problems if inspection.checkpoint else ()
     if not parts:
         first, count = problems[0].text, len(problems)
@@ -268,12 +281,11 @@ def require_sound(inspection: Inspection) -> None:
             expected="an index and files that agree, and one set of weights.",
             remedy=problems[0].remedy,
         )
-    remedies = dict.fromkeys(
-        ["Check that config.json and the weights belong together.", *(p.remedy for p in problems)]
-    )
+    together = say("Check that config.json and the weights belong together.")
+    remedies = dict.fromkeys([together, *(problem.remedy for problem in problems)])
     parts += [problem.text for problem in problems[:1]]
     raise WorkbookError(
-        f"{inspection.name} does not fit its config: {'; '.join(parts)}.",
+        say("{name} does not fit its config: {parts}.", name=inspection.name, parts=joined(parts)),
         expected="every tensor that the config calls for, in its shape, and no other.",
-        remedy=" ".join(remedies),
+        remedy=joined(remedies, " "),
     )

@@ -126,13 +126,14 @@ def kv_cache(
     ):
         whole(name, value)
     if engine not in ENGINES:
-        raise UsageError(f"No engine {engine!r}.", expected=", ".join(ENGINES))
+        raise UsageError(say("No engine {engine!r}.", engine=engine), expected=", ".join(ENGINES))
     layers = cached_layers(config, engine)
     _check_tensor_parallel(layers[0], tensor_parallel)
     in_flight = concurrent_batches * max_num_batched_tokens
     sizes = {layer.values_per_token(tensor_parallel) for layer in layers}
     if len(sizes) > 1:
-        raise WorkbookError(f"Layers keep different numbers of values per token: {sorted(sizes)}.")
+        got = say("Layers keep different numbers of values per token: {sizes}.", sizes=sorted(sizes))
+        raise WorkbookError(got)
     token = sizes.pop() * dtype_bytes
     ask = {"vllm": _vllm, "transformers": _transformers, "sglang": _sglang}[engine]
     return KVCache(
@@ -159,8 +160,14 @@ def kv_cache(
 def _check_tensor_parallel(layer: CachedLayer, size: int) -> None:
     shared = layer.num_key_value_heads
     if layer.num_heads % size or (not layer.latent and shared % size and size % shared):
+        got = say(
+            "{num_heads} attention and {shared} key/value heads cannot be split over {size} GPUs.",
+            num_heads=layer.num_heads,
+            shared=shared,
+            size=size,
+        )
         raise UsageError(
-            f"{layer.num_heads} attention and {shared} key/value heads cannot be split over {size} GPUs.",
+            got,
             expected="a tensor parallel size that divides the attention heads, and divides or is a multiple of "
             "the key/value heads.",
         )
@@ -240,7 +247,7 @@ def longest_context(config: dict[str, Any], available: int, *, concurrency: int 
     `options` are those of `kv_cache`. 0 when not even one token fits. vLLM finds it by the same search
     (max_model_len = -1).
     """
-    whole("The concurrency", concurrency)
+    whole(say("The concurrency"), concurrency)
     options.pop("max_model_len", None)
     highest = kv_cache(config, **options).max_model_len
 

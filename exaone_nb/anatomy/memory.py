@@ -168,8 +168,9 @@ def plan_memory(
     asked = dict(locals())
     card = find_gpu(gpu) if isinstance(gpu, str) else gpu
     if not isinstance(utilization, int | float) or not 0 < utilization <= 1:
-        raise UsageError(f"The memory utilization is {utilization!r}.", expected="above 0 and at most 1.")
-    fields.whole("The concurrency", concurrency)
+        got = say("The memory utilization is {utilization!r}.", utilization=utilization)
+        raise UsageError(got, expected="above 0 and at most 1.")
+    fields.whole(say("The concurrency"), concurrency)
     if context is not None:
         context_limit(config, context, "context")
     prediction = prediction or predict_checkpoint(config, scheme)

@@ -16,6 +16,7 @@ from exaone_nb.anatomy.layouts import expected_tensors, text_config
 from exaone_nb.anatomy.layouts.experts import as_linear
 from exaone_nb.anatomy.safetensors_layout import Shard, write_plan
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.quantization.arguments import FP8_CACHE
 from exaone_nb.quantization.matching import Groups
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, QuantArgs, Scheme, find_scheme
@@ -85,7 +86,8 @@ def predict_checkpoint(
     Raises WorkbookError for a matrix that does not divide into groups, UsageError for an unknown scheme.
     """
     if max_shard_size < 1:
-        raise UsageError(f"max_shard_size is {max_shard_size}.", expected="a number of bytes above 0.")
+        got = say("max_shard_size is {max_shard_size}.", max_shard_size=max_shard_size)
+        raise UsageError(got, expected="a number of bytes above 0.")
     own_dtype = dtype or (UNQUANTIZED_NAMES.get(scheme.upper()) if isinstance(scheme, str) else "") or "BF16"
     if config_groups is None:
         config_groups = [{"scheme": scheme, "targets": targets}]
@@ -185,7 +187,8 @@ def cache_scales(
         return []
     if isinstance(kv_cache, str):
         if kv_cache.lower() not in ("fp8", "auto"):
-            raise UsageError(f"No KV-cache scheme {kv_cache!r}.", expected="fp8, or explicit arguments.")
+            got = say("No KV-cache scheme {kv_cache!r}.", kv_cache=kv_cache)
+            raise UsageError(got, expected="fp8, or explicit arguments.")
         kv_cache = FP8_CACHE
     args = QuantArgs.read(kv_cache)
     if args.dynamic:

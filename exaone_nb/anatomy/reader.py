@@ -94,11 +94,13 @@ class Folder:
         try:
             return (self.path / name).open("rb")
         except FileNotFoundError as error:
-            raise WorkbookError(
-                f"There is no {name} in {self.path}.", remedy="Download the missing file."
-            ) from error
+            got = say("There is no {name} in {path}.", name=name, path=self.path)
+            raise WorkbookError(got, remedy="Download the missing file.") from error
         except OSError as error:
-            raise WorkbookError(f"{name} in {self.path} cannot be read: {error.strerror}.") from error
+            got = say(
+                "{name} in {path} cannot be read: {reason}.", name=name, path=self.path, reason=error.strerror
+            )
+            raise WorkbookError(got) from error
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -134,8 +136,8 @@ class Folder:
         for path in sorted(self.path.iterdir()):
             refuse_pickle_name(path.name)
         raise WorkbookError(
-            f"There are no safetensors files in {self.path}.",
-            expected=f"{SINGLE}, or shards with {INDEX}.",
+            say("There are no safetensors files in {path}.", path=self.path),
+            expected=say("{single}, or shards with {index}.", single=SINGLE, index=INDEX),
             remedy=say("Name one of its GGUF files.")
             if any(self.path.glob("*.gguf"))
             else say("Name the folder that holds the weights."),
@@ -193,9 +195,8 @@ def _source(place: Place, revision: str | None) -> Folder | Web:
         return remote.web(place.url)
     if place.hub_id:
         return remote.hub(place.hub_id, revision)
-    raise WorkbookError(
-        f"{place.name} has no weights on this disk.", remedy="Name a local folder or a hub id."
-    )
+    got = say("{name} has no weights on this disk.", name=place.name)
+    raise WorkbookError(got, remedy="Name a local folder or a hub id.")
 
 
 def read_header(source: Folder | Web, name: str, first_read: int) -> FileHeader:
@@ -206,9 +207,12 @@ def read_header(source: Folder | Web, name: str, first_read: int) -> FileHeader:
     if len(content) < length:
         content += source.part(name, 8 + len(content), 8 + length)
     if len(content) != length:
-        raise WorkbookError(
-            f"The header of {name} ends after {len(content):,} of {length:,} bytes.",
-            remedy="Download the file again.",
+        got = say(
+            "The header of {name} ends after {count:,} of {length:,} bytes.",
+            name=name,
+            count=len(content),
+            length=length,
         )
+        raise WorkbookError(got, remedy="Download the file again.")
     entries, metadata = parse_header(content, file_bytes - 8 - length, name)
     return FileHeader(name, length, file_bytes, entries, metadata)

@@ -74,9 +74,14 @@ class Web:
                 return read(name, *where)
             except (httpx.TransportError, _TryAgain) as error:
                 if attempt == ATTEMPTS:
+                    got = say(
+                        "{name} could not be read after {tries} tries: {reason}.",
+                        name=name,
+                        tries=ATTEMPTS,
+                        reason=str(error) or type(error).__name__,
+                    )
                     raise WorkbookError(
-                        f"{name} could not be read after {ATTEMPTS} tries: {str(error) or type(error).__name__}.",
-                        remedy="Check the network and the address, then try again.",
+                        got, remedy="Check the network and the address, then try again."
                     ) from error
                 time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
 
@@ -85,21 +90,36 @@ class Web:
             _check_status(answer, name)
             if answer.status_code != 206:
                 # The body would be the whole file: leave it unread.
+                got = say(
+                    "The server of {name} ignores Range requests (it answered {code}).",
+                    name=name,
+                    code=answer.status_code,
+                )
                 raise WorkbookError(
-                    f"The server of {name} ignores Range requests (it answered {answer.status_code}).",
+                    got,
                     expected="206 Partial Content, so that only the header is fetched.",
                     remedy="Download the file and name the local copy.",
                 )
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
             if not found or int(found[1]) != begin or int(found[2]) >= end:
+                got = say(
+                    "The server of {name} answered with the range {range!r}.",
+                    name=name,
+                    range=answer.headers.get("content-range"),
+                )
                 raise WorkbookError(
-                    f"The server of {name} answered with the range {answer.headers.get('content-range')!r}.",
-                    expected=f"bytes {begin}-{end - 1} with the file's size.",
+                    got, expected=say("bytes {begin}-{last} with the file's size.", begin=begin, last=end - 1)
                 )
             content = _body(answer, end - begin, name)
         wanted = int(found[2]) - begin + 1
         if len(content) != wanted:
-            raise _TryAgain(f"the connection ended after {len(content):,} of {wanted:,} bytes")
+            raise _TryAgain(
+                say(
+                    "the connection ended after {count:,} of {wanted:,} bytes",
+                    count=len(content),
+                    wanted=wanted,
+                )
+            )
         return content, int(found[3])
 
     def _whole(self, name: str) -> bytes | None:
@@ -124,11 +144,11 @@ class Web:
 def _check_status(answer: httpx.Response, name: str) -> None:
     code = answer.status_code
     if code == 429 or code >= 500:
-        raise _TryAgain(f"the server answered {code}")
+        raise _TryAgain(say("the server answered {code}", code=code))
     if code in (401, 403):
+        got = say("The server refuses {name} ({code}).", name=name, code=code)
         raise WorkbookError(
-            f"The server refuses {name} ({code}).",
-            remedy="A gated or private model: accept its licence on its page, then `hf auth login`.",
+            got, remedy="A gated or private model: accept its licence on its page, then `hf auth login`."
         )
     if code == 416:
         raise WorkbookError(
@@ -136,7 +156,7 @@ def _check_status(answer: httpx.Response, name: str) -> None:
         )
     if code >= 300:
         raise WorkbookError(
-            f"The server has no {name} ({code}).",
+            say("The server has no {name} ({code}).", name=name, code=code),
             expected="a model folder, or a .safetensors or .gguf file.",
             remedy="Check the address, the model's name and the revision.",
         )
@@ -150,7 +170,8 @@ def _body(answer: httpx.Response, most: int, name: str) -> bytes:
     for piece in answer.iter_bytes():
         content += piece
         if len(content) > most:
-            raise WorkbookError(f"The server sent more than {most:,} bytes for {name}.")
+            got = say("The server sent more than {most:,} bytes for {name}.", most=most, name=name)
+            raise WorkbookError(got)
     return bytes(content)
 
 
@@ -164,7 +185,7 @@ def web(address: str) -> Web:
     folder, _, last = parts.path.rstrip("/").rpartition("/")
     if parts.query or parts.fragment:
         raise WorkbookError(
-            f"The address ends in {'?' + parts.query if parts.query else '#' + parts.fragment}.",
+            say("The address ends in {end}.", end="?" + parts.query if parts.query else "#" + parts.fragment),
             expected="a plain address of a folder or a file.",
         )
     root = f"{parts.scheme}://{parts.netloc}"
@@ -181,6 +202,7 @@ def hub(hub_id: str, revision: str | None = None) -> Web:
     try:
         sample = hf_hub_url(hub_id, "x", revision=revision)
     except HFValidationError as error:
-        raise WorkbookError(f"{hub_id!r} is not a hub id.", expected="ORG/NAME.") from error
+        got = say("{hub_id!r} is not a hub id.", hub_id=hub_id)
+        raise WorkbookError(got, expected="ORG/NAME.") from error
     token = get_token()
     return Web(sample.removesuffix("/x"), headers={"Authorization": f"Bearer {token}"} if token else None)

@@ -24,7 +24,7 @@ def design(
 
     Raises UsageError that names the ratio, the layers or the window.
     """
-    count = whole("The number of layers", layers if layers is not None else config["num_hidden_layers"])
+    count = whole(say("The number of layers"), layers if layers is not None else config["num_hidden_layers"])
     size = whole("sliding_window", window if window is not None else config.get("sliding_window"))
     local, _, one = {"full": "0:1"}.get(ratio, ratio).partition(":")
     if ratio == "sliding":
@@ -32,13 +32,14 @@ def design(
     elif one == "1" and local.isdecimal():
         types = layer_pattern(count, int(local))
     else:
-        raise UsageError(f"The ratio is {ratio!r}.", expected="full, sliding, or N:1, for instance 3:1.")
+        got = say("The ratio is {ratio!r}.", ratio=ratio)
+        raise UsageError(got, expected="full, sliding, or N:1, for instance 3:1.")
     return {**config, "num_hidden_layers": count, "layer_types": list(types), "sliding_window": size}
 
 
 def kept_bytes(config: dict[str, Any], context: int, dtype_bytes: int = 2) -> int:
     """The least that must be kept for one request of `context` tokens, no pages and nothing in flight."""
-    whole("The context", context)
+    whole(say("The context"), context)
     layers = cached_layers(config)
     return dtype_bytes * sum(layer.values_per_token() * layer.tokens_kept(context) for layer in layers)
 
@@ -52,7 +53,7 @@ def global_share(config: dict[str, Any], context: int) -> float:
 
 def attention_flops(config: dict[str, Any], context: int) -> int:
     """Operations of attention for one new token: a multiply and an add per value of every visible key and value."""
-    whole("The context", context)
+    whole(say("The context"), context)
     layers = cached_layers(config)
     return 2 * sum(layer.num_heads * layer.width * layer.tokens_kept(context) for layer in layers)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from exaone_nb.architecture.shape import SLIDING, whole
 from exaone_nb.library_types import Tensor
+from exaone_nb.messages import say
 
 
 def visible(
@@ -30,7 +31,7 @@ def square(tokens: int, window: int | None = None) -> Tensor:
     """The mask of a prompt of `tokens` without padding: boolean [tokens, tokens]."""
     import torch
 
-    slots = torch.arange(whole("The number of tokens", tokens))
+    slots = torch.arange(whole(say("The number of tokens"), tokens))
     return visible(slots, slots, window)[0, 0]
 
 
@@ -41,7 +42,7 @@ def reach(layer_types: Sequence[str], window: int | None, tokens: int) -> Tensor
     """
     import torch
 
-    total = torch.eye(whole("The number of tokens", tokens), dtype=torch.bool)
+    total = torch.eye(whole(say("The number of tokens"), tokens), dtype=torch.bool)
     for kind in layer_types:
         mask = square(tokens, window if kind == SLIDING else None)
         total = (mask.float() @ total.float()) > 0

@@ -13,6 +13,7 @@ from exaone_nb.architecture import masks
 from exaone_nb.architecture.layers import DecoderLayer, LayerCache, RMSNorm
 from exaone_nb.architecture.shape import SIZES, Shape
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 
 @dataclass
@@ -85,11 +86,15 @@ class Decoder(nn.Module):
         empty = self.embed_tokens.weight.is_meta
         missing, unexpected = self.load_state_dict(own, strict=False, assign=empty)
         if missing or unexpected:
-            raise WorkbookError(
-                f"The weights do not fit {self.arrangement.name}: {len(missing)} tensors missing "
-                f"({', '.join(missing[:3])}), {len(unexpected)} left over ({', '.join(unexpected[:3])}).",
-                remedy="Choose the arrangement that the model was made with.",
+            got = say(
+                "The weights do not fit {arrangement}: {missing} tensors missing ({first}), {left} left over ({first_left}).",
+                arrangement=self.arrangement.name,
+                missing=len(missing),
+                first=", ".join(missing[:3]),
+                left=len(unexpected),
+                first_left=", ".join(unexpected[:3]),
             )
+            raise WorkbookError(got, remedy="Choose the arrangement that the model was made with.")
         return self
 
 
@@ -102,9 +107,8 @@ def read_model(folder: str | Path, config: Mapping[str, Any]) -> Decoder:
 
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
-        raise WorkbookError(
-            f"No safetensors file in {Path(folder).name}.", expected="a model folder with weights."
-        )
+        got = say("No safetensors file in {folder}.", folder=Path(folder).name)
+        raise WorkbookError(got, expected="a model folder with weights.")
     shape = Shape.from_config(config)  # it refuses what this model cannot be
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
     with torch.device("meta"):  # it would be drawn at random first, and stand in memory twice

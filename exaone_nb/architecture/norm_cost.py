@@ -52,7 +52,7 @@ def values_normalised(shape: Shape, arrangement: Arrangement) -> int:
 
 def measure(shape: Shape, tokens: Sequence[int] = (1,), rounds: int = 9) -> list[NormCost]:
     """The cost of COMPARED's norms in one dense layer of `shape`. Raises UsageError for fewer than two rounds."""
-    whole("The number of rounds", rounds, least=2)
+    whole(say("The number of rounds"), rounds, least=2)
     one = replace(shape, layer_types=(FULL,), experts=None)
     layers = _layers(one)
     threads = set_torch_threads(1)

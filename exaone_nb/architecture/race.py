@@ -63,10 +63,11 @@ def fit(
 
     `seed` decides the order of the rows of `data`. Raises UsageError for impossible settings.
     """
-    whole("The number of steps", steps)
-    whole("The batch", batch)
+    whole(say("The number of steps"), steps)
+    whole(say("The batch"), batch)
     if not 0 < learning_rate < 1:
-        raise UsageError(f"The learning rate is {learning_rate!r}.", expected="between 0 and 1.")
+        got = say("The learning rate is {learning_rate!r}.", learning_rate=learning_rate)
+        raise UsageError(got, expected="between 0 and 1.")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
     )

@@ -15,6 +15,7 @@ from typing import Any, Self
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.library_types import Tensor
+from exaone_nb.messages import say
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,17 @@ class Rope:
 
     def __post_init__(self) -> None:
         if not self.theta > 1:
-            raise UsageError(f"rope_theta is {self.theta!r}.", expected="a number above 1.")
+            raise UsageError(say("rope_theta is {theta!r}.", theta=self.theta), expected="a number above 1.")
         if not self.factor >= 1:
-            raise UsageError(f"The RoPE factor is {self.factor!r}.", expected="a number of at least 1.")
+            got = say("The RoPE factor is {factor!r}.", factor=self.factor)
+            raise UsageError(got, expected="a number of at least 1.")
         if not 0 < self.low_freq_factor < self.high_freq_factor:
-            raise UsageError(
-                f"low_freq_factor is {self.low_freq_factor}, high_freq_factor {self.high_freq_factor}.",
-                expected="0 < low_freq_factor < high_freq_factor.",
+            got = say(
+                "low_freq_factor is {low_freq_factor}, high_freq_factor {high_freq_factor}.",
+                low_freq_factor=self.low_freq_factor,
+                high_freq_factor=self.high_freq_factor,
             )
+            raise UsageError(got, expected="0 < low_freq_factor < high_freq_factor.")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -46,7 +50,7 @@ class Rope:
         if kind == "default":
             return cls(theta=values["rope_theta"])
         if kind != "llama3":
-            raise WorkbookError(f"RoPE scaling of type {kind!r}.", expected="none, or llama3.")
+            raise WorkbookError(say("RoPE scaling of type {kind!r}.", kind=kind), expected="none, or llama3.")
         return cls(
             theta=values["rope_theta"],
             original_context=values["original_max_position_embeddings"],
@@ -62,7 +66,8 @@ class Rope:
         import torch
 
         if head_dim < 2 or head_dim % 2:
-            raise UsageError(f"head_dim is {head_dim}.", expected="an even number of at least 2.")
+            got = say("head_dim is {head_dim}.", head_dim=head_dim)
+            raise UsageError(got, expected="an even number of at least 2.")
         plain = 1.0 / (self.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim))
         if self.factor == 1:
             return plain

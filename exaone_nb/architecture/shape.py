@@ -21,13 +21,21 @@ def layer_pattern(layers: int, local: int) -> tuple[str, ...]:
 
     Raises UsageError when the period `local + 1` does not divide the number of layers.
     """
-    period = whole("The number of local layers per global layer", local, least=0) + 1
-    whole("The number of layers", layers)
+    period = whole(say("The number of local layers per global layer"), local, least=0) + 1
+    whole(say("The number of layers"), layers)
     if layers % period:
         fitting = [str(p - 1) for p in range(1, layers + 1) if layers % p == 0]
+        got = say(
+            "A ratio of {local}:1 repeats every {period} layers, which does not divide {layers} layers.",
+            local=local,
+            period=period,
+            layers=layers,
+        )
         raise UsageError(
-            f"A ratio of {local}:1 repeats every {period} layers, which does not divide {layers} layers.",
-            expected=f"a number of local layers per global layer out of {', '.join(fitting)}.",
+            got,
+            expected=say(
+                "a number of local layers per global layer out of {fitting}.", fitting=", ".join(fitting)
+            ),
             remedy="Change the ratio or the number of layers.",
         )
     return ((SLIDING,) * local + (FULL,)) * (layers // period)
@@ -36,7 +44,7 @@ def layer_pattern(layers: int, local: int) -> tuple[str, ...]:
 def require_some(name: str, values: Sized) -> None:
     """Raise UsageError naming the parameter when a list that something is drawn or counted for is empty."""
     if not values:
-        raise UsageError(f"{name}: an empty list.", expected="at least one value.")
+        raise UsageError(say("{name}: an empty list.", name=name), expected="at least one value.")
 
 
 @dataclass(frozen=True)
@@ -89,24 +97,30 @@ class Shape:
         for name in SIZES:
             whole(name, getattr(self, name))
         if self.num_attention_heads % self.num_key_value_heads:
+            got = say(
+                "num_key_value_heads is {num_key_value_heads} with {num_attention_heads} query heads.",
+                num_key_value_heads=self.num_key_value_heads,
+                num_attention_heads=self.num_attention_heads,
+            )
             raise UsageError(
-                f"num_key_value_heads is {self.num_key_value_heads} with {self.num_attention_heads} query heads.",
+                got,
                 expected="a divisor of num_attention_heads: every key/value head serves equally many query heads.",
             )
         whole("head_dim", self.head_dim, least=2)
         if self.head_dim % 2:
-            raise UsageError(
-                f"head_dim is {self.head_dim}.", expected="an even number: RoPE rotates its values in pairs."
-            )
+            got = say("head_dim is {head_dim}.", head_dim=self.head_dim)
+            raise UsageError(got, expected="an even number: RoPE rotates its values in pairs.")
         if not self.layer_types:
             raise UsageError("layer_types is empty.", expected="one entry per layer.")
         unknown = sorted(set(self.layer_types) - {FULL, SLIDING})
         if unknown:
-            raise UsageError(f"layer_types names {unknown}.", expected=f"{FULL} or {SLIDING}.")
+            got = say("layer_types names {unknown}.", unknown=unknown)
+            raise UsageError(got, expected=say("{full} or {sliding}.", full=FULL, sliding=SLIDING))
         if SLIDING in self.layer_types or self.sliding_window is not None:
             whole("sliding_window", self.sliding_window)
         if not 0 < self.rms_norm_eps < 1:
-            raise UsageError(f"rms_norm_eps is {self.rms_norm_eps!r}.", expected="a small positive number.")
+            got = say("rms_norm_eps is {rms_norm_eps!r}.", rms_norm_eps=self.rms_norm_eps)
+            raise UsageError(got, expected="a small positive number.")
 
     @property
     def num_hidden_layers(self) -> int:

@@ -130,7 +130,8 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
     for path in ("layers", "model.layers"):
         if path in modules:
             return modules[path]
-    raise UsageError(f"{type(model).__name__} has no layers or model.layers.", expected="a decoder model.")
+    got = say("{kind} has no layers or model.layers.", kind=type(model).__name__)
+    raise UsageError(got, expected="a decoder model.")
 
 
 def prove_free_columns(model: nn.Module, ids: Tensor) -> Proof:

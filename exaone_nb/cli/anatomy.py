@@ -124,7 +124,7 @@ def _kv_bytes(kv_dtype: str, config: dict[str, Any]) -> int:
 
     sizes = {"auto": cache_dtype_bytes(config), "bf16": 2, "fp16": 2, "fp8": 1}
     if kv_dtype.lower() not in sizes:
-        raise UsageError(f"No cache type {kv_dtype!r}.", expected=", ".join(sizes))
+        raise UsageError(say("No cache type {kv_dtype!r}.", kv_dtype=kv_dtype), expected=", ".join(sizes))
     return sizes[kv_dtype.lower()]
 
 

@@ -213,7 +213,10 @@ def _show_plan(console: Console, document: dict[str, Any], parts: list[dict[str,
 
 
 def _remarks(findings: list[dict[str, str]]) -> list[str]:
-    return [f"[{finding['level']}] {finding['text']} {finding['remedy']}".rstrip() for finding in findings]
+    return [
+        f"[{translated(finding['level'])}] {finding['text']} {finding['remedy']}".rstrip()
+        for finding in findings
+    ]
 
 
 def _show_manifest(console: Console, document: dict[str, Any], out: Path) -> None:

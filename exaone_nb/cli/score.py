@@ -17,7 +17,7 @@ from typer import Argument, Option
 from exaone_nb.catalog import resolve
 from exaone_nb.cli.output import JsonFlag, console, emit, lines, show_check, writable
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.results import RunFolder
 from exaone_nb.show.table import drawn
 
@@ -211,7 +211,8 @@ def _named(models: list[str]) -> dict[str, str]:
         name, equals, model = text.partition("=")
         name, model = (name, model) if equals else (Path(text).name, text)
         if name in named:
-            raise UsageError(f"Two models are called {name!r}.", remedy="Name them: a=FOLDER b=FOLDER")
+            got = say("Two models are called {name!r}.", name=name)
+            raise UsageError(got, remedy="Name them: a=FOLDER b=FOLDER")
         named[name] = model
     return named
 
@@ -221,7 +222,7 @@ def _object(text: str, option: str) -> dict[str, Any]:
         document = json.loads(text)
     except ValueError as error:
         told = say("{option} is not JSON: {reason}", option=option, reason=str(error))
-        raise UsageError(told, remedy=f"{option} '{{\"temperature\": 0}}'") from error
+        raise UsageError(told, remedy=say("{option} '{{\"temperature\": 0}}'", option=option)) from error
     if isinstance(document, dict):
         return document
     text = say("{option} is a {kind}.", option=option, kind=type(document).__name__)
@@ -303,21 +304,24 @@ def _show_comparisons(
 
 
 def _show_packed(console: Console, packed: Packed) -> None:
-    said = [f"{packed.path}: {packed.bytes:,} bytes, {len(packed.files)} files", f"sha256 {packed.sha256}"]
-    said += [f"changed   {line}" for line in packed.changed]
-    said += [f"left out  {name}" for name in packed.left_out]
+    size = say("{p.path}: {p.bytes:,} bytes, {files} files", p=packed, files=len(packed.files))
+    said = [size, f"sha256 {packed.sha256}"]
+    said += [f"{say('changed'):<10}{line}" for line in packed.changed]
+    said += [f"{say('left out'):<10}{name}" for name in packed.left_out]
     console.print(Text("\n".join(said)))
     for finding in packed.overridden:
         text = say("overridden by --force: {failure} {remedy}", failure=finding.text, remedy=finding.remedy)
         console.print(Text(text, style=STYLES["fail"]))
     for finding in packed.warnings:
-        console.print(Text(f"warn      {finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"]))
+        console.print(
+            Text(f"{say('warn'):<10}{finding.text} {finding.remedy}".rstrip(), style=STYLES["warn"])
+        )
 
 
 def _show_report(console: Console, report: Report) -> None:
     rows = report.document()["findings"]
     for row in rows:
-        mark, text = f"[{row['level'].upper()}]".ljust(7), f"{row['check']}: {row['message']}"
+        mark, text = f"[{translated(row['level']).upper()}]".ljust(7), f"{row['check']}: {row['message']}"
         show_check(console, mark, STYLES[row["level"]], text, row["remedy"])
     failures = sum(row["level"] == "fail" for row in rows)
     end = say("{n} failed", n=failures) if failures else say("nothing failed")

@@ -181,8 +181,8 @@ def _engine_options(words: list[str]) -> dict[str, Any]:
     for word in words:
         name, sign, value = word.partition("=")
         if not sign or not name.isidentifier():
-            expected = "--engine NAME=VALUE, as --engine max_num_seqs=64."
-            raise UsageError(f"--engine {word} names no value.", expected=expected)
+            expected = say("--engine NAME=VALUE, as --engine max_num_seqs=64.")
+            raise UsageError(say("--engine {word} names no value.", word=word), expected=expected)
         try:
             found[name] = json.loads(value)
         except ValueError:

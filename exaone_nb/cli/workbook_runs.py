@@ -83,7 +83,8 @@ def sweep(
 def _require_fitting(on: RunsOn, jobs: int | None, address: str, store: str) -> None:
     """Raise UsageError for an option that the chosen engine ignores, and for a number of jobs below 1."""
     if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs {jobs}", expected="1 or more runs at once.", remedy="Leave it out for one.")
+        got = say("--jobs {jobs}", jobs=jobs)
+        raise UsageError(got, expected="1 or more runs at once.", remedy="Leave it out for one.")
     ignored = {"--jobs": jobs is not None} if on == "ray" else {"--address": address, "--store": store}
     if option := next((name for name, given in ignored.items() if given), ""):
         raise UsageError(

@@ -166,7 +166,9 @@ def unpredictable(plan: Plan) -> Iterator[Finding]:
     try:
         _ = plan.prediction
     except WorkbookError as error:
-        words = f"{error.got} Expected: {error.expected}" if error.expected else error.got
+        words = error.got
+        if error.expected:
+            words = say("{got} Expected: {expected}", got=error.got, expected=error.expected)
         text = say("The checkpoint cannot be predicted: {words}", words=words)
         yield Finding("error", "unpredictable", text, error.remedy)
 

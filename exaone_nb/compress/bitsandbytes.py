@@ -62,7 +62,7 @@ def make(model: str | Path, form: str, out: str | Path) -> dict[str, Any]:
 def _options(form: str) -> dict[str, Any]:
     if form not in FORMS:
         raise UsageError(
-            say("bitsandbytes has no form {form!r}.", form=form), expected=f"{', '.join(FORMS)}."
+            say("bitsandbytes has no form {form!r}.", form=form), expected=", ".join(FORMS) + "."
         )
     return FORMS[form]
 

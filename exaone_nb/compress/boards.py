@@ -44,13 +44,11 @@ def served(name: str, machine: Machine, engine: str) -> str:
 
 def board(document: Mapping[str, Any]) -> Table:
     """A row per checkpoint: bytes, what was lost, what is still right, and who serves it."""
-    whole = document["rows"][0]["actual_bytes"]
     where = places()
     rows = [
         row
         | {column: served(row["name"], *place) for column, place in where.items()}
         | {
-            "share": row["actual_bytes"] / whole,
             "off": row["actual_bytes"] - row["predicted_bytes"] if "predicted_bytes" in row else None,
             "verdict": verdict(row["against_plain"]) if "against_plain" in row else "",
         }
@@ -60,14 +58,21 @@ def board(document: Mapping[str, Any]) -> Table:
         Column("name", say("checkpoint"), code=True),
         Column("actual_bytes", say("bytes"), ","),
         Column("off", say("more than predicted"), "+,"),
-        Column("share", say("of the unquantized"), ".1%"),
         *columns(where, ours=True),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
         Column("verdict", say("KL against rounding to nearest")),
         Column("accuracy", say("accuracy"), ".2f"),
-        Column("tokens_per_second", say("tokens per second in transformers"), ".1f"),
     ]
     return Table(shown, rows)
+
+
+def speeds(document: Mapping[str, Any]) -> Table:
+    """Tokens per second of the checkpoints that were timed in transformers, one answer at a time."""
+    shown = [
+        Column("name", say("checkpoint"), code=True),
+        Column("tokens_per_second", say("tokens per second in transformers"), ".1f"),
+    ]
+    return Table(shown, [row for row in document["rows"] if row.get("tokens_per_second")])
 
 
 def beyond(document: Mapping[str, Any], model: str) -> Table:
@@ -88,7 +93,6 @@ def beyond(document: Mapping[str, Any], model: str) -> Table:
             "left_out": len(row["left_out"]) if "left_out" in row else None,
             "share": row["actual_bytes"] / whole["actual_bytes"],
             "longer": row["tokens_per_text"].value / whole["tokens_per_text"].value,
-            "items": row["accuracy"].n,
             "verdict": verdict(row["against"]) if "against" in row else "",
         }
         for row in mine
@@ -104,6 +108,5 @@ def beyond(document: Mapping[str, Any], model: str) -> Table:
         Column("other", say("compared with"), code=True),
         Column("verdict", say("so it is")),
         Column("accuracy", say("accuracy"), ".2f"),
-        Column("items", say("of")),
     ]
     return Table(shown, rows)

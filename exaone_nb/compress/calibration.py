@@ -205,7 +205,7 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
         wrong = [m["content"] for m in messages if not isinstance(m["content"], str)]
         if not wrong:
             return value
-        what = "null" if wrong[0] is None else f"a {type(wrong[0]).__name__}"
+        what = "null" if wrong[0] is None else say("a {kind}", kind=type(wrong[0]).__name__)
         raise WorkbookError(
             say(
                 "{name}, line {number}: a message's content is {what}.",
@@ -217,8 +217,15 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
             remedy="Write the message's text as one string, or leave the line out.",
         )
     keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+    got = say(
+        "{name}, line {number} has no usable field {wanted}; it has: {keys}.",
+        name=source.name,
+        number=number,
+        wanted=" / ".join(wanted),
+        keys=keys,
+    )
     raise WorkbookError(
-        f"{source.name}, line {number} has no usable field {' / '.join(wanted)}; it has: {keys}.",
+        got,
         expected="a list of {role, content} messages, or a text.",
         remedy="Name the field that holds the text (calibration: sources: [{name: …, field: …}]).",
     )
@@ -227,13 +234,16 @@ def _content(row: Any, source: TextSource, number: int) -> list[dict[str, str]] 
 def _read_bytes(source: TextSource) -> bytes:
     try:
         if source.path.exists() and not source.path.is_file():
-            raise OSError(0, "it is not a file")
+            raise OSError(0, say("it is not a file"))
         return source.path.read_bytes()
     except OSError as error:
+        got = say(
+            "The calibration file {name} cannot be read ({reason}).", name=source.name, reason=error.strerror
+        )
         raise WorkbookError(
-            f"The calibration file {source.name} cannot be read ({error.strerror}).",
+            got,
             expected="a JSONL file, a file of data/calibration/ by its name, or a hub data set ORG/NAME.",
-            remedy=f"Check the path; it counts from {Path.cwd()}.",
+            remedy=say("Check the path; it counts from {folder}.", folder=Path.cwd()),
         ) from error
 
 
@@ -252,8 +262,13 @@ def render(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> st
         return tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except Exception as error:  # a template is a program: it may raise anything
         roles = ", ".join(dict.fromkeys(repr(m["role"]) for m in messages))
+        got = say(
+            "The model's chat template refuses a conversation with the roles {roles} ({reason}).",
+            roles=roles,
+            reason=error,
+        )
         raise WorkbookError(
-            f"The model's chat template refuses a conversation with the roles {roles} ({error}).",
+            got,
             expected="roles that the template knows, as a rule system, user and assistant.",
             remedy="Rename the roles in the calibration file, or set `template: false` in the recipe's calibration.",
         ) from error

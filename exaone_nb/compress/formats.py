@@ -103,9 +103,8 @@ def read_tensor(folder: str | Path, name: str) -> Tensor:
         with safe_open(path, framework="pt") as file:
             if name in file.keys():  # noqa: SIM118 - not a dict
                 return file.get_tensor(name)
-    raise WorkbookError(
-        f"No tensor {name!r} in {Path(folder).name}.", expected="a name from `exaone-nb inspect`."
-    )
+    got = say("No tensor {name!r} in {folder}.", name=name, folder=Path(folder).name)
+    raise WorkbookError(got, expected="a name from `exaone-nb inspect`.")
 
 
 def stored_codes(folder: str | Path, module: str) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def compress(
 
         set_seed(recipe.calibration.seed)
         with _explained(
-            f"{source.name} has no usable tokenizer",
+            say("{name} has no usable tokenizer", name=source.name),
             "tokenizer.json and tokenizer_config.json beside the weights.",
             "Copy them into the folder; a model without its tokenizer can be neither calibrated nor served.",
         ):
@@ -89,16 +89,19 @@ def compress(
             tell(say("no calibration text needed"))
         tell(say("loading the model"))
         with _explained(
-            f"The model {source.name} cannot be loaded",
+            say("The model {name} cannot be loaded", name=source.name),
             "whole weight files, and a config.json that belongs to them.",
-            f"Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+            say(
+                "Look at it with `exaone-nb inspect {source}`; a file that broke off must be downloaded again.",
+                source=source,
+            ),
         ):
             model = AutoModelForCausalLM.from_pretrained(
                 source, dtype="auto", trust_remote_code=trust_remote_code
             )
         with (
             _explained(
-                f"llm-compressor refused the recipe {recipe.name}",
+                say("llm-compressor refused the recipe {recipe}", recipe=recipe.name),
                 "a recipe that fits the model.",
                 "Run `exaone-nb plan` on the same model and recipe; it explains most refusals.",
                 (ValueError, RuntimeError, KeyError),
@@ -192,9 +195,9 @@ def _short_of_memory(recipe: Recipe) -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
+        got = say("The memory ran out while running {recipe}.", recipe=recipe.name)
         raise WorkbookError(
-            f"The memory ran out while running {recipe.name}.",
-            remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe.",
+            got, remedy="Use fewer or shorter calibration samples, or a round-to-nearest recipe."
         ) from error
 
 
@@ -217,8 +220,8 @@ def _explained(
 
 def _private(name: str) -> AbstractContextManager[None]:
     return _explained(
-        f"llm-compressor {version('llmcompressor')} has no {name}",
-        f"{CHECKED}, with which this was checked.",
+        say("llm-compressor {version} has no {name}", version=version("llmcompressor"), name=name),
+        say("{version}, with which this was checked.", version=CHECKED),
         COMPLETE,
         (ImportError, AttributeError),
     )

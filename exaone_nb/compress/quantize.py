@@ -82,7 +82,9 @@ def quantize(
         progress(say("found finished"))
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in companions(source))
-    require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
+    require_free_space(
+        out.parent, plan.predicted_bytes + extra + 1_000_000, say("the checkpoint {name}", name=out.name)
+    )
     estimates = check_memory(source, recipe, plan.predicted_bytes, ignore=ignore_memory)
     with staged_directory(out) as staging:
         with measured() as used:
@@ -156,7 +158,7 @@ def _weights(source: Path) -> list[Path]:
     files = sorted(source.glob("*.safetensors"))
     if not files:
         raise WorkbookError(
-            f"{source.name} has no .safetensors weights.",
+            say("{name} has no .safetensors weights.", name=source.name),
             expected="a model folder with weights.",
             remedy="A catalog entry is only a config; name a local folder or a hub id, or use nano.",
         )

@@ -216,15 +216,14 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
         path = FOLDER / f"{recipe}.yaml"
     document = read_yaml(path, dumped=True, expected="a recipe, such as those in data/recipes/.")
     if not isinstance(document, dict):
-        raise WorkbookError(
-            f"{path.name} holds a {type(document).__name__}.", expected="a mapping such as `scheme: W4A16`."
-        )
+        got = say("{name} holds a {kind}.", name=path.name, kind=type(document).__name__)
+        raise WorkbookError(got, expected="a mapping such as `scheme: W4A16`.")
     return parse(document, name=path.stem)
 
 
 def parse(document: dict[str, Any], name: str = "custom") -> Recipe:
     """Check a recipe document and build the Recipe. Raises UsageError, naming the key. A blank key is not there."""
-    what = f"Recipe {name}"
+    what = say("Recipe {name}", name=name)
     if modifiers.is_stages(document):
         document = modifiers.short_form(document, what)
     given = {k: v for k, v in document.items() if k != "name" and v is not None}

@@ -26,7 +26,7 @@ COLUMNS = {
         Column("share", say("of the unquantized"), ".1%"),
         Column("kept", say("stays unquantized"), ".1%"),
         Column("trial", say("trial")),
-        Column("level", say("kind")),
+        Column("level", say("kind"), ours=True),
         Column("text", say("what the plan says"), ours=True, join=" "),
         Column("actual_bytes", say("actual bytes"), ","),
         Column("equal", say("equal")),
@@ -83,7 +83,11 @@ def served(made: Mapping[str, Plan]) -> Table:
         found = analyse(plan)
         answers = {verdict.where: verdict.answer for verdict in found.verdicts}
         places |= answers
-        refusals = [v.why for v in found.verdicts if v.answer != "yes"]
+        where: dict[str, list[str]] = {}
+        for verdict in found.verdicts:
+            if verdict.answer != "yes":
+                where.setdefault(verdict.why, []).append(verdict.where)
+        refusals = [say("{label}: {why}", label=", ".join(at), why=why) for why, at in where.items()]
         ignored = [f.text for f in found.findings if f.code == "kv-cache-ignored"]
         # What no vLLM loads is explained once, by the finding.
         stops = [f.text for f in found.unloadable]

@@ -36,11 +36,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
-            raise UsageError(f"max_tokens is {self.max_tokens}.", expected="a whole number of at least 1.")
+            got = say("max_tokens is {max_tokens}.", max_tokens=self.max_tokens)
+            raise UsageError(got, expected="a whole number of at least 1.")
         if self.temperature < 0:
-            raise UsageError(f"The temperature is {self.temperature}.", expected="0 (greedy) or more.")
+            got = say("The temperature is {temperature}.", temperature=self.temperature)
+            raise UsageError(got, expected="0 (greedy) or more.")
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p is {self.top_p}.", expected="above 0 and at most 1.")
+            raise UsageError(say("top_p is {top_p}.", top_p=self.top_p), expected="above 0 and at most 1.")
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Engine(AbstractContextManager):
 def check_mode(mode: str) -> bool:
     """True for reasoning, the template's `enable_thinking`. Raises UsageError for a mode nobody knows."""
     if mode not in MODES:
-        raise UsageError(f"The mode is {mode!r}.", expected=" or ".join(MODES) + ".")
+        raise UsageError(say("The mode is {mode!r}.", mode=mode), expected=" or ".join(MODES) + ".")
     return mode == "reasoning"
 
 

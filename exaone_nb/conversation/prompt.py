@@ -84,26 +84,32 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, Any]]:
     """Qwen3's hard and soft switch with the string each makes, and the soft one under `tokenizer`'s own template."""
     plain = [{"role": "user", "content": question}]
     no_think, think = with_soft_switch(plain, thinking=False), with_soft_switch(plain, thinking=True)
-    closed = "no thought: the prompt closed the block"
+    closed = say("no thought: the prompt closed the block")
     cases = [
         ("Qwen3, enable_thinking=True", plain, True, QWEN3_TURNS, OPENS_ITSELF),
         ("Qwen3, enable_thinking=False", plain, False, QWEN3_TURNS, closed),
-        ("Qwen3, True and /no_think", no_think, True, QWEN3_TURNS, "it writes an empty block itself"),
-        ("Qwen3, False and /think", think, False, QWEN3_TURNS, f"{closed}, and the word changes nothing"),
-        ("this model, reasoning on and /no_think", no_think, True, None, ""),
+        ("Qwen3, True and /no_think", no_think, True, QWEN3_TURNS, say("it writes an empty block itself")),
+        (
+            "Qwen3, False and /think",
+            think,
+            False,
+            QWEN3_TURNS,
+            say("{closed}, and the word changes nothing", closed=closed),
+        ),
+        (say("this model, reasoning on and /no_think"), no_think, True, None, ""),
     ]
     rows = []
     for case, messages, thinking, template, then in cases:
         text = applied(tokenizer, messages, thinking, tokenize=False, chat_template=template)
         opened = text.rstrip().endswith(THINK_OPEN)
         if opened:
-            own = "it thinks: the block is open, the word is only text"
+            own = say("it thinks: the block is open, the word is only text")
         elif text.rstrip().endswith(THINK_CLOSE):
             own = closed
         elif _model_opens_block(tokenizer):
-            own = "it opens a block itself; a model trained as Qwen3 leaves it empty"
+            own = say("it opens a block itself; a model trained as Qwen3 leaves it empty")
         else:
-            own = "the template knows no switch: the word is only text"
+            own = say("the template knows no switch: the word is only text")
         does = {"thinks": opened or then == OPENS_ITSELF, "what the model does": then or own}
         rows.append({"case": case, "the exact string": repr(text)} | does)
     return rows

@@ -17,6 +17,7 @@ from typing import Any
 
 from exaone_nb.conversation.answers import Answer, Engine, Message, Mode, Sampling, ToolCall
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 
 MAX_INTEGER_DIGITS = 40
 _BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.S)
@@ -86,7 +87,7 @@ def run_tools(
             steps.append(step)
             history.append({"role": "tool", "tool_call_id": name, "content": step.result})
     raise WorkbookError(
-        f"The model called tools {limit} times in a row and never answered.",
+        say("The model called tools {limit} times in a row and never answered.", limit=limit),
         expected="an answer in words once the results are there.",
         remedy="Raise limit, or look at the last results: a tool that always fails is called again and again.",
     )

@@ -15,7 +15,7 @@ from exaone_nb import processes
 from exaone_nb.engines.environment import environment_of_child, prepare_process
 from exaone_nb.engines.failures import last_error
 from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 
 MARK = "EXAONE-NB-RESULT "
 
@@ -49,7 +49,7 @@ def run_apart(
         if line.startswith(MARK):
             return json.loads(line.removeprefix(MARK))
     kind, reason = last_error(errors)
-    reason = f"{kind}: {reason}" if kind else reason
+    reason = joined(filter(None, (kind, reason)), ": ")
     raise WorkbookError(reason or say("the process ended with code {code}", code=child.returncode))
 
 

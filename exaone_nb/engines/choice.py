@@ -34,11 +34,11 @@ def choose_engine(engine: str = "auto", *, address: str = "", folder: Path | Non
     Raises UsageError for an unknown name and an engine that cannot read the model, WorkbookError for one that is not there.
     """
     if engine not in ENGINES:
-        raise UsageError(f"No engine {engine!r}.", expected=", ".join(ENGINES) + ".")
+        raise UsageError(say("No engine {engine!r}.", engine=engine), expected=", ".join(ENGINES) + ".")
     if engine == "endpoint" and not address:
         raise UsageError("The endpoint engine needs an address.", expected="address=http://HOST:PORT/v1.")
     if address and engine in ("auto", "endpoint"):
-        return Choice("endpoint", f"an address was given: {address}")
+        return Choice("endpoint", say("an address was given: {address}", address=address))
     gguf = catalog.gguf_in(folder) if folder is not None else None
     if gguf is not None and engine not in ("auto", "llama.cpp"):
         raise UsageError(
@@ -47,12 +47,12 @@ def choose_engine(engine: str = "auto", *, address: str = "", folder: Path | Non
         )
     if gguf is not None or engine == "llama.cpp":
         require_llamacpp()
-        return Choice("llama.cpp", say("the model is a GGUF file") if gguf is not None else "asked for")
+        return Choice("llama.cpp", say("the model is a GGUF file") if gguf is not None else say("asked for"))
     if engine == "auto":
         return _best(folder)
     if engine == "vllm":
         require_vllm()
-    return Choice(engine, "asked for")
+    return Choice(engine, say("asked for"))
 
 
 def _best(folder: Path | None) -> Choice:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from exaone_nb import catalog
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import joined, say
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Check:
     def words(self, command: str) -> str:
         """In one line: what was looked up where and when, and what could not be."""
         flags = [flag for flag in flags_of(command, self.program) if flag in self.unverified]
-        missing = "".join(f" NOT VERIFIED: {flag} ({self.unverified[flag]})." for flag in flags)
-        return f"{self.name} {self.version}: {self.source} ({self.date}).{missing}"
+        found = f"{self.name} {self.version}: {self.source} ({self.date})."
+        missing = (
+            say("NOT VERIFIED: {flag} ({why}).", flag=flag, why=self.unverified[flag]) for flag in flags
+        )
+        return joined([found, *missing], " ")
 
 
 def check_of(command: str) -> Check:
@@ -40,7 +44,7 @@ def check_of(command: str) -> Check:
         if command.split()[: len(program.split())] == program.split():
             return Check(program, **entry)
     raise WorkbookError(
-        f"Nothing says what {command!r} was checked against.",
+        say("Nothing says what {command!r} was checked against.", command=command),
         expected="its program under `launchers` in data/models.yaml.",
         remedy="Look its flags up, and write down where and when.",
     )

@@ -15,6 +15,7 @@ from exaone_nb.anatomy.layouts import text_config
 from exaone_nb.errors import UsageError
 from exaone_nb.fields import unquantized
 from exaone_nb.files import write_json
+from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import UNQUANTIZED_NAMES, find_scheme
 
 
@@ -45,7 +46,8 @@ def shape_config(config: dict[str, Any], scheme: str = "BF16", *, layers: int = 
     text = dict(text_config(changed))
     held = text.get("num_hidden_layers")
     if layers < 0 or (layers and isinstance(held, int) and layers > held):
-        raise UsageError(f"layers is {layers}.", expected=f"0 (all) to {held}.")
+        got = say("layers is {layers}.", layers=layers)
+        raise UsageError(got, expected=say("0 (all) to {held}.", held=held))
     if layers:
         text["num_hidden_layers"] = layers
         for name, value in text.items():

@@ -69,7 +69,8 @@ class EndpointEngine(Engine):
         except ValueError:  # a bracket that is not closed, a port that is no number
             good = False
         if not good:
-            raise UsageError(f"The address is {address!r}.", expected="http://HOST:PORT/v1.")
+            got = say("The address is {address!r}.", address=address)
+            raise UsageError(got, expected="http://HOST:PORT/v1.")
         from openai import OpenAI
 
         self.address = address
@@ -82,7 +83,7 @@ class EndpointEngine(Engine):
         if not self._model:
             names = [served.name for served in self.models()]
             if not names:
-                raise WorkbookError(f"{self.address} serves no model.")
+                raise WorkbookError(say("{address} serves no model.", address=self.address))
             self._model = names[0]
         return self._model
 
@@ -227,10 +228,12 @@ class EndpointEngine(Engine):
 
     def _chat_answer(self, reply: Any, thinking: bool, seconds: float, tools: bool) -> Answer:
         if not getattr(reply, "choices", None):
-            raise WorkbookError(
-                f"{self.address} answered with something that is not a chat completion: {str(reply)[:120]!r}",
-                expected="an OpenAI-compatible server; the address usually ends in /v1.",
+            got = say(
+                "{address} answered with something that is not a chat completion: {reply!r}",
+                address=self.address,
+                reply=str(reply)[:120],
             )
+            raise WorkbookError(got, expected="an OpenAI-compatible server; the address usually ends in /v1.")
         choice = reply.choices[0]
         message = choice.message
         thought, content = _thought(message), message.content or ""

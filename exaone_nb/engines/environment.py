@@ -141,6 +141,7 @@ def machine_sentence() -> str:
     if "gpu" in facts:
         return str(facts["gpu"])
     sets = facts.get("instructions") or []
-    vectors = "AVX-512" if "avx512f" in sets else "AVX2" if "avx2" in sets else "no AVX2"
-    amx = "AMX" if "amx_tile" in sets else "no AMX"
-    return f"{facts['cores']} cores, {facts['architecture']}, {vectors}, {amx}, no GPU"
+    vectors = "AVX-512" if "avx512f" in sets else "AVX2" if "avx2" in sets else say("no AVX2")
+    amx = "AMX" if "amx_tile" in sets else say("no AMX")
+    told = {"vectors": vectors, "amx": amx, "architecture": facts["architecture"], "cores": facts["cores"]}
+    return say("{cores} cores, {architecture}, {vectors}, {amx}, no GPU", **told)

@@ -146,7 +146,7 @@ class LlamaServer:
             say(
                 "llama.cpp could not go on with {name}: {reason}",
                 name=self.name,
-                reason=reason or "it gave no reason",
+                reason=reason or say("it gave no reason"),
             ),
             expected=say("a whole GGUF file of a family that llama.cpp knows, and memory for it."),
             remedy=say("exaone-nb inspect {name} shows what is in it.", name=self.name),

@@ -146,7 +146,7 @@ class ToolServer(AbstractContextManager):
                 got = say("The tool server {name} did not answer.", name=self.name)
             if last := self._last_line():
                 got = say("{got} The last that it wrote: {last}", got=got, last=last)
-            remedy = "Run its command in a terminal: it should start, write nothing and wait for input."
+            remedy = say("Run its command in a terminal: it should start, write nothing and wait for input.")
             raise WorkbookError(got, expected="a program that speaks MCP.", remedy=remedy) from error
 
     def _last_line(self) -> str:

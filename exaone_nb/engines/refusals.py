@@ -22,14 +22,14 @@ def explained(address: str) -> Iterator[None]:
         where = {"address": address}
         if isinstance(error, openai.APITimeoutError):
             got = say("{address} did not answer in time.", **where)
-            remedy = "Give it a longer timeout, or ask for fewer tokens."
+            remedy = say("Give it a longer timeout, or ask for fewer tokens.")
         elif isinstance(error, openai.APIConnectionError):
             got = say("{address} cannot be reached, or the server ended while it was answering.", **where)
-            remedy = "Start it, check the port, and look at its log."
+            remedy = say("Start it, check the port, and look at its log.")
         else:
             where |= {"kind": type(error).__name__}
             got = say("{address} answered with something that is not OpenAI JSON ({kind}).", **where)
-            remedy = "Check the address: that of an OpenAI-compatible server usually ends in /v1."
+            remedy = say("Check the address: that of an OpenAI-compatible server usually ends in /v1.")
         raise WorkbookError(got, remedy=remedy) from error
 
 

@@ -22,6 +22,7 @@ from exaone_nb.engines.environment import environment_of_child, has_gpu, require
 from exaone_nb.engines.failures import explain
 from exaone_nb.engines.options import CACHE_GIB, GIB, MEMORY_SHARE, check_sizes, require_name
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 # deepseek_r1, which the model's README names, returns a non-streamed answer without a think block as reasoning with
 # no content. deepseek_v3 follows enable_thinking and is right in both modes.
@@ -36,8 +37,9 @@ def free_port(port: int = 0) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            remedy = "Leave port at 0: a free one is then chosen."
-            raise WorkbookError(f"Port {port} is taken on this machine.", remedy=remedy) from error
+            remedy = say("Leave port at 0: a free one is then chosen.")
+            got = say("Port {port} is taken on this machine.", port=port)
+            raise WorkbookError(got, remedy=remedy) from error
         return probe.getsockname()[1]
 
 
@@ -131,10 +133,14 @@ class Server(AbstractContextManager):
                     self.ready_seconds = time.monotonic() - self.started
                     return self
                 time.sleep(0.3)
-            last = self.log().strip().splitlines()[-1:] or ["nothing"]
+            last = self.log().strip().splitlines()[-1:] or [say("nothing")]
+            got = say(
+                "The server did not answer within {timeout:g} s; its last line: {line}",
+                timeout=timeout,
+                line=last[0][:200],
+            )
             raise WorkbookError(
-                f"The server did not answer within {timeout:g} s; its last line: {last[0][:200]}",
-                remedy="Give it more time (timeout=), or close what else uses the processor.",
+                got, remedy="Give it more time (timeout=), or close what else uses the processor."
             )
         except BaseException:
             self.stop()

@@ -9,6 +9,7 @@ from exaone_nb.conversation.answers import MODES, Answer, Engine, Message, Mode,
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 
 class TokenEngine(Engine):
@@ -69,8 +70,11 @@ class TokenEngine(Engine):
         if longest == 0 or not all(map(len, prompts)):
             raise UsageError("A prompt has no tokens.", expected="at least one token per prompt.")
         if longest >= limit:
+            got = say(
+                "A prompt has {longest:,} tokens; max_model_len is {limit:,}.", longest=longest, limit=limit
+            )
             raise UsageError(
-                f"A prompt has {longest:,} tokens; max_model_len is {limit:,}.",
+                got,
                 expected="room for the prompt and at least one token.",
                 remedy="Shorten the conversation, or open the engine with a larger max_model_len.",
             )

@@ -17,6 +17,7 @@ from exaone_nb.conversation.tools import with_tool_calls
 from exaone_nb.engines.environment import capability, has_gpu
 from exaone_nb.engines.options import choose_dtype
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 
 class TransformersEngine(Engine):
@@ -42,9 +43,13 @@ class TransformersEngine(Engine):
                 folder, dtype=self.dtype, use_safetensors=True, trust_remote_code=trust_remote_code
             )
         except Exception as error:  # the library raises many kinds; the first line says what matters
+            got = say(
+                "Transformers could not load {folder}: {reason}",
+                folder=Path(folder).name,
+                reason=str(error).splitlines()[0][:300],
+            )
             raise WorkbookError(
-                f"Transformers could not load {Path(folder).name}: {str(error).splitlines()[0][:300]}",
-                expected="a folder with config.json, tokenizer and safetensors.",
+                got, expected="a folder with config.json, tokenizer and safetensors."
             ) from error
         self._model.to("cuda" if has_gpu() else "cpu").eval()
         self.start_seconds = time.perf_counter() - started

@@ -17,6 +17,7 @@ from exaone_nb.engines.failures import explain, messages_of
 from exaone_nb.engines.options import check_sizes, vllm_arguments
 from exaone_nb.engines.token_engine import TokenEngine
 from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.messages import say
 
 _open: list["VllmEngine"] = []
 
@@ -45,9 +46,12 @@ class VllmEngine(TokenEngine):
         """
         check_sizes(options.get("tensor_parallel_size", 1), data_parallel_size)
         if data_parallel_size > 1:
+            got = say(
+                "data_parallel_size is {data_parallel_size}, and vLLM inside one process holds one copy of a model.",
+                data_parallel_size=data_parallel_size,
+            )
             raise WorkbookError(
-                f"data_parallel_size is {data_parallel_size}, and vLLM inside one process holds one copy of a model.",
-                remedy="Use the server for several copies: Server(folder, data_parallel_size=N).",
+                got, remedy="Use the server for several copies: Server(folder, data_parallel_size=N)."
             )
         if _open:
             raise UsageError(

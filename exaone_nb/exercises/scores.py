@@ -54,7 +54,7 @@ EXERCISES = (
             (lambda correct, n: math.sqrt(correct / n * (1 - correct / n)) / n,
              say("n belongs under the root: four times the questions halve the error.")),
             (lambda correct, n: 1.96 * math.sqrt(correct / n * (1 - correct / n) / n),
-             say("that is half of a 95 % interval; the standard error is one of it.")),
+             say("that is half the width of a 95 % interval: 1.96 standard errors. Leave the factor 1.96 out.")),
         ],
     ),
     Exercise(

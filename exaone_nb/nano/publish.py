@@ -15,6 +15,7 @@ from exaone_nb import older_names
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import sha256_of, staged_directory, write_json, write_text
+from exaone_nb.messages import say
 from exaone_nb.nano import problems
 from exaone_nb.nano.conversations import DIRECT, assistant, conversations
 from exaone_nb.nano.problems import Language, Problem, Split
@@ -39,9 +40,8 @@ def publish(work: Path = WORK, destination: Path = NANO) -> dict[str, Any]:
 
     state_file = work / "state.pt"
     if not state_file.exists():
-        raise WorkbookError(
-            f"There is no trained state in {work}.", remedy="Run: python -m exaone_nb.nano train"
-        )
+        got = say("There is no trained state in {work}.", work=work)
+        raise WorkbookError(got, remedy="Run: python -m exaone_nb.nano train")
     state = torch.load(state_file, weights_only=True)
     settings = json.loads((work / "settings.json").read_text())
     model = new_model(0)

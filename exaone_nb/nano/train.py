@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from exaone_nb.conversation.prompt import prompt_ids
 from exaone_nb.errors import WorkbookError
 from exaone_nb.files import staged_file, write_json
+from exaone_nb.messages import say
 from exaone_nb.nano import problems
 from exaone_nb.nano.conversations import Conversation, conversations
 from exaone_nb.paths import NANO, RUNS
@@ -212,7 +213,7 @@ def train(settings: TrainingSettings, work: Path = WORK, save_every: int = 50, p
     settings_file = work / "settings.json"
     if settings_file.exists() and json.loads(settings_file.read_text()) != asdict(settings):
         raise WorkbookError(
-            f"{work} holds a training run with other settings.",
+            say("{work} holds a training run with other settings.", work=work),
             expected="the same settings, to go on with it.",
             remedy="Remove that folder, or name another with --work.",
         )

@@ -74,30 +74,44 @@ def _check_together(args: QuantArgs, document: dict[str, Any], role: str) -> Non
     bits, strategy, dynamic, size = args.num_bits, args.strategy, args.dynamic, document.get("group_size")
     small, order = args.type == "float" and bits == 4, document.get("actorder")
     if args.type == "int" and not 2 <= bits <= 8:
-        raise wrong("num_bits", f"is {bits}.", "2 to 8 for int.")
+        raise wrong("num_bits", say("is {value!r}.", value=bits), "2 to 8 for int.")
     if args.type == "float" and bits not in (4, 8):
-        raise wrong("num_bits", f"is {bits}.", "4 or 8 for float.")
+        raise wrong("num_bits", say("is {value!r}.", value=bits), "4 or 8 for float.")
     if small and (strategy, args.group_size) not in (("tensor_group", 16), ("group", 32)):
-        got = f"is {strategy} with group_size {args.group_size}, for 4-bit floats."
+        got = say(
+            "is {strategy} with group_size {size}, for 4-bit floats.", strategy=strategy, size=args.group_size
+        )
         raise wrong("strategy", got, "tensor_group of 16 (NVFP4) or group of 32 (MXFP4).")
     if strategy not in STRATEGIES[role]:
-        raise wrong("strategy", f"is {strategy!r}.", f"one of {', '.join(STRATEGIES[role])}.")
+        raise wrong(
+            "strategy",
+            say("is {value!r}.", value=strategy),
+            say("one of {words}.", words=", ".join(STRATEGIES[role])),
+        )
     if strategy == "tensor_group" and not small:
         raise wrong("strategy", "is tensor_group, which is for 4-bit floats.", "group, channel or tensor.")
     grouped = strategy in ("group", "tensor_group")
     if size is not None and not grouped and (size, strategy) != (-1, "channel"):
-        got = f"is {strategy} beside group_size {size}: they contradict each other."
+        got = say(
+            "is {strategy} beside group_size {size}: they contradict each other.",
+            strategy=strategy,
+            size=size,
+        )
         raise wrong("strategy", got, "strategy: group beside group_size, or neither.")
     if document.get("block_structure") is not None and document.get("strategy") != "block":
         raise wrong("block_structure", "stands there without strategy block.", "strategy: block beside it.")
     if dynamic is not False and role != "input_activations":
-        raise wrong("dynamic", f"is {dynamic!r}.", "false: only activations can be scaled at run time.")
+        raise wrong(
+            "dynamic",
+            say("is {value!r}.", value=dynamic),
+            "false: only activations can be scaled at run time.",
+        )
     if dynamic == "local" and strategy != "tensor_group":
         raise wrong("dynamic", "is local, which is for strategy tensor_group.", "true or false.")
     if strategy == "token" and dynamic is False:
         raise wrong("dynamic", "is false, but tokens are not known before.", "dynamic: true with token.")
     if order not in (None, False) and role != "weights":
-        raise wrong("actorder", f"is {order!r}.", "actorder beside weights only.")
+        raise wrong("actorder", say("is {value!r}.", value=order), "actorder beside weights only.")
 
 
 def _arguments(role: str) -> Any:
@@ -120,7 +134,7 @@ def _kv_cache(value: Any) -> dict[str, Any] | None:
         return dict(FP8_CACHE) if value == "fp8" else None
     args = read_arguments(value, "kv_cache")
     if (args.type, args.num_bits, args.symmetric) != ("float", 8, True):
-        expected = "num_bits: 8, type: float, symmetric: the only cache vLLM can use."
+        expected = say("num_bits: 8, type: float, symmetric: the only cache vLLM can use.")
         raise Mistake(say("is {sentence}.", sentence=args.sentence()), expected=expected)
     return dict(value)
 
@@ -193,6 +207,6 @@ KvCache = kind(
 Transform = kind(
     dict,
     lambda value: isinstance(value, str | dict),
-    f"{' or '.join(TRANSFORMS)}, or {{type: …, …}}.",
+    " or ".join(TRANSFORMS) + ", or {type: …, …}.",
     _transform,
 )

@@ -141,7 +141,8 @@ def read_quantization(config: dict[str, Any] | None) -> Quantization | None:
     if method in ("awq", "gptq"):
         bits = fields.size(document, "bits")
         if bits not in (2, 3, 4, 8):
-            raise WorkbookError(f"bits is {bits} in the quantization_config.", expected="2, 3, 4 or 8.")
+            got = say("bits is {bits} in the quantization_config.", bits=bits)
+            raise WorkbookError(got, expected="2, 3, 4 or 8.")
         skipped = skipped or (() if document.get("lm_head") is True else ("lm_head",))
         return Quantization(
             method, ignore=skipped, bits=bits, group_size=fields.size(document, "group_size", 128)
@@ -159,13 +160,15 @@ def _compressed_tensors(document: dict[str, Any]) -> Quantization:
     sparsity = fields.table(document, "sparsity_config")
     for name, group in fields.table(document, "config_groups").items():
         if not isinstance(group, dict):
-            raise WorkbookError(f"config_groups.{name} is a {type(group).__name__}.", expected="an object.")
+            got = say("config_groups.{name} is a {kind}.", name=name, kind=type(group).__name__)
+            raise WorkbookError(got, expected="an object.")
         unknown += [f"config_groups.{name}.{key}" for key in group if key not in GROUP_FIELDS]
         parts = {}
         for key in ("weights", "input_activations"):
             part = group.get(key)
             if part is not None and not isinstance(part, dict):
-                raise WorkbookError(f"{key} of config_groups.{name} is {part!r}.", expected="an object.")
+                got = say("{key} of config_groups.{name} is {part!r}.", key=key, name=name, part=part)
+                raise WorkbookError(got, expected="an object.")
             parts[key] = QuantArgs.read(part) if part else None
             strange = [field for field in part or () if field not in Arguments.__annotations__]
             unknown += [f"config_groups.{name}.{key}.{field}" for field in strange]
@@ -190,7 +193,8 @@ def _names(value: Any, what: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise WorkbookError(f"{what} is {value!r}.", expected="a list of module names.")
+        got = say("{what} is {value!r}.", what=what, value=value)
+        raise WorkbookError(got, expected="a list of module names.")
     return tuple(value)
 
 
@@ -199,9 +203,8 @@ def _block(value: Any) -> tuple[int, int]:
     if value is None:
         return (0, 0)
     if not isinstance(value, list) or len(value) != 2 or not all(type(n) is int and n > 0 for n in value):
-        raise WorkbookError(
-            f"weight_block_size is {value!r}.", expected="two whole numbers, rows and columns."
-        )
+        got = say("weight_block_size is {value!r}.", value=value)
+        raise WorkbookError(got, expected="two whole numbers, rows and columns.")
     return (value[0], value[1])
 
 

@@ -111,7 +111,7 @@ def _cut_blocks(made: Assignment, engine: str) -> Iterator[Finding]:
         problem = split_problem(module.name, module.shape, made.groups[index][0], 1, False, joined=True)
         if problem:
             remedy = say("Ignore these modules, or choose a scheme without blocks (FP8_DYNAMIC).")
-            yield _stops(engine, "fused-blocks", f"{problem}.", remedy)
+            yield _stops(engine, "fused-blocks", say("{problem}.", problem=problem), remedy)
             return
 
 

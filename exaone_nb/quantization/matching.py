@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from typing import Generic, TypeVar
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
 
 # The torch classes, own and inherited, of the modules that can be quantized, by the kind of their weight.
@@ -33,7 +34,7 @@ def _pattern(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise UsageError(
-            f"`re:{text}` is not a regular expression: {error}.",
+            say("`re:{text}` is not a regular expression: {reason}.", text=text, reason=error),
             remedy="Remember that a dot matches any character and `.*` any text; a bare `*` at the start is wrong.",
         ) from error
 

@@ -44,27 +44,48 @@ class QuantArgs:
         bits, kind = document.get("num_bits", 8), document.get("type", "int")
         group, block = document.get("group_size"), document.get("block_structure")
         symmetric = document.get("symmetric", True)
-        _require(_whole(bits) and 1 <= bits <= 16, f"num_bits is {bits!r}.", "a whole number from 1 to 16.")
-        _require(kind in ("int", "float"), f"The quantization type is {kind!r}.", "int or float.")
+        _require(
+            _whole(bits) and 1 <= bits <= 16,
+            say("num_bits is {bits!r}.", bits=bits),
+            "a whole number from 1 to 16.",
+        )
+        _require(
+            kind in ("int", "float"), say("The quantization type is {kind!r}.", kind=kind), "int or float."
+        )
         whole = group is None or (_whole(group) and (group > 0 or group == -1))
-        _require(whole, f"group_size is {group!r}.", "a whole number above 0, or -1 for a channel.")
+        _require(
+            whole,
+            say("group_size is {group!r}.", group=group),
+            "a whole number above 0, or -1 for a channel.",
+        )
         pair = isinstance(block, list | tuple) and len(block) == 2 and all(_whole(n) and n > 0 for n in block)
         _require(
-            block is None or pair, f"block_structure is {block!r}.", "two whole numbers, rows and columns."
+            block is None or pair,
+            say("block_structure is {block!r}.", block=block),
+            "two whole numbers, rows and columns.",
         )
         # Without a strategy the library infers it.
         inferred = "channel" if group == -1 else "group" if group else "block" if block else "tensor"
         strategy = document.get("strategy") or inferred
-        _require(strategy in STRATEGIES, f"The strategy is {strategy!r}.", f"one of {', '.join(STRATEGIES)}.")
+        known = say("one of {names}.", names=", ".join(STRATEGIES))
+        _require(strategy in STRATEGIES, say("The strategy is {strategy!r}.", strategy=strategy), known)
         grouped = strategy not in ("group", "tensor_group") or (group and group > 0)
-        _require(grouped, f"Strategy {strategy} without a group_size.", "group_size above 0.")
+        _require(
+            grouped,
+            say("Strategy {strategy} without a group_size.", strategy=strategy),
+            "group_size above 0.",
+        )
         _require(
             strategy != "block" or block, "Strategy block without a block_structure.", "[rows, columns]."
         )
-        _require(isinstance(symmetric, bool), f"symmetric is {symmetric!r}.", "true or false.")
+        _require(
+            isinstance(symmetric, bool),
+            say("symmetric is {symmetric!r}.", symmetric=symmetric),
+            "true or false.",
+        )
         order = document.get("actorder")
         named = order is None or isinstance(order, str | bool)
-        _require(named, f"actorder is {order!r}.", "static, its alias weight, or null.")
+        _require(named, say("actorder is {order!r}.", order=order), "static, its alias weight, or null.")
         return cls(
             bits,
             kind,

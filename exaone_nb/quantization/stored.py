@@ -44,7 +44,7 @@ def scale_shape(args: QuantArgs, shape: tuple[int, int]) -> tuple[int, ...]:
     if args.strategy == "block":
         high, wide = args.block_structure
         return (groups_of(rows, high), groups_of(columns, wide))
-    got = f"Weights cannot be quantized per {args.strategy}."
+    got = say("Weights cannot be quantized per {strategy}.", strategy=args.strategy)
     raise WorkbookError(got, expected="tensor, channel, group or block.")
 
 
@@ -53,7 +53,10 @@ def check_fits(module: str, shape: tuple[int, int], scheme: Scheme) -> None:
     args = scheme.weights
     size = args.group_size
     if args.strategy in ("group", "tensor_group") and size and shape[1] % size:
-        got = f"{module} has {shape[1]} inputs, which do not divide into groups of {size} ({scheme.name})."
+        got = say(
+            "{module} has {inputs} inputs, which do not divide into groups of {size} ({scheme}).",
+            module=module, inputs=shape[1], size=size, scheme=scheme.name,
+        )  # fmt: skip
         remedy, fitted = say("Add the module to `ignore`."), fitting(scheme, shape[1:])
         if fitted is not scheme:
             group = fitted.weights.group_size
@@ -116,7 +119,7 @@ def stored_linear(
         add("input_global_scale", "F32", (1,))
     if activations is not None and activations.dynamic is False:
         if activations.strategy != "tensor":
-            got = f"Static activations per {activations.strategy} are not stored."
+            got = say("Static activations per {strategy} are not stored.", strategy=activations.strategy)
             raise WorkbookError(got, expected="tensor.")
         add("input_scale", dtype, (1,))
         if not activations.symmetric:

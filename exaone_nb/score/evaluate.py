@@ -121,7 +121,7 @@ def score(
                     raise
                 report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
-        else:
+        elif names:
             report(say("{recipe}: all {n} tasks were scored before", recipe=recipe, n=len(names)))
         found = _finished(run, recipe, asked, identity)
         scores += [replace(found[name], resumed=name in done) for name in names]

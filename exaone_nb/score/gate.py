@@ -100,7 +100,9 @@ def gate(run: RunFolder, policy: Policy, candidates: Sequence[str] = ()) -> list
         checks = []
         for requirement in requirements:
             if requirement.kind == "task":
-                checks.append(_of_task(requirement, compared.get((name, requirement.what)), run))
+                checks.append(
+                    _of_task(requirement, compared.get((name, requirement.what)), run, sizes.get(name))
+                )
             else:
                 of = sizes if requirement.kind == "bytes" else speeds
                 checks.append(_of_budget(requirement, of.get(name), of.get(policy.base), run))
@@ -167,8 +169,17 @@ def _named(scored: dict[str, ItemScores], names: Sequence[str]) -> dict[str, Ite
     return {name: scored[name] for name in names if name in scored} | pooled
 
 
-def _of_task(requirement: PolicyLine, found: Comparison | None, run: RunFolder) -> LineCheck:
+def _of_task(
+    requirement: PolicyLine, found: Comparison | None, run: RunFolder, size: dict[str, Any] | None
+) -> LineCheck:
     if found is None:
+        if size and (size.get("details") or {}).get("format") == "gguf":
+            return _unmeasured(
+                requirement,
+                say(
+                    "not scored for both; llama.cpp cannot be asked a multiple-choice task, so a GGUF file has none"
+                ),
+            )
         remedy = say("exaone-nb score MODEL --tasks {task} --out {run}", task=requirement.what, run=run.path)
         return _unmeasured(requirement, say("not scored for both; {remedy}", remedy=remedy))
     if unusable := warning_of(found.base_outcomes, found.base):

@@ -211,7 +211,7 @@ def conclusions_table(split: TimeGroups, noise: RerunNoise) -> Table:
         Column("better", say("score"), ".4f"),
         Column("worse", say("against"), ".4f"),
         Column("difference", say("difference"), ".4f"),
-        Column("what_differed", say("what differed")),
+        Column("what_differed", say("what differed"), ours=True),
         Column("verdict", say("what is left of it")),
         Column("repository", say("source")),
     ]

@@ -90,7 +90,8 @@ class Scoreboard:
         """The row of a recipe. Raises UsageError for a name that is not on the board."""
         by_name = {row.recipe: row for row in self.rows}
         if recipe not in by_name:
-            raise UsageError(f"{recipe!r} is not on the board.", expected=", ".join(by_name))
+            got = say("{recipe!r} is not on the board.", recipe=recipe)
+            raise UsageError(got, expected=", ".join(by_name))
         return by_name[recipe]
 
 
@@ -116,7 +117,8 @@ def make_scoreboard(
     Raises WorkbookError naming the chapter that writes what is missing, and its kind BaseSolvesNothing.
     """
     if draws < 1000:
-        raise UsageError(f"{draws} draws are too few for a 95 % interval.", expected="at least 1,000.")
+        got = say("{draws} draws are too few for a 95 % interval.", draws=draws)
+        raise UsageError(got, expected="at least 1,000.")
     weights = weights or Weights()
     found, remarks = read_candidates(run, baseline=baseline, tasks=tasks)
     names, candidates = list(found), list(found.values())
@@ -251,9 +253,7 @@ def _on_card(run: RunFolder, recipe: str, gpu: str) -> dict[str, Any]:
     try:
         folder = run.checkpoint(recipe)
         if gguf_in(folder):
-            return {
-                "memory_remark": say("not known: the arithmetic is of vLLM's files, and this is a GGUF file")
-            }
+            return {"memory_remark": say("not known for a GGUF file")}
         config = read_config(folder / "config.json")
         scheme, prediction = predict_as_stored(config, loaded=True)
         plan = plan_memory(config, scheme, gpu, prediction=prediction)

@@ -12,12 +12,12 @@ from exaone_nb.language import language
 from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.score.scoreboard import BoardRow, Scoreboard
-from exaone_nb.show.figures import FAINT, INK, Style, alt, clean, styles_of
+from exaone_nb.show.figures import INK, Style, alt, clean, styles_of
 from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 
-REFERENCE = {"color": FAINT, "linewidth": 0.8, "linestyle": ":"}
+REFERENCE = {"color": INK, "linewidth": 1.2, "linestyle": ":"}
 HEADING = {"fontsize": 10, "color": INK, "loc": "left"}
 PAGE = Path(__file__).with_name("scoreboard.html")
 # What one needs to choose; the other columns of a board stand in `details_table` and in the files.

@@ -63,9 +63,9 @@ class Settings:
         backend, sizes = self.backend, (self.tensor_parallel_size, self.data_parallel_size)
         if backend not in BACKENDS:
             got = say("No backend {backend!r}.", backend=backend)
-            raise UsageError(got, expected=f"one of {', '.join(BACKENDS)}.")
+            raise UsageError(got, expected=say("one of {names}.", names=", ".join(BACKENDS)))
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit is {self.limit}.", expected="at least one item.")
+            raise UsageError(say("limit is {limit}.", limit=self.limit), expected="at least one item.")
         check_sizes(*sizes)
         for name in ("max_model_len", "concurrency", "timeout", "batch_size"):
             whole(name, getattr(self, name))
@@ -77,16 +77,16 @@ class Settings:
         got = remedy = ""
         if backend != "vllm" and max(sizes) > 1:
             got = say("Backend {backend!r} does not divide a model between GPUs.", backend=backend)
-            remedy = "Use --backend vllm; a server is given its sizes when it is started."
+            remedy = say("Use --backend vllm; a server is given its sizes when it is started.")
         elif backend.startswith("server") and not self.base_url:
             got = say("Backend {backend!r} needs the server's address.", backend=backend)
-            remedy = "Give --base-url, for instance http://127.0.0.1:8000/v1"
+            remedy = say("Give --base-url, for instance http://127.0.0.1:8000/v1")
         elif backend == "server" and not self.tokenizer:
             got = say("Backend {backend!r} sends token ids and needs the model's tokenizer.", backend=backend)
-            remedy = "Give --tokenizer FOLDER, or use --backend server-chat."
+            remedy = say("Give --tokenizer FOLDER, or use --backend server-chat.")
         elif backend == "server-chat" and not self.chat_template:
             got = say("Backend {backend!r} applies its own chat template.", backend=backend)
-            remedy = "Leave the template on, or use --backend server."
+            remedy = say("Leave the template on, or use --backend server.")
         if got:
             raise UsageError(got, remedy=remedy)
         if self.thinking and not self.think_end_token:
@@ -105,7 +105,8 @@ class Settings:
         if not name:
             return self
         if name not in PRESETS:
-            raise UsageError(f"No preset {name!r}.", expected=f"one of {', '.join(PRESETS)}.")
+            got = say("No preset {name!r}.", name=name)
+            raise UsageError(got, expected=say("one of {names}.", names=", ".join(PRESETS)))
         return replace(self, **PRESETS[name])
 
 

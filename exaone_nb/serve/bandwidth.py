@@ -46,7 +46,12 @@ class Roof:
         if gpus == 1 or self.device == "cpu":
             return self
         operations = {kind: gpus * rate for kind, rate in self.operations.items()}
-        return Roof(gpus * self.bandwidth, operations, f"{self.how}, times {gpus} GPUs", self.device)
+        return Roof(
+            gpus * self.bandwidth,
+            operations,
+            say("{how}, times {gpus} GPUs", how=self.how, gpus=gpus),
+            self.device,
+        )
 
     def support(self, scheme: str) -> Support:
         """What vLLM does with a scheme on this kind of machine."""

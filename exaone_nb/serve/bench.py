@@ -217,7 +217,7 @@ def questions(count: int, path: Path = QUESTIONS) -> list[list[Message]]:
             lines = islice(handle, count)
             return [[{"role": "user", "content": json.loads(line)["question"]}] for line in lines]
     except (OSError, ValueError, KeyError) as error:
-        got = f"{path.name} holds no questions ({type(error).__name__})."
+        got = say("{name} holds no questions ({kind}).", name=path.name, kind=type(error).__name__)
         raise WorkbookError(got, expected='JSON lines with a field "question".') from error
 
 

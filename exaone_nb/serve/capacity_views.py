@@ -146,7 +146,10 @@ def capacity_figure(found: Sequence[Capacity]) -> Figure:
         unit = say("requests per second") if options.arrival == "rate" else say("users at once")
         axes.set(ylim=(0, None), xlabel=unit, ylabel=head)
         clean(axes)
-    panels[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.93))
+    # Above the panels, where no curve, whisker or limit is.
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=len(found)
+    )
     return figure
 
 

@@ -91,7 +91,10 @@ def measure_decode(
     whole("output_tokens", output_tokens, least=2)  # the first is the prefill's
     limit = engine.arguments["max_model_len"]
     if prompt_tokens + output_tokens > limit:
-        got = f"{prompt_tokens} prompt and {output_tokens} output tokens exceed max_model_len {limit}."
+        got = say(
+            "{prompt} prompt and {output} output tokens exceed max_model_len {limit}.",
+            prompt=prompt_tokens, output=output_tokens, limit=limit,
+        )  # fmt: skip
         raise UsageError(got, remedy="Shorten them, or open the engine with a larger max_model_len.")
     import numpy as np
 
@@ -129,8 +132,12 @@ def _decode_step(answers: Sequence[Answer]) -> tuple[float, float]:
     ]
     all_read = max(first for first, _, _ in times)
     if min(end for _, end, _ in times) <= all_read:
+        got = say(
+            "Some of the {count} answers were complete before the last prompt was read: they never ran together.",
+            count=len(answers),
+        )
         raise WorkbookError(
-            f"Some of the {len(answers)} answers were complete before the last prompt was read: they never ran together.",
+            got,
             expected="room for all at once.",
             remedy="Measure a smaller batch or longer answers, or give the engine a larger KV cache, max_num_seqs (at least "
             "the batch) and max_num_batched_tokens (at least batch times prompt tokens).",

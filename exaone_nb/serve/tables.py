@@ -223,8 +223,8 @@ def first_difference(base: Answer, other: Answer, tokenizer: Any) -> dict[str, A
 
 def _name(tokenizer: Any, token: int | None) -> str:
     """A token as a reader sees it; a part of a letter has no text of its own, and two of them would look the same."""
-    text = "(end)" if token is None else tokenizer.decode([token])
-    return text if text and "\ufffd" not in text else f"(part of a letter, token {token})"
+    text = say("(end)") if token is None else tokenizer.decode([token])
+    return text if text and "\ufffd" not in text else say("(part of a letter, token {token})", token=token)
 
 
 def _gap(answer: Answer, position: int, rival: int | None) -> float | None:

@@ -12,7 +12,7 @@ from exaone_nb.anatomy.preflight import words
 from exaone_nb.anatomy.roofline import Pass, decode
 from exaone_nb.anatomy.work import work_of
 from exaone_nb.gpus import Gpu, find_gpu
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.quantization.kernels import on_gpu
 from exaone_nb.show.table import Column, Table, columns
 
@@ -116,16 +116,36 @@ def outlook(plan: MemoryPlan) -> list[str]:
         *([say("Fits.")] if plan.fits else []),
         *([] if plan.fits or plan.support.answer == "no" else [say("Does not fit.")]),
         *([] if plan.fits else [words(plan)]),
-        say(
-            "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one. "
-            "At {plan.context:,} tokens: {plan.largest_concurrency} at once.",
-            plan=plan,
-        ),
+        _room(plan),
         say(
             "Sharing key/value heads makes the cache {times:g} times smaller.",
             times=plan.kv.if_multi_head / plan.kv.every_token_every_layer,
         ),
     ]
+
+
+def _room(plan: MemoryPlan) -> str:
+    """How long a context may be, and how many of the length that was asked for fit."""
+    if not plan.longest_for_one:
+        return say("No request fits, however short.")
+    if plan.concurrency == 1:
+        longest = say("Longest context: {plan.longest:,} tokens.", plan=plan)
+    elif plan.longest:
+        longest = say(
+            "Longest context: {plan.longest:,} tokens for {plan.concurrency} at once, {plan.longest_for_one:,} for one.",
+            plan=plan,
+        )
+    else:
+        longest = say(
+            "Longest context: {plan.longest_for_one:,} tokens for one; {plan.concurrency} at once do not fit, however "
+            "short.",
+            plan=plan,
+        )
+    if not plan.largest_concurrency:
+        return longest
+    return joined(
+        [longest, say("At {plan.context:,} tokens: {plan.largest_concurrency} at once.", plan=plan)], " "
+    )
 
 
 def card_table(

@@ -126,23 +126,40 @@ def with_code(html: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
 
 
-# From this length on a word may go on in the next line: after its punctuation, and from the second length on anywhere.
-LONG_WORD, LONGEST_WORD = 14, 40
+# From the first length on a word may go on in the next line after its punctuation, from the second on before a capital
+# as well (ScaledMMLinearKernel), and from the third on anywhere.
+LONG_WORD, LONG_NAME, LONGEST_WORD = 17, 28, 40
+# Not between "--" and "jinja", and not in "Q4_K_M".
+AFTER_PUNCTUATION = r"(?<=[^\W_][^\W_][._/:,=-])(?=[^\W\d_][^\W_])|(?<=[|\]})])(?=[^\s\d._|>\])}])"
+BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
+# A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
+HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
 SMALLEST = 1e-4
 
 
 def breakable(text: str) -> str:
-    """Text as HTML whose long words may be broken, so that one name or one prompt does not push a column off the page."""
+    """Text as HTML whose long words may be broken, so that one name or one prompt does not push a column off the page.
 
-    def broken(word: str) -> str:
-        pieces = "<wbr>".join(escape(piece) for piece in re.split(r"(?<=[._/:,=|\]})-])(?=[^\s\d._])", word))
-        if len(word) < LONGEST_WORD:
-            return pieces
-        return f'<span style="overflow-wrap: anywhere">{pieces}</span>'
+    A short name, a date and an option stay whole; a line ends where the text has one.
+    """
+    return "".join(map(_word, re.split(r"(\s+)", text.strip("\n"))))
 
-    return "".join(
-        broken(part) if len(part) >= LONG_WORD else escape(part) for part in re.split(r"(\s+)", text)
-    )
+
+def _word(word: str) -> str:
+    if not word or word.isspace():
+        return "<br>" if "\n" in word else word
+    if len(word) < LONG_WORD or (word.startswith("-") and len(word) < LONG_NAME):
+        return _whole(word)
+    pieces = re.split(AFTER_PUNCTUATION + (BEFORE_A_CAPITAL if len(word) >= LONG_NAME else ""), word)
+    if len(word) < LONGEST_WORD:
+        return "<wbr>".join(map(_whole, pieces))
+    return f'<span style="overflow-wrap: anywhere">{"<wbr>".join(map(escape, pieces))}</span>'
+
+
+def _whole(piece: str) -> str:
+    if HYPHENS_THAT_STAY.fullmatch(piece):
+        return f'<span class="word" style="white-space: nowrap">{escape(piece)}</span>'
+    return escape(piece)
 
 
 def note(text: str, kind: str = "note") -> None:

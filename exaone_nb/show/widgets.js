@@ -43,8 +43,8 @@
       const state = card.left <= 0 ? "large" : most >= v.requests ? "fits" : most ? "wait" : longest ? "short" : "full";
       const verdict = fill(words[state], { most, longest });
       const rows = options.map((tokens, i) => [Math.min(tokens, limit), rooms[i]]).filter(([tokens], i) => !i || tokens > options[i - 1]);
-      const left = fill(words.left, { gib: card.left / 2 ** 30, longest });
-      return { verdict, lines: [verdict, left], head: words.head, rows, marked: Math.min(at, rows.length - 1) };
+      const left = [fill(words.left, { gib: card.left / 2 ** 30 }), longest && fill(words.longest, { longest })];
+      return { verdict, lines: [verdict, left.filter(Boolean).join(" ")], head: words.head, rows, marked: Math.min(at, rows.length - 1) };
     },
     score({ data, words }, v) {
       const weights = data[v.phase];

@@ -101,11 +101,8 @@ def fit_widget(
             "short": say("only up to {longest} tokens", longest="{longest}"),
             "full": say("no room for a cache"),
             "head": [say("tokens per request"), say("requests at once")],
-            "left": say(
-                "Left for the cache: {gib} GiB. Longest context of one request: {longest} tokens.",
-                gib="{gib}",
-                longest="{longest}",
-            ),
+            "left": say("Left for the cache: {gib} GiB.", gib="{gib}"),
+            "longest": say("Longest context of one request: {longest} tokens.", longest="{longest}"),
         },
         "data": {"cells": grid, "limits": limits, "contexts": CONTEXTS},
     }

@@ -23,7 +23,8 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
     """Means over resampled items [candidates, draws]; `values` [candidates, items], one item order for all."""
     items = values.shape[1]
     if items < 2:
-        raise WorkbookError(f"{items} item gives no interval.", expected="at least two items.")
+        got = say("{items} item gives no interval.", items=items)
+        raise WorkbookError(got, expected="at least two items.")
     if not np.isfinite(values).all():
         raise WorkbookError(
             "An item's score is not a number.", remedy="Look at that item in the samples file."

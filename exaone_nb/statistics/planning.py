@@ -30,10 +30,12 @@ def items_needed(drop: float, share_differing: float, *, power: float = POWER, a
     """
     _check(power, alpha)
     if not 0 < drop <= share_differing <= 1:
-        raise UsageError(
-            f"A drop of {drop:g} with {share_differing:g} of the items differing is impossible.",
-            expected="0 < drop <= share of differing items <= 1.",
+        got = say(
+            "A drop of {drop:g} with {share_differing:g} of the items differing is impossible.",
+            drop=drop,
+            share_differing=share_differing,
         )
+        raise UsageError(got, expected="0 < drop <= share of differing items <= 1.")
     return math.ceil(_items(drop, share_differing, power, alpha))
 
 
@@ -45,11 +47,10 @@ def smallest_drop(
 
     _check(power, alpha)
     if n < 2:
-        raise UsageError(f"{n} items.", expected="at least two.")
+        raise UsageError(say("{n} items.", n=n), expected="at least two.")
     if not 0 < share_differing <= 1:
-        raise UsageError(
-            f"{share_differing:g} of the items differing.", expected="a share above 0, at most 1."
-        )
+        got = say("{share_differing:g} of the items differing.", share_differing=share_differing)
+        raise UsageError(got, expected="a share above 0, at most 1.")
 
     def missing(drop: float) -> float:
         return _items(drop, share_differing, power, alpha) - n
@@ -97,9 +98,8 @@ def items_needed_unpaired(accuracy: float, drop: float, *, power: float = POWER,
     _check(power, alpha)
     lower = accuracy - drop
     if not (drop > 0 and lower >= 0 and accuracy <= 1):
-        raise UsageError(
-            f"A drop of {drop:g} from {accuracy:g} is impossible.", expected="0 < drop <= accuracy <= 1."
-        )
+        got = say("A drop of {drop:g} from {accuracy:g} is impossible.", drop=drop, accuracy=accuracy)
+        raise UsageError(got, expected="0 < drop <= accuracy <= 1.")
     variance = accuracy * (1 - accuracy) + lower * (1 - lower)
     return math.ceil(((_upper(alpha / 2) + _upper(1 - power)) / drop) ** 2 * variance)
 
@@ -116,9 +116,8 @@ def _upper(tail: float) -> float:
 
 def _check(power: float, alpha: float) -> None:
     if not (0.5 <= power < 1 and 0 < alpha < 0.5):
-        raise UsageError(
-            f"power {power:g}, alpha {alpha:g}.", expected="power in [0.5, 1), alpha in (0, 0.5)."
-        )
+        got = say("power {power:g}, alpha {alpha:g}.", power=power, alpha=alpha)
+        raise UsageError(got, expected="power in [0.5, 1), alpha in (0, 0.5).")
 
 
 def sensitivity(share: float, drop: float) -> str:

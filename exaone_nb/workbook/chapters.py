@@ -119,11 +119,12 @@ def load(path: str | Path) -> Chapter:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"There is no notebook {path}.", remedy="Check the path.") from error
+        raise UsageError(say("There is no notebook {path}.", path=path), remedy="Check the path.") from error
     except ValueError as error:
-        raise WorkbookError(f"{path.name} is not a notebook: {error}", expected="nbformat 4 JSON.") from error
+        got = say("{name} is not a notebook: {reason}", name=path.name, reason=error)
+        raise WorkbookError(got, expected="nbformat 4 JSON.") from error
     if not isinstance(document, dict) or document.get("nbformat") != 4 or "cells" not in document:
-        raise WorkbookError(f"{path.name} is not a notebook.", expected="nbformat 4 JSON.")
+        raise WorkbookError(say("{name} is not a notebook.", name=path.name), expected="nbformat 4 JSON.")
     for cell in document["cells"]:
         cell["source"] = source_of(cell)
     declared = document.get("metadata", {}).get("exaone_nb", {})
@@ -134,7 +135,8 @@ def load(path: str | Path) -> Chapter:
         read = [field for field in fields(Chapter) if field.type in READERS and field.name in declared]
         about = {field.name: READERS[field.type](declared[field.name]) for field in read}
     except (TypeError, ValueError, AttributeError) as error:
-        raise WorkbookError(f"{path.name}: its exaone_nb metadata cannot be read ({error}).") from error
+        got = say("{name}: its exaone_nb metadata cannot be read ({reason}).", name=path.name, reason=error)
+        raise WorkbookError(got) from error
     parameters = _schema(document["cells"], path.name)
     return Chapter(path=path.absolute(), parameters=parameters, document=document, **about)
 
@@ -162,7 +164,7 @@ def select(chapters: Sequence[Chapter], names: Iterable[str]) -> list[Chapter]:
             found = [by_name[name]] if name in by_name else []
         if not found:
             raise UsageError(
-                f"There is no chapter {name!r}.",
+                say("There is no chapter {name!r}.", name=name),
                 expected=", ".join(c.slug for c in chapters) or "notebooks named NN_name.ipynb.",
                 remedy=did_you_mean(name, by_name, "Name a number, a notebook, or a range 00-04."),
             )
@@ -185,8 +187,9 @@ def in_order(chapters: Sequence[Chapter]) -> list[Chapter]:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
-        remedy = "Correct `after` in their metadata."
-        raise WorkbookError(f"Chapters wait for each other: {circle}.", remedy=remedy) from error
+        remedy = say("Correct `after` in their metadata.")
+        got = say("Chapters wait for each other: {circle}.", circle=circle)
+        raise WorkbookError(got, remedy=remedy) from error
     for number in graph:
         visit(number)
     return list(ordered.values())

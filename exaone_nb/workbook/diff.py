@@ -82,15 +82,17 @@ def _chapters(old: Mapping[str, ChapterRecord], new: Mapping[str, ChapterRecord]
         if a is None or b is None or a.status != b.status:
             why = "" if b is None else b.failure.why if b.failure else b.why if b.status != "ok" else ""
             states = (a.status if a else None, b.status if b else None)
-            yield Change("chapters", say("{number} status", number=number), *states, why)
+            yield Change("chapters", say("chapter {number}: status", number=number), *states, why)
         if a is None or b is None:
             continue
         if a.code_key != b.code_key:
-            name, note = say("{number} code", number=number), say("the code cells differ")
+            name, note = say("chapter {number}: code", number=number), say("the code cells differ")
             yield Change("chapters", name, a.code_key, b.code_key, note)
         if a.seconds and b.seconds and a.seconds != b.seconds:
             ratio = say("{ratio:.3g} times", ratio=b.seconds / a.seconds)
-            yield Change("chapters", say("{number} seconds", number=number), a.seconds, b.seconds, ratio)
+            yield Change(
+                "chapters", say("chapter {number}: seconds", number=number), a.seconds, b.seconds, ratio
+            )
 
 
 def _results(before: Path, after: Path) -> tuple[list[Change], int]:

@@ -43,10 +43,12 @@ def explain(name: str, message: str, *, cell: int | None = None, source: str = "
     message = ANSI.sub("", message).strip()
     head = f"{name}: {message}" if message else name
     if name in ("WorkbookError", "UsageError", "DiskFull"):
-        why, _, remedy = message.partition("\nWhat to do: ")
-        kind, why = (
+        # As `str` of such an error puts its parts together, in a kernel that speaks the same language.
+        why, _, remedy = message.partition("\n" + say("What to do: {remedy}", remedy=""))
+        expected = say("Expected: {what}", what="")
+        why, kind = (
+            why.replace(f"\n{expected}", f" {expected}"),
             "disk full" if name == "DiskFull" else "refused",
-            why.replace("\nExpected: ", " Expected: "),
         )
         return Failure(kind, head, why, remedy or say("See the message."), cell, source)
     kind, why = _kind_of(name.rpartition(".")[2], message), ""

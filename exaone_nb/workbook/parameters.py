@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, joined, say
 from exaone_nb.written import read_yaml
 
 TYPES = ("str", "int", "float", "bool")
@@ -83,18 +83,21 @@ class Parameter:
         return say("{low:g} to {high:g}", low=self.low, high=self.high)
 
 
-def parse(source: str, where: str = "the parameters cell") -> tuple[Parameter, ...]:
+def parse(source: str, where: str = "") -> tuple[Parameter, ...]:
     """Read the schema from the cell's source. Raises WorkbookError naming the line that is not a declaration."""
+    where = where or say("the parameters cell")
     try:
         statements = ast.parse(source).body
     except SyntaxError as error:
-        raise WorkbookError(f"{where}, line {error.lineno}: {error.msg}.") from error
+        got = say("{where}, line {line}: {reason}.", where=where, line=error.lineno, reason=error.msg)
+        raise WorkbookError(got) from error
     comments = _comments(source)
     found: dict[str, Parameter] = {}
     for statement in statements:
         parameter = _declaration(statement, comments, where)
         if parameter.name in found:
-            twice = f"{where}, line {statement.lineno}: {parameter.name} is declared twice."
+            fields = {"where": where, "line": statement.lineno, "name": parameter.name}
+            twice = say("{where}, line {line}: {name} is declared twice.", **fields)
             raise WorkbookError(
                 twice, expected="every parameter once.", remedy="Remove one of the two lines."
             )
@@ -111,7 +114,7 @@ def _comments(source: str) -> dict[int, str]:
 def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -> Parameter:
     def wrong(what: str) -> WorkbookError:
         return WorkbookError(
-            f"{where}, line {statement.lineno}: {what}.",
+            say("{where}, line {line}: {what}.", where=where, line=statement.lineno, what=what),
             expected=say(
                 "NAME: type = literal  # help text [choices: a | b] or [range: 1 ..] or a kind, with a type among {types} "
                 "(or one of the first {few} with `| None`) and a kind among {kinds}.",
@@ -122,16 +125,16 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         )
 
     if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
-        raise wrong("not a typed assignment")
+        raise wrong(say("not a typed assignment"))
     name, kind = statement.target.id, ast.unparse(statement.annotation)
     if kind not in LIST_TYPES and kind.removesuffix(OR_NONE) not in TYPES:
-        raise wrong(f"{name} has the type {kind!r}")
+        raise wrong(say("{name} has the type {kind!r}", name=name, kind=kind))
     if statement.value is None:
-        raise wrong(f"{name} has no default")
+        raise wrong(say("{name} has no default", name=name))
     try:
         default = ast.literal_eval(statement.value)
     except ValueError as error:
-        raise wrong(f"the default of {name} is not a literal") from error
+        raise wrong(say("the default of {name} is not a literal", name=name)) from error
     lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
     text = " ".join(comments[line] for line in lines if line in comments)
     parameter = Parameter(name, kind, None)
@@ -139,12 +142,15 @@ def _declaration(statement: ast.stmt, comments: Mapping[int, str], where: str) -
         text = text[: match.start()]
         parameter = replace(parameter, **_mark(parameter, match["word"], match["rest"] or "", wrong))
     if _MISPLACED.search(text):
-        raise wrong(f"a mark of {name} stands inside its help text, not at the end")
+        raise wrong(say("a mark of {name} stands inside its help text, not at the end", name=name))
     parameter = replace(parameter, help=text)
     try:
         value = coerce(parameter, default)
     except UsageError as error:
-        raise wrong(f"the default of {name} does not fit its own declaration ({error.got})") from error
+        unfit = say(
+            "the default of {name} does not fit its own declaration ({got})", name=name, got=error.got
+        )
+        raise wrong(unfit) from error
     return replace(parameter, default=value)
 
 
@@ -158,14 +164,20 @@ def _mark(
         return {"choices": tuple(_scalar(replace(parameter, type=element), word) for word in words)}
     if word == "range":
         if element not in ("int", "float"):
-            raise wrong(f"{name} has a range and the type {parameter.type}")
+            raise wrong(say("{name} has a range and the type {kind}", name=name, kind=parameter.type))
         if not (match := _RANGE.fullmatch(rest)):
-            raise wrong(f"the range of {name} is not written as [range: 1 ..] or [range: 0 .. 1]")
+            raise wrong(
+                say("the range of {name} is not written as [range: 1 ..] or [range: 0 .. 1]", name=name)
+            )
         return {"low": float(match["low"]), "high": float(match["high"]) if match["high"] else None}
     if word not in KINDS:
-        raise wrong(f"{name} is marked [{word}], which is no kind")
+        raise wrong(say("{name} is marked [{word}], which is no kind", name=name, word=word))
     if element != ("int" if word == "seed" else "str"):
-        raise wrong(f"{name} is marked [{word}] and has the type {parameter.type}")
+        raise wrong(
+            say(
+                "{name} is marked [{word}] and has the type {kind}", name=name, word=word, kind=parameter.type
+            )
+        )
     return {"kind": word}
 
 
@@ -220,17 +232,20 @@ def _allowed(parameter: Parameter, value: Any) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         raise UsageError(
             say("{name} = {value!r} is out of range.", name=parameter.name, value=value),
-            expected=f"{parameter.name}: {parameter.help}; {parameter.values}.",
+            expected=say(
+                "{name}: {help}; {values}.", name=parameter.name, help=parameter.help, values=parameter.values
+            ),
             remedy="Give a value in this range.",
         )
     return value
 
 
 def _unfit(parameter: Parameter, value: Any) -> UsageError:
+    got = say(
+        "{name} = {value!r} is not of type {type}.", name=parameter.name, value=value, type=parameter.type
+    )
     return UsageError(
-        say(
-            "{name} = {value!r} is not of type {type}.", name=parameter.name, value=value, type=parameter.type
-        ),
-        expected=f"{parameter.name}: {parameter.type}" + (f", {parameter.help}" if parameter.help else ""),
+        got,
+        expected=joined(filter(None, (f"{parameter.name}: {parameter.type}", parameter.help)), ", "),
         remedy="Give a value of that type; lists are written as a,b,c or [a, b, c], truth values as true or false.",
     )

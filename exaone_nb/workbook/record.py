@@ -256,7 +256,7 @@ def facts(model: str = "nano", mode: str = "") -> dict[str, str]:
     """Label -> text. `mode` is nano, live or recorded; empty means what the model says. Raises UsageError otherwise."""
     mode = mode or mode_of(model)
     if mode not in MODES:
-        raise UsageError(f"There is no mode {mode!r}.", expected=", ".join(MODES))
+        raise UsageError(say("There is no mode {mode!r}.", mode=mode), expected=", ".join(MODES))
     made = origin()
     return {
         say("Model"): model or say("none"),

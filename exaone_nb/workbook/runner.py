@@ -101,9 +101,8 @@ def folder_for(out: str | Path, model: str) -> Path:
     if "/" in text or os.sep in text or isinstance(out, Path):
         return Path(out).expanduser().absolute()
     if text in (".", ".."):
-        raise UsageError(
-            f"{text!r} is not a name for a run.", remedy="Give a name, or a path to a new folder."
-        )
+        got = say("{text!r} is not a name for a run.", text=text)
+        raise UsageError(got, remedy="Give a name, or a path to a new folder.")
     return RUNS / text
 
 
@@ -136,7 +135,8 @@ def run(
     known = discover(folder)
     chosen = in_order(select(known, chapters))
     if not chosen:
-        raise UsageError(f"There are no chapters in {folder}.", expected="notebooks named NN_name.ipynb.")
+        got = say("There are no chapters in {folder}.", folder=folder)
+        raise UsageError(got, expected="notebooks named NN_name.ipynb.")
     given = dict(parameters or {})
     values = values_for(chosen, given)
     _require_limits(jobs, timeout_s, memory_gb)
@@ -145,9 +145,8 @@ def run(
     model = _model_of(chosen, values)
     path = folder_for(out, model)
     if path.exists() and not path.is_dir():
-        raise UsageError(
-            f"{path} is a file.", expected="a folder for the run.", remedy="Choose another --out."
-        )
+        got = say("{path} is a file.", path=path)
+        raise UsageError(got, expected="a folder for the run.", remedy="Choose another --out.")
     _fetch_weights(model, chosen, progress)
     about = (model, mode_of(model), cache.fingerprint_model(model), record.now(), record.origin())
     call = _Call(path, RunRecord(path.name, given, *about), Executor(path, values, timeout_s), progress)
@@ -274,11 +273,13 @@ def sigterm_is_an_interrupt() -> Iterator[None]:
 def _require_limits(jobs: int, timeout_s: float | None, memory_gb: float | None) -> None:
     """Raise UsageError for limits that nothing could keep to."""
     if jobs < 0:
-        raise UsageError(f"--jobs {jobs}", expected="0 (automatic) or a number of chapters at once.")
-    for name, value, unit in (("--timeout", timeout_s, "seconds"), ("--memory", memory_gb, "GB")):
+        got = say("--jobs {jobs}", jobs=jobs)
+        raise UsageError(got, expected="0 (automatic) or a number of chapters at once.")
+    seconds, gb = say("a number of seconds above 0."), say("a number of GB above 0.")
+    for name, value, wanted in (("--timeout", timeout_s, seconds), ("--memory", memory_gb, gb)):
         if value is not None and not 0 < value < math.inf:
-            wanted, remedy = f"a number of {unit} above 0.", f"Leave {name} out for the usual."
-            raise UsageError(f"{name} {value:g}", expected=wanted, remedy=remedy)
+            remedy = say("Leave {name} out for the usual.", name=name)
+            raise UsageError(say("{name} {value:g}", name=name, value=value), expected=wanted, remedy=remedy)
 
 
 def _fetch_weights(model: str, chapters: Sequence[Chapter], tell: Callable[[Event], None]) -> None:

@@ -162,7 +162,7 @@ def require_browser() -> str:
     browser = find_browser()
     if not shutil.which(browser):
         raise WorkbookError(
-            f"CHROMIUM={browser} is no program."
+            say("CHROMIUM={browser} is no program.", browser=browser)
             if browser
             else "There is no Chromium or Chrome to make the PDF with.",
             remedy="Install one (Debian: apt install chromium), set CHROMIUM to it, or print report.html (--single) from "
@@ -183,10 +183,10 @@ def print_pdf(page: Path, destination: Path) -> Path:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise WorkbookError(f"{Path(browser).name} did not make the PDF ({error}).") from error
+            got = say("{browser} did not make the PDF ({reason}).", browser=Path(browser).name, reason=error)
+            raise WorkbookError(got) from error
         if done.returncode != 0 or staging.stat().st_size == 0:
             last = (done.stderr.strip().splitlines() or [""])[-1]
-            raise WorkbookError(
-                f"{Path(browser).name} did not make the PDF. {last}", remedy="Print report.html instead."
-            )
+            got = say("{browser} did not make the PDF. {last}", browser=Path(browser).name, last=last)
+            raise WorkbookError(got, remedy="Print report.html instead.")
     return destination

@@ -49,10 +49,10 @@ def read_given(pairs: Iterable[str], file: Path | None = None) -> dict[str, Any]
     """
     given: dict[str, Any] = {}
     if file is not None:
-        expected = "NAME: value, one per line."
+        expected = say("NAME: value, one per line.")
         document = read_yaml(file, as_text=True, expected=expected)
         if not isinstance(document, dict):
-            raise UsageError(f"{file} does not hold names and values.", expected=expected)
+            raise UsageError(say("{file} does not hold names and values.", file=file), expected=expected)
         given |= flat(document, file.name)
     words: dict[str, Any] = {}
     for pair in pairs:
@@ -120,7 +120,10 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             )
         for chapter, parameter in holders:
             if number and named.setdefault((chapter, name), key) != key:
-                raise _twice(f"{name} of chapter {chapter}", f"{named[chapter, name]} and {key}")
+                raise _twice(
+                    say("{name} of chapter {chapter}", name=name, chapter=chapter),
+                    say("{a} and {b}", a=named[chapter, name], b=key),
+                )
             values[chapter][name] = _read(parameter, value)
     return values
 
@@ -161,7 +164,9 @@ def check_names(parameter: Parameter, value: Any) -> None:
 
 
 def _recipe(name: str) -> None:
-    _file_or_own(name, "recipe", "recipes", (".yaml", ".yml"), "a YAML file, or one of ")
+    own = _stems("recipes", ".yaml")
+    expected = say("a YAML file, or one of {names}.", names=", ".join(own))
+    _file_or_own(name, "recipe", own, (".yaml", ".yml"), expected)
 
 
 def _task(name: str) -> None:
@@ -170,13 +175,16 @@ def _task(name: str) -> None:
         return
     theirs = lm_eval_tasks()
     if name not in theirs and (theirs or did_you_mean(name, own, cutoff=ALIKE)):
-        raise _no_such("task", name, own, "one of lm-eval's tasks, or offline ", also=theirs)
+        expected = say("one of lm-eval's tasks, or offline {names}.", names=", ".join(own))
+        raise _no_such("task", name, own, expected, also=theirs)
 
 
 def _text(name: str) -> None:
     endings = (".jsonl", ".json")
     if "/" not in name or name.endswith(endings):  # else a hub id ORG/NAME
-        _file_or_own(name, "text", "calibration", endings, "a JSONL file, a hub id ORG/NAME, or one of ")
+        own = _stems("calibration", endings[0])
+        expected = say("a JSONL file, a hub id ORG/NAME, or one of {names}.", names=", ".join(own))
+        _file_or_own(name, "text", own, endings, expected)
 
 
 # The values of other kinds are not looked up: checkpoints are made during the run, seeds are numbers.
@@ -212,9 +220,8 @@ def _names_in(folder: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], expected: str) -> None:
-    """A file that is there (texts also below the workbook's folder), or the name of one in data/`folder`."""
-    own = _stems(folder, endings[0])
+def _file_or_own(name: str, what: str, own: list[str], endings: tuple[str, ...], expected: str) -> None:
+    """A file that is there (texts also below the workbook's folder), or one of our `own` names."""
     if not name.endswith(endings):
         if name not in own:
             raise _no_such(what, name, own, expected)
@@ -228,6 +235,5 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
 
 def _no_such(what: str, name: str, known: list[str], expected: str, also: Iterable[str] = ()) -> UsageError:
     theirs = did_you_mean(name, also, "Check the spelling.")
-    known_ones = f"{expected}{', '.join(known)}."
     got = say("No {what} {name!r}.", what=translated(what), name=name)
-    return UsageError(got, expected=known_ones, remedy=did_you_mean(name, known, theirs))
+    return UsageError(got, expected=expected, remedy=did_you_mean(name, known, theirs))

@@ -49,6 +49,17 @@ TABLES = {
 WORDS = re.compile("[a-z]+|(?=.* )[A-Za-z_ ]+")
 # What is said, beside paths, versions and settings.
 PROSE = re.compile(r"(?<![^\s(])[A-Za-z][a-z-]*[a-z](?=[.,;:)]*(?:\s|$))")
+# Functions and classes -> which of their arguments are sentences, beside those named `expected` and `remedy`.
+ERRORS = ("WorkbookError", "UsageError", "DiskFull", "Mistake")
+SAID = dict.fromkeys(("say", "translated", "Requirement", *ERRORS), slice(1))
+SAID |= {"kind": slice(2, 3), "list_of": slice(1, 2), "Kind": slice(1, 2), "_cell": slice(1, 2)}
+SAID |= {
+    "wrong": slice(1, 3),
+    "_require": slice(1, 3),
+    "_explained": slice(3),
+    "did_you_mean": slice(2, 4),
+    "Dialect": slice(2, 4),
+}
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -72,18 +83,24 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
         return
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords}
-    if name in ("say", "translated", "Requirement") or name in ("WorkbookError", "UsageError", "DiskFull"):
-        yield from node.args[:1]
-    elif name == "Column":
+    yield from (each for said in node.args[SAID.get(name, slice(0))] for each in _chosen(said))
+    if name == "Column":
         heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
         yield from heading[:1]
     elif name == "columns" and isinstance(node.args[0], ast.List | ast.Tuple):
         yield from node.args[0].elts
     elif name in ("Option", "Argument") and "help" in named:
         yield named["help"]
-    elif name in ("did_you_mean", "Dialect"):
-        yield from node.args[2:4]
-    yield from (named[part] for part in ("expected", "remedy") if part in named)
+    yield from (each for part in ("expected", "remedy") if part in named for each in _chosen(named[part]))
+
+
+def _chosen(node: ast.AST) -> Iterator[ast.AST]:
+    """An argument, or those that it is chosen from: `"a" if there else "b"`, `names or "none."`."""
+    if isinstance(node, ast.IfExp | ast.BoolOp):
+        parts = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
+        yield from (each for part in parts for each in _chosen(part))
+    else:
+        yield node
 
 
 def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:

@@ -64,6 +64,40 @@ def test_memory_human(capsys) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "concurrency", "english", "korean"),
+    [
+        (
+            "EXAONE-4.0-1.2B",
+            1,
+            "Longest context: 65,536 tokens. At 65,536",
+            "가장 긴 컨텍스트: 65,536토큰. 65,536",
+        ),
+        (
+            "EXAONE-4.0-1.2B",
+            40,
+            "7,312 tokens for 40 at once, 65,536 for one.",
+            "40개면 7,312토큰, 하나면 65,536",
+        ),
+        (
+            "EXAONE-4.0-1.2B",
+            3_000_000,
+            "65,536 tokens for one; 3000000 at once do not",
+            "하나면 65,536토큰. 동시에",
+        ),
+        ("EXAONE-4.0-32B", 1, "No request fits, however short.", "아무리 짧은 요청도 들어가지 않습니다."),
+    ],
+)
+def test_the_longest_context_is_said_once_and_never_as_zero(
+    capsys, monkeypatch, model, concurrency, english, korean
+) -> None:
+    for language, wanted in (("en", english), ("ko", korean)):
+        monkeypatch.setenv("EXAONE_NB_LANG", language)
+        out = run(capsys, "memory", model, "--gpu", "L4", "--concurrency", str(concurrency))[1]
+        assert wanted in out
+        assert not re.search(r"\b0 (tokens|at once)|\b0(토큰|개)|for 1 at once", out)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "offered"),
     [
         (["EXAONE-4.0-1.2B", "--gpu", "L4"], 0, set()),

@@ -79,13 +79,26 @@ def test_an_interval_takes_two_lines_at_most(shown):
     assert cells(shown[0]) == [("right", 0.41, "0.41 (0.38\u00a0to\u00a00.44)")]
 
 
+def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text_has_one(shown):
+    texts = ["Qwen3-1.7B", "(2026-11-26).", "--jinja", "EXAONE-4.0-1.2B", "EXAONE-4.0-1.2B-Q4_K_M.gguf"]
+    show_table(
+        Table([Column("x")], [{"x": text} for text in [*texts, "non-reasoning", "191 * 2 = 382\n#### 382"]])
+    )
+    wholes = re.findall(r'<span class="word" style="white-space: nowrap">([^<]*)</span>', shown[0])
+    assert wholes[:4] == texts[:4] and "Q4_<wbr>" not in shown[0] and ">non-reasoning<" in shown[0]
+    assert "191 * 2 = 382<br>#### 382" in sanitize(shown[0])
+    assert sanitize(shown[0]).count("white-space: nowrap") == shown[0].count("white-space: nowrap")
+    show_table(Table([Column("x", code=True)], [{"x": "ChannelWiseTorchFP8ScaledMMLinearKernel"}]))
+    assert "ScaledMM<wbr>LinearKernel" in shown[1].replace("Linear<wbr>Kernel", "LinearKernel")
+
+
 def test_long_names_break_after_their_punctuation_and_numbers_never(shown):
     name, prompt = "model.layers.0.self_attn.q_proj", "[|user|]" * 9
     table = Table(
         [Column("name", code=True), Column("n", form=",")], [{"name": name, "n": 10**18}, {"name": prompt}]
     )
     show_table(table)
-    assert "<code>model.<wbr>layers.0.<wbr>self_<wbr>attn.<wbr>q_<wbr>proj</code>" in shown[0]
+    assert "<code>model.<wbr>layers.0.self_<wbr>attn.q_proj</code>" in shown[0]
     assert ">1,000,000,000,000,000,000<" in shown[0]
     assert shown[0].count("overflow-wrap: anywhere") == 1
     clean = sanitize(shown[0])

@@ -33,9 +33,9 @@ def test_parameters_seconds_and_results(tmp_path):
     a, b = make(tmp_path / "a", 0.5, (0.4, 0.6), 4), make(tmp_path / "b", 0.75, (0.7, 0.8), 8)
     found = compare_runs(a, b)
     named = {c.name: c for c in found.changes}
-    assert set(named) == {"05.BITS", "05 seconds", "accuracy r [fraction]"} and found.equal_results == 1
+    assert set(named) == {"05.BITS", "chapter 05: seconds", "accuracy r [fraction]"} and found.equal_results == 1
     assert named["accuracy r [fraction]"].note == "1.5 times, intervals apart"
-    assert named["05 seconds"].note == "2 times"
+    assert named["chapter 05: seconds"].note == "2 times"
     assert "05.BITS" in found.html() and json.dumps(found.as_dict())
     assert compare_runs(a, a).changes == ()
 
@@ -49,7 +49,7 @@ def test_a_chapter_that_only_one_run_has_is_one_row_and_equal_names_become_folde
     made.chapters["06"] = replace(made.chapters.pop("05"), seconds=1.0)
     made.write(b, Scrubber({}))
     found = compare_runs(a, b)
-    assert [c.name for c in found.changes] == ["05 status", "06 status"]
+    assert [c.name for c in found.changes] == ["chapter 05: status", "chapter 06: status"]
     assert (found.before, found.after) == (str(a), str(b))
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from exaone_nb.credentials import SHAPES
 from exaone_nb.paths import DATA, NOTEBOOKS
+from exaone_nb.show.notebook import as_html
+from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook.scrub import REMOVED, Scrubber
 
 SECRET = "s3cr3t/value+with=signs"
@@ -201,3 +203,23 @@ def test_every_spelling_of_a_secret_is_removed(tmp_path):
     ]  # fmt: skip
     for spelling in spellings:
         assert scrubber.text(f"[{spelling}]") == f"[{REMOVED}]", spelling
+
+
+def test_a_path_and_a_secret_in_a_table_are_found_across_their_breaks(tmp_path):
+    """A long word of a table's cell has places where a line may end, and a name of a folder may lie on both sides."""
+    token = "my-very-secret-Token-2026_of-mine"
+    scrubbed = Scrubber(
+        environment={"SERVICE_TOKEN": token}, home=tmp_path, root="/srv/courses/workbook-2026"
+    )
+    table = Table(
+        [Column("x")],
+        [
+            {"x": "--out /srv/courses/workbook-2026/runs/nano"},
+            {"x": f"key={token}"},
+            {"x": "plain/words/of/a/long/path"},
+        ],
+    )
+    clean = scrubbed.text(as_html(table))
+    assert "[workbook]/runs/nano" in clean and "secret" not in clean and "plain/<wbr>words" in clean
+    picture = "<img src='data:image/png;base64," + "A" * 3_000_000 + "'>"
+    assert scrubbed.text(picture + "a<wbr>b") == picture + "a<wbr>b"

@@ -16,6 +16,7 @@ from exaone_nb import fields
 from exaone_nb.anatomy.layouts import asked, decoder, multimodal
 from exaone_nb.anatomy.layouts.experts import as_linear
 from exaone_nb.errors import WorkbookError
+from exaone_nb.messages import say
 from exaone_nb.tensors import TensorSpec
 
 MOST_TENSORS = 500_000  # seven times Kimi-K2; a corrupt config must not fill the memory
@@ -71,7 +72,7 @@ def _expected(document: str) -> tuple[TensorSpec, ...]:
     specs = tuple(islice(layout(config), MOST_TENSORS + 1))
     if len(specs) > MOST_TENSORS:
         raise WorkbookError(
-            f"This config calls for more than {MOST_TENSORS:,} tensors.",
+            say("This config calls for more than {most:,} tensors.", most=MOST_TENSORS),
             expected="a model of believable size.",
             remedy="Check the numbers of layers and experts in config.json.",
         )

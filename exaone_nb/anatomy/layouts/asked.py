@@ -102,7 +102,9 @@ def _ask(config: str) -> tuple[list[list[Any]], str]:
     except (OSError, subprocess.SubprocessError) as error:
         return [], f"{type(error).__name__}: {error}"
     if run.returncode:
-        return [], (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1][:LONGEST_REASON]
+        return [], (run.stderr.strip().splitlines() or [say("exit code {code}", code=run.returncode)])[-1][
+            :LONGEST_REASON
+        ]
     kept.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(kept, run.stdout)
     return json.loads(run.stdout), ""

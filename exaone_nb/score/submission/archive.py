@@ -118,7 +118,9 @@ def unpacked(path: Path) -> Iterator[Path]:
     """
     with zipfile.ZipFile(path) as archive, TemporaryDirectory(prefix="exaone-nb-check-") as temporary:
         members = archive.infolist()
-        require_free_space(Path(temporary), sum(m.file_size for m in members), f"unpacking {path.name}")
+        require_free_space(
+            Path(temporary), sum(m.file_size for m in members), say("unpacking {name}", name=path.name)
+        )
         for member in members:
             try:
                 archive.extract(member, temporary)

@@ -87,7 +87,9 @@ def _config(config: dict[str, Any]) -> Iterator[Finding]:
     ]
     if changed:
         text = say("Not the shape of EXAONE-4.0-1.2B: {changed}.", changed=", ".join(changed))
-        remedy = say("Fine for practice. Removed layers or tokens scored .26 to .48 (public, 2026-02).")
+        remedy = say(
+            "Fine for practice. Two submissions without some layers or tokens scored 0.47 and 0.48 (public, 2026-02)."
+        )
         yield warn("base model", text, remedy)
     limit = config.get("max_position_embeddings")
     longest = int(rules()["max_gen_toks"].value)

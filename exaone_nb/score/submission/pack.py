@@ -92,7 +92,9 @@ def pack(
     if not any(name.upper().startswith(("LICENSE", "LICENCE")) for name in contents):
         remedy = say("Give the base model's with --licence FILE.")
         findings.append(warn("licence", say("No licence file is packed."), remedy))
-    require_free_space(out.parent, sum(map(_size, contents.values())) + (1 << 20), f"writing {out.name}")
+    require_free_space(
+        out.parent, sum(map(_size, contents.values())) + (1 << 20), say("writing {name}", name=out.name)
+    )
     contents[MANIFEST] = _manifest(folder, contents, changed)
     with (
         staged_file(out) as staging,

@@ -98,7 +98,9 @@ def execute(
             write_json(given, run.parameters)
             log = stack.enter_context(open(target / "log.txt", "a", encoding="utf-8"))
         except (OSError, WorkbookError) as error:
-            return TaskResult(name, "failed", why=f"{target} cannot be written: {error}")
+            return TaskResult(
+                name, "failed", why=say("{path} cannot be written: {reason}", path=target, reason=error)
+            )
         since = log.tell()
         # The run that a killed sweep or a lost worker left behind ends within seconds; if not, this one says who holds it.
         lock = FileLock(target / store.LOCK)
@@ -122,7 +124,7 @@ def execute(
             processes.end(process)
     seconds = time.monotonic() - started
     if status:
-        return TaskResult(name, status, seconds, f"ended after {seconds:.0f} s")
+        return TaskResult(name, status, seconds, say("ended after {seconds:.0f} s", seconds=seconds))
     if process.returncode == 0 and finished(target):
         return TaskResult(name, "ok", seconds)
     return TaskResult(name, "failed", seconds, reason(target, since, process.returncode))
@@ -187,7 +189,7 @@ def on_ray(
                 try:
                     result = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    why = f"{type(error).__name__}: its worker was lost"
+                    why = say("{kind}: its worker was lost", kind=type(error).__name__)
                     result = TaskResult(names[reference], "lost", why=why)
                 if store and result.status == "ok":
                     _fetch(store, grid.folder / result.name)
@@ -223,7 +225,7 @@ def _place(store: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(store)
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(
-            f"--store {store}: {error}",
+            say("--store {store}: {reason}", store=store, reason=error),
             expected="an fsspec address that every node can write to, as s3://bucket/sweeps.",
             remedy="Check the address, and install its driver on every node.",
         ) from error
@@ -251,7 +253,7 @@ def _ray(address: str) -> Any:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, ValueError, RuntimeError) as error:
         raise WorkbookError(
-            f"No Ray cluster answers at {address!r}.",
+            say("No Ray cluster answers at {address!r}.", address=address),
             expected="the address of a running cluster.",
             remedy="Start one (`ray start --head`), or give --address HOST:PORT.",
         ) from error

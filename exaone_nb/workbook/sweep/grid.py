@@ -53,7 +53,7 @@ timeout_minutes: float = 1  # limit of each run; none when left out [range: 0.01
     )
 }
 KEYS = (*AXES, *SETTINGS, "chapters", "matrix", "parameters")
-EXAMPLE = "a file like data/sweeps/gptq_seeds.yaml."
+EXAMPLE = say("a file like data/sweeps/gptq_seeds.yaml.")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def read(path: str | Path, out: str | Path = "") -> Grid:
     path = Path(path)
     document = read_yaml(path, as_text=True, expected=EXAMPLE)
     if not isinstance(document, dict):
-        raise UsageError(f"{path.name} holds no names and values.", expected=EXAMPLE)
+        raise UsageError(say("{name} holds no names and values.", name=path.name), expected=EXAMPLE)
     return expand(document, path.stem, folder_for(out, "") if str(out) else None)
 
 
@@ -106,7 +106,7 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
     name = settings.get("name", stem)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UsageError(
-            f"name: {name!r}",
+            say("name: {name!r}", name=name),
             expected=SETTINGS["name"].help,
             remedy="Write another, or leave the key out: the sweep is then named after the file.",
         )
@@ -124,15 +124,15 @@ def expand(document: Mapping[str, Any], stem: str, folder: Path | None = None) -
     points = itertools.product(*axes.values())
     runs = tuple(_run(chosen, dict(zip(axes, point, strict=True)), fixed) for point in points)
     if twice := [run for run, count in Counter(run.name for run in runs).items() if count > 1]:
+        got = say("Two points of the grid are the same: {point}.", point=twice[0])
         raise UsageError(
-            f"Two points of the grid are the same: {twice[0]}.",
-            expected="every value of an axis once.",
-            remedy="Remove the value that is listed twice.",
+            got, expected="every value of an axis once.", remedy="Remove the value that is listed twice."
         )
     folder = (folder or RUNS / name).absolute()
     if in_the_way := next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None):
-        wanted = "a folder for the sweep."
-        raise UsageError(f"{in_the_way} is a file.", expected=wanted, remedy="Choose another --out.")
+        wanted = say("a folder for the sweep.")
+        got = say("{path} is a file.", path=in_the_way)
+        raise UsageError(got, expected=wanted, remedy="Choose another --out.")
     numbers, minutes = tuple(chapter.number for chapter in chosen), sum(chapter.minutes for chapter in chosen)
     needs = settings.get("gpus_per_run", 0), settings.get("cpus_per_run", 1)
     limit = 60 * settings["timeout_minutes"] if "timeout_minutes" in settings else None
@@ -255,7 +255,7 @@ def _several(document: Mapping[str, Any], key: str) -> list[Any]:
     values = document[key]
     if not isinstance(values, list) or not values:
         raise UsageError(
-            f"{key}: {values!r}",
+            say("{key}: {values!r}", key=key, values=values),
             expected="a list with at least one value.",
             remedy=say("Write {key}: [{values}], or leave the key out.", key=key, values=values or "…"),
         )
@@ -265,8 +265,9 @@ def _several(document: Mapping[str, Any], key: str) -> list[Any]:
 def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = document.get(key) or {}
     if not isinstance(found, Mapping):
+        got = say("{key}: {found!r}", key=key, found=found)
         raise UsageError(
-            f"{key}: {found!r}", expected="names with values.", remedy=f"For instance {key}: {{LIMIT: 64}}."
+            got, expected="names with values.", remedy=say("For instance {key}: {{LIMIT: 64}}.", key=key)
         )
     return {str(name): value for name, value in found.items()}
 

@@ -68,7 +68,7 @@ def pin(grid: Grid) -> None:
             threads = before["threads"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{file} is damaged.",
+                say("{file} is damaged.", file=file),
                 expected="the grid that was swept into this folder.",
                 remedy="Delete this one file; the runs beside it are kept, and what still holds is not run again.",
             ) from error
@@ -106,8 +106,10 @@ def sweep(
     runs (another sweep in this folder is one reason); KeyboardInterrupt after all processes have ended.
     """
     if jobs < 1:
-        wanted, remedy = "how many runs at once, 1 or more.", "Leave --jobs out for one."
-        raise UsageError(f"jobs is {jobs}.", expected=wanted, remedy=remedy)
+        got = say("jobs is {jobs}.", jobs=jobs)
+        raise UsageError(
+            got, expected="how many runs at once, 1 or more.", remedy="Leave --jobs out for one."
+        )
     busy = say("Another sweep is running in {folder}.", folder=grid.folder.name)
     with exclusive(grid.folder, busy):
         pin(grid)
