@@ -28,7 +28,11 @@ def _show(
     calls: TracebackType,
     tb_offset: int | None = None,
 ) -> None:
-    lines = [say("error: {got}", got=str(error)), "", say("To see the calls that led here, run %tb in a cell.")]
+    lines = [
+        say("error: {got}", got=str(error)),
+        "",
+        say("To see the calls that led here, run %tb in a cell."),
+    ]
     # IPython asks an error itself how it wants to be shown. Only this once: %tb then shows everything.
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
     try:
