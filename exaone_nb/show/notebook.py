@@ -126,23 +126,31 @@ def with_code(html: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
 
 
-# From this length on a word may go on in the next line: after its punctuation, and from the second length on anywhere.
-LONG_WORD, LONGEST_WORD = 14, 40
+# From this length on a word may go on in the next line: after its punctuation, and from the last length on anywhere.
+# A word up to the second length stays whole in the first column of a report on a wide screen: it is the name of a row.
+LONG_WORD, LONG_NAME, LONGEST_WORD = 14, 28, 40
 SMALLEST = 1e-4
 
 
 def breakable(text: str) -> str:
-    """Text as HTML whose long words may be broken, so that one name or one prompt does not push a column off the page."""
+    """Text as HTML whose long words may be broken, so that one name or one prompt does not push a column off the page.
+
+    Browsers break a short word too, after a hyphen: "A100-80GB", a date, an option. The style sheet keeps those whole.
+    """
 
     def broken(word: str) -> str:
-        pieces = "<wbr>".join(escape(piece) for piece in re.split(r"(?<=[._/:,=|\]})-])(?=[^\s\d._])", word))
-        if len(word) < LONGEST_WORD:
-            return pieces
-        return f'<span style="overflow-wrap: anywhere">{pieces}</span>'
+        if len(word) < LONG_WORD:
+            return f'<span class="word">{escape(word)}</span>' if "-" in word else escape(word)
+        pieces = "<wbr>".join(
+            escape(piece) for piece in re.split(r"(?<=[._/:,=|\]})-])(?=[^\s\d._=-])", word)
+        )
+        if len(word) <= LONG_NAME:
+            return f'<span class="name">{pieces}</span>'
+        return (
+            f'<span style="overflow-wrap: anywhere">{pieces}</span>' if len(word) >= LONGEST_WORD else pieces
+        )
 
-    return "".join(
-        broken(part) if len(part) >= LONG_WORD else escape(part) for part in re.split(r"(\s+)", text)
-    )
+    return "".join(map(broken, re.split(r"(\s+)", text)))
 
 
 def note(text: str, kind: str = "note") -> None:

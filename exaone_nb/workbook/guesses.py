@@ -158,7 +158,8 @@ DIGITS = ",.12g"
 
 
 def _shown(value: float | str, unit: str) -> str:
-    return value if isinstance(value, str) else f"{value:{DIGITS}} {unit}".rstrip()
+    """A choice, or a number and its unit, between which no line ends."""
+    return value if isinstance(value, str) else f"{value:{DIGITS}}\u00a0{unit}".rstrip()
 
 
 def _off(yours: float | str, truth: float | str, unit: str) -> str:

@@ -79,6 +79,19 @@ def test_an_interval_takes_two_lines_at_most(shown):
     assert cells(shown[0]) == [("right", 0.41, "0.41 (0.38\u00a0to\u00a00.44)")]
 
 
+def test_a_name_that_fits_stays_whole_and_two_equal_signs_stay_together(shown):
+    rows = [
+        {"card": "A100-80GB", "model": "EXAONE-4.0-1.2B", "asks": "compressed-tensors==0.17.0", "bits": -4}
+    ]
+    show_table(
+        Table([Column("card"), Column("model", code=True), Column("asks", code=True), Column("bits")], rows)
+    )
+    assert '<span class="word">A100-80GB</span>' in shown[0]
+    assert '<code><span class="name">EXAONE-4.0-1.2B</span></code>' in shown[0]
+    assert "compressed-<wbr>tensors==0.17.0" in shown[0] and 'data-sort="-4"' in shown[0]
+    assert sanitize(shown[0]).count("<span") == 3
+
+
 def test_long_names_break_after_their_punctuation_and_numbers_never(shown):
     name, prompt = "model.layers.0.self_attn.q_proj", "[|user|]" * 9
     table = Table(
