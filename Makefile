@@ -23,8 +23,8 @@ install-dev: ## the same, with what the tests need
 install-ray: ## the same, with Ray for sweeps on a cluster
 	@$(PYTHON) scripts/install.py --ray
 
-lab: install ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+lab: install ## open JupyterLab on the notebooks; EXAONE_NB_LANG=ko: on the Korean ones
+	$(BIN)/exaone-nb lab
 
 report: install ## run all chapters on nano and render the report
 	$(BIN)/exaone-nb run --out $(RUN)

@@ -15,8 +15,9 @@ from typing import Any, Literal
 from exaone_nb import fields
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.hub import hub_errors
+from exaone_nb.language import ENGLISH, language
 from exaone_nb.lfs import refuse_pointer, refuse_pointers
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, joined, say, translated
 from exaone_nb.paths import DATA, NANO, cache_folder
 from exaone_nb.written import read_csv, read_yaml
 
@@ -51,7 +52,10 @@ class Place:
             with hub_errors(f"config.json of {self.hub_id}"):
                 return read_config(Path(hf_hub_download(self.hub_id, "config.json")))
         raise WorkbookError(
-            f"{self.name} is an address, and an address alone says nothing about the model's shape.",
+            say(
+                "{name} is an address, and an address alone says nothing about the model's shape.",
+                name=self.name,
+            ),
             expected="a catalog name, a local folder, or a hub id.",
             remedy="Download its config.json into a folder and name the folder.",
         )
@@ -85,7 +89,7 @@ def read_config(path: Path) -> dict[str, Any]:
         document = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise WorkbookError(
-            f"There is no {Path(path).name} in {Path(path).parent}.",
+            say("There is no {file} in {folder}.", file=Path(path).name, folder=str(Path(path).parent)),
             expected="a Hugging Face model folder.",
             remedy="Check the folder name.",
         ) from error
@@ -144,7 +148,7 @@ def resolve(model: str | Path) -> Place:
             ),
         )
     raise UsageError(
-        f"No model {text!r}: not a catalog name, and no such folder or file.",
+        say("No model {text!r}: not a catalog name, and no such folder or file.", text=text),
         expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
         remedy=did_you_mean(text, names(), "See the names in data/configs/, or check the path.", most=3),
     )
@@ -174,9 +178,29 @@ class Record:
     date: str
 
 
-@cache
+# Fields of data/models.yaml that are sentences to people.
+TOLD = frozenset(
+    {"purpose", "published_parameters", "languages", "summary", "switch", "remark", "source", "about"}
+)
+
+
 def _catalog_file() -> dict[str, Any]:
-    return read_yaml(DATA / "models.yaml")
+    return _catalog_in(language())
+
+
+@cache
+def _catalog_in(spoken: str) -> dict[str, Any]:
+    """The file with its sentences in the language that is spoken."""
+
+    def said(document: Any, told: bool = False) -> Any:
+        if isinstance(document, dict):
+            return {name: said(value, name in TOLD) for name, value in document.items()}
+        if isinstance(document, list):
+            return [said(value, told) for value in document]
+        return translated(document) if told and isinstance(document, str) else document
+
+    found = read_yaml(DATA / "models.yaml")
+    return found if spoken == ENGLISH else said(found)
 
 
 def launchers() -> dict[str, dict[str, Any]]:
@@ -208,8 +232,8 @@ def record(model: str | Path) -> Record:
     place = resolve(recognised(model) or model)
     if place.kind != "catalog" or place.name not in known["models"]:
         raise UsageError(
-            f"{str(model)!r} is not in the catalog.",
-            expected=f"one of {', '.join(known['models'])}.",
+            say("{model!r} is not in the catalog.", model=str(model)),
+            expected=say("one of: {known}.", known=", ".join(known["models"])),
             remedy="Add it to data/models.yaml, with a source for every figure.",
         )
     entry = known["models"][place.name]
@@ -218,7 +242,8 @@ def record(model: str | Path) -> Record:
     merged["citation"] = merged["citation"].strip()
     merged["date"] = str(known["date"])
     sources = {row["file"]: row for row in read_csv(DATA / "config_sources.csv")}
-    merged["config_source"] = sources.get(place.config_path.name, {})
+    source = sources.get(place.config_path.name, {})
+    merged["config_source"] = source and source | {"source": translated(source["source"])}
     return Record(**{field.name: merged[field.name] for field in dataclasses.fields(Record)})
 
 
@@ -309,7 +334,7 @@ def sampling_in_words(setting: dict[str, Any]) -> tuple[str, str]:
             remarks.append(words)
         case float() | int() as value:
             remarks.append(say("presence_penalty {value:g} when it starts to repeat itself", value=value))
-    return temperature, "; ".join(remarks)
+    return temperature, joined(remarks)
 
 
 def gguf_in(folder: Path) -> Path | None:

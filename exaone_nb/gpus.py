@@ -78,7 +78,9 @@ def find_gpu(name: str) -> Gpu:
         if len(found) == 1:
             return found[0]
     raise UsageError(
-        f"{'More than one' if begins else 'No'} GPU is called {name!r}.",
+        say("More than one GPU is called {name!r}.", name=name)
+        if begins
+        else say("No GPU is called {name!r}.", name=name),
         expected=", ".join(gpu.name for gpu in begins or GPUS.values()),
         remedy=did_you_mean(
             name.upper(), GPUS, "A card that is missing can be added as one line of data/gpus.csv."

@@ -5,7 +5,7 @@ from typing import Any
 from exaone_nb import catalog, published
 from exaone_nb.anatomy.predict import predict_checkpoint
 from exaone_nb.fields import model_dtype
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 
 
 def local_files(model: str) -> list[dict[str, Any]]:
@@ -31,9 +31,9 @@ def published_files() -> list[dict[str, Any]]:
             twice = entry["head_twice"] == "yes"
             prediction = predict_checkpoint(config, scheme, untied_head=twice, dtype=entry["dtype"])
             predicted = prediction.file_bytes if entry["kind"] == "file" else prediction.data_bytes
-            origin = f"{entry['source']}, {entry['date']}"
-            what = f"{entry['model']}, {entry['what']}"
-            rows.append(_row(what, scheme, predicted, int(entry["value"]), origin))
+            origin = say("{source}, {date}", source=translated(entry["source"]), date=entry["date"])
+            what = say("{model}, {what}", model=entry["model"], what=translated(entry["what"]))
+            rows.append(_row(what, scheme, predicted, int(entry["value"]), origin) | {"head_twice": twice})
     return rows
 
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from exaone_nb.anatomy.arrangements import PRE_LN, QK_REORDER_LN, REORDER_LN, Arrangement
 from exaone_nb.architecture.layers import DecoderLayer
 from exaone_nb.architecture.shape import FULL, Shape, whole
-from exaone_nb.messages import say
+from exaone_nb.messages import in_english, say
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate, over_repeats
 from exaone_nb.threads import set_torch_threads
 
-NO_NORMS = Arrangement("no norms", ("block", "add"), ())
+NO_NORMS = Arrangement(in_english(say("no norms")), ("block", "add"), ())
 COMPARED = (NO_NORMS, PRE_LN, REORDER_LN, QK_REORDER_LN)
 # A norm squares and adds up, multiplies by the root's inverse, and by its weight.
 OPERATIONS_PER_VALUE = 4
@@ -115,7 +115,7 @@ def table(costs: Mapping[str, Sequence[NormCost]]) -> Table:
     """One line per model, arrangement and number of tokens."""
     heads = [
         Column("model", code=True),
-        Column("arrangement"),
+        Column("arrangement", ours=True),
         Column("values", say("values normalised per token"), ","),
         Column("operations", say("of the Linears' operations"), ".3%"),
         Column("seconds", say("CPU ms per layer"), ",.3f", 1e3),

@@ -27,15 +27,15 @@ def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Fi
 def layer_steps(arrangement: Arrangement) -> list[tuple[str, str, str]]:
     """(block, step, label) from the input of a layer to its output; the label is what the box says."""
     found = []
-    blocks = list(zip(("attention", "MLP"), arrangement.block_norms, strict=True))
+    blocks = list(zip((say("attention"), "MLP"), arrangement.block_norms, strict=True))
     if arrangement.parallel:
-        blocks = [("attention and MLP,\nside by side", arrangement.norms)]
+        blocks = [(say("attention and MLP,\nside by side"), arrangement.norms)]
     for block, names in blocks:
         norms = iter(names)
         for step in arrangement.order:
             label = next(norms) if step == "norm" else {"block": block, "add": "+"}[step]
-            if step == "block" and block == "attention" and arrangement.qk_norm:
-                label = "attention\nwith q_norm, k_norm"
+            if step == "block" and block != "MLP" and arrangement.qk_norm:
+                label = say("attention\nwith q_norm, k_norm")
             found.append((block, step, label))
     return found
 

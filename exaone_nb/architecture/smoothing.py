@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from exaone_nb.errors import UsageError
+from exaone_nb.messages import say
 
 # float32 arithmetic in another order changes the last digits only.
 UNCHANGED = 1e-4
@@ -72,7 +73,8 @@ def prove(model: nn.Module, ids: Tensor, pair: Pair) -> Proof:
     generator = torch.Generator().manual_seed(0)
     there = set.intersection(*({name for name, _ in layer.named_modules()} for layer in layers))
     if missing := [name for name in (pair.source, *pair.targets) if name not in there]:
-        return Proof(pair, None, float("nan"), float("nan"), f"the layer has no {', '.join(missing)}")
+        lacking = say("the layer has no {modules}", modules=", ".join(missing))
+        return Proof(pair, None, float("nan"), float("nan"), lacking)
     before = _logits(model, ids)
     with ExitStack() as undo, torch.no_grad():
         # Across layers the last one has no reader.
@@ -150,4 +152,4 @@ def prove_free_columns(model: nn.Module, ids: Tensor) -> Proof:
             if attention.v_proj.bias is not None:
                 _multiply(attention.v_proj.bias, 1 / shared, undo)
             _multiply(o, s, undo)
-        return _compared(VALUES, before, _logits(model, ids), "one factor per query head's channel")
+        return _compared(VALUES, before, _logits(model, ids), say("one factor per query head's channel"))

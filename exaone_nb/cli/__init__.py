@@ -9,13 +9,14 @@ import errno
 import importlib
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer import Option
 
 from exaone_nb import language
 from exaone_nb.cli.output import prepare_streams, tell
+from exaone_nb.cli.typer_words import Refused, in_language, refused
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say, translated
 from exaone_nb.paths import COMPLETE
@@ -60,36 +61,6 @@ def command_line(verb: str = "") -> typer.Typer:
     return app
 
 
-def _in_language(group: Any) -> Any:
-    """The click group of a command line, described in the language that is spoken."""
-    own = {
-        "Arguments": say("Arguments"),
-        "Options": say("Options"),
-        "Commands": say("Commands"),
-        "Show this message and exit.": say("Show this message and exit."),
-    }
-
-    class InLanguage(group.context_class.formatter_class):  # type: ignore[misc, name-defined]
-        """The words that are click's own; it writes help by these methods."""
-
-        def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-            super().write_usage(prog, args, say("Usage: "))
-
-        def write_heading(self, heading: str) -> None:
-            super().write_heading(own.get(heading, heading))
-
-        def write_dl(self, rows: Any, *columns: Any) -> None:
-            default = "[default: ", say("[default: ")
-            super().write_dl([(name, own.get(text, text).replace(*default)) for name, text in rows], *columns)
-
-    context = type("Context", (group.context_class,), {"formatter_class": InLanguage})
-    for command in (group, *group.commands.values()):
-        command.context_class = context
-        for described in (command, *command.params):
-            described.help = translated(getattr(described, "help", None) or "")
-    return group
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Turns a WorkbookError into its message on stderr and its exit code."""
     if arguments is None:
@@ -99,7 +70,17 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _require_text(words)
         words = _choose_language(words)
-        _in_language(typer.main.get_command(command_line(words[0] if words else "")))(args=words)
+        group = in_language(typer.main.get_command(command_line(words[0] if words else "")))
+        # Not by calling it: that would print refusals itself, in English.
+        with group.make_context(group.name, list(words)) as context:
+            group.invoke(context)
+            context.exit()
+    except typer.Exit as stop:
+        raise SystemExit(stop.exit_code) from None
+    except Refused as error:
+        # Without a word it has the help to say.
+        tell(refusal(refused(error, words)) if words else error.format_message())
+        raise SystemExit(UsageError.exit_code) from None
     except WorkbookError as error:
         tell(refusal(error))
         raise SystemExit(error.exit_code) from None
@@ -110,11 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
         missing = say("This needs the Python package {name}, which is not installed here.", name=error.name)
         tell(refusal(WorkbookError(missing, remedy=COMPLETE)))
         raise SystemExit(1) from None
-    except SystemExit as stop:
-        # typer turns Ctrl-C into a silent exit; the interrupt stands behind it.
-        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
-            tell(say("Interrupted."))
-        raise
+    except KeyboardInterrupt:
+        tell(say("Interrupted."))
+        raise SystemExit(130) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None

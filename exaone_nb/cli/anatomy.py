@@ -49,7 +49,7 @@ def inspect(
     if is_gguf(place):
         inspection, require = inspect_gguf(place), require_consistent
     else:
-        progress = None if as_json else counted("header")
+        progress = None if as_json else counted(say("header"))
         inspection, require = inspect_model(place, revision, progress), require_sound
 
     _emit(as_json, inspection.document() if as_json else {}, "show_inspection", inspection, tensors)
@@ -275,4 +275,8 @@ def note(
     if out is not None:
         write_text(out, text)
     document = {"model": model, "markdown": text, "file": str(out) if out else None}
-    emit(as_json, document, lambda console: tell(f"Wrote {out}" if out else text, sys.stdout))
+    emit(
+        as_json,
+        document,
+        lambda console: tell(say("Wrote {out}.", out=str(out)) if out else text, sys.stdout),
+    )

@@ -13,7 +13,7 @@ from exaone_nb.cli.output import console, lines, writable
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.language import chapters_folder
 from exaone_nb.messages import say
-from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, ROOT
+from exaone_nb.paths import COMPLETE, IN_SOURCE_TREE, NOTEBOOKS, ROOT
 
 
 def install(
@@ -78,5 +78,7 @@ def lab(
     folder = folder or (chapters_folder() if IN_SOURCE_TREE else Path("notebooks"))
     if folder.resolve() != chapters_folder():
         copy_chapters(folder, missing_only=True)
-    first = sorted(folder.glob("*.ipynb"))[0]
-    raise SystemExit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first)]).returncode)
+    first = sorted(folder.resolve().glob("*.ipynb"))[0]
+    # In the source tree the chapters in the other language are in sight as well.
+    above = [f"--ServerApp.root_dir={NOTEBOOKS}"] if NOTEBOOKS in first.parents else []
+    raise SystemExit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *above]).returncode)

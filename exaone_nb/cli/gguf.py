@@ -46,7 +46,7 @@ def convert(
     from exaone_nb.show.gguf import converted_table
     from exaone_nb.show.table import drawn
 
-    progress, folder = None if as_json else counted("tensor"), not out.suffix
+    progress, folder = None if as_json else counted(say("tensor")), not out.suffix
     if folder and modelfile:
         raise UsageError(
             say("--out {out} is a folder, and a Modelfile stands beside a file.", out=out),

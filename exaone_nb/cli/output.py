@@ -76,7 +76,8 @@ def counted(what: str) -> Callable[[int, int], None]:
 
     def show(done: int, total: int) -> None:
         if total > 1 and sys.stderr.isatty():
-            line = f"\r{what} {done} of {total}" + ("\r" + " " * 30 + "\r" if done == total else "")
+            counted = say("{what} {done} of {total}", what=what, done=done, total=total)
+            line = f"\r{counted}" + ("\r" + " " * 30 + "\r" if done == total else "")
             print(line, end="", file=sys.stderr, flush=True)
 
     return show

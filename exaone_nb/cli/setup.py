@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from exaone_nb.cli.output import JsonFlag, emit, lines, show_check
 from exaone_nb.errors import UsageError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 
 COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
@@ -28,7 +28,7 @@ def doctor(
 
     def human(console: Console) -> None:
         for check in found.checks:
-            text = f"{check.name}: {check.found}"
+            text = f"{translated(check.name)}: {check.found}"
             show_check(console, f"[{check.verdict}] ", COLOURS[check.verdict], text, check.remedy)
         if found.schemes:
             console.print(drawn(found.scheme_table()))

@@ -43,7 +43,8 @@ class PairsOfWords(TyperCommand):
                 joined += rest
             elif word in ("-p", "--parameter") and (name := next(rest, None)) is not None:
                 if "=" not in name and (value := next(rest, None)) is None:
-                    raise UsageError(f"-p {name} has no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
+                    got = say("-p {pair} names no value.", pair=name)
+                    raise UsageError(got, expected="-p NAME VALUE or -p NAME=VALUE.")
                 joined.append(name if "=" in name else f"{name}={value}")
         return super().parse_args(ctx, joined)
 
@@ -79,7 +80,8 @@ def run(
 
     folder = notebooks or chapters_folder()
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", remedy="Name the folder with the notebooks.")
+        got = say("There is no folder {folder}.", folder=str(folder))
+        raise UsageError(got, remedy="Name the folder with the notebooks.")
     if help_notebook:
         chosen = select(discover(folder), chapters or [])
         emit(as_json, _schema(chosen), lambda console: _print_schema(console, chosen))
@@ -131,7 +133,7 @@ class Progress:
         self._status = None
         self._ended, self._lock = threading.Event(), threading.Lock()
         if self._console.is_terminal and not silent:
-            self._status = self._console.status("starting")
+            self._status = self._console.status(say("starting"))
             self._status.start()
         ticker = threading.Thread(target=self._tick, args=[1 if self._status else every], daemon=True)
         ticker.start()

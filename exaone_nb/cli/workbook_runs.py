@@ -74,7 +74,7 @@ def sweep(
                 progress=show,
             )
     except KeyboardInterrupt as stop:
-        tell("Stopped. Finished runs are kept; the same command continues.")
+        tell(say("Stopped. Finished runs are kept; the same command continues."))
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     emit(as_json, report.as_dict(), lambda console: _print_summary(console, report))
     raise typer.Exit(report.exit_code)
@@ -149,7 +149,7 @@ def _estimate(grid: Grid, reasons: Mapping[str, str]) -> str:
 def _print_summary(console: Console, report: SweepReport) -> None:
     counts = Counter(result.status for result in report.results)
     console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
-    console.print(f"Leaderboard: {report.page}", soft_wrap=True, markup=False)
+    console.print(say("Leaderboard: {page}", page=report.page), soft_wrap=True, markup=False)
 
 
 def diff(

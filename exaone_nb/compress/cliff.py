@@ -15,7 +15,7 @@ from exaone_nb.library_types import Axes, Figure
 from exaone_nb.messages import say
 from exaone_nb.quantization.schemes import QuantArgs, Scheme
 from exaone_nb.show import figures
-from exaone_nb.show.table import Column, Table, columns
+from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 
 BITS = (8, 6, 5, 4, 3, 2)
@@ -79,7 +79,10 @@ def steps(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
             made.append({"model": model, "sharing": _words(sharing)} | factors)
     names = dict.fromkeys(name for row in made for name in row if name not in ("model", "sharing"))
     heads = [Column("model", say("model")), Column("sharing", say("scales"))]
-    return Table([*heads, *columns(names, ",.1f")], made)
+    for name in names:
+        a, b = name.split(" to ")
+        heads.append(Column(name, say("{a} to {b}", a=a, b=b), ",.1f"))
+    return Table(heads, made)
 
 
 def edge(rows: Sequence[Mapping[str, Any]], sharing: int | str, share: float) -> int:

@@ -86,8 +86,8 @@ def compress(
             ))  # fmt: skip
             data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
         else:
-            tell("no calibration text needed")
-        tell("loading the model")
+            tell(say("no calibration text needed"))
+        tell(say("loading the model"))
         with _explained(
             f"The model {source.name} cannot be loaded",
             "whole weight files, and a config.json that belongs to them.",
@@ -118,7 +118,7 @@ def compress(
                 shuffle_calibration_samples=False,
                 trust_remote_code_model=trust_remote_code,
             )
-            tell("saving")
+            tell(say("saving"))
             model.save_pretrained(out, save_compressed=True)
             active_session().reset()  # or it holds this model until the next one is there
     return facts | {"round_to_nearest_fallback": fallback}

@@ -79,7 +79,7 @@ def quantize(
     parts = [sorted(inputs.items()), bare.digest(), calibration, versions()]
     mark = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     if reuse and (found := manifest.finished(out, mark)):
-        progress("found finished")
+        progress(say("found finished"))
         return found | {"reused": True}
     extra = sum(path.stat().st_size for path in companions(source))
     require_free_space(out.parent, plan.predicted_bytes + extra + 1_000_000, f"the checkpoint {out.name}")
@@ -94,7 +94,7 @@ def quantize(
         for path in staging.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read
         write_text(staging / "recipe.yaml", recipe.to_yaml(folders=False))
-        progress("checking what was written")
+        progress(say("checking what was written"))
         document = manifest.make(
             staging,
             plan=plan,
@@ -111,7 +111,7 @@ def quantize(
             **used,
         )
         if sanity:
-            progress("a short answer in both modes")
+            progress(say("a short answer in both modes"))
             try:
                 document["generations"] = manifest.generations(staging, trust_remote_code=trust_remote_code)
             except (AttributeError, RuntimeError, ValueError, KeyError) as error:

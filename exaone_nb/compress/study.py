@@ -64,7 +64,7 @@ def library_study(weight: Tensor, hessian: Tensor, group: int = 128) -> Table:
         say("8 bits, one scale per channel"): (8, weight.shape[1]),
     }
     changes = {
-        "nothing": {},
+        say("nothing"): {},
         "actorder weight": {"actorder": "weight"},
         "actorder null": {"actorder": None},
         "block_size 64": {"block_size": 64},
@@ -128,4 +128,7 @@ def sharing_study(weight: Tensor) -> Table:
             wrong = blocks - round_to_grid(blocks, name, *fit(blocks, name))
             row[sharing] = float(np.linalg.norm(wrong) / np.linalg.norm(blocks))
         rows.append(row)
-    return Table([Column("grid", say("grid"), code=True), *columns(sharings, ".4f")], rows)
+    words = {"tensor": say("tensor"), "channel": say("channel")}
+    words |= {name: say("group {size}", size=shape[2]) for name, shape in sharings.items() if len(shape) > 2}
+    heads = [Column("grid", say("grid"), code=True)]
+    return Table([*heads, *(Column(name, words[name], ".4f") for name in sharings)], rows)

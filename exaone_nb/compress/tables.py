@@ -36,7 +36,7 @@ COLUMNS = {
         Column("problems", say("problems"), missing=say("none")),
         Column("mode", say("mode")),
         Column("answer", say("answer to “Who are you?”")),
-        Column("perplexity", say("perplexity"), ".4f"),
+        Column("perplexity", say("perplexity"), ".5g"),
         Column("ratio", say("its change"), "+.2%"),
         Column("kl", say("KL from the model, nats per token"), ".5f"),
         Column("kl_tail", say("KL, 99th percentile"), ".4f"),

@@ -42,7 +42,7 @@ class Dialect:
         return {"chat_template_kwargs": {"enable_thinking": thinking}}
 
 
-REFUSED = "refused, with the two lengths"
+REFUSED = say("refused, with the two lengths")
 UNKNOWN = Dialect("unknown", "", "taken to be like vLLM", "not known")
 DIALECTS = (
     Dialect(

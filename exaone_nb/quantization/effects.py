@@ -92,10 +92,11 @@ def cache_finding(kv_cache: dict[str, Any], engine: str = TODAY) -> Finding:
         remedy = say("Use kv_cache: fp8, or leave it out.")
         return Finding("error", "kv-cache", text, remedy, f"vLLM {engine}")
     row = next(row for row in _facts()["kv_cache_scheme"]["vllm"] if row["version"] == engine)
+    why = translated(row["why"])
     if row["effect"] == "yes":
-        text = say("vLLM {engine} uses the KV-cache scales stored: {why}.", engine=engine, why=row["why"])
+        text = say("vLLM {engine} uses the KV-cache scales stored: {why}.", engine=engine, why=why)
         return Finding("note", "kv-cache", text, where=f"vLLM {engine}")
-    text = say("vLLM {engine} does not use the KV-cache scales: {why}.", engine=engine, why=row["why"])
+    text = say("vLLM {engine} does not use the KV-cache scales: {why}.", engine=engine, why=why)
     return Finding("no-op", "kv-cache-ignored", text, say("Leave it out for that server."), f"vLLM {engine}")
 
 

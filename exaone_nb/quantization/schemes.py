@@ -252,8 +252,8 @@ def find_scheme(scheme: str | dict[str, Any] | Scheme | None) -> Scheme:
         return SCHEMES["UNQUANTIZED"]
     if name not in SCHEMES:
         raise UsageError(
-            f"No scheme {scheme!r}.",
-            expected=f"BF16 or one of {', '.join(SCHEMES)}.",
+            say("No scheme {scheme!r}.", scheme=scheme),
+            expected=say("BF16 or one of {names}.", names=", ".join(SCHEMES)),
             remedy=did_you_mean(name, SCHEMES, most=3),
         )
     return SCHEMES[name]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from exaone_nb.library_types import Figure
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.score.comparison import Comparison
 from exaone_nb.score.evaluate import Score
 from exaone_nb.show.figures import (
@@ -62,7 +62,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> Table:
         Column("task", say("task"), code=True),
         Column("part_of", say("part of"), code=True),
         Column("difference", say("points, paired interval"), "+.1f"),
-        Column("verdict", say("verdict")),
+        Column("verdict", say("verdict"), ours=True),
         Column("p_value", say("p paired"), ".3g"),
         Column("unpaired_p", say("p unpaired"), ".3g"),
         Column("p_holm", say("p Holm"), ".3g"),
@@ -98,7 +98,7 @@ def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
         look, points, inner = LOOKS[c.verdict], c.in_points, c.within * (1 / c.point)
         axes.plot([points.low, points.high], [row, row], color=look.colour, linewidth=1.5)
         axes.plot([inner.low, inner.high], [row, row], color=look.colour, linewidth=4, alpha=0.5)
-        label = None if c.verdict in used else c.verdict
+        label = None if c.verdict in used else translated(c.verdict)
         axes.plot(points.value, row, look.marker, color=look.colour, markersize=8, label=label)
         used.add(c.verdict)
     axes.set_yticks(range(len(comparisons)), [f"{c.candidate} · {c.task}" for c in comparisons])

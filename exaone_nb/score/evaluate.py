@@ -122,7 +122,7 @@ def score(
                 report(say("{recipe} is left out: {why}", recipe=recipe, why=error.got))
                 continue
         else:
-            report(f"{recipe}: all {len(names)} tasks were scored before")
+            report(say("{recipe}: all {n} tasks were scored before", recipe=recipe, n=len(names)))
         found = _finished(run, recipe, asked, identity)
         scores += [replace(found[name], resumed=name in done) for name in names]
         for one in scores[len(scores) - len(names) :]:
@@ -189,7 +189,14 @@ def _score_one(
     with backends.opened(place, settings) as lm:
         lm.kept = kept
         loading = time.perf_counter() - started
-        report(f"{recipe}: loaded in {loading:.1f} s; scoring {', '.join(names)}")
+        report(
+            say(
+                "{recipe}: loaded in {seconds:.1f} s; scoring {tasks}",
+                recipe=recipe,
+                seconds=loading,
+                tasks=", ".join(names),
+            )
+        )
         if len(kept):
             report(say("{recipe}: {n:,} answers of an earlier start are kept", recipe=recipe, n=len(kept)))
         # Each model gets freshly built tasks, but the index of all tasks is read once: it takes seconds.
@@ -246,7 +253,7 @@ def _score_one(
             },
         )
     kept.remove()
-    report(f"{recipe}: done in {seconds:.1f} s")
+    report(say("{recipe}: done in {seconds:.1f} s", recipe=recipe, seconds=seconds))
 
 
 def estimate_of(items: ItemScores) -> tuple[Estimate, str]:

@@ -118,10 +118,10 @@ def gate_table(gates: Sequence[Gate]) -> Table:
     columns = [
         Column("candidate", say("candidate"), code=True),
         Column("answer", say("answer")),
-        Column("tier", say("tier")),
+        Column("tier", say("tier"), ours=True),
         Column("what", say("what"), code=True),
         Column("asked", say("asked for")),
-        Column("state", say("state")),
+        Column("state", say("state"), ours=True),
         Column("reason", say("because")),
     ]
     rows = []

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from exaone_nb import schema
 from exaone_nb.errors import WorkbookError
 from exaone_nb.library_types import Figure
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.show.figures import BLUE, FAINT, INK, VERMILLION, clean, styles_of
 from exaone_nb.show.table import Column, Table
@@ -136,9 +136,13 @@ def submissions() -> tuple[Submission, ...]:
     return read_rows(FOLDER / "submissions.csv", Submission)
 
 
-@cache
 def conclusions() -> tuple[Conclusion, ...]:
-    return read_rows(FOLDER / "conclusions.csv", Conclusion)
+    """As recorded, told in the language that is spoken."""
+    found = read_rows(FOLDER / "conclusions.csv", Conclusion)
+    return tuple(
+        replace(one, belief=translated(one.belief), what_differed=translated(one.what_differed))
+        for one in found
+    )
 
 
 def groups() -> TimeGroups:

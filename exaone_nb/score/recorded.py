@@ -54,7 +54,7 @@ def benchmark_table(model: str = "EXAONE-4.0-1.2B", gpu: str = "L4") -> Table:
     columns = [
         Column("task", say("task"), code=True),
         Column("language", say("language")),
-        Column("what", say("about")),
+        Column("what", say("about"), ours=True),
         Column("items", say("items"), ","),
         Column("requests", say("requests"), ","),
         Column("generated", say("generated at most"), ","),
@@ -82,7 +82,7 @@ def nemo_table() -> Table:
         Column("lost", say("lost"), ","),
         Column("won", say("won"), ","),
         Column("n", say("n"), ","),
-        Column("verdict", say("verdict here")),
+        Column("verdict", say("verdict here"), ours=True),
         Column("p_here", say("p exact, two-sided"), ".3g"),
         Column("theirs", say("NeMo Evaluator 0.3.0")),
         Column("p", say("its p, one-sided"), ".3g"),
@@ -107,13 +107,15 @@ def simulation_tables() -> tuple[Table, Table, str]:
     ]
     of_rates.append(Column("all", say("all differ"), ".1%", missing="–"))
     tables = []
-    for kind, name in (("intervals", "interval"), ("tests", "test")):
+    for kind, name, heading in (("intervals", "interval", say("interval")), ("tests", "test", say("test"))):
         rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in sorted(document[kind], key=lambda row: row[name]):
             found = rows.setdefault((row[name], row["n"]), {name: row[name], "n": row["n"]})
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
-        tables.append(Table([Column(name), Column("n"), *of_rates], list(rows.values())).without_empty())
+        tables.append(
+            Table([Column(name, heading), Column("n"), *of_rates], list(rows.values())).without_empty()
+        )
     how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
     return (*tables, how)
 

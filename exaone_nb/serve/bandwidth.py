@@ -20,6 +20,7 @@ from exaone_nb.engines.vllm_adapter import UNKNOWN
 from exaone_nb.fields import unquantized
 from exaone_nb.gpus import Gpu
 from exaone_nb.hardware import this_cpu, this_machine
+from exaone_nb.messages import say
 from exaone_nb.quantization.config import MIXED
 from exaone_nb.quantization.kernels import Support, support
 
@@ -71,9 +72,9 @@ def _measure(_threads: int) -> Roof:
     a, b = torch.ones(2, count, dtype=torch.float32, device=device)
     size = a.element_size() * count
     reached = {
-        "reading one array": size / _best(a.sum, device),
-        "reading two arrays": 2 * size / _best(lambda: torch.dot(a, b), device),
-        "copying": 2 * size / _best(lambda: a.copy_(b), device),
+        say("reading one array"): size / _best(a.sum, device),
+        say("reading two arrays"): 2 * size / _best(lambda: torch.dot(a, b), device),
+        say("copying"): 2 * size / _best(lambda: a.copy_(b), device),
     }
     how = max(reached, key=reached.__getitem__)
     return Roof(reached[how], _operations(device), how, device)

@@ -292,6 +292,12 @@ def kernel_table(schemes: Sequence[str], gpus: Sequence[str] = ("T4", "L4", "H10
 
 def command_table(model: str) -> Table:
     """How to start other engines with a catalog model, and what their flags were looked up in."""
-    headings = {"least": "least version", "source": "from", "checked": "flags looked up in"}
-    names = ("engine", "least", "command", "remark", "source", "checked")
-    return Table([Column(n, headings.get(n, ""), code=n == "command") for n in names], launch_commands(model))
+    heads = [
+        Column("engine"),
+        Column("least", "least version"),
+        Column("command", code=True),
+        Column("remark"),
+        Column("source", "from"),
+        Column("checked", "flags looked up in"),
+    ]
+    return Table(heads, launch_commands(model))

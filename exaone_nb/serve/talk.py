@@ -44,7 +44,7 @@ TOOL_COLUMNS = (
     Column("result", say("what came back"), code=True),
     Column("answer", say("what the model made of it")),
 )
-TALK = ("prompt", "mode", "sampled", "thought", "answer", "tokens", "ended by")
+TALK = columns(("prompt", "mode", "sampled", "thought", "answer", "tokens", "ended by"))
 
 
 def ask(text: str) -> list[Message]:
@@ -68,20 +68,21 @@ def talk(engine: Engine, prompts: Sequence[str], model: str, *, max_tokens: int)
             answer, again = engine.chat(ask(prompt), mode, firmer.sampling), in_words(firmer.sampling)
             sampled = say("{sampling}, second try: the first went round in circles", sampling=again)
         written = (answer.thought, answer.text, answer.output_tokens, answer.finish_reason)
-        rows.append(dict(zip(TALK, (prompt, mode, sampled, *written), strict=True)))
-    return Table(columns(TALK), rows)
+        values = (prompt, mode, sampled, *written)
+        rows.append(dict(zip((column.name for column in TALK), values, strict=True)))
+    return Table(TALK, rows)
 
 
 def advice_table(models: Iterable[str]) -> Table:
     """The recommended sampling of models, with its source."""
-    names, rows = ("model", "mode", "temperature", "top_p", "top_k", "remark", "source"), []
+    heads, rows = columns(("model", "mode", "temperature", "top_p", "top_k", "remark", "source")), []
     for model, mode in product(models, MODES):
         found = recommended(model, mode)
         temperature, top_k = found.as_written, found.sampling.top_k or None
         top_p = found.sampling.top_p if found.sampling.temperature else None
         values = (model, mode, temperature, top_p, top_k, found.remark, found.source)
-        rows.append(dict(zip(names, values, strict=True)))
-    return Table(columns(names), rows)
+        rows.append(dict(zip((column.name for column in heads), values, strict=True)))
+    return Table(heads, rows)
 
 
 def parser_table(
@@ -151,9 +152,9 @@ def dialect_table() -> Table:
         Column("name", say("server")),
         Column("thinking", say("thinking is switched off by"), code=True),
         Column("ignores", say("options of ours that it ignores"), code=True),
-        Column("too_long", say("a prompt that is too long")),
+        Column("too_long", say("a prompt that is too long"), ours=True),
         Column("load", say("says its queue at /metrics")),
-        Column("source", say("from")),
+        Column("source", say("from"), ours=True),
     )
     rows = [
         vars(one) | {"thinking": json.dumps(one.switch(False)), "load": one.load is not None}

@@ -25,7 +25,15 @@ from exaone_nb.statistics.estimate import Estimate
 
 BOUNDS = ("value", "low", "high")
 # Values that programs get as they are, and people as words, in a column that is `ours`.
-VALUES = (say("unknown"), say("bandwidth"), say("compute"))
+VALUES = (
+    say("unknown"),
+    say("bandwidth"),
+    say("compute"),
+    say("equivalent"),
+    say("borderline"),
+    say("undecided"),
+)
+VALUES += (say("met"), say("broken"), say("critical"), say("supporting"), say("advisory"))
 
 
 @dataclass(frozen=True)

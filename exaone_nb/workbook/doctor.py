@@ -80,7 +80,7 @@ class Diagnosis:
     def requirement_table(self) -> Table:
         """What the workbook needs, and what is here."""
         heads = [
-            Column("name", say("check")),
+            Column("name", say("check"), ours=True),
             Column("verdict"),
             Column("found"),
             Column("remedy", say("what to do"), ours=True),

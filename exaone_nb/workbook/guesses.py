@@ -16,7 +16,7 @@ from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.files import write_json
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, say, translated
 from exaone_nb.results import RunFolder
 from exaone_nb.show.notebook import note, show_table
 from exaone_nb.show.table import Column, Table
@@ -60,10 +60,15 @@ def guess(name: str, yours: float | str | None, truth: float | str, unit: str = 
     if yours is not None:
         said = {"yours": _shown(yours, unit), "truth": _shown(truth, unit), "off": _off(yours, truth, unit)}
         text = say("Your guess: {yours}. The answer: {truth}. {off}", **said)
-    kept = {"chapter": chapter.number, "name": name, "asked": asked[name].removeprefix("your guess: ")}
+    kept = {"chapter": chapter.number, "name": name, "asked": asked[name].removeprefix(say("your guess: "))}
     kept |= {"yours": yours, "truth": truth, "unit": unit}
     write_json(run.path / FOLDER / f"{chapter.number}__{name}.json", kept)
     note(text)
+
+
+def is_unwritten(name: str, value: Any) -> bool:
+    """True for a guess's parameter into which nothing was written: the first page counts those in a sentence."""
+    return name.startswith("GUESS_") and value is None
 
 
 def nearness(yours: float | str, truth: float | str) -> str:
@@ -96,7 +101,7 @@ def tally(run: RunFolder) -> Tally:
             one = json.loads(path.read_text(encoding="utf-8"))
             near = "" if one["yours"] is None else nearness(one["yours"], one["truth"])
             kept.append(one | {"near": near})
-    rows = [one for one in kept if one["near"]]
+    rows = [one | {part: _choice(one[part]) for part in ("yours", "truth")} for one in kept if one["near"]]
     columns = [
         Column("chapter", say("chapter")),
         Column("asked", say("what was guessed")),
@@ -159,7 +164,16 @@ DIGITS = ",.12g"
 
 def _shown(value: float | str, unit: str) -> str:
     """A choice, or a number and its unit, between which no line ends."""
+    value = _choice(value)
     return value if isinstance(value, str) else f"{value:{DIGITS}}\u00a0{unit}".rstrip()
+
+
+def _choice(value: float | str) -> float | str:
+    """A choice in the language that is spoken, with its value behind it, which is what one types. A number as it is."""
+    if not isinstance(value, str):
+        return value
+    said = ", ".join(map(translated, value.split(", ")))
+    return value if said == value else f"{said} ({value})"
 
 
 def _off(yours: float | str, truth: float | str, unit: str) -> str:

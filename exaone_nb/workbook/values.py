@@ -19,7 +19,7 @@ from typing import Any
 from exaone_nb.catalog import resolve
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import find_gpu
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, say, translated
 from exaone_nb.paths import DATA, ROOT
 from exaone_nb.quantization.schemes import find_scheme
 from exaone_nb.results import RunFolder
@@ -57,7 +57,8 @@ def read_given(pairs: Iterable[str], file: Path | None = None) -> dict[str, Any]
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise UsageError(f"-p {pair} names no value.", expected="-p NAME VALUE or -p NAME=VALUE.")
+            got = say("-p {pair} names no value.", pair=pair)
+            raise UsageError(got, expected="-p NAME VALUE or -p NAME=VALUE.")
         if name in words:
             raise _twice(name, f"-p {name}")
         words[name] = value
@@ -112,7 +113,7 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             known = sorted({p.name for c in targets for p in c.parameters} - {RUN_DIR})
             lists_them = "exaone-nb run CHAPTER --help-notebook lists them."
             raise UsageError(
-                f"No parameter is named {name!r}.",
+                say("No parameter is named {name!r}.", name=name),
                 expected=", ".join(known) or "no parameters at all.",
                 remedy=did_you_mean(name.upper(), known, lists_them, cutoff=0.5),
             )
@@ -217,7 +218,7 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
             raise _no_such(what, name, own, expected)
     elif not (Path(name).is_file() or (what == "text" and (ROOT / name).is_file())):
         raise UsageError(
-            f"There is no {what} file {name}.",
+            say("There is no {what} file {name}.", what=translated(what), name=name),
             expected="a file on this disk.",
             remedy=did_you_mean(Path(name).stem, own, "Check the path.", cutoff=ALIKE),
         )
@@ -226,4 +227,5 @@ def _file_or_own(name: str, what: str, folder: str, endings: tuple[str, ...], ex
 def _no_such(what: str, name: str, known: list[str], expected: str, also: Iterable[str] = ()) -> UsageError:
     theirs = did_you_mean(name, also, "Check the spelling.")
     known_ones = f"{expected}{', '.join(known)}."
-    return UsageError(f"No {what} {name!r}.", expected=known_ones, remedy=did_you_mean(name, known, theirs))
+    got = say("No {what} {name!r}.", what=translated(what), name=name)
+    return UsageError(got, expected=known_ones, remedy=did_you_mean(name, known, theirs))

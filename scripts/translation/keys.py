@@ -4,11 +4,13 @@ Each `*_keys` is an extractor as Babel calls it: it yields (line, None, text, co
 """
 
 import ast
+import csv
 import inspect
+import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,7 @@ from babel.messages.extract import extract_from_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+from exaone_nb import catalog  # noqa: E402
 from exaone_nb.cli import WINGS  # noqa: E402
 
 Key = tuple[int, None, str, list[str]]
@@ -33,7 +36,19 @@ DATA_FILES = [
     "setting_effects",
     "kernel_support",
     "gates/release",
+    "models",
 ]
+# Columns of tables in data/ that are said to people.
+TABLES = {
+    "config_sources": ("source",),
+    "published_sizes": ("what", "source"),
+    "benchmarks": ("what",),
+    "conclusions": ("belief", "what_differed"),
+}
+# A choice that is a name of something (q_proj, Q4_K_M, Pre-LN) is the same in every language.
+WORDS = re.compile("[a-z]+|(?=.* )[A-Za-z_ ]+")
+# What is said, beside paths, versions and settings.
+PROSE = re.compile(r"(?<![^\s(])[A-Za-z][a-z-]*[a-z](?=[.,;:)]*(?:\s|$))")
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -57,7 +72,7 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
         return
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords}
-    if name in ("say", "translated") or name in ("WorkbookError", "UsageError", "DiskFull"):
+    if name in ("say", "translated", "Requirement") or name in ("WorkbookError", "UsageError", "DiskFull"):
         yield from node.args[:1]
     elif name == "Column":
         heading = [*node.args[1:2], *([named["heading"]] if "heading" in named else []), *node.args[:1]]
@@ -66,6 +81,8 @@ def _sentences(node: ast.AST) -> Iterator[ast.AST]:
         yield from node.args[0].elts
     elif name in ("Option", "Argument") and "help" in named:
         yield named["help"]
+    elif name in ("did_you_mean", "Dialect"):
+        yield from node.args[2:4]
     yield from (named[part] for part in ("expected", "remedy") if part in named)
 
 
@@ -73,19 +90,31 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     document = yaml.safe_load(file)
     if Path(file.name).stem == "glossary":
         yield from ((1, None, term, []) for term in document)
-    yield from ((1, None, text, []) for text in _told(document))
+    fields = catalog.TOLD if Path(file.name).stem == "models" else FIELDS
+    yield from ((1, None, text, []) for text in _told(document, fields))
 
 
-def _told(document: Any) -> Iterator[str]:
+def _told(document: Any, fields: Set[str], told: bool = False) -> Iterator[str]:
     if isinstance(document, dict):
         for name, value in document.items():
-            if name in FIELDS and isinstance(value, str):
-                yield value
-            else:
-                yield from _told(value)
+            yield from _told(value, fields, name in fields)
     elif isinstance(document, list):
         for value in document:
-            yield from _told(value)
+            yield from _told(value, fields, told)
+    elif told and isinstance(document, str) and PROSE.search(document):
+        yield document
+
+
+def table_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    for row in csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline="")):
+        for name in TABLES[Path(file.name).stem]:
+            if PROSE.search(row[name]):
+                yield 1, None, row[name], []
+
+
+def choice_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
+    """The words that a guess is compared with: `exaone_nb.workbook.guesses` says them, their values stay English."""
+    yield from ((1, None, key, []) for key in pages.choices(json.load(file)) if WORDS.fullmatch(key))
 
 
 def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
@@ -95,6 +124,8 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
 WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
+WORKBOOK += [(f"data/**/{name}.csv", table_keys) for name in TABLES]
+WORKBOOK += [("notebooks/*.ipynb", choice_keys)]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
 
 

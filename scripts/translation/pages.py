@@ -24,7 +24,12 @@ SILENT = re.compile(r"\$\$[\s\S]+?\$\$|\$[^$\n]+\$|`[^`]+`|\]\([^)]*\)|<[^>]+>")
 EVERY = range(99)
 CALLS = {"print": EVERY, "note": (0,), "say": (0,), "show_table": (1,), "Table": (2,), "set_xlabel": (0,)}
 CALLS |= {
+    "compared": (0,),
     "guess": (3,),
+    "lines": (1,),
+    "scheme_map": (1,),
+    "verdicts": (0,),
+    "visible_drops_figure": (1,),
     "set_ylabel": (0,),
     "set_title": (0,),
     "suptitle": (0,),
@@ -33,11 +38,25 @@ CALLS |= {
     "speed_bars": (1,),
     "scoreboard_figure": (1,),
 }
-NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle", "missing"}
-ROW_KEYS = {"what", "judge", "source", "wrong with it"}
+NAMED = {"alt", "caption", "label", "title", "heading", "xlabel", "ylabel", "suptitle", "missing", "join"}
+NAMED_IN = {"guess": {"unit"}, "curves": {"x", "y"}}
+ROW_KEYS = {
+    "what",
+    "judge",
+    "source",
+    "wrong with it",
+    "where",
+    "tokens",
+    "verdict",
+    "licence",
+    "check",
+    "name",
+}
 _LITERAL = re.compile(r"""([a-zA-Z]*)(\"\"\"|'''|"|')((?:\\.|(?!\2)[\s\S])*)\2""")
 _DIRECTIVE = re.compile(r"#\s*(noqa|fmt:|type:|ruff|!)")
 LANGUAGE_CELL = "language"
+Named = dict[str, list[ast.expr]]  # variable -> what is assigned to it
+NOTHING: Named = {}
 
 
 @dataclass(frozen=True)
@@ -93,7 +112,10 @@ def labels(document: dict[str, Any]) -> frozenset[str]:
     """
     sources = ["".join(cell["source"]) for cell in document["cells"] if cell["cell_type"] == "code"]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
-    found = {ast.unparse(k) for node in nodes if isinstance(node, ast.Dict) for k in node.keys if _is_text(k)}
+    keys = [k for node in nodes if isinstance(node, ast.Dict) for k in node.keys]
+    keys += [node.key for node in nodes if isinstance(node, ast.DictComp)]
+    keys += [n.slice for n in nodes if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+    found = {ast.unparse(key) for key in keys if _is_text(key)}
     other = {ast.unparse(node.args[0]) for node in nodes if _is_column(node)}
     inside = (each for node in nodes if isinstance(node, ast.FormattedValue) for each in ast.walk(node))
     other |= {ast.unparse(each) for each in inside if _is_text(each)}
@@ -175,34 +197,78 @@ def _is_column(node: ast.AST) -> bool:
 
 def _read_by_people(tree: ast.AST) -> Iterator[Any]:
     """The texts (constants and f-strings) that reach a reader, as nodes."""
+    named: Named = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named.setdefault(node.targets[0].id, []).append(node.value)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node):
             yield node.body[0].value  # type: ignore[attr-defined]
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value in ROW_KEYS:
-                    yield from _texts(value)
+                    yield from _texts(value, named)
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if _is_column(node) and node.args:
                 yield from _texts(node.args[min(1, len(node.args) - 1)])
             read = [argument for at, argument in enumerate(node.args) if at in CALLS.get(name, ())]
-            named = NAMED | {"unit"} if name == "guess" else NAMED
-            for argument in [*read, *(k.value for k in node.keywords if k.arg in named)]:
-                yield from _texts(argument)
+            arguments = NAMED | NAMED_IN.get(name, set())
+            for argument in [*read, *(k.value for k in node.keywords if k.arg in arguments)]:
+                yield from _texts(argument, named)
 
 
-def _texts(node: ast.AST) -> Iterator[ast.AST]:
-    """The texts of an argument: itself, or those that it is chosen from or put together of."""
-    if _is_text(node):
-        yield node
-    elif isinstance(node, ast.BinOp):
-        yield from (*_texts(node.left), *_texts(node.right))
-    elif isinstance(node, ast.BoolOp):
-        yield from (each for value in node.values for each in _texts(value))
-    elif isinstance(node, ast.IfExp):
-        yield from (*_texts(node.body), *_texts(node.orelse))
-    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "join":
-        yield from (
-            each for one in node.args if isinstance(one, ast.GeneratorExp) for each in _texts(one.elt)
-        )
+def _texts(node: ast.AST, named: Named = NOTHING) -> Iterator[ast.AST]:
+    """The texts of an argument: itself, or those that it is chosen from or put together of.
+
+    `named` are the values of the cell's variables. Of what was first put in one, a word alone may be a name in code:
+    it counts where it is chosen from several (`words[valid]`).
+    """
+    parts: list[ast.AST] = []
+    match node:
+        case ast.Constant() | ast.JoinedStr() if _is_text(node):
+            yield node
+            parts = [
+                part.value for part in getattr(node, "values", []) if isinstance(part, ast.FormattedValue)
+            ]
+            parts = [part for part in parts if isinstance(part, ast.Name)]
+        case ast.BinOp():
+            parts = [node.left, node.right]
+        case ast.BoolOp():
+            parts = node.values
+        case ast.IfExp():
+            parts = [node.body, node.orelse]
+        case ast.List() | ast.Tuple():
+            parts = node.elts
+        case ast.ListComp() | ast.GeneratorExp():
+            parts = [node.elt]
+        case ast.Call(func=ast.Attribute(attr="join", value=between)):
+            parts = [between, *(one for one in node.args if isinstance(one, ast.GeneratorExp))]
+        case ast.Name():
+            others = {name: values for name, values in named.items() if name != node.id}
+            for value in named.get(node.id, []):
+                yield from filter(_has_words, _texts(value, others))
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Attribute() | ast.Name()):
+            parts = [each for one in named.get(name, []) if isinstance(one, ast.Dict) for each in one.values]
+    for part in parts:
+        yield from _texts(part, named)
+
+
+def _has_words(text: Any) -> bool:
+    """False for a name alone, and where everything is filled in."""
+    parts = [part for part in getattr(text, "values", [text]) if isinstance(part, ast.Constant)]
+    said = "".join(part.value for part in parts)
+    return " " in said and bool(re.search("[A-Za-z]{2}", said))
+
+
+def choices(document: dict[str, Any]) -> Iterator[str]:
+    """The words that a guess may be, or is compared with."""
+    for cell in document["cells"]:
+        if cell["cell_type"] == "code":
+            source = "".join(cell["source"])
+            for listed in re.findall(r"# your guess: .*\[choices: ([^\]]+)\]", source):
+                yield from listed.split(" | ")
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "guess":
+                    texts = (getattr(text, "value", "") for text in _texts(node.args[2]))
+                    yield from (text for text in texts if text.strip(", "))

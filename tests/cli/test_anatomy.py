@@ -148,7 +148,7 @@ def test_inspect_loads_its_own_wing_only() -> None:
     )
     assert not modules.intersection(foreign)
     wings = {name for name in modules if name.startswith("exaone_nb.cli.")}
-    assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "output")}
+    assert wings == {f"exaone_nb.cli.{name}" for name in ("anatomy", "output", "typer_words")}
     read_by_people = loaded("inspect", SMALL)
     assert "rich.table" in read_by_people
     # A checkpoint without a quantization has no versions to compare, and none has a memory to plan.

@@ -68,3 +68,12 @@ def test_lab_copies_the_chapters_that_are_missing_and_opens_the_first(
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / names[1]).read_text() == "mine"
     assert [command[-1] for command in started] == [str(tmp_path / names[0])]
+
+
+@pytest.mark.parametrize(("language", "folder"), [("en", NOTEBOOKS), ("ko", NOTEBOOKS / "ko")])
+def test_lab_opens_the_readers_chapters_with_those_in_the_other_language_in_sight(
+    started: list[list[str]], monkeypatch: pytest.MonkeyPatch, language: str, folder: Path
+) -> None:
+    monkeypatch.setenv("EXAONE_NB_LANG", language)
+    assert code_of("lab") == 0
+    assert started[0][-2:] == [str(folder / "00_start_here.ipynb"), f"--ServerApp.root_dir={NOTEBOOKS}"]

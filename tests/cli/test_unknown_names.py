@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from exaone_nb.cli import main
@@ -26,3 +28,22 @@ def test_a_name_that_is_not_there_is_a_wrong_call(
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert wanted in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["diff", "no-such-run", "nor-this"],
+        ["note", "no-such-model"],
+        ["memory", "nano", "--gpu", "Voodoo2"],
+        ["size", "nano", "--scheme", "W5A5"],
+        ["run", "-p", "NO_SUCH_NAME", "1"],
+    ],
+)
+def test_in_korean_nothing_of_it_is_english_but_names(capsys, monkeypatch, arguments: list[str]) -> None:
+    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("오류: ")
+    assert re.findall(r"(?<![\w/.'-])[a-z]+ [a-z]+ [a-z]+", said) == []

@@ -1,26 +1,36 @@
 """What a Korean reader sees beside sentences: the page's language, dates, and figures whose letters are no boxes."""
 
 import base64
+import dataclasses
 import json
 import re
 import warnings
 
 import pytest
 
+from exaone_nb import catalog
+from exaone_nb.anatomy.against import published_files
 from exaone_nb.architecture.masks import square
 from exaone_nb.architecture.pictures import mask_squares
 from exaone_nb.cli import main
+from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
+from exaone_nb.language import HANGUL
 from exaone_nb.messages import in_english, joined, say
+from exaone_nb.quantization.effects import JUDGE, cache_finding
 from exaone_nb.quantization.kernels import support
-from exaone_nb.score import policy
+from exaone_nb.score import leaderboard, policy, recorded
 from exaone_nb.score.flips import Answered, Flip, write_page
 from exaone_nb.score.policy import read_policy
+from exaone_nb.score.submission.check import Report
+from exaone_nb.serve.talk import dialect_table
 from exaone_nb.show import figures, notebook
+from exaone_nb.show.memory import files_table
 from exaone_nb.show.note import model_note
 from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook import record
 from exaone_nb.workbook.diff import Change, RunDiff
+from exaone_nb.workbook.doctor import Diagnosis, Requirement
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.scrub import Scrubber
 
@@ -114,12 +124,43 @@ def test_what_is_decided_by_a_word_is_english_and_shown_in_korean(korean):
     both = joined([found.reason, say("no kernel")])
     assert both == f"{found.reason}; 커널 없음"
     assert in_english(both) == "the CPU kernel takes 4-bit weights only; no kernel"
+    ignored = cache_finding({"num_bits": 8, "type": "float"}, JUDGE).text
+    assert "서버가 이 옵션을 주지 않으므로" in ignored and "the server does not set" in in_english(ignored)
 
 
 def test_the_run_card_and_the_note_have_korean_labels(korean):
     assert list(record.facts("nano")) == ["모델", "모드", "컴퓨터", "만든 환경", "날짜"]
     note = model_note("EXAONE-4.0-1.2B")
     assert "## 주요 사양" in note and "| 어휘 | 102,400, 헤드와 묶여 있음 |" in note
+
+
+def test_what_the_catalog_says_of_a_model_is_korean_and_english_to_programs(korean, monkeypatch):
+    records = {name: catalog.record(name) for name in ("nano", "EXAONE-4.0-1.2B", "Qwen3-1.7B")}
+    assert records["EXAONE-4.0-1.2B"].languages == ["한국어", "영어", "스페인어"]
+    assert records["Qwen3-1.7B"].sampling["settings"][0]["remark"].startswith("greedy로 하지 말 것")
+    written = {name: in_english(dataclasses.asdict(record)) for name, record in records.items()}
+    assert all(mode["name"] in ("reasoning", "non-reasoning") for r in records.values() for mode in r.modes)
+    monkeypatch.setenv("EXAONE_NB_LANG", "en")
+    assert written == {name: dataclasses.asdict(catalog.record(name)) for name in records}
+
+
+def test_what_was_recorded_and_what_is_judged_is_korean_in_tables(korean):
+    """Sentences of data/*.csv, and words that programs compare."""
+    assert all(HANGUL.search(one.belief + one.what_differed) for one in leaderboard.conclusions())
+    assert all(HANGUL.search(row[0]) for row in files_table(published_files()).cells())
+    findings = (Finding("error", "zip", "x"), Finding("warning", "zip", "x"), Finding("ok", "zip", "x"))
+    assert [row[0] for row in Report("x", findings).table().cells()] == ["실패", "경고", "정상"]
+    found = Diagnosis([Requirement("memory", "OK", "x"), Requirement("torch", "OK", "x")], "CPU")
+    assert [row[0] for row in found.requirement_table().cells()] == ["메모리", "torch"]
+    assert all(HANGUL.search(row[3]) for row in recorded.nemo_table().cells())
+    assert all(HANGUL.search(row[3]) for row in dialect_table().cells())
+
+
+def test_a_note_has_no_english_sentence(korean):
+    """Four English words in a row stand in names (licences, papers, "Pre-LN with QK norm") and in code, alone."""
+    for name in ("nano", "EXAONE-4.0-1.2B", "EXAONE-4.0-32B", "EXAONE-3.5-2.4B-Instruct", "Qwen3-1.7B"):
+        note = re.sub(r"```[\s\S]*?```|\*\*[^*]+\*\*|`[^`]+`|Pre-LN with QK norm", "", model_note(name))
+        assert re.findall(r"(?:\b[A-Za-z]+ ){3,}[a-z]+", note) == [], name
 
 
 def test_help_has_korean_words_of_its_own(korean, capsys):

@@ -156,3 +156,44 @@ def test_labels_are_said_anew_wherever_they_stand_and_never_what_something_else_
     assert "no template" not in made and made.count("템플릿 없음") == 3
     assert made.count('f"레이어 {n}개"') == 2
     assert made.replace("템플릿 없음", "no template").replace("레이어 {n}개", "{n} layers") == LABELLED
+
+
+NAMED = """name = "w4a16_gptq"
+licence = row["licence"] or "not known, ask"
+told = "; ".join(f"{kind}: most often {where}" for kind, where in found)
+words = {True: "valid", None: "no pair"}
+rows = [{"verdict": words[row.valid], "licence": [known(one) or "not said" for one in texts]}]
+note(f"{name}: {licence}. {told}.")
+curves(lines, x="layers passed", y="size")
+plot(lines, x="a column")
+guess("GUESS_ORDER", GUESS_ORDER, ", ".join(silent) or "none of them")
+guess("GUESS_BETTER", GUESS_BETTER, "better" if a < b else rows[0]["which"])"""
+
+
+def test_a_text_that_was_first_put_in_a_variable_is_found_and_a_name_in_code_is_not() -> None:
+    assert [piece.key for piece in pages.code_pieces(NAMED)] == [
+        "not known, ask",
+        "{kind}: most often {where}",
+        "valid",
+        "no pair",
+        "not said",
+        "{name}: {licence}. {told}.",
+        "layers passed",
+        "size",
+    ]
+
+
+def test_choices_are_what_a_guess_may_be_and_is_compared_with() -> None:
+    cell = {
+        "cell_type": "code",
+        "source": NAMED + "\nGUESS_ORDER = None  # your guess: which [choices: before it | q_proj]",
+    }
+    assert list(pages.choices({"cells": [cell]})) == ["before it", "q_proj", "none of them", "better"]
+
+
+def test_a_label_may_be_made_in_a_loop_or_added_later() -> None:
+    source = 'made = {f"batch {n}": 1 for n in sizes}\nmade["all at once"] = 2\nmade["one"] = 3'
+    assert pages.labels({"cells": [{"cell_type": "code", "source": source}]}) == {
+        "f'batch {n}'",
+        "'all at once'",
+    }

@@ -61,6 +61,21 @@ def test_a_choice_is_right_or_wrong_whatever_its_capitals(said):
     assert [text.rsplit(". ", 1)[-1] for text in said] == ["That is right.", "That is wrong."]
 
 
+def test_in_korean_a_choice_is_shown_in_korean_with_its_value_and_kept_in_english(
+    said, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
+    guess("GUESS_WORST", "neither", "width of q_norm, a head of its own")
+    guess("GUESS_WORST", "w8a8", "w8a8")
+    truth = "q_norm의 너비, 따로 있는 헤드 (width of q_norm, a head of its own)"
+    assert "둘 다 아님 (neither). " in said[0] and f" {truth}. " in said[0] and "w8a8 (" not in said[1]
+    guess("GUESS_WORST", "neither", "both")
+    kept = json.loads((tmp_path / "run/guesses/02__GUESS_WORST.json").read_text())
+    assert (kept["yours"], kept["truth"]) == ("neither", "both")
+    (row,) = guesses.tally(RunFolder(tmp_path / "run")).table.rows
+    assert (row["yours"], row["truth"]) == ("둘 다 아님 (neither)", "둘 다 (both)")
+
+
 def test_where_nothing_was_written_the_note_names_the_parameter_and_the_truth(said, tmp_path):
     import numpy as np
 

@@ -27,12 +27,12 @@ from exaone_nb.score.submission import archive
 from exaone_nb.score.submission.files import check_files
 from exaone_nb.score.submission.model import check_model, check_quantization
 from exaone_nb.score.submission.tokenizer import QUESTION
-from exaone_nb.show.table import Table, columns
+from exaone_nb.show.table import Column, Table, columns
 
 TIMEOUT_SECONDS = 60 * rules()["minutes_online"].value  # the server's own limit
 MESSAGES = [{"role": "user", "content": QUESTION}]
 # What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
-WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
+WORDS = {"error": say("fail"), "warning": say("warn"), "no-op": say("note"), "ok": say("ok")}
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Report:
             {"level": WORDS.get(f.level, f.level), "check": f.code, "message": f.text, "remedy": f.remedy}
             for f in worst_first(self.findings)
         ]
-        return Table(columns(("level", "check", "message", "remedy")), rows)
+        return Table([Column("level", ours=True), *columns(("check", "message", "remedy"))], rows)
 
     def document(self) -> dict[str, Any]:
         """Plain data, for JSON."""

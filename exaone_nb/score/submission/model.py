@@ -20,7 +20,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import Finding, fail, ok, some, warn
 from exaone_nb.gpus import find_gpu
 from exaone_nb.judging import rules
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.quantization import effects, kernels
 from exaone_nb.quantization.config import Quantization, read_quantization
 from exaone_nb.quantization.kernels import JUDGE
@@ -298,5 +298,5 @@ def _stored_as(quantization: Quantization) -> Iterator[Finding]:
 def _sparsity(quantization: Quantization) -> Iterator[Finding]:
     rule, has = kernels.rules(JUDGE)["sparse24"], find_gpu(CARD).compute_capability
     if quantization.sparse24 and has < rule["from"]:
-        text = say("{why}; the {card} has {has}.", why=rule["why"], card=CARD, has=has)
+        text = say("{why}; the {card} has {has}.", why=translated(rule["why"]), card=CARD, has=has)
         yield fail("kernels", text, say("Save the model without a sparsity format."))
