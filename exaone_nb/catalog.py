@@ -152,7 +152,9 @@ def resolve(model: str | Path) -> Place:
     raise UsageError(
         say("No model {text!r}: not a catalog name, and no such folder or file.", text=text),
         expected="a catalog name, a local folder or file, an http(s) address, or a hub id ORG/NAME.",
-        remedy=did_you_mean(text, names(), "See the names in data/configs/, or check the path.", most=3),
+        remedy=did_you_mean(
+            text, names(), "Check the path, or take nano or another name of the catalog.", most=3
+        ),
     )
 
 

@@ -100,7 +100,8 @@ class MachineSpeed:
     """Medians over `repeats` runs. float32 matrix multiplication in FLOP/s, one-pass reading in bytes/s.
 
     `forward_flops` and `forward_bytes` are those of the device that models run on, a card or the same CPU: short texts
-    (64 tokens) through 16-bit matrices, and reading. Without torch they are the CPU's.
+    (64 tokens) through 16-bit matrices, and reading. Without torch they are the CPU's. `others` is the share of the cores
+    that other programs took meanwhile.
     """
 
     name: str
@@ -110,6 +111,7 @@ class MachineSpeed:
     repeats: Count
     forward_flops: Positive
     forward_bytes: Positive
+    others: float = 0.0
 
 
 # As the first chapter measures, alone on the machine on the day of the recorded minutes per chapter; of the forward pass
@@ -127,6 +129,7 @@ def measure_machine(repeats: int = 5) -> MachineSpeed:
     """Measure, in a few seconds and 0.6 GB of memory, and return the medians."""
     import numpy as np
 
+    before = _seconds_worked()
     left = np.ones((MATRIX, MATRIX), np.float32)
     right = np.ones((MATRIX, MATRIX), np.float32)
     long = np.ones(READ_BYTES // 8)
@@ -135,7 +138,23 @@ def measure_machine(repeats: int = 5) -> MachineSpeed:
     read = _median_seconds(lambda: long @ long, repeats)
     flops, rate = 2 * MATRIX**3 / multiply, READ_BYTES / read
     forward = _measure_forward(repeats) if find_spec("torch") else (flops, rate)
-    return MachineSpeed("this machine", time.strftime("%Y-%m-%d"), flops, rate, repeats, *forward)
+    others = _share_of_others(before, _seconds_worked())
+    return MachineSpeed("this machine", time.strftime("%Y-%m-%d"), flops, rate, repeats, *forward, others)
+
+
+def _seconds_worked() -> tuple[float, float, float]:
+    """Core seconds since the start: of the machine, of these those that were worked, and this process's own."""
+    import psutil
+
+    times = psutil.cpu_times()
+    # Linux counts what a guest takes among its host's seconds already.
+    every = sum(times) - sum(getattr(times, name, 0.0) for name in ("guest", "guest_nice"))
+    return every, every - times.idle - getattr(times, "iowait", 0.0), time.process_time()
+
+
+def _share_of_others(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    every, worked, own = (late - early for early, late in zip(before, after, strict=True))
+    return min(max((worked - own) / every, 0.0), 1.0) if every > 0 else 0.0
 
 
 def _measure_forward(repeats: int) -> tuple[float, float]:

@@ -145,7 +145,12 @@ class Progress:
             if event.kind == "start":
                 self._running[name] = (began, 0, 0)
                 if self._status is None:
-                    running = say("{name}: running ({why})", name=name, why=event.text)
+                    from exaone_nb.workbook.store import NOT_YET
+
+                    if event.text in ("", NOT_YET):  # the first time needs no reason
+                        running = say("{name}: running", name=name)
+                    else:
+                        running = say("{name}: running ({why})", name=name, why=event.text)
                     self._console.print(running, highlight=False, markup=False)
                 for line in event.notes:
                     self._console.print(f"{name}: {escape(line)}", highlight=False, soft_wrap=True)

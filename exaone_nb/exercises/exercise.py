@@ -1,6 +1,6 @@
 """What an exercise is: the right answer, the inputs it is asked on, and the known ways to go wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,13 @@ class Exercise:
 
     def answers(self, function: Callable[..., Any]) -> list[Any]:
         """What `function` gives for each input; arrays are handed over as copies."""
-        found = [function(*map(copied, given)) for given in self.inputs]
-        return [None if answer is None else self.seen(answer) for answer in found]
+        return list(self.each_answer(function))
+
+    def each_answer(self, function: Callable[..., Any]) -> Iterator[Any]:
+        """The same one by one: who counts knows at which input a function failed."""
+        for given in self.inputs:
+            answer = function(*map(copied, given))
+            yield None if answer is None else self.seen(answer)
 
 
 def copied(value: Any) -> Any:

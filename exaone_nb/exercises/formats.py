@@ -25,8 +25,13 @@ def scale_and_zero(weights: Vector) -> tuple[float, float]:
 
 
 def _laid_over(least: float, largest: float) -> tuple[float, float]:
+    scale, zero = _unrounded(least, largest)
+    return scale, float(np.round(zero))
+
+
+def _unrounded(least: float, largest: float) -> tuple[float, float]:
     scale = (largest - least) / 15
-    return float(scale), float(np.round(-least / scale))
+    return float(scale), float(-least / scale)
 
 
 def pass_on(weights: Vector, rounded: float, column: int, inverse: Vector) -> Vector:
@@ -70,6 +75,8 @@ EXERCISES = (
              say("8 instead of 7.5: the largest weight would need code 8, and there is none above 7.")),
             (lambda weights: np.abs(weights).max() / 15,
              say("4 bits have 16 values, but half of them are negative: the range from 0 has half of the steps.")),
+            (lambda weights: weights.max() / 7,
+             say("the largest *magnitude* counts, and 7.5 divides it: with 7 the lowest code, -8, is never used.")),
             (lambda weights: weights.max() / 7.5,
              say("the largest *magnitude* counts: the first group's is negative.")),
             (lambda weights: (weights.max() - weights.min()) / 15,
@@ -105,6 +112,10 @@ EXERCISES = (
              say("the zero point's sign: the code of zero lies above the lowest code.")),
             (lambda weights: (scale_and_zero(weights)[0], -min(weights.min(), 0.0)),
              say("a zero point is a code, a whole number: divide by the scale and round.")),
+            (lambda weights: (scale_and_zero(weights)[0], -min(weights.min(), 0.0) / scale_and_zero(weights)[0]),
+             say("a zero point is a code, a whole number: round it.")),
+            (lambda weights: _unrounded(weights.min(), weights.max()),
+             say("a zero point is a code: round it. And zero must stay in the range, where all weights are negative too.")),
         ],
     ),
     Exercise(

@@ -28,6 +28,7 @@ from exaone_nb.show.notebook import note
 from exaone_nb.workbook import guesses
 from exaone_nb.workbook.chapters import Chapter, discover, select
 from exaone_nb.workbook.cost_words import before_work
+from exaone_nb.workbook.open_notebook import short_errors
 from exaone_nb.workbook.parameters import HEADLESS, RUN_DIR, Parameter, coerce
 from exaone_nb.written import read_yaml
 
@@ -135,6 +136,7 @@ def check_parameters(number: str, namespace: MutableMapping[str, Any]) -> None:
 
     Says what the chapter will cost where that is worth knowing; the runner says it itself, and keeps to a budget.
     """
+    short_errors()
     (chapter,) = select(discover(), [number])
     namespace.update({p.name: _read(p, namespace[p.name]) for p in chapter.parameters if p.name in namespace})
     guesses.expect(chapter, RunFolder.at(namespace.get(RUN_DIR, "")))

@@ -20,7 +20,7 @@ def told(events, every, wait=0.0, silent=False):
 def test_a_log_says_where_a_long_cell_is(capsys):
     told([Event("start", CHAPTER, "not run yet"), Event("cell", CHAPTER, "", 12, 22)], every=0.05, wait=0.4)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"{CHAPTER.slug}: running (not run yet)"
+    assert lines[0] == f"{CHAPTER.slug}: running"
     assert 3 <= lines[1:].count(f"{CHAPTER.slug}: cell 12 of 22, 0 s") <= 9
 
 
@@ -28,7 +28,7 @@ def test_a_log_of_short_chapters_has_their_starts_and_ends_only(capsys):
     cells = [Event("cell", CHAPTER, "", number, 22) for number in range(1, 23)]
     told([Event("start", CHAPTER, "not run yet"), *cells, Event("ok", CHAPTER)], every=30)
     assert capsys.readouterr().err.splitlines() == [
-        f"{CHAPTER.slug}: running (not run yet)",
+        f"{CHAPTER.slug}: running",
         f"{CHAPTER.slug}: done, 0 s",
     ]
 
