@@ -36,6 +36,11 @@ class WorkbookError(Exception):
         return "\n".join(lines)
 
 
+def refusal(error: WorkbookError) -> str:
+    """An error as a terminal and an open notebook show it."""
+    return say("error: {got}", got=str(error))
+
+
 class DiskFull(WorkbookError):
     """There is no room for what was to be written."""
 

@@ -67,7 +67,7 @@ def draw_attention() -> Figure:
 
 
 def _draw_attention(axes: Axes, normed: bool) -> None:
-    queries, keys, values = 0.0, 2.2, 4.4
+    queries, keys, values = 0.0, 2.5, 5.0
     between = (queries + keys) / 2
     rows = [(queries, "q_proj"), (keys, "k_proj"), (values, "v_proj")]
     norms = [(queries, "q_norm"), (keys, "k_norm")] if normed else []
@@ -90,7 +90,7 @@ def _draw_attention(axes: Axes, normed: bool) -> None:
     _box(axes, values, 7.1, "o_proj", False)
     axes.set_title(say("with QK norm") if normed else say("without QK norm"), fontsize=11)
     axes.text(between, -0.95, say("input of the block"), fontsize=9, ha="center", va="center")
-    axes.set(xlim=(-1.1, 5.5), ylim=(-1.2, 7.8))
+    axes.set(xlim=(-1.3, 6.3), ylim=(-1.2, 7.8))
     axes.axis("off")
 
 
@@ -191,7 +191,7 @@ def channel_maxima(inputs: Sequence[Input]) -> Figure:
     for axes, module in zip(panels, modules, strict=False):
         for item in inputs:
             if item.module == module:
-                shade = plt.cm.viridis(0.9 * item.layer / max(1, layers - 1))
+                shade = plt.cm.viridis(0.75 * item.layer / max(1, layers - 1))
                 maxima = item.channel_max.sort(descending=True).values.numpy()
                 axes.plot(maxima, color=shade, lw=1.2, label=say("layer {layer}", layer=item.layer))
         title = say("into {module}", module=module.rpartition(".")[2])
@@ -212,6 +212,8 @@ def mask_squares(panels: Mapping[str, Tensor]) -> Figure:
     for axis, (name, mask) in zip(axes, panels.items(), strict=True):
         axis.pcolormesh(mask.int().numpy(), cmap="Blues", vmin=0, vmax=1.4, edgecolors="#bbbbbb", lw=0.4)
         axis.invert_yaxis()
+        for side, count in zip((axis.yaxis, axis.xaxis), mask.shape, strict=True):  # the middle of a square
+            side.set_ticks([position + 0.5 for position in range(0, count, 3)], range(0, count, 3))
         axis.set(xlabel=say("key"), aspect="equal")
         axis.set_title(name, fontsize=10)
     axes[0].set_ylabel(say("query"))

@@ -17,7 +17,7 @@ from typer import Option
 from exaone_nb import language
 from exaone_nb.cli.output import prepare_streams, tell
 from exaone_nb.cli.typer_words import Refused, in_language, refused
-from exaone_nb.errors import UsageError, WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError, refusal
 from exaone_nb.messages import say
 from exaone_nb.paths import COMPLETE
 
@@ -103,16 +103,6 @@ def main(arguments: list[str] | None = None) -> None:
         full = say("The disk that the output goes to is full. Files that were written before are whole.")
         tell(refusal(WorkbookError(full)))
         raise SystemExit(1) from None
-
-
-def refusal(error: WorkbookError) -> str:
-    """An error as the terminal shows it."""
-    lines = [say("error: {got}", got=error.got)]
-    if error.expected:
-        lines.append(say("Expected: {what}", what=error.expected))
-    if error.remedy:
-        lines.append(say("What to do: {remedy}", remedy=error.remedy))
-    return "\n".join(lines)
 
 
 def _choose_language(words: list[str]) -> list[str]:

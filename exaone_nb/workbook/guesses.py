@@ -66,6 +66,11 @@ def guess(name: str, yours: float | str | None, truth: float | str, unit: str = 
     note(text)
 
 
+def is_unwritten(name: str, value: Any) -> bool:
+    """True for a guess's parameter into which nothing was written: the first page counts those in a sentence."""
+    return name.startswith("GUESS_") and value is None
+
+
 def nearness(yours: float | str, truth: float | str) -> str:
     """One of RIGHT and WRONG for a choice; of NEAR, TWICE and FAR for a number. Raises UsageError for one of each."""
     if isinstance(yours, str) and isinstance(truth, str):
@@ -158,8 +163,9 @@ DIGITS = ",.12g"
 
 
 def _shown(value: float | str, unit: str) -> str:
+    """A choice, or a number and its unit, between which no line ends."""
     value = _choice(value)
-    return value if isinstance(value, str) else f"{value:{DIGITS}} {unit}".rstrip()
+    return value if isinstance(value, str) else f"{value:{DIGITS}}\u00a0{unit}".rstrip()
 
 
 def _choice(value: float | str) -> float | str:

@@ -1,7 +1,7 @@
 """An error in an open notebook: what is wrong and what to do about it, as a terminal shows it.
 
 IPython would put the forty lines of the calls that led there before it, and the answer below the edge of the screen.
-A run without a screen keeps them: the page of a chapter that failed shows them folded away.
+A run without a screen keeps them, on the page of the chapter that failed.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import WorkbookError, refusal
 from exaone_nb.messages import say
 from exaone_nb.workbook.parameters import HEADLESS
 
@@ -28,11 +28,7 @@ def _show(
     calls: TracebackType,
     tb_offset: int | None = None,
 ) -> None:
-    lines = [
-        say("error: {got}", got=str(error)),
-        "",
-        say("To see the calls that led here, run %tb in a cell."),
-    ]
+    lines = [refusal(error), "", say("To see the calls that led here, run %tb in a cell.")]
     # IPython asks an error itself how it wants to be shown. Only this once: %tb then shows everything.
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
     try:

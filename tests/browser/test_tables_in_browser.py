@@ -57,6 +57,18 @@ def test_long_names_and_sentences_wrap(page):
     assert page.locator("td code").count() == 4
 
 
+def test_a_figure_says_that_it_scrolls_where_the_screen_is_narrow(page):
+    picture = io.BytesIO()
+    Image.new("RGB", (700, 300)).save(picture, "png")
+    data = base64.b64encode(picture.getvalue()).decode()
+    opened(page, f'<figure class="enb"><img alt="a bar" src="data:image/png;base64,{data}"></figure>')
+    assert page.get_by_text("This figure scrolls").count() == 0
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.evaluate("dispatchEvent(new Event('resize'))")
+    assert page.get_by_text("This figure scrolls").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
 def test_a_table_that_cannot_wrap_says_that_it_scrolls(page):
     opened(page, as_html(NAMES), as_html(DIGITS))
     wide = page.evaluate(WIDE)

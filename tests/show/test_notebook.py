@@ -89,6 +89,9 @@ def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text
     assert "191 * 2 = 382<br>#### 382" in sanitize(shown[0])
     assert sanitize(shown[0]).count("white-space: nowrap") == shown[0].count("white-space: nowrap")
     show_table(Table([Column("x", code=True)], [{"x": "ChannelWiseTorchFP8ScaledMMLinearKernel"}]))
+    rows = [{"asks": "compressed-tensors==0.17.0", "bits": -4}]
+    show_table(Table([Column("asks", code=True), Column("bits")], rows))
+    assert "compressed-<wbr>tensors==0.17.0" in shown[2] and 'data-sort="-4"' in shown[2]
     assert "ScaledMM<wbr>LinearKernel" in shown[1].replace("Linear<wbr>Kernel", "LinearKernel")
 
 

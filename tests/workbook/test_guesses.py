@@ -52,7 +52,7 @@ def said(monkeypatch, tmp_path):
 )  # fmt: skip
 def test_a_number_is_told_how_far_off_it_is(said, yours, truth, words, near):
     guess("GUESS_MB", yours, truth, "MB")
-    assert said == [words] and guesses.nearness(yours, truth) == near
+    assert said == [words.replace(" MB", "\u00a0MB")] and guesses.nearness(yours, truth) == near
 
 
 def test_a_choice_is_right_or_wrong_whatever_its_capitals(said):
@@ -80,7 +80,7 @@ def test_where_nothing_was_written_the_note_names_the_parameter_and_the_truth(sa
     import numpy as np
 
     guess("GUESS_KEYS", None, np.int64(47_232), "keys")
-    assert "Set `GUESS_KEYS`" in said[0] and "47,232 keys" in said[0]
+    assert "Set `GUESS_KEYS`" in said[0] and "47,232\u00a0keys" in said[0]
     kept = json.loads((tmp_path / "run/guesses/02__GUESS_KEYS.json").read_text())
     assert (kept["yours"], kept["truth"], kept["asked"]) == (None, 47_232, "keys that the last token sees")
 
@@ -142,4 +142,4 @@ def test_a_guess_given_to_a_run_reaches_the_first_page(tmp_path):
     done = run_chapters(parameters={"GUESS_MB": "900"}, folder=tmp_path, out=tmp_path / "run")
     assert done.record.status == "ok", done.outcomes
     assert "Numbers within 20 %: 1 of 1" in (tmp_path / "run/index.html").read_text()
-    assert "Your guess: 900 MB" in (tmp_path / "run/html/02_toy.html").read_text()
+    assert "Your guess: 900\u00a0MB" in (tmp_path / "run/html/02_toy.html").read_text()

@@ -251,6 +251,12 @@ def test_the_list_of_one_file_puts_chapters_beside_the_other_headings():
     )
 
 
+def test_the_first_page_lists_no_guess_that_nobody_wrote():
+    slots = [Setting("GUESS_MB", "float | None", value, None, "your guess: MB") for value in (None, 800)]
+    assert "GUESS_MB" not in page.index(record(chapter("01", parameters=slots[:1])))
+    assert "<code>GUESS_MB" in page.index(record(chapter("01", parameters=slots[1:])))
+
+
 def test_a_parameter_has_a_row_for_each_of_its_meanings():
     meanings = {"03": "the table's config", "07": "the table's config", "09": "the model that is timed"}
     made = [

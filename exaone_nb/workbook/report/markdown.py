@@ -22,6 +22,8 @@ _BLOCK = r"^ {0,3}\$\$(?P<block_tex>[\s\S]+?)\$\$[ \t]*(?:\n+|$)"
 _FORMULA_HERE = re.compile("\ue000(\\d+)\ue001")
 # No address, a notebook that is no page of the report, or a repository whose owner is not filled in yet.
 _NOWHERE = re.compile(r'<a href="(?:|[^":]*\.ipynb(?:#[^"]*)?|[^"]*/OWNER/[^"]*)">(.*?)</a>')
+# An option in a line of code; browsers would end a line after its hyphens.
+_CODE, _OPTION = re.compile(r"(?<!<pre>)<code>[^<]*</code>"), re.compile(r"(?<![^\s>])--?[A-Za-z][\w-]*")
 _ANCHOR = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
 _DROPPED_WHOLE = re.compile(r"<(script|style|template|noscript)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
@@ -48,6 +50,7 @@ class Prose:
         html = sanitize(_parser(keep)(text.replace("\ue000", "").replace("\ue001", "")))
         html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
         html = _NOWHERE.sub(r"\1", html)
+        html = _CODE.sub(lambda m: _OPTION.sub(r'<span class="word">\g<0></span>', m[0]), html)
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
         html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
             "</table>", "</table></div>"

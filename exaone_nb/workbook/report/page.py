@@ -18,7 +18,7 @@ from exaone_nb.show.notebook import as_html
 from exaone_nb.show.table import Table
 from exaone_nb.workbook.chapters import has_tag, source_of
 from exaone_nb.workbook.explain import ANSI, Failure
-from exaone_nb.workbook.guesses import Tally
+from exaone_nb.workbook.guesses import Tally, is_unwritten
 from exaone_nb.workbook.record import MODES, ChapterRecord, Origin, RunRecord
 from exaone_nb.workbook.report import look
 from exaone_nb.workbook.report.look import clock, moment, span
@@ -155,8 +155,9 @@ def _summary(run: RunRecord, address: str) -> dict[str, Any]:
     settings: dict[tuple[str, str, str], tuple[Any, list[str]]] = {}
     for made in run.ordered():
         for setting in made.parameters:
-            key = (setting.name, repr(setting.value), setting.help)
-            settings.setdefault(key, (setting, []))[1].append(made.number)
+            if not is_unwritten(setting.name, setting.value):
+                key = (setting.name, repr(setting.value), setting.help)
+                settings.setdefault(key, (setting, []))[1].append(made.number)
     done = [made for made in run.ordered() if made.status == "ok"]
     states = [made.status for made in run.ordered()]
     return {

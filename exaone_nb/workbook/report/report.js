@@ -61,16 +61,16 @@
     if (digits > 100) table.classList.add("dense"); // on paper its numbers may go on in the next line
   });
 
-  // A table that is wider than its place says so; a keyboard can then scroll it too.
+  // A table or a figure that is wider than its place says so; a keyboard can then scroll it too.
   function measure() {
-    document.querySelectorAll(".scroll, .rich").forEach(function (box) {
+    document.querySelectorAll(".scroll, .rich, figure.enb").forEach(function (box) {
       const wide = !box.querySelector("img.whole") && box.scrollWidth > box.clientWidth + 8; // less than that is padding
       let hint = box.previousElementSibling;
       if (!hint || !hint.classList.contains("scrolls")) {
         if (!wide) return;
         hint = document.createElement("p");
         hint.className = "scrolls";
-        hint.textContent = button.dataset.scrolls;
+        hint.textContent = box.matches("figure") ? button.dataset.figureScrolls : button.dataset.scrolls;
         box.before(hint);
         box.tabIndex = 0;
       }
