@@ -33,7 +33,9 @@ def test_parameters_seconds_and_results(tmp_path):
     a, b = make(tmp_path / "a", 0.5, (0.4, 0.6), 4), make(tmp_path / "b", 0.75, (0.7, 0.8), 8)
     found = compare_runs(a, b)
     named = {c.name: c for c in found.changes}
-    assert set(named) == {"05.BITS", "chapter 05: seconds", "accuracy r [fraction]"} and found.equal_results == 1
+    assert (
+        set(named) == {"05.BITS", "chapter 05: seconds", "accuracy r [fraction]"} and found.equal_results == 1
+    )
     assert named["accuracy r [fraction]"].note == "1.5 times, intervals apart"
     assert named["chapter 05: seconds"].note == "2 times"
     assert "05.BITS" in found.html() and json.dumps(found.as_dict())
