@@ -207,6 +207,16 @@ def _catalog_in(spoken: str) -> dict[str, Any]:
     return found if spoken == ENGLISH else said(found)
 
 
+# Fields of the records in data/measured/ that are sentences to people.
+MEASURED = frozenset({"how", "machine_in_words", "about", "what"})
+
+
+def measured(name: str) -> dict[str, Any]:
+    """A record of data/measured/, its sentences in the language that is spoken. Raises WorkbookError without one."""
+    document = read_config(DATA / "measured" / f"{name}.json")
+    return document | {part: translated(document[part]) for part in MEASURED & document.keys()}
+
+
 def launchers() -> dict[str, dict[str, Any]]:
     """Program -> what the flags of its launch commands were checked against (version, source, date, flags)."""
     return _catalog_file()["launchers"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from exaone_nb.catalog import is_nano
 from exaone_nb.hub import unreachable
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_yaml
 
@@ -62,7 +62,8 @@ def _of(kind: Kind, why: str) -> Materials:
 def about_text(name: str) -> dict[str, Any]:
     """What is recorded of a text (about, licence, source, date, narrow); empty for one that somebody else names."""
     known = read_yaml(FILE)["texts"]
-    return known.get(name) or known.get(Path(name).stem) or {}
+    found = known.get(name) or known.get(Path(name).stem) or {}
+    return found | {part: translated(found[part]) for part in ("about", "source") if found.get(part)}
 
 
 def narrow_text(names: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from exaone_nb import schema
 from exaone_nb.compress import modifiers
 from exaone_nb.compress.calibration import Calibration
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import did_you_mean, say
+from exaone_nb.messages import did_you_mean, say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.quantization.arguments import ExplicitScheme, KvCache, Observer, Transform
 from exaone_nb.quantization.schemes import SCHEMES, find_scheme
@@ -218,7 +218,8 @@ def load(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
     if not isinstance(document, dict):
         got = say("{name} holds a {kind}.", name=path.name, kind=type(document).__name__)
         raise WorkbookError(got, expected="a mapping such as `scheme: W4A16`.")
-    return parse(document, name=path.stem)
+    found = parse(document, name=path.stem)
+    return dataclasses.replace(found, purpose=translated(found.purpose)) if found.purpose else found
 
 
 def parse(document: dict[str, Any], name: str = "custom") -> Recipe:

@@ -58,14 +58,18 @@ def choose_engine(engine: str = "auto", *, address: str = "", folder: Path | Non
 def _best(folder: Path | None) -> Choice:
     """What answers safetensors best of what is installed here."""
     if has_vllm():
-        return Choice("vllm", "vLLM is installed; in process it starts fastest and times each request")
+        return Choice(
+            "vllm", say("vLLM is installed; in process it starts fastest and times each request")
+        )
     compressed = folder is not None and "quantization_config" in catalog.read_config(folder / "config.json")
     if has_llamacpp() and not compressed:
         return Choice(
             "llama.cpp",
             say("vLLM is not installed here; llama.cpp runs models in 16 bits, and times each request"),
         )
-    return Choice("transformers", "vLLM is not installed here; answers can be read, speed cannot be judged")
+    return Choice(
+        "transformers", say("vLLM is not installed here; answers can be read, speed cannot be judged")
+    )
 
 
 def open_engine(

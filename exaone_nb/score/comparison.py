@@ -212,7 +212,12 @@ def _items(c: Comparison) -> str:
 
 
 def _evidence(c: Comparison) -> str:
-    p = say("{c.test} p = {c.p_value:.3g}", c=c)
+    tests = {
+        "exact McNemar": say("exact McNemar"),
+        "sign flip": say("sign flip"),
+        "sign flip by cluster": say("sign flip by cluster"),
+    }
+    p = say("{test} p = {c.p_value:.3g}", test=tests[c.test], c=c)
     if c.p_holm != c.p_value:
         p = say("{p}, {corrected:.3g} after Holm", p=p, corrected=c.p_holm)
     if c.discordant is None:

@@ -28,7 +28,7 @@ FAMILIES = ("W8A8", "FP8", "W4A16 mixed", "W4A16", "BF16", "trained", "pruned")
 ROUNDING = 0.005
 # What a difference of two scores is; NOISE also where a setting has no effect, so that there is nothing to be real.
 REAL, NOISE, OPEN = "real", "noise", "open"
-SOURCE = "public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03"
+SOURCE = say("public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03")
 
 
 def _cell(pattern: str, expected: str, convert: Callable[[str], float] = float) -> Any:

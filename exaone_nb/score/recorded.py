@@ -99,7 +99,7 @@ def nemo_table() -> Table:
 
 def simulation_tables() -> tuple[Table, Table, str]:
     """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
-    document = catalog.read_config(DATA / "measured" / "intervals.json")
+    document = catalog.measured("intervals")
     rates = sorted({row["differing"] for row in document["tests"]})
     of_rates = [
         Column(f"{rate:g}", say("{rate:.1%} differ", rate=rate), ".1%", join=" / ", missing="–")
@@ -114,7 +114,7 @@ def simulation_tables() -> tuple[Table, Table, str]:
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
         tables.append(
-            Table([Column(name, heading), Column("n"), *of_rates], list(rows.values())).without_empty()
+            Table([Column(name, heading, ours=True), Column("n"), *of_rates], list(rows.values())).without_empty()
         )
     how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
     return (*tables, how)
@@ -159,11 +159,11 @@ def graders_table(document: dict[str, Any], ways: dict[str, Any]) -> Table:
     """
     columns = [
         Column("benchmark", say("benchmark of simple-evals")),
-        Column("reads", say("what its grader reads")),
+        Column("reads", say("what its grader reads"), ours=True),
         Column("right", say("right")),
         Column("n", say("of")),
         Column("same", say("same grade as lm-eval's")),
-        Column("not_run", say("not asked, because")),
+        Column("not_run", say("not asked, because"), ours=True),
     ]
     ours, rows = next(iter(ways["ways"].values())), []
     for row in document["rows"]:

@@ -11,7 +11,6 @@ from exaone_nb.engines.environment import machine_sentence
 from exaone_nb.errors import UsageError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import DATA
 from exaone_nb.quantization.kernels import Support, on_cpu, on_gpu
 from exaone_nb.serve.bandwidth import REPEATS, Roof
 from exaone_nb.serve.bench import Bench
@@ -35,7 +34,7 @@ def speed_rows(found: Sequence[Bench]) -> list[dict[str, Any]]:
 
 def recorded(name: str) -> dict[str, Any]:
     """A measurement kept in data/measured/, with its date and machine; its rows are those of `speed_rows`."""
-    document = catalog.read_config(DATA / "measured" / f"{name}.json")
+    document = catalog.measured(name)
     rows = [{"name": row["scheme"], "runs_as": row["scheme"]} | row for row in document["rows"]]
     return document | {"rows": rows}
 

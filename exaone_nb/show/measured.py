@@ -17,7 +17,7 @@ REAL_MODEL = "smollm2-135m_cpu"
 
 def record(name: str = REAL_MODEL) -> dict[str, Any]:
     """A record of data/measured/ with its intervals as estimates. Raises WorkbookError when there is none."""
-    return _revived(catalog.read_config(DATA / "measured" / f"{name}.json"))
+    return _revived(catalog.measured(name))
 
 
 def told(document: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def _revived(value: Any) -> Any:
 
 def card_records() -> list[dict[str, Any]]:
     """The records of cards (`exaone-nb record`) in data/measured/, by card."""
-    found = [catalog.read_config(path) for path in sorted((DATA / "measured").glob("*.json"))]
+    found = [catalog.measured(path.stem) for path in sorted((DATA / "measured").glob("*.json"))]
     return sorted((d for d in found if d.get("kind") == "card"), key=lambda d: (d["card"], d["date"]))
 
 

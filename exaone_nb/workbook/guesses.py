@@ -16,6 +16,7 @@ from typing import Any
 
 from exaone_nb.errors import UsageError
 from exaone_nb.files import write_json
+from exaone_nb.language import HANGUL, language
 from exaone_nb.messages import did_you_mean, say, translated
 from exaone_nb.results import RunFolder
 from exaone_nb.show.notebook import note, show_table
@@ -163,9 +164,10 @@ DIGITS = ",.12g"
 
 
 def _shown(value: float | str, unit: str) -> str:
-    """A choice, or a number and its unit, between which no line ends."""
+    """A choice, or a number and its unit, between which no line ends; a Korean unit stands at its number."""
     value = _choice(value)
-    return value if isinstance(value, str) else f"{value:{DIGITS}}\u00a0{unit}".rstrip()
+    gap = "" if HANGUL.match(unit) or (unit.startswith("%") and language() == "ko") else "\u00a0"
+    return value if isinstance(value, str) else f"{value:{DIGITS}}{gap}{unit}".rstrip()
 
 
 def _choice(value: float | str) -> float | str:

@@ -37,6 +37,8 @@ DATA_FILES = [
     "kernel_support",
     "gates/release",
     "models",
+    "materials",
+    "recipes/*",
 ]
 # Columns of tables in data/ that are said to people.
 TABLES = {
@@ -107,7 +109,13 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     document = yaml.safe_load(file)
     if Path(file.name).stem == "glossary":
         yield from ((1, None, term, []) for term in document)
-    fields = catalog.TOLD if Path(file.name).stem == "models" else FIELDS
+    fields = FIELDS
+    if Path(file.name).stem in ("models", "materials"):
+        fields = catalog.TOLD
+    elif Path(file.name).parent.name == "measured":
+        rows = [document.get(part) for part in ("rows", "intervals", "tests")]
+        document = {part: document.get(part) for part in catalog.MEASURED} | {"rows": rows}
+        fields = catalog.MEASURED | {"reads", "not_run", "interval", "test"}
     yield from ((1, None, text, []) for text in _told(document, fields))
 
 
@@ -141,6 +149,7 @@ def page_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
 WORKBOOK = [("exaone_nb/**.py", python_keys), ("exaone_nb/**.html", "jinja2.ext:babel_extract")]
 WORKBOOK += [("exaone_nb/**.jinja", "jinja2.ext:babel_extract")]
 WORKBOOK += [(f"data/{name}.yaml", data_keys) for name in DATA_FILES]
+WORKBOOK += [("data/measured/*.json", data_keys)]
 WORKBOOK += [(f"data/**/{name}.csv", table_keys) for name in TABLES]
 WORKBOOK += [("notebooks/*.ipynb", choice_keys)]
 NOTEBOOKS = [("notebooks/*.ipynb", page_keys)]
