@@ -20,6 +20,8 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
+# Headings of `switch_rows`, whose keys they are in every language.
+HEADINGS = (say("the exact string"), say("thinks"), say("what the model does"))
 OPENS_ITSELF = say("it opens a block itself and thinks")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024

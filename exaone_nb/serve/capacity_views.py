@@ -5,12 +5,15 @@ from typing import Any
 
 from exaone_nb.conversation.answers import Answer
 from exaone_nb.library_types import Figure
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.serve.capacity import Capacity, Level
 from exaone_nb.serve.figures import draw_finished
 from exaone_nb.serve.speed import lengths
 from exaone_nb.show.figures import FAINT, INK, clean, style
 from exaone_nb.show.table import Column, Table
+
+# What `Level.broken` names, in words.
+LIMITS = {"first token": say("first token"), "per token": say("per token"), "answer": say("answer")}
 
 QUANTITIES = ("first_token", "per_token")
 
@@ -106,7 +109,7 @@ def _row(found: Capacity, level: Level) -> dict[str, Any]:
     for name in QUANTITIES:
         measure = getattr(level, name)
         row |= {name: measure(), f"{name}_95": measure(0.95)}
-    row |= {"throughput": level.throughput, "broken": ", ".join(level.broken(found.options))}
+    row |= {"throughput": level.throughput, "broken": joined([LIMITS[name] for name in level.broken(found.options)], ", ")}
     return row | (vars(level.seen) if level.seen else {})
 
 
