@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.messages import translated
 from exaone_nb.processes import total_bytes
 from exaone_nb.schema import Count, Positive
 
@@ -112,6 +113,11 @@ class MachineSpeed:
     forward_flops: Positive
     forward_bytes: Positive
     others: float = 0.0
+
+    @property
+    def in_words(self) -> str:
+        """The name in the reader's language."""
+        return translated(self.name)
 
 
 # As the first chapter measures, alone on the machine on the day of the recorded minutes per chapter; of the forward pass

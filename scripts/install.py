@@ -68,6 +68,7 @@ def main() -> int:
     started = time.monotonic()
     uv = None if options.no_uv else shutil.which("uv")
     print(f"Installer: {'uv' if uv else 'pip (uv is faster, where it is installed)'}.", flush=True)
+    print("One to ten minutes, by the network; the installer says little meanwhile.", flush=True)
     try:
         if switch:
             print(f"{options.venv.name} was made for {before}, whose torch and vLLM would stay.", flush=True)

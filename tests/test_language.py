@@ -22,7 +22,7 @@ from exaone_nb.files import write_json
 from exaone_nb.findings import Finding
 from exaone_nb.judging import Weights
 from exaone_nb.messages import in_english, say, translated
-from exaone_nb.paths import NOTEBOOKS
+from exaone_nb.paths import NANO, NOTEBOOKS
 from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook import parameters
 from exaone_nb.workbook.cache import key_parts
@@ -201,3 +201,8 @@ def test_every_part_of_an_error_is_said_in_the_language_also_in_a_traceback(refu
         assert re.findall(r"(?<![\w/.'=-])[a-z]{2,} [a-z]{2,} [a-z]{2,}", text) == []
     told = explain(type(caught.value).__name__, str(caught.value))
     assert told.remedy == (caught.value.remedy or "메시지를 보십시오.") and caught.value.got in told.why
+
+
+def test_the_levels_of_a_check_are_said_where_modules_are_loaded_in_korean():
+    done = command("check", str(NANO), "--no-load", EXAONE_NB_LANG="ko")
+    assert done.returncode == 0 and "[경고]" in done.stdout and "[정상]" in done.stdout, done.stderr

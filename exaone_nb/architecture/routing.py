@@ -50,10 +50,10 @@ def kind_of(piece: str) -> str:
     """digits, Korean, English or signs; a part of a Korean letter, which decodes to �, is Korean."""
     text = piece.strip()
     if text.isdigit():
-        return "digits"
+        return say("digits")
     if any("가" <= letter <= "힣" or letter == "\ufffd" for letter in text):
-        return "Korean"
-    return "English" if any(letter.isalpha() for letter in text) else "signs"
+        return say("Korean")
+    return say("English") if any(letter.isalpha() for letter in text) else say("signs")
 
 
 def watch(steps: int = 150, seed: int = 0, text: str = TEXT) -> Routing:

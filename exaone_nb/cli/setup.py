@@ -30,6 +30,13 @@ def doctor(
         for check in found.checks:
             text = f"{translated(check.name)}: {check.found}"
             show_check(console, f"[{check.verdict}] ", COLOURS[check.verdict], text, check.remedy)
+        if whose:
+            equal = sum(check.verdict == "OK" for check in found.checks)
+            told = say(
+                "{n} of {total} packages are the server's. Whether a file loads there hangs on vllm, transformers and "
+                "compressed-tensors; `exaone-nb check` knows what those accept.", n=equal, total=len(found.checks),
+            )  # fmt: skip
+            lines(console, [told])
         if found.schemes:
             console.print(drawn(found.scheme_table()))
 

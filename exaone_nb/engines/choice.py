@@ -58,9 +58,7 @@ def choose_engine(engine: str = "auto", *, address: str = "", folder: Path | Non
 def _best(folder: Path | None) -> Choice:
     """What answers safetensors best of what is installed here."""
     if has_vllm():
-        return Choice(
-            "vllm", say("vLLM is installed; in process it starts fastest and times each request")
-        )
+        return Choice("vllm", say("vLLM is installed; in process it starts fastest and times each request"))
     compressed = folder is not None and "quantization_config" in catalog.read_config(folder / "config.json")
     if has_llamacpp() and not compressed:
         return Choice(

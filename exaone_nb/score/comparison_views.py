@@ -57,11 +57,14 @@ def score_table(scores: Sequence[Score]) -> Table:
 
 def verdict_table(comparisons: Sequence[Comparison]) -> Table:
     """One row per comparison: the verdict, its paired evidence, and the unpaired p beside it. Parts follow their group."""
+    # A perplexity has no points: a hundredth of the base's stands for one.
+    percent = any(c.lower_is_better for c in comparisons)
+    unit = say("points or % of a perplexity, paired interval") if percent else say("points, paired interval")
     columns = [
         Column("candidate", say("candidate"), code=True),
         Column("task", say("task"), code=True),
         Column("part_of", say("part of"), code=True),
-        Column("difference", say("points, paired interval"), "+.1f"),
+        Column("difference", unit, "+.1f"),
         Column("verdict", say("verdict"), ours=True),
         Column("p_value", say("p paired"), ".3g"),
         Column("unpaired_p", say("p unpaired"), ".3g"),
@@ -103,7 +106,12 @@ def differences_figure(comparisons: Sequence[Comparison]) -> Figure:
         used.add(c.verdict)
     axes.set_yticks(range(len(comparisons)), [f"{c.candidate} · {c.task}" for c in comparisons])
     axes.invert_yaxis()
-    axes.set_xlabel(say("difference to the base in points, with its paired interval"))
+    if any(c.lower_is_better for c in comparisons):
+        axes.set_xlabel(
+            say("difference to the base in points, or in % of its perplexity, with its paired interval")
+        )
+    else:
+        axes.set_xlabel(say("difference to the base in points, with its paired interval"))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     clean(axes, "x")
     return figure

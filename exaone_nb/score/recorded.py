@@ -114,7 +114,9 @@ def simulation_tables() -> tuple[Table, Table, str]:
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
         tables.append(
-            Table([Column(name, heading, ours=True), Column("n"), *of_rates], list(rows.values())).without_empty()
+            Table(
+                [Column(name, heading, ours=True), Column("n"), *of_rates], list(rows.values())
+            ).without_empty()
         )
     how = say("{d[how]} {d[machine_in_words]}, {d[date]}.", d=document)
     return (*tables, how)

@@ -109,7 +109,10 @@ def _row(found: Capacity, level: Level) -> dict[str, Any]:
     for name in QUANTITIES:
         measure = getattr(level, name)
         row |= {name: measure(), f"{name}_95": measure(0.95)}
-    row |= {"throughput": level.throughput, "broken": joined([LIMITS[name] for name in level.broken(found.options)], ", ")}
+    row |= {
+        "throughput": level.throughput,
+        "broken": joined([LIMITS[name] for name in level.broken(found.options)], ", "),
+    }
     return row | (vars(level.seen) if level.seen else {})
 
 

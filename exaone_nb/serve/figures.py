@@ -31,13 +31,21 @@ def speed_bars(rows: Sequence[dict[str, Any]], title: str = "", *, recorded: boo
         for place, row in enumerate(mine):
             _bar(axes, place, row, recorded)
         axes.set_xticks(range(len(mine)), [label_of(row) for row in mine], rotation=20, ha="right")
-        axes.margins(y=0.15)
-        axes.set(ylim=(0, None), title=say("batch {batch}", batch=batch))
+        axes.set(ylim=(0, 1.15 * _top(mine)), title=say("batch {batch}", batch=batch))
         clean(axes, "y")
     for axes in panels[:, 0]:
         axes.set_ylabel(say("generated tokens per second"))
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _top(rows: Sequence[dict[str, Any]]) -> float:
+    """What a panel must hold: bars, roofs, and whiskers as long as they leave room for them; two rounds say little."""
+    rates = [rate_of(row) for row in rows]
+    largest = max(
+        [rate.value for rate in rates] + [row.get("roofline_tokens_per_second") or 0 for row in rows]
+    )
+    return max([largest] + [min(rate.high, 2 * largest) for rate in rates if rate.interval])
 
 
 def _bar(axes: Axes, place: int, row: dict[str, Any], recorded: bool) -> None:

@@ -31,7 +31,12 @@ def label_strips(axes: Axes, labels: Sequence[str], used: set[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     figures.clean(axes, grid="")
-    shown = {name.replace("_", " "): look for name, look in COMPONENTS.items() if name in used}
+    names = {"embedding": say("embedding"), "head": say("head"), "attention": say("attention")}
+    names |= {"experts": say("experts"), "shared_experts": say("shared experts"), "router": say("router")}
+    names |= {"norm": say("norm")}
+    shown = {
+        names.get(name, name.replace("_", " ")): look for name, look in COMPONENTS.items() if name in used
+    }
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(5, len(shown))}
     axes.legend(handles=figures.patches(shown), frameon=False, **above)
 

@@ -34,7 +34,7 @@ VALUES = (
     say("undecided"),
 )
 VALUES += (say("met"), say("broken"), say("critical"), say("supporting"), say("advisory"))
-VALUES += (say("error"), say("warning"), say("no-op"), say("note"), say("ok"))
+VALUES += (say("error"), say("warning"), say("no-op"), say("note"), say("ok"), say("fail"), say("warn"))
 
 
 @dataclass(frozen=True)

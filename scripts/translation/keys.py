@@ -60,6 +60,7 @@ SAID |= {
     "_require": slice(1, 3),
     "_explained": slice(3),
     "did_you_mean": slice(2, 4),
+    "MachineSpeed": slice(1),
     "Dialect": slice(2, 4),
 }
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}

@@ -15,6 +15,7 @@ from scipy import stats
 
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.score.compare import compare, compare_all
+from exaone_nb.score.comparison_views import differences_figure, verdict_table
 from exaone_nb.score.evaluate import estimate_of
 from exaone_nb.score.items import averaged, items_of
 from exaone_nb.score.outcomes import MetricName, main_metric
@@ -160,6 +161,9 @@ def test_perplexity_is_compared_by_documents(tmp_path: Path) -> None:
     assert found.recovery.value == pytest.approx(math.exp(-0.05))
     # A point of a perplexity is one percent of the base's.
     assert found.in_points.value == pytest.approx(100 * math.expm1(0.05))
+    heading = next(column.heading for column in verdict_table([found]).columns if column.name == "difference")
+    assert "% of a perplexity" in heading
+    assert "% of its perplexity" in differences_figure([found]).axes[0].get_xlabel()
     assert compare(b, a).verdict == "better"
     uneven = [[ll - float(rng.uniform(0, 0.1)) * w, w] for ll, w in better]
     found = compare(a, read_samples(write_run(tmp_path / "c", uneven, **make)))

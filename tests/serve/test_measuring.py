@@ -235,6 +235,16 @@ def test_many_bars_stand_below_each_other_and_name_their_speed():
     assert len({axes.get_position().y0 for axes in speed_bars(rows[:2] + rows[6:8]).axes}) == 1
 
 
+def test_an_interval_of_two_rounds_does_not_flatten_the_bars():
+    rows = [
+        {"batch": 8, "name": "a", "scheme": "", "runs_as": "", "tokens_per_second": 100.0, "repeats": 2}
+        | {"tokens_per_second_interval": (0.1, high)}
+        for high in (130.0, 95_159.0)
+    ]
+    short, long = (speed_bars([row]).axes[0].get_ylim()[1] for row in rows)
+    assert 130 < short < 200 and 200 < long < 300
+
+
 def test_the_roof_follows_bandwidth_and_bytes():
     config = catalog.resolve("EXAONE-4.0-1.2B").config()
     roof = Roof(bandwidth=20e9, operations={"16-bit": 1e15, "int8": 4e15}, how="given", device="cpu")

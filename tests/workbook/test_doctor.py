@@ -67,6 +67,9 @@ def test_for_judge_exits_with_1_where_something_differs():
     done = runner.invoke(app, ["doctor", "--for", "judge", "--json"])
     rows = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
     assert done.exit_code == 1 and rows["vllm"]["verdict"] == "FAIL" and "0.14.1" in rows["vllm"]["remedy"]
+    equal = sum(row["verdict"] == "OK" for row in rows.values())
+    told = " ".join(runner.invoke(app, ["doctor", "--for", "judge"]).stdout.split())
+    assert f"{equal} of {len(rows)} packages are the server's." in told
     refused = runner.invoke(app, ["doctor", "--for", "nobody"])
     assert isinstance(refused.exception, UsageError)
 

@@ -32,7 +32,7 @@ from exaone_nb.show.table import Column, Table, columns
 TIMEOUT_SECONDS = 60 * rules()["minutes_online"].value  # the server's own limit
 MESSAGES = [{"role": "user", "content": QUESTION}]
 # What the report calls a level. `fail`: the server will refuse it, or it breaks a rule.
-WORDS = {"error": say("fail"), "warning": say("warn"), "no-op": say("note"), "ok": say("ok")}
+WORDS = {"error": "fail", "warning": "warn", "no-op": "note"}
 
 
 @dataclass

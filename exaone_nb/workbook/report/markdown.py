@@ -24,6 +24,8 @@ _FORMULA_HERE = re.compile("\ue000(\\d+)\ue001")
 _NOWHERE = re.compile(r'<a href="(?:|[^":]*\.ipynb(?:#[^"]*)?|[^"]*/OWNER/[^"]*)">(.*?)</a>')
 # An option in a line of code; browsers would end a line after its hyphens.
 _CODE, _OPTION = re.compile(r"(?<!<pre>)<code>[^<]*</code>"), re.compile(r"(?<![^\s>])--?[A-Za-z][\w-]*")
+# A Korean particle belongs to what it follows, and browsers would end a line before it: "63%에서", "83 KB입니다".
+_PARTICLE = re.compile(r"<[^>]*>|(\d (?:[kKMGT]i?B|ms|%)[가-힣]|[%)”’][가-힣])")
 _ANCHOR = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
 _DROPPED_WHOLE = re.compile(r"<(script|style|template|noscript)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
@@ -51,6 +53,7 @@ class Prose:
         html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
         html = _NOWHERE.sub(r"\1", html)
         html = _CODE.sub(lambda m: _OPTION.sub(r'<span class="word">\g<0></span>', m[0]), html)
+        html = _PARTICLE.sub(lambda m: f'<span class="word">{m[1]}</span>' if m[1] else m[0], html)
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
         html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
             "</table>", "</table></div>"
