@@ -115,7 +115,7 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
         fields = catalog.TOLD
     elif Path(file.name).parent.name == "measured":
         rows = [document.get(part) for part in ("rows", "intervals", "tests")]
-        document = {part: document.get(part) for part in catalog.MEASURED} | {"rows": rows}
+        document = {part: document.get(part) for part in sorted(catalog.MEASURED)} | {"rows": rows}
         fields = catalog.MEASURED | {"reads", "not_run", "interval", "test"}
     yield from ((1, None, text, []) for text in _told(document, fields))
 
