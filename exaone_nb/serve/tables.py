@@ -60,7 +60,7 @@ def speed_table(rows: Sequence[dict[str, Any]]) -> Table:
         Column("seconds_per_token", "per token, ms", ",.2f", 1e3),
         Column("rate", "tokens/s (95 % interval)", ",.1f"),
         Column("roofline_fraction", "of the roof", ".1%"),
-        Column("roofline_bound", "bound by"),
+        Column("roofline_bound", "bound by", ours=True),
         Column("runs_as", "runs as", code=True),
         Column("kernel", code=True),
     ]
