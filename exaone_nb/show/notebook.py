@@ -114,6 +114,8 @@ def _cell(column: Column, value: Any, side: str) -> str:
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, number = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
     inside = escape(text) if number else breakable(text)
+    if len(text) > SENTENCE and not number:
+        number = ' class="long"'  # on a phone its column stays wide enough to read
     if column.code and inside:
         inside = f"<code>{inside}</code>"
     elif column.ours:
@@ -135,6 +137,7 @@ BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
 # A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
 HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
 SMALLEST = 1e-4
+SENTENCE = 48  # characters: longer texts are sentences
 
 
 def breakable(text: str) -> str:

@@ -23,7 +23,7 @@ def shown(monkeypatch):
 
 def cells(html):
     """(side, number to sort by or None, what is read) of every cell."""
-    found = re.findall(r'<td(?: class="\w+" data-sort="([^"]*)")? style="text-align: (\w+)">(.*?)</td>', html)
+    found = re.findall(r'<td(?: class="\w+")?(?: data-sort="([^"]*)")? style="text-align: (\w+)">(.*?)</td>', html)
     return [
         (side, float(number) if number else None, re.sub("<.*?>", "", text)) for number, side, text in found
     ]
@@ -93,6 +93,13 @@ def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text
     show_table(Table([Column("asks", code=True), Column("bits")], rows))
     assert "compressed-<wbr>tensors==0.17.0" in shown[2] and 'data-sort="-4"' in shown[2]
     assert "ScaledMM<wbr>LinearKernel" in shown[1].replace("Linear<wbr>Kernel", "LinearKernel")
+
+
+def test_a_sentence_in_a_cell_is_marked_so_that_a_phone_leaves_it_room(shown):
+    show_table(
+        Table([Column("x")], [{"x": "a sentence of more than forty-eight characters, for once"}, {"x": "b"}])
+    )
+    assert sanitize(shown[0]).count('class="long"') == 1
 
 
 def test_long_names_break_after_their_punctuation_and_numbers_never(shown):
