@@ -20,8 +20,6 @@ from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.messages import say
 
 OPENS_NOTHING = say("Reasoning was asked for, but the prompt does not open a think block.")
-# Headings of `switch_rows`, whose keys they are in every language.
-HEADINGS = (say("the exact string"), say("thinks"), say("what the model does"))
 OPENS_ITSELF = say("it opens a block itself and thinks")
 # A thought is hundreds of tokens long; an answer limit below this cuts most of them.
 ROOM_FOR_THOUGHT = 1024
@@ -112,8 +110,8 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, Any]]:
             own = say("it opens a block itself; a model trained as Qwen3 leaves it empty")
         else:
             own = say("the template knows no switch: the word is only text")
-        does = {"thinks": opened or then == OPENS_ITSELF, "what the model does": then or own}
-        rows.append({"case": case, "the exact string": repr(text)} | does)
+        does = {"thinks": opened or then == OPENS_ITSELF, "does": then or own}
+        rows.append({"case": case, "prompt": repr(text)} | does)
     return rows
 
 

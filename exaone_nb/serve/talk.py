@@ -167,3 +167,14 @@ def recorded_answers() -> Table:
     """What EXAONE-4.0-1.2B was seen to answer elsewhere; every row has its source and date."""
     rows = read_csv(DATA / "recorded_answers.csv")
     return Table(columns(rows[0]), rows)
+
+
+def switch_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """What `switch_rows` found: the prompt as a string, and whether the model thinks."""
+    columns = [
+        Column("case", say("case")),
+        Column("prompt", say("the exact string")),
+        Column("thinks", say("thinks")),
+        Column("does", say("what the model does")),
+    ]
+    return Table(columns, rows)

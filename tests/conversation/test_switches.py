@@ -26,7 +26,7 @@ def tokenizer():
 
 def test_the_hard_switch_closes_a_block_and_the_soft_one_stays_in_the_message(tokenizer):
     on, off, soft, ignored, ours = [
-        ast.literal_eval(row["the exact string"]) for row in switch_rows(tokenizer, "3 + 4?")
+        ast.literal_eval(row["prompt"]) for row in switch_rows(tokenizer, "3 + 4?")
     ]
     assert on == "<|im_start|>user\n3 + 4?<|im_end|>\n<|im_start|>assistant\n"
     assert off == on + EMPTY
@@ -35,7 +35,7 @@ def test_the_hard_switch_closes_a_block_and_the_soft_one_stays_in_the_message(to
 
 
 def test_what_the_model_does_follows_its_own_template(tokenizer):
-    last = "what the model does"
+    last = "does"
     assert [row["thinks"] for row in switch_rows(tokenizer, "x")] == [True, False, False, False, True]
     assert "it thinks" in switch_rows(tokenizer, "x")[-1][last]
     tokenizer.chat_template = QWEN3_TURNS.replace("<think>\n\n</think>\n\n", "").replace(
