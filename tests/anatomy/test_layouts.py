@@ -259,7 +259,7 @@ def test_an_expert_count_has_three_names():
     count = base.pop("num_experts")
     for name in ("num_experts", "num_local_experts", "n_routed_experts"):
         assert count_parameters({**base, name: count}) == count_parameters({**base, "num_experts": 3})
-    with pytest.raises(WorkbookError, match="num_experts 3 and num_local_experts 4"):
+    with pytest.raises(WorkbookError, match="num_experts 3, num_local_experts 4"):
         expected_tensors({**base, "num_experts": 3, "num_local_experts": 4})
 
 
