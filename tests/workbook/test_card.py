@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from exaone_nb import catalog
 from exaone_nb.cli import command_line
 from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
@@ -88,6 +89,7 @@ def test_a_record_is_shown_with_its_card_its_date_and_the_errors_of_its_predicti
 ):
     (tmp_path / "measured").mkdir()
     monkeypatch.setattr(measured, "DATA", tmp_path)
+    monkeypatch.setattr(catalog, "DATA", tmp_path)
     record = card.measure_card(SMALL)
     write_json(tmp_path / "measured" / "l4.json", record | {"card": "NVIDIA L4"})
     write_json(tmp_path / "measured" / "other.json", {"what": "another kind of record"})
