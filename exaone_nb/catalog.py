@@ -211,6 +211,11 @@ def _catalog_in(spoken: str) -> dict[str, Any]:
 MEASURED = frozenset({"how", "machine_in_words", "about", "what"})
 
 
+def measured_names() -> list[str]:
+    """The records of data/measured/."""
+    return sorted(path.stem for path in (DATA / "measured").glob("*.json"))
+
+
 def measured(name: str) -> dict[str, Any]:
     """A record of data/measured/, its sentences in the language that is spoken. Raises WorkbookError without one."""
     document = read_config(DATA / "measured" / f"{name}.json")

@@ -8,7 +8,6 @@ from typing import Any
 
 from exaone_nb import catalog
 from exaone_nb.messages import say
-from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 
@@ -40,7 +39,7 @@ def _revived(value: Any) -> Any:
 
 def card_records() -> list[dict[str, Any]]:
     """The records of cards (`exaone-nb record`) in data/measured/, by card."""
-    found = [catalog.measured(path.stem) for path in sorted((DATA / "measured").glob("*.json"))]
+    found = map(catalog.measured, catalog.measured_names())
     return sorted((d for d in found if d.get("kind") == "card"), key=lambda d: (d["card"], d["date"]))
 
 

@@ -110,17 +110,17 @@ def as_html(table: Table, caption: str = "") -> str:
 
 def _cell(column: Column, value: Any, side: str) -> str:
     text = column.text(value)
-    number = f' class="number" data-sort="{value}"' if is_number(value) else ""
+    look = f' class="number" data-sort="{value}"' if is_number(value) else ""
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
-        text, number = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
-    inside = escape(text) if number else breakable(text)
-    if len(text) > SENTENCE and not number:
-        number = ' class="long"'  # on a phone its column stays wide enough to read
+        text, look = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
+    inside = escape(text) if look else breakable(text)
+    if len(text) > SENTENCE and not look:
+        look = ' class="long"'  # on a phone its column stays wide enough to read
     if column.code and inside:
         inside = f"<code>{inside}</code>"
     elif column.ours:
         inside = with_code(inside)
-    return f'<td{number} style="text-align: {side}">{inside}</td>'
+    return f'<td{look} style="text-align: {side}">{inside}</td>'
 
 
 def with_code(html: str) -> str:

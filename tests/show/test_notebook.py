@@ -23,7 +23,9 @@ def shown(monkeypatch):
 
 def cells(html):
     """(side, number to sort by or None, what is read) of every cell."""
-    found = re.findall(r'<td(?: class="\w+")?(?: data-sort="([^"]*)")? style="text-align: (\w+)">(.*?)</td>', html)
+    found = re.findall(
+        r'<td(?: class="\w+")?(?: data-sort="([^"]*)")? style="text-align: (\w+)">(.*?)</td>', html
+    )
     return [
         (side, float(number) if number else None, re.sub("<.*?>", "", text)) for number, side, text in found
     ]

@@ -88,7 +88,6 @@ def test_a_record_is_shown_with_its_card_its_date_and_the_errors_of_its_predicti
     measurements, tmp_path, monkeypatch
 ):
     (tmp_path / "measured").mkdir()
-    monkeypatch.setattr(measured, "DATA", tmp_path)
     monkeypatch.setattr(catalog, "DATA", tmp_path)
     record = card.measure_card(SMALL)
     write_json(tmp_path / "measured" / "l4.json", record | {"card": "NVIDIA L4"})
