@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from exaone_nb.errors import UsageError, WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.written import read_csv
 
@@ -39,7 +39,11 @@ class Rule:
 @cache
 def rules() -> dict[str, Rule]:
     rows = read_csv(DATA / "hackathon" / "rules.csv")
-    return {row["name"]: Rule(**row | {"value": float(row["value"])}) for row in rows}
+    said = ({part: translated(row[part]) for part in ("meaning", "source")} for row in rows)
+    return {
+        row["name"]: Rule(**row | words | {"value": float(row["value"])})
+        for row, words in zip(rows, said, strict=True)
+    }
 
 
 @dataclass(frozen=True)

@@ -81,4 +81,8 @@ def lab(
     first = sorted(folder.resolve().glob("*.ipynb"))[0]
     # In the source tree the chapters in the other language are in sight as well.
     above = [f"--ServerApp.root_dir={NOTEBOOKS}"] if NOTEBOOKS in first.parents else []
-    raise SystemExit(subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *above]).returncode)
+    # JupyterLab's question about its news would be the first that a learner reads.
+    quiet = "--LabApp.news_url=None"
+    raise SystemExit(
+        subprocess.run([sys.executable, "-m", "jupyterlab", str(first), *above, quiet]).returncode
+    )

@@ -4,6 +4,7 @@ Weights alone, to nearest, the head left alone; nothing is written. Fewer weight
 16-bit scale per 32 weights is half a bit per weight, so a line that lies lower is not yet a better bargain.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -102,7 +103,10 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 
     shape = {"sharex": True, "sharey": "row", "squeeze": False}
     figure, grid = figures.canvas(4.3 * len(rows) + 1, 5.6, nrows=2, ncols=len(rows), **shape)
-    names = dict.fromkeys(row["sharing"] for found in rows.values() for row in found)
+    shared = dict.fromkeys(row["sharing"] for found in rows.values() for row in found)
+    names = sorted(
+        shared, key=lambda one: -one if isinstance(one, int) else -math.inf
+    )  # fewer and fewer share
     looks = dict(zip(names, figures.styles_of(map(_words, names)).items(), strict=True))
     for (top, bottom), (model, found) in zip(grid.T, rows.items(), strict=True):
         top.set(title=model, yscale="log")

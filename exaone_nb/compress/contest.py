@@ -122,7 +122,8 @@ def told(pairs: Sequence[Mapping[str, Any]], budget: int) -> list[str]:
     """`Contest.pairs` at one budget in bytes, a sentence each. Below zero the fitted recipe loses less."""
     digits = Column("kl", form="+.4f")
     fields = [
-        {"budget": budget / 1e6, "recipe": pair["recipe"], "kl": digits.text(pair["kl"])} for pair in pairs
+        {"budget": budget / 1e6, "recipe": _in_words(pair["recipe"]), "kl": digits.text(pair["kl"])}
+        for pair in pairs
     ]
     return [
         say("{budget:.1f} MB: KL of the fitted recipe minus {recipe}, the median random one, {kl}.", **one)
@@ -132,6 +133,12 @@ def told(pairs: Sequence[Mapping[str, Any]], budget: int) -> list[str]:
         )
         for pair, one in zip(pairs, fields, strict=True)
     ]
+
+
+def _in_words(recipe: str) -> str:
+    """A recipe's name, as the reader reads it; those of schemes are the same in every language."""
+    kind, _, number = recipe.partition(" ")
+    return say("random {number}", number=number) if kind == "random" else recipe
 
 
 def picture(

@@ -31,6 +31,12 @@ REAL, NOISE, OPEN = "real", "noise", "open"
 SOURCE = say("public repositories of participants of LG Aimers 8, 2026-02, collected 2026-03")
 
 
+def in_words(family: str) -> str:
+    """One of FAMILIES, as the reader reads it."""
+    said = {"W4A16 mixed": say("W4A16 mixed"), "trained": say("trained"), "pruned": say("pruned")}
+    return said.get(family, family)
+
+
 def _cell(pattern: str, expected: str, convert: Callable[[str], float] = float) -> Any:
     """What stands in a cell of the files; None where it is empty and may be."""
     return schema.kind(
@@ -236,7 +242,7 @@ def leaderboard_figure(found: Sequence[Submission], split: TimeGroups) -> Figure
         timed = [(s.minutes, s.score) for s in found if s.family == name and s.minutes is not None]
         mark = {"color": look.colour, "marker": look.marker, "zorder": 3}
         if timed:
-            times.scatter(*zip(*timed, strict=True), s=46, label=name, **mark)
+            times.scatter(*zip(*timed, strict=True), s=46, label=in_words(name), **mark)
         scores = sorted(s.score for s in found if s.family == name)
         # Neighbours that would overlap are set apart by a fixed pattern, not by chance.
         heights = [height + 0.16 * ((i % 3) - 1) for i in range(len(scores))]
@@ -250,7 +256,7 @@ def leaderboard_figure(found: Sequence[Submission], split: TimeGroups) -> Figure
     times.set_title(say("{n} submissions with a known time", n=timed_count), fontsize=10, loc="left")
     clean(times)
     families.axvline(0.5, color=FAINT, linestyle=":", linewidth=0.9)
-    counts = [f"{name} ({sum(s.family == name for s in found)})" for name in reversed(FAMILIES)]
+    counts = [f"{in_words(name)} ({sum(s.family == name for s in found)})" for name in reversed(FAMILIES)]
     families.set_yticks(range(len(FAMILIES)), counts)
     families.set_xlabel(say("score; shaded: the range of the fast (blue) and the slow (orange) group"))
     families.set_title(say("all {n} published scores", n=len(found)), fontsize=10, loc="left")

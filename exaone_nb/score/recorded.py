@@ -6,7 +6,7 @@ from typing import Any
 from exaone_nb import catalog
 from exaone_nb.anatomy.roofline import decode, prefill
 from exaone_nb.anatomy.work import work_of
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics import paired
@@ -110,7 +110,7 @@ def simulation_tables() -> tuple[Table, Table, str]:
     for kind, name, heading in (("intervals", "interval", say("interval")), ("tests", "test", say("test"))):
         rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in sorted(document[kind], key=lambda row: row[name]):
-            found = rows.setdefault((row[name], row["n"]), {name: row[name], "n": row["n"]})
+            found = rows.setdefault((row[name], row["n"]), {name: translated(row[name]), "n": row["n"]})
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
         tables.append(
@@ -143,7 +143,7 @@ def four_ways_table(document: dict[str, Any]) -> Table:
         grade = [a["right"] == b["right"] for a, b in pairs]
         rows.append(
             {
-                "way": name,
+                "way": translated(name),
                 "right": sum(item["right"] for item in items),
                 "n": len(items),
                 "same": sum(same),

@@ -24,7 +24,7 @@ from exaone_nb.engines.dialects import DIALECTS
 from exaone_nb.engines.mcp_tools import ToolServer
 from exaone_nb.engines.vllm_adapter import reasoning_parser
 from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import DATA
 from exaone_nb.show.table import Column, Table, columns
 from exaone_nb.written import read_csv
@@ -165,7 +165,10 @@ def dialect_table() -> Table:
 
 def recorded_answers() -> Table:
     """What EXAONE-4.0-1.2B was seen to answer elsewhere; every row has its source and date."""
-    rows = read_csv(DATA / "recorded_answers.csv")
+    rows = [
+        row | {part: translated(row[part]) for part in ("sampling", "source")}
+        for row in read_csv(DATA / "recorded_answers.csv")
+    ]
     return Table(columns(rows[0]), rows)
 
 

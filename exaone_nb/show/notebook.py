@@ -125,7 +125,12 @@ def _cell(column: Column, value: Any, side: str) -> str:
 
 def with_code(html: str) -> str:
     """Escaped text in which `…` is set as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html)
+    return re.sub(r"`([^`]+)`", lambda m: f"<code>{hyphens_stay(m[1])}</code>", html)
+
+
+def hyphens_stay(code: str) -> str:
+    """HTML of a piece of code in which no line ends after the hyphens of a command or an option: `exaone-nb`, `--gguf`."""
+    return HYPHENATED.sub(r'<span class="word" style="white-space: nowrap">\g<0></span>', code)
 
 
 # From the first length on a word may go on in the next line after its punctuation, from the second on before a capital
@@ -136,6 +141,7 @@ AFTER_PUNCTUATION = r"(?<=[^\W_][^\W_][._/:,=-])(?=[^\W\d_][^\W_])|(?<=[|\]})])(
 BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
 # A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
 HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
+HYPHENATED = re.compile(rf"(?<![^\s>])(?=\S*-)[\w./=-]{{2,{LONG_NAME}}}(?![^\s<])")
 SMALLEST = 1e-4
 SENTENCE = 48  # characters: longer texts are sentences
 

@@ -152,8 +152,11 @@ def score_widget(weights: Mapping[str, Weights]) -> Widget:
     }
 
 
-def items_widget() -> Widget:
-    """How many items to see a drop: `planning.items_needed` and, without pairing, `items_needed_unpaired`."""
+def items_widget(differing: float = 0.045) -> Widget:
+    """How many items to see a drop: `planning.items_needed` and, without pairing, `items_needed_unpaired`.
+
+    It opens with the share of items on which exactly one model is right, `differing`.
+    """
     deviate = NormalDist().inv_cdf
     levels, powers = (0.05, 0.01), (0.8, 0.9, 0.95)
     return {
@@ -161,7 +164,14 @@ def items_widget() -> Widget:
         "title": say("How many items do I need?"),
         "fields": [
             _number("drop", say("drop to be seen, points"), 2, 0.1, 50, 0.1),
-            _number("share", say("items on which exactly one is right, %"), 4.5, 0.1, 100, 0.1),
+            _number(
+                "share",
+                say("items on which exactly one is right, %"),
+                round(100 * differing, 1),
+                0.1,
+                100,
+                0.1,
+            ),
             _number("accuracy", say("accuracy of the base, %"), 65, 0, 100, 0.5),
             _select("power", say("chance to see it"), {str(p): f"{p:.0%}" for p in powers}, 0.8),
             _select("level", say("false alarms, two-sided"), {str(a): f"{a:.0%}" for a in levels}, 0.05),

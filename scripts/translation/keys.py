@@ -45,6 +45,8 @@ TABLES = {
     "config_sources": ("source",),
     "published_sizes": ("what", "source"),
     "benchmarks": ("what",),
+    "recorded_answers": ("sampling", "source"),
+    "rules": ("meaning", "source"),
     "conclusions": ("belief", "what_differed"),
 }
 # A choice that is a name of something (q_proj, Q4_K_M, Pre-LN) is the same in every language.
@@ -115,8 +117,9 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
         fields = catalog.TOLD
     elif Path(file.name).parent.name == "measured":
         rows = [document.get(part) for part in ("rows", "intervals", "tests")]
+        rows += [{"way": name} for name in document.get("ways", ())]
         document = {part: document.get(part) for part in sorted(catalog.MEASURED)} | {"rows": rows}
-        fields = catalog.MEASURED | {"reads", "not_run", "interval", "test"}
+        fields = catalog.MEASURED | {"reads", "not_run", "interval", "test", "way"}
     yield from ((1, None, text, []) for text in _told(document, fields))
 
 

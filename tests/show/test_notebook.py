@@ -7,6 +7,7 @@ import re
 import pandas as pd
 import pytest
 
+from exaone_nb.show.notebook import with_code
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook import show_table
@@ -79,6 +80,14 @@ def test_numbers_among_words_sort_as_numbers_and_text_that_looks_like_one_does_n
 def test_an_interval_takes_two_lines_at_most(shown):
     show_table(Table([Column("loss", form=".2f")], [{"loss": Estimate(0.41, 0.38, 0.44)}]))
     assert cells(shown[0]) == [("right", 0.41, "0.41 (0.38\u00a0to\u00a00.44)")]
+
+
+def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():
+    said = with_code("Ask `exaone-nb note`, with `--out`, of `nano`.")
+    assert re.findall(r"nowrap\">([^<]*)<", said) == ["exaone-nb", "--out"]
+    assert re.sub(r"</?span[^>]*>", "", said) == (
+        "Ask <code>exaone-nb note</code>, with <code>--out</code>, of <code>nano</code>."
+    )
 
 
 def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text_has_one(shown):

@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from exaone_nb.show.notebook import hyphens_stay
 from exaone_nb.written import read_yaml
 
 # pandoc's rule: no space inside the dollars, no digit after the closing one, so that "$5 and $6" is money.
@@ -22,8 +23,7 @@ _BLOCK = r"^ {0,3}\$\$(?P<block_tex>[\s\S]+?)\$\$[ \t]*(?:\n+|$)"
 _FORMULA_HERE = re.compile("\ue000(\\d+)\ue001")
 # No address, a notebook that is no page of the report, or a repository whose owner is not filled in yet.
 _NOWHERE = re.compile(r'<a href="(?:|[^":]*\.ipynb(?:#[^"]*)?|[^"]*/OWNER/[^"]*)">(.*?)</a>')
-# An option in a line of code; browsers would end a line after its hyphens.
-_CODE, _OPTION = re.compile(r"(?<!<pre>)<code>[^<]*</code>"), re.compile(r"(?<![^\s>])--?[A-Za-z][\w-]*")
+_CODE = re.compile(r"(?<!<pre>)<code>[^<]*</code>")
 # A Korean particle belongs to what it follows, and browsers would end a line before it: "63%에서", "83 KB입니다".
 _PARTICLE = re.compile(r"<[^>]*>|(\d (?:[kKMGT]i?B|ms|%)[가-힣]|[%)”’][가-힣])")
 _ANCHOR = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
@@ -52,7 +52,7 @@ class Prose:
         html = sanitize(_parser(keep)(text.replace("\ue000", "").replace("\ue001", "")))
         html = re.sub(r'href="([^"]*)"', lambda m: f'href="{escape(link(m[1]), quote=True)}"', html)
         html = _NOWHERE.sub(r"\1", html)
-        html = _CODE.sub(lambda m: _OPTION.sub(r'<span class="word">\g<0></span>', m[0]), html)
+        html = _CODE.sub(lambda m: hyphens_stay(m[0]), html)
         html = _PARTICLE.sub(lambda m: f'<span class="word">{m[1]}</span>' if m[1] else m[0], html)
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
         html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
