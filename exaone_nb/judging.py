@@ -39,11 +39,7 @@ class Rule:
 @cache
 def rules() -> dict[str, Rule]:
     rows = read_csv(DATA / "hackathon" / "rules.csv")
-    said = ({part: translated(row[part]) for part in ("meaning", "source")} for row in rows)
-    return {
-        row["name"]: Rule(**row | words | {"value": float(row["value"])})
-        for row, words in zip(rows, said, strict=True)
-    }
+    return {row["name"]: Rule(**row | {"value": float(row["value"])}) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,8 @@ def weights_of(phase: str) -> Weights:
         raise UsageError(got, expected="phase2 or phase3.")
     parts = {name: known[f"{phase}.{name}"] for name in ("performance", "speed", "size")}
     rule = parts["performance"]
-    return Weights(**{name: part.value for name, part in parts.items()}, source=f"{rule.source}, {rule.date}")
+    source = say("{source}, {date}", source=translated(rule.source), date=rule.date)
+    return Weights(**{name: part.value for name, part in parts.items()}, source=source)
 
 
 def perf_norm(performance: Any, base: Any) -> Any:

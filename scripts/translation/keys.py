@@ -46,7 +46,7 @@ TABLES = {
     "published_sizes": ("what", "source"),
     "benchmarks": ("what",),
     "recorded_answers": ("sampling", "source"),
-    "rules": ("meaning", "source"),
+    "rules": ("source",),
     "conclusions": ("belief", "what_differed"),
 }
 # A choice that is a name of something (q_proj, Q4_K_M, Pre-LN) is the same in every language.
