@@ -111,12 +111,14 @@ def values_for(chapters: Sequence[Chapter], given: Mapping[str, Any]) -> dict[st
             )
         holders = [(c.number, p) for c in targets for p in c.parameters if p.name == name]
         if not holders:
-            known = sorted({p.name for c in targets for p in c.parameters} - {RUN_DIR})
+            known = {p.name: p.default for c in targets for p in c.parameters if p.name != RUN_DIR}
+            # Eighty guesses would hide what can be set; one of them is still found by a name that is like it.
+            listed = sorted(one for one in known if not guesses.is_unwritten(one, known[one]))
             lists_them = "exaone-nb run CHAPTER --help-notebook lists them."
             raise UsageError(
                 say("No parameter is named {name!r}.", name=name),
-                expected=", ".join(known) or "no parameters at all.",
-                remedy=did_you_mean(name.upper(), known, lists_them, cutoff=0.5),
+                expected=", ".join(listed) or "no parameters at all.",
+                remedy=did_you_mean(name.upper(), sorted(known), lists_them, cutoff=0.5),
             )
         for chapter, parameter in holders:
             if number and named.setdefault((chapter, name), key) != key:

@@ -67,6 +67,13 @@ def test_an_unknown_name_is_refused_with_the_nearest(chapters):
             values_for(chapters, {wrong: "nano"})
 
 
+def test_guesses_are_found_by_a_near_name_and_not_listed():
+    with pytest.raises(UsageError) as refused:
+        values_for(discover(), {"GUESS_MINUTE": 3})
+    assert "GUESS_MINUTES?" in refused.value.remedy
+    assert "MODEL" in refused.value.expected and "GUESS_" not in refused.value.expected
+
+
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
