@@ -123,7 +123,8 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     for axes in grid.flat:
         figures.clean(axes)
     curves = {line.get_label(): line for axes in grid[0] for line in axes.get_lines()}
-    grid[0, -1].legend(curves.values(), curves.keys(), **BESIDE)
+    labels = [label for label, _ in looks.values()]
+    grid[0, -1].legend([curves[label] for label in labels], labels, **BESIDE)
     return figure
 
 

@@ -125,3 +125,18 @@ def test_a_band_of_the_cliff_that_reaches_nothing_is_cut_off_on_the_logarithmic_
     lowest = [axes.collections[0].get_paths()[0].vertices[:, 1].min() for axes in figure.axes]
     plt.close(figure)
     assert lowest == [pytest.approx(1e-5), 0.0]  # a share has a linear axis, and 0 a place on it
+
+
+def test_the_cliffs_legend_goes_from_the_most_to_the_fewest_weights_behind_a_scale():
+    one = Estimate(0.5, 0.4, 0.6)
+    found = {name: [{"bits": b, "sharing": s, "kl": one, "same_top": one} for b in (8, 4) for s in sharings]
+             for name, sharings in {"nano": ("tensor", "channel", 128, 32), "real": ("tensor", 64, 32)}.items()}  # fmt: skip
+    figure = cliff.picture(found)
+    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    plt.close(figure)
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told[0] == "one scale per tensor" and [text.split()[-1] for text in told[2:]] == [
+        "128",
+        "64",
+        "32",
+    ]
