@@ -116,9 +116,9 @@ def overheads(
     )
     context = say("300 to 600 MiB is usual; depends on driver and libraries")
     found = [
-        Overhead("CUDA context", CONTEXT_BYTES, context),
+        Overhead(say("CUDA context"), CONTEXT_BYTES, context),
         Overhead(
-            "activations",
+            say("activations"),
             2 * batched_tokens * (4 * hidden + 3 * math.ceil(inner / tensor_parallel)),
             say(
                 "{tokens:,} tokens x (4 x hidden + 3 x intermediate) x 2 bytes: residual, norms, gate, up, product",
@@ -126,7 +126,7 @@ def overheads(
             ),
         ),
         Overhead(
-            "logits",
+            say("logits"),
             sequences * vocabulary * 10,
             say(
                 "{sequences:,} sequences x vocabulary x (2 + 4 + 4) bytes: logits, their float copy, probabilities",
@@ -139,7 +139,7 @@ def overheads(
             '{mib} MiB per layer; the log line "Graph capturing finished" has yours',
             mib=GRAPH_BYTES_PER_LAYER // MIB,
         )
-        found.append(Overhead("CUDA graphs", fields.layers(text) * GRAPH_BYTES_PER_LAYER, graphs))
+        found.append(Overhead(say("CUDA graphs"), fields.layers(text) * GRAPH_BYTES_PER_LAYER, graphs))
     return tuple(found)
 
 

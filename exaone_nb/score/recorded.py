@@ -98,7 +98,10 @@ def nemo_table() -> Table:
 
 
 def simulation_tables() -> tuple[Table, Table, str]:
-    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
+    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done.
+
+    A row is chosen by `recorded_as`, which is the same in every language.
+    """
     document = catalog.measured("intervals")
     rates = sorted({row["differing"] for row in document["tests"]})
     of_rates = [
@@ -110,7 +113,8 @@ def simulation_tables() -> tuple[Table, Table, str]:
     for kind, name, heading in (("intervals", "interval", say("interval")), ("tests", "test", say("test"))):
         rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in sorted(document[kind], key=lambda row: row[name]):
-            found = rows.setdefault((row[name], row["n"]), {name: translated(row[name]), "n": row["n"]})
+            named = {name: translated(row[name]), "recorded_as": row[name], "n": row["n"]}
+            found = rows.setdefault((row[name], row["n"]), named)
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
         tables.append(

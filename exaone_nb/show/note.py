@@ -20,7 +20,7 @@ from exaone_nb.anatomy.layouts import count_parameters, is_known, is_tied, text_
 from exaone_nb.anatomy.logical import predict_as_stored
 from exaone_nb.anatomy.predict import predict_schemes
 from exaone_nb.errors import WorkbookError
-from exaone_nb.messages import say, visible
+from exaone_nb.messages import say, translated, visible
 from exaone_nb.show.table import Column, Table, columns, in_bytes
 
 SCHEMES = ("BF16", "W8A8", "W4A16")
@@ -171,5 +171,5 @@ def _scores(name: str) -> dict[str, Any]:
         cells[row["mode"]] = cells.get(row["mode"], shown) + star
     return {
         "scores": Table(columns(["benchmark", *modes]), list(lines.values())).to_markdown() if rows else "",
-        "sources": list(dict.fromkeys(f"{row['source']} ({row['date']})" for row in rows)),
+        "sources": list(dict.fromkeys(f"{translated(row['source'])} ({row['date']})" for row in rows)),
     }

@@ -126,7 +126,8 @@
       for (const { name, note } of fields) if (note) note.textContent = notes[name] || "";
       told.replaceChildren(...lines.map((line) => make("p", {}, line)));
       if (!rows) return;
-      const cell = (tag, value) => make(tag, typeof value === "number" ? { class: "number" } : {}, shown(value));
+      const split = (text) => text.split(/(?<=[._])/).flatMap((piece, i) => i ? [make("wbr"), piece] : [piece]); // a long name ends its lines there
+      const cell = (tag, value) => typeof value === "number" ? make(tag, { class: "number" }, shown(value)) : make(tag, {}, ...split(shown(value)));
       const body = rows.map((row, i) => make("tr", i === marked ? { "aria-current": "true" } : {}, ...row.map((value) => cell("td", value))));
       const heads = head.map((text, i) => make("th", { scope: "col", ...(rows.length && typeof rows[0][i] === "number" ? { class: "number" } : {}) }, text));
       told.append(make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...body)));

@@ -131,8 +131,8 @@ def _counted(kept: list[dict[str, Any]], found: list[str]) -> str:
     if not found:
         where = ", ".join(dict.fromkeys(one["chapter"] for one in kept))
         return say(
-            "No guess was written. There are {slots} slots, parameters named GUESS_… of the chapters {where}: set them "
-            "there, or with -p.",
+            "No guess was written. There are {slots} slots, parameters named `GUESS_…` of the chapters {where}: set them "
+            "there, or with `-p`.",
             slots=len(kept),
             where=where,
         )
@@ -171,11 +171,11 @@ def _shown(value: float | str, unit: str) -> str:
 
 
 def _choice(value: float | str) -> float | str:
-    """A choice in the language that is spoken, with its value behind it, which is what one types. A number as it is."""
+    """A choice in the language that is spoken, with its value beside it, which is what one types. A number as it is."""
     if not isinstance(value, str):
         return value
     said = ", ".join(map(translated, value.split(", ")))
-    return value if said == value else f"{said} ({value})"
+    return said if value in said else f"{said} ({value})"  # a verdict's translation names it already
 
 
 def _off(yours: float | str, truth: float | str, unit: str) -> str:

@@ -43,6 +43,7 @@ DATA_FILES = [
 # Columns of tables in data/ that are said to people.
 TABLES = {
     "config_sources": ("source",),
+    "published_scores": ("source",),
     "published_sizes": ("what", "source"),
     "benchmarks": ("what",),
     "recorded_answers": ("sampling", "source"),

@@ -91,7 +91,7 @@ def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():
 
 
 def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text_has_one(shown):
-    texts = ["Qwen3-1.7B", "(2026-11-26).", "--jinja", "EXAONE-4.0-1.2B", "EXAONE-4.0-1.2B-Q4_K_M.gguf"]
+    texts = ["Qwen3-1.7B", "(2026-11-26).", "--jinja", "QK-Reorder-LN", "EXAONE-4.0-1.2B-Q4_K_M.gguf"]
     show_table(
         Table([Column("x")], [{"x": text} for text in [*texts, "non-reasoning", "191 * 2 = 382\n#### 382"]])
     )

@@ -69,6 +69,10 @@ def test_in_korean_a_choice_is_shown_in_korean_with_its_value_and_kept_in_englis
     guess("GUESS_WORST", "w8a8", "w8a8")
     truth = "q_norm의 너비, 따로 있는 헤드 (width of q_norm, a head of its own)"
     assert "둘 다 아님 (neither). " in said[0] and f" {truth}. " in said[0] and "w8a8 (" not in said[1]
+    guess("GUESS_WORST", "worse", "better")
+    assert "worse(더 나쁨). " in said[2] and "(worse)" not in said[2], (
+        "a verdict's translation names its value"
+    )
     guess("GUESS_WORST", "neither", "both")
     kept = json.loads((tmp_path / "run/guesses/02__GUESS_WORST.json").read_text())
     assert (kept["yours"], kept["truth"]) == ("neither", "both")

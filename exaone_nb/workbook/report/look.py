@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -97,7 +96,7 @@ def gigabytes(count: float | None) -> str:
 
 def commands(text: str) -> Any:
     """A sentence in which `this` is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(notebook.with_code(str(escape(text))))
 
 
 def span(began: str, ended: str) -> str:
