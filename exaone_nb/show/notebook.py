@@ -142,6 +142,7 @@ BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
 # A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
 HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
 HYPHENATED = re.compile(rf"(?<![^\s>])(?=\S*-)[\w./=-]{{2,{LONG_NAME}}}(?![^\s<])")
+LISTED = re.compile(r"(?:(?:^|\n)- .*)+\n?")
 SMALLEST = 1e-4
 SENTENCE = 48  # characters: longer texts are sentences
 
@@ -172,9 +173,14 @@ def _whole(piece: str) -> str:
 
 
 def note(text: str, kind: str = "note") -> None:
-    """Display a visible remark (`kind`: note, warning or recorded). The text is escaped; `…` in it is set as code."""
+    """Display a visible remark (`kind`: note, warning or recorded). The text is escaped; `…` in it is set as code, and
+    lines that begin with "- " as a list."""
     from IPython.display import HTML, display
 
-    display(
-        HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{with_code(escape(text))}</aside>')
-    )
+    said = LISTED.sub(_list, with_code(escape(text))).replace("\n", "<br>")
+    display(HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{said}</aside>'))
+
+
+def _list(lines: re.Match[str]) -> str:
+    items = "".join(f"<li>{line[2:]}</li>" for line in lines[0].strip().splitlines())
+    return f'<ul style="margin: 0">{items}</ul>'
