@@ -114,6 +114,8 @@ def _cell(column: Column, value: Any, side: str) -> str:
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, look = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
     inside = escape(text) if look else breakable(text)
+    if isinstance(value, Estimate):
+        inside = inside.replace("(", "<wbr>(", 1)  # where no space stands before it: "0.41(0.38~0.44)"
     if len(text) > SENTENCE and not look:
         look = ' class="long"'  # on a phone its column stays wide enough to read
     if column.code and inside:
