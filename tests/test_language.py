@@ -218,5 +218,6 @@ def test_the_tests_that_a_chapter_picks_from_the_simulations_are_there_in_korean
     used = ast.literal_eval(re.search(r"used = (\(.*\))", source)[1])
     monkeypatch.setenv("EXAONE_NB_LANG", "ko")
     _, tested, _ = simulation_tables()
-    assert {row["recorded_as"] for row in tested.rows} >= set(used)
+    assert {in_english(row["test"]) for row in tested.rows} >= set(used)
+    assert "in_english(row[" in source
     assert all(re.search("[가-힣]", row["test"]) for row in tested.rows)

@@ -98,10 +98,7 @@ def nemo_table() -> Table:
 
 
 def simulation_tables() -> tuple[Table, Table, str]:
-    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done.
-
-    A row is chosen by `recorded_as`, which is the same in every language.
-    """
+    """Recorded: how often each interval held the truth, how often each test was wrong and right, and how it was done."""
     document = catalog.measured("intervals")
     rates = sorted({row["differing"] for row in document["tests"]})
     of_rates = [
@@ -113,8 +110,7 @@ def simulation_tables() -> tuple[Table, Table, str]:
     for kind, name, heading in (("intervals", "interval", say("interval")), ("tests", "test", say("test"))):
         rows: dict[tuple[str, int], dict[str, Any]] = {}
         for row in sorted(document[kind], key=lambda row: row[name]):
-            named = {name: translated(row[name]), "recorded_as": row[name], "n": row["n"]}
-            found = rows.setdefault((row[name], row["n"]), named)
+            found = rows.setdefault((row[name], row["n"]), {name: translated(row[name]), "n": row["n"]})
             rate = "all" if row["differing"] is None else f"{row['differing']:g}"
             found[rate] = row.get("coverage") or [row["size"], row["power"]]
         tables.append(
