@@ -22,7 +22,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.findings import Finding
 from exaone_nb.judging import Weights
-from exaone_nb.messages import in_english, say, translated
+from exaone_nb.messages import as_written, in_english, say, translated
 from exaone_nb.paths import NANO, NOTEBOOKS
 from exaone_nb.score.recorded import simulation_tables
 from exaone_nb.show.table import Column, Table
@@ -221,3 +221,10 @@ def test_the_tests_that_a_chapter_picks_from_the_simulations_are_there_in_korean
     assert {in_english(row["test"]) for row in tested.rows} >= set(used)
     assert "in_english(row[" in source
     assert all(re.search("[가-힣]", row["test"]) for row in tested.rows)
+
+
+def test_what_was_said_or_named_once_is_not_looked_up_again(korean):
+    """A run called "size" stood in a table as 크기."""
+    table = Table([Column("size"), Column("before", as_written("size")), Column("after", say("size"))])
+    assert table.headings() == ["크기", "size", "크기"]
+    assert in_english(translated(say("size"))) == "size"
