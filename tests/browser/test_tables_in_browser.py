@@ -84,7 +84,14 @@ def test_a_table_that_cannot_wrap_says_that_it_scrolls(page):
 
 
 def test_a_table_that_scrolls_on_a_phone_gives_its_columns_room(page):
-    names = ["asked for", "what the plan says of the attempt", "requests of the whole context at once", "n", "verdict", "why"]
+    names = [
+        "asked for",
+        "what the plan says of the attempt",
+        "requests of the whole context at once",
+        "n",
+        "verdict",
+        "why",
+    ]
     texts = dict.fromkeys(names, "loses at most 5 points of the base's 100, or more than it said") | {
         names[2]: 1234,
         "n": 5,

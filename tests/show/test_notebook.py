@@ -93,7 +93,13 @@ def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():
 def test_no_line_ends_inside_a_name_a_date_or_a_quantity_of_a_sentence():
     said = with_code("EXAONE-4.0-1.2B in 8-bit, made well-known &lt;2026-11-26&gt; by `lm-eval 1-2`.")
     assert with_code("95 % in 12 ms, 8 kBs: `5 %`") == "95\u00a0% in 12\u00a0ms, 8 kBs: <code>5 %</code>"
-    assert re.findall(r"nowrap\">([^<]*)<", said) == ["EXAONE-4.0-1.2B", "8-bit", "2026-11-26", "lm-eval", "1-2"]
+    assert re.findall(r"nowrap\">([^<]*)<", said) == [
+        "EXAONE-4.0-1.2B",
+        "8-bit",
+        "2026-11-26",
+        "lm-eval",
+        "1-2",
+    ]
     assert names_stay('<a href="a-1"><code>b-2</code></a>') == '<a href="a-1"><code>b-2</code></a>'
 
 
