@@ -62,7 +62,7 @@
   });
 
   // On a narrow screen a table that has to scroll would set a word a line, for a browser makes its columns as narrow as
-  // they can be. Each gets the room of its longest text instead, or of half of it; for a head, about three lines will do.
+  // they can be. Each gets the room of its longest text instead, or of a part of it; for a head, a few lines will do.
   const narrow = matchMedia("(max-width: 40rem)");
   function heads(table) { return table.tHead ? Array.from(table.tHead.rows[table.tHead.rows.length - 1].cells) : []; }
   function widths(cells) { return Array.from(cells, function (cell) { return Math.ceil(cell.getBoundingClientRect().width); }); }
@@ -76,8 +76,9 @@
       table.style.width = "";
       if (table.tHead) table.tHead.style.display = "";
       heads(table).forEach(function (head, column) {
-        const text = texts[n][column] || 0, half = Math.max(9 * rem, Math.min(text / 2, 14 * rem));
-        const room = Math.max(Math.min(text, half), Math.min(whole[n][column], 7 * rem));
+        const text = texts[n][column] || 0; // in one line
+        const some = Math.max(9 * rem, Math.min(text / 2, 14 * rem), Math.min(text / 6, 20 * rem));
+        const room = Math.max(Math.min(text, some), Math.min(whole[n][column], 6 * rem));
         head.style.setProperty("--room", room + "px");
       });
     });
