@@ -28,6 +28,7 @@ Key = tuple[int, None, str, list[str]]
 # Fields of the files in data/ that are sentences to people; `exaone_nb.messages.translated` looks them up.
 FIELDS = {"means", "decides", "why", "got", "expected", "remedy", "note", "cpu_why", "blackwell", "purpose"}
 DATA_FILES = [
+    "credentials",
     "glossary",
     "chapter_failures",
     "hub_failures",
@@ -110,7 +111,7 @@ def _chosen(node: ast.AST) -> Iterator[ast.AST]:
 
 def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     document = yaml.safe_load(file)
-    if Path(file.name).stem == "glossary":
+    if Path(file.name).stem in ("credentials", "glossary"):
         yield from ((1, None, term, []) for term in document)
     fields = FIELDS
     if Path(file.name).stem in ("models", "materials"):
