@@ -134,7 +134,8 @@ def test_the_tally_counts_numbers_and_choices_apart(said, tmp_path):
         guesses.WRONG,
     ]
     index = page.index(record(), {}, made)
-    assert 'id="guesses"' in index and made.words in index and "<b>w8a8" not in index
+    words = made.words.replace(" %", "\u00a0%")
+    assert 'id="guesses"' in index and words in index and "<b>w8a8" not in index
 
 
 def record():
@@ -155,5 +156,5 @@ def test_a_guess_given_to_a_run_reaches_the_first_page(tmp_path):
     chapter(tmp_path, "02", ("code", use))
     done = run_chapters(parameters={"GUESS_MB": "900"}, folder=tmp_path, out=tmp_path / "run")
     assert done.record.status == "ok", done.outcomes
-    assert "Numbers within 20 %: 1 of 1" in (tmp_path / "run/index.html").read_text()
+    assert "Numbers within 20\u00a0%: 1 of 1" in (tmp_path / "run/index.html").read_text()
     assert "Your guess: 900\u00a0MB" in (tmp_path / "run/html/02_toy.html").read_text()
