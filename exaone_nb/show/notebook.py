@@ -113,7 +113,8 @@ def _cell(column: Column, value: Any, side: str) -> str:
     look = f' class="number" data-sort="{value}"' if is_number(value) else ""
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, look = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
-    inside = escape(text) if look else breakable(text)
+    # The Korean "0.41(0.38~0.44)" has no space where its second line may begin.
+    inside = re.sub(r"(?<=\S)\(", "<wbr>(", escape(text)) if look else breakable(text)
     if len(text) > SENTENCE and not look:
         look = ' class="long"'  # on a phone its column stays wide enough to read
     if column.code and inside:
