@@ -160,7 +160,7 @@ def graders_table(document: dict[str, Any], ways: dict[str, Any]) -> Table:
     A benchmark whose grader was not asked has the reason instead of counts.
     """
     columns = [
-        Column("benchmark", say("benchmark of simple-evals")),
+        Column("benchmark", say("benchmark of simple-evals"), ours=True),
         Column("reads", say("what its grader reads"), ours=True),
         Column("right", say("right")),
         Column("n", say("of")),

@@ -113,8 +113,9 @@ def _cell(column: Column, value: Any, side: str) -> str:
     look = f' class="number" data-sort="{value}"' if is_number(value) else ""
     if isinstance(value, Estimate):  # "0.41 (0.38 to 0.44)" may take two lines, not four
         text, look = text.replace(" to ", "\u00a0to\u00a0"), f' class="interval" data-sort="{value.value}"'
-    # The Korean "0.41(0.38~0.44)" has no space where its second line may begin.
-    inside = re.sub(r"(?<=\S)\(", "<wbr>(", escape(text)) if look else breakable(text)
+    inside = escape(text) if look else breakable(text)
+    if isinstance(value, Estimate):
+        inside = inside.replace("(", "<wbr>(", 1)  # where no space stands before it: "0.41(0.38~0.44)"
     if len(text) > SENTENCE and not look:
         look = ' class="long"'  # on a phone its column stays wide enough to read
     if column.code and inside:
@@ -143,6 +144,7 @@ BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
 # A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
 HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
 HYPHENATED = re.compile(rf"(?<![^\s>])(?=\S*-)[\w./=-]{{2,{LONG_NAME}}}(?![^\s<])")
+LISTED = re.compile(r"(?:(?:^|\n)- .*)+\n?")
 SMALLEST = 1e-4
 SENTENCE = 48  # characters: longer texts are sentences
 
@@ -173,9 +175,14 @@ def _whole(piece: str) -> str:
 
 
 def note(text: str, kind: str = "note") -> None:
-    """Display a visible remark (`kind`: note, warning or recorded). The text is escaped; `…` in it is set as code."""
+    """Display a visible remark (`kind`: note, warning or recorded). The text is escaped; `…` in it is set as code, and
+    lines that begin with "- " as a list."""
     from IPython.display import HTML, display
 
-    display(
-        HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{with_code(escape(text))}</aside>')
-    )
+    said = LISTED.sub(_list, with_code(escape(text))).replace("\n", "<br>")
+    display(HTML(f'<aside class="enb {escape(kind, quote=True)}" role="note">{said}</aside>'))
+
+
+def _list(lines: re.Match[str]) -> str:
+    items = "".join(f"<li>{line[2:]}</li>" for line in lines[0].strip().splitlines())
+    return f'<ul style="margin: 0">{items}</ul>'

@@ -29,6 +29,7 @@ Key = tuple[int, None, str, list[str]]
 FIELDS = {"means", "decides", "why", "got", "expected", "remedy", "note", "cpu_why", "blackwell", "purpose"}
 DATA_FILES = [
     "glossary",
+    "credentials",
     "chapter_failures",
     "hub_failures",
     "engine_failures",
@@ -65,6 +66,7 @@ SAID |= {
     "MachineSpeed": slice(1),
     "Dialect": slice(2, 4),
 }
+SAID |= dict.fromkeys(("fail", "warn", "ok"), slice(1))  # what was checked
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 
@@ -110,7 +112,7 @@ def _chosen(node: ast.AST) -> Iterator[ast.AST]:
 
 def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
     document = yaml.safe_load(file)
-    if Path(file.name).stem == "glossary":
+    if Path(file.name).stem in ("glossary", "credentials"):
         yield from ((1, None, term, []) for term in document)
     fields = FIELDS
     if Path(file.name).stem in ("models", "materials"):
@@ -119,7 +121,7 @@ def data_keys(file: BinaryIO, *_: Any, **__: Any) -> Iterator[Key]:
         rows = [document.get(part) for part in ("rows", "intervals", "tests")]
         rows += [{"way": name} for name in document.get("ways", ())]
         document = {part: document.get(part) for part in sorted(catalog.MEASURED)} | {"rows": rows}
-        fields = catalog.MEASURED | {"reads", "not_run", "interval", "test", "way"}
+        fields = catalog.MEASURED | {"reads", "not_run", "interval", "test", "way", "benchmark"}
     yield from ((1, None, text, []) for text in _told(document, fields))
 
 

@@ -10,7 +10,7 @@ import pytest
 from exaone_nb.show.notebook import with_code
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
-from exaone_nb.workbook import show_table
+from exaone_nb.workbook import note, show_table
 from exaone_nb.workbook.report.markdown import sanitize
 
 
@@ -84,6 +84,14 @@ def test_an_interval_takes_two_lines_at_most(shown, monkeypatch):
     monkeypatch.setenv("EXAONE_NB_LANG", "ko")
     show_table(table)
     assert ">0.41<wbr>(0.38~0.44)<" in shown[1], "and in Korean, which has no space there, it can take two"
+
+
+def test_lines_with_a_dash_are_a_list_and_other_lines_end_where_they_end(shown):
+    note("Take w8a8:\n- its score, `0.5`\n- <b>fewer</b> bytes\nMeasure\nagain.")
+    assert "<li>&lt;b&gt;fewer&lt;/b&gt; bytes</li></ul>" in sanitize(shown[0])
+    assert re.sub(r'^<aside[^>]*>|</aside>$| style="[^"]*"', "", shown[0]) == (
+        "Take w8a8:<ul><li>its score, <code>0.5</code></li><li>&lt;b&gt;fewer&lt;/b&gt; bytes</li></ul>Measure<br>again."
+    )
 
 
 def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():

@@ -53,7 +53,8 @@ class Report:
             {"level": WORDS.get(f.level, f.level), "check": f.code, "message": f.text, "remedy": f.remedy}
             for f in worst_first(self.findings)
         ]
-        return Table([Column("level", ours=True), *columns(("check", "message", "remedy"))], rows)
+        told = [Column("level", ours=True), Column("check", ours=True)]
+        return Table([*told, *columns(("message", "remedy"))], rows)
 
     def document(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -16,7 +16,7 @@ from exaone_nb.errors import UsageError
 from exaone_nb.files import sha256_of
 from exaone_nb.findings import Finding, fail, some, warn
 from exaone_nb.lfs import LONGEST, REMEDY, pointer_words
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.written import decode
 
 MANIFEST = "submission.json"
@@ -165,7 +165,7 @@ def _told(name: str, text: str) -> Iterator[Finding]:
         if match := pattern.search(text):
             # Never the token itself: reports get shared.
             line = text.count("\n", 0, match.start()) + 1
-            found = say("{name} line {line} looks like {what}.", name=name, line=line, what=what)
+            found = say("{name} line {line} looks like {what}.", name=name, line=line, what=translated(what))
             remedy = say("Remove it, and revoke the token: whoever had the file has it.")
             yield fail("secrets", found, remedy)
     if name not in _VOCABULARIES and (match := _PATHS.search(text)):
