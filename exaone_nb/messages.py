@@ -58,8 +58,13 @@ def say(template: str, /, **fields: Any) -> str:
 
 def translated(text: str) -> str:
     """A sentence without fields that stands in a table or a file of this package, as the reader reads it."""
-    found = translation(text)
+    found = text if isinstance(text, Said) else translation(text)
     return text if found is text else _said(found, text)
+
+
+def as_written(name: str) -> Said:
+    """A name that somebody gave, of a run for instance: the same in every language, whatever the catalog has for it."""
+    return _said(name, name)
 
 
 def joined(parts: Iterable[str], between: str = "; ") -> str:

@@ -8,6 +8,7 @@ runs/NAME/
 """
 
 import json
+import os
 import platform
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from exaone_nb.errors import WorkbookError
+from exaone_nb.errors import UsageError, WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.messages import say
 from exaone_nb.paths import RUNS
@@ -32,12 +33,21 @@ class RunFolder:
 
     @classmethod
     def at(cls, run_dir: str | Path = "") -> Self:
-        """The folder named by a notebook's RUN_DIR parameter; empty means `runs/interactive`."""
-        return cls(Path(run_dir).absolute() if str(run_dir) else RUNS / "interactive")
+        """The run that `--out` or RUN_DIR names: a word is a name under runs/, a path has a slash in it; empty means
+        `runs/interactive`. Raises UsageError for a word that is no name."""
+        named = str(run_dir) or "interactive"
+        if "/" in named or os.sep in named or isinstance(run_dir, Path):
+            return cls(Path(run_dir).expanduser().absolute())
+        if named in (".", ".."):
+            got = say("{text!r} is not a name for a run.", text=named)
+            raise UsageError(got, remedy="Give a name, or a path to a new folder.")
+        # A folder that somebody made here, and that has no namesake under runs/, is meant when it is named.
+        here = not (RUNS / named).is_dir() and Path(named, "results").is_dir()
+        return cls(Path(named).absolute() if here else RUNS / named)
 
     @property
     def out(self) -> str:
-        """What `exaone-nb run --out` is given to come back to this folder: its name under runs/, or else its path."""
+        """What `--out` is given to come back to this folder: its name under runs/, or else its path."""
         return self.path.name if self.path.parent == RUNS else str(self.path)
 
     @property

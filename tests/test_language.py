@@ -21,7 +21,7 @@ from exaone_nb.errors import WorkbookError
 from exaone_nb.files import write_json
 from exaone_nb.findings import Finding
 from exaone_nb.judging import Weights
-from exaone_nb.messages import in_english, say, translated
+from exaone_nb.messages import as_written, in_english, say, translated
 from exaone_nb.paths import NANO, NOTEBOOKS
 from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook import parameters
@@ -206,3 +206,10 @@ def test_every_part_of_an_error_is_said_in_the_language_also_in_a_traceback(refu
 def test_the_levels_of_a_check_are_said_where_modules_are_loaded_in_korean():
     done = command("check", str(NANO), "--no-load", EXAONE_NB_LANG="ko")
     assert done.returncode == 0 and "[경고]" in done.stdout and "[정상]" in done.stdout, done.stderr
+
+
+def test_what_was_said_or_named_once_is_not_looked_up_again(korean):
+    """A run called "size" stood in a table as 크기."""
+    table = Table([Column("size"), Column("before", as_written("size")), Column("after", say("size"))])
+    assert table.headings() == ["크기", "size", "크기"]
+    assert in_english(translated(say("size"))) == "size"

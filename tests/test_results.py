@@ -28,3 +28,18 @@ def test_what_says_how_to_go_on_names_this_folder_wherever_it_is(tmp_path):
     with pytest.raises(WorkbookError) as caught:
         RunFolder(tmp_path / "nano").checkpoint("w8a8")
     assert caught.value.remedy.endswith(f"--out {tmp_path / 'nano'}")
+
+
+def test_a_word_is_a_name_under_runs_and_a_path_has_a_slash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("exaone_nb.results.RUNS", tmp_path / "runs")
+    found = {named: RunFolder.at(named).path for named in ("", "first", "./first", str(tmp_path / "x"))}
+    assert list(found.values()) == [
+        tmp_path / "runs" / "interactive", tmp_path / "runs" / "first", tmp_path / "first", tmp_path / "x",
+    ]  # fmt: skip
+    (tmp_path / "first" / "results").mkdir(parents=True)
+    assert RunFolder.at("first").path == tmp_path / "first"  # there is no other of that name
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    assert RunFolder.at("first").path == tmp_path / "runs" / "first"
+    with pytest.raises(WorkbookError, match="is not a name for a run"):
+        RunFolder.at("..")

@@ -12,7 +12,19 @@ from exaone_nb.architecture.probes import Input
 from exaone_nb.architecture.race import Run
 from exaone_nb.library_types import Axes, Figure, Tensor
 from exaone_nb.messages import say
-from exaone_nb.show.figures import BAND_ALPHA, BLUE, INK, ORANGE, SKY, Style, arrange, canvas, clean, style
+from exaone_nb.show.figures import (
+    BAND_ALPHA,
+    BLUE,
+    INK,
+    ORANGE,
+    SKY,
+    Style,
+    arrange,
+    canvas,
+    clean,
+    style,
+    styles_of,
+)
 
 LOCAL, GLOBAL = Style(SKY, hatch="///"), Style(BLUE)
 NORM, BLOCK = ORANGE, "#C9DCF0"
@@ -160,12 +172,13 @@ def race_curves(runs: Sequence[Run]) -> Figure:
 
     rates = sorted({run.learning_rate for run in runs})
     names = list(dict.fromkeys(run.arrangement for run in runs))
+    looks = styles_of([*ARRANGEMENTS, *names])  # those of the chapter's other figures
     figure, panels = _panels(len(rates), 4.4, 3.6, sharey=True)
     for axes, rate in zip(panels, rates, strict=True):
-        for index, name in enumerate(names):
+        for name in names:
             losses = np.array([r.losses for r in runs if r.arrangement == name and r.learning_rate == rate])
             steps = np.arange(1, losses.shape[1] + 1)
-            look = {**style(index).curve(), "marker": ""}
+            look = {**looks[name].curve(), "marker": ""}
             axes.plot(steps, losses.mean(0), **look, label=name)
             axes.fill_between(
                 steps, losses.min(0), losses.max(0), color=look["color"], alpha=BAND_ALPHA, lw=0

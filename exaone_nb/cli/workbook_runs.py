@@ -13,7 +13,7 @@ from typer import Argument, Option
 from exaone_nb.cli.output import JsonFlag, console, emit, tell, writable
 from exaone_nb.errors import Terminated, UsageError
 from exaone_nb.library_types import Console
-from exaone_nb.messages import say
+from exaone_nb.messages import as_written, say
 from exaone_nb.show.table import Column, Table, drawn
 
 if TYPE_CHECKING:
@@ -161,14 +161,10 @@ def diff(
 ) -> None:
     """What changed between two runs: parameters, versions, machine, chapters, results."""
     from exaone_nb.files import write_text
-    from exaone_nb.paths import RUNS
+    from exaone_nb.results import RunFolder
     from exaone_nb.workbook.diff import compare_runs
 
-    # As for `run --out`: a word is a name under runs/, a path has a slash in it.
-    folders = [
-        RUNS / name if "/" not in name and ((RUNS / name).is_dir() or not Path(name).exists()) else Path(name)
-        for name in (before, after)
-    ]
+    folders = [RunFolder.at(name).path for name in (before, after)]
     for name, folder in zip((before, after), folders, strict=True):
         if not folder.exists():
             expected = say("a name under runs/, or a folder that `exaone-nb run --out NAME` made.")
@@ -186,10 +182,10 @@ def _print_diff(console: Console, found: RunDiff) -> None:
     console.print(text, markup=False)
     if found.changes:
         heads = [
-            Column("section"),
+            Column("section", ours=True),
             Column("name", say("what"), code=True),
-            Column("before", found.before, missing=say("absent")),
-            Column("after", found.after, missing=say("absent")),
+            Column("before", as_written(found.before)),
+            Column("after", as_written(found.after)),
             Column("note"),
         ]
-        console.print(drawn(Table(heads, [vars(change) for change in found.changes])))
+        console.print(drawn(Table(heads, [change.told for change in found.changes])))

@@ -172,7 +172,7 @@ def write_page(path: str | Path, found: Sequence[Flip], scored: Mapping[str, int
         tasks=sorted({flip.task for flip in found}),
         candidates=sorted({flip.candidate for flip in found}),
         counts=[
-            say("{candidate}, {task} ({n:,} items): {kind} {count:,}", candidate=c, task=t, n=scored.get(t, 0),
+            say("{candidate}, {task} ({n:,} items): {count:,} {kind}", candidate=c, task=t, n=scored.get(t, 0),
                 kind=KINDS[k], count=count)
             for (c, t, k), count in sorted(counts.items(), key=lambda each: (*each[0][:2], list(KINDS).index(each[0][2])))
         ],

@@ -114,7 +114,7 @@ def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> It
             row=max(equals, key=lambda row: row.behind.high),
         )
         if board.passed_over:
-            yield say("These counts are without the files that were passed over; the table has them.")
+            yield say("These figures are without the files that were passed over; the table has them.")
     worst = max(board.rows, key=lambda row: row.unusable_answers)
     if worst.unusable_answers:
         yield say(

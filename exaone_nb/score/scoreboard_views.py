@@ -177,7 +177,8 @@ def _scores(axes: Axes, board: Scoreboard, looks: dict[str, Style]) -> None:
         verdict = say("{points:.3f} behind", points=row.behind.value) if far else verdict_of(board, row)
         standing = say("{score:.3f}, {verdict}", score=score.value, verdict=verdict)
         place, words = right + 0.06 * width, {"va": "center", "linespacing": 1.3}
-        name = {"fontsize": 10, "color": look.colour, "fontweight": "bold" if row is best else "normal"}
+        # The mark beside it has the colour; pink or orange letters on white are hard to read.
+        name = {"fontsize": 10, "color": INK, "fontweight": "bold" if row is best else "normal"}
         axes.text(place, height, f"{_name(row)}\n", **name, **words)
         axes.text(place, height, f"\n{standing}", fontsize=8.5, color=INK, **words)
     axes.axvline(board.row(board.baseline).score.value, **REFERENCE)

@@ -1,6 +1,7 @@
 """The inference chapter's tables: speed, the hackathon's clock, where answers part, kernels, other engines' commands."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -182,7 +183,10 @@ def bandwidth_table(roof: Roof, first: Sequence[dict[str, Any]], recorded: dict[
     rows = [{"where": say("this chapter, now"), "how": best, "rate": roof.bandwidth}]
     rows += [
         {
-            "where": say("the first chapter of this run, {when}", when=result["measured_at"]),
+            "where": say(
+                "the first chapter of this run, {when:%Y-%m-%d %H:%M} UTC",
+                when=datetime.fromisoformat(result["measured_at"]),
+            ),
             "how": say("the median of {n} times, reading one array on all cores", n=result["n"]),
             "rate": result["value"],
         }

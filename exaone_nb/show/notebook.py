@@ -126,7 +126,8 @@ def _cell(column: Column, value: Any, side: str) -> str:
 
 
 def with_code(html: str) -> str:
-    """Escaped text in which `…` is set as code."""
+    """Escaped text in which `…` is set as code, and in which no line ends inside "…self_attn"."""
+    html = re.sub(r"…(?=\w)", "…\u2060", html)
     return re.sub(r"`([^`]+)`", lambda m: f"<code>{hyphens_stay(m[1])}</code>", html)
 
 
@@ -141,8 +142,8 @@ LONG_WORD, LONG_NAME, LONGEST_WORD = 17, 28, 40
 # Not between "--" and "jinja", and not in "Q4_K_M".
 AFTER_PUNCTUATION = r"(?<=[^\W_][^\W_][._/:,=-])(?=[^\W\d_][^\W_])|(?<=[|\]})])(?=[^\s\d._|>\])}])"
 BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
-# A browser would break "2026-11-26" and "Qwen3-1.7B" after a hyphen, and "--jinja" after its second.
-HYPHENS_THAT_STAY = re.compile(r"(?=\S*\d)\S*-\S*|\W*-\S+")
+# A browser would break "2026-11-26", "Qwen3-1.7B", "QK-Reorder-LN" and "lm-eval" after a hyphen, and "--jinja" after its second.
+HYPHENS_THAT_STAY = re.compile(r"(?=\S*[\dA-Z])\S*-\S*|\W*-\S+|(?=\S{3,12}$)\S+-\S+")
 HYPHENATED = re.compile(rf"(?<![^\s>])(?=\S*-)[\w./=-]{{2,{LONG_NAME}}}(?![^\s<])")
 LISTED = re.compile(r"(?:(?:^|\n)- .*)+\n?")
 SMALLEST = 1e-4

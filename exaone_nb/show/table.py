@@ -14,8 +14,9 @@ number, text, a truth value, None, an `Estimate`, or a list of those; it is put 
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, starmap
 from typing import Any, Self
 
@@ -75,8 +76,8 @@ class Column:
             return say("yes") if value else say("no")
         if isinstance(value, Estimate):
             if value.interval is None:
-                return self._number(value.value)
-            middle, low, high = (self._number(number) for number in (value.value, value.low, value.high))
+                return self._digits(value.value)
+            middle, low, high = (self._digits(number) for number in (value.value, value.low, value.high))
             if low == middle == high:
                 return middle
             return say("{value} ({low} to {high})", value=middle, low=low, high=high)
@@ -89,6 +90,13 @@ class Column:
 
     def _number(self, value: float) -> str:
         return format(value if self.scale == 1 else value * self.scale, self.form)
+
+    def _digits(self, value: float) -> str:
+        """A number of an estimate: with ".3g" 0.24 becomes 0.240, as many digits as the numbers beside it have."""
+        if not self.form.endswith("g"):
+            return self._number(value)
+        form = re.sub(r"(?=[,.])", "#", self.form, count=1)
+        return replace(self, form=form)._number(value).rstrip(".")
 
 
 @dataclass(frozen=True)

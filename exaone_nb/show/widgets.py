@@ -167,10 +167,10 @@ def items_widget(differing: float = 0.045) -> Widget:
             _number(
                 "share",
                 say("items on which exactly one is right, %"),
-                round(100 * differing, 1),
-                0.1,
+                round(100 * differing, 2),  # with less, its answer is not that of the note above it
+                0.01,
                 100,
-                0.1,
+                0.01,
             ),
             _number("accuracy", say("accuracy of the base, %"), 65, 0, 100, 0.5),
             _select("power", say("chance to see it"), {str(p): f"{p:.0%}" for p in powers}, 0.8),

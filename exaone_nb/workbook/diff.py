@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.messages import say
+from exaone_nb.messages import joined, say
 from exaone_nb.results import RunFolder
 from exaone_nb.workbook import record
 from exaone_nb.workbook.record import ChapterRecord, RunRecord
@@ -22,6 +22,19 @@ class Change:
     before: Any
     after: Any
     note: str = ""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What a person reads: six digits of a measurement, a word for what is not there."""
+        sides = {"before": self.before, "after": self.after}
+        return {"section": self.section, "name": self.name, "note": self.note} | {
+            side: say("absent")
+            if value is None
+            else f"{value:.6g}"
+            if isinstance(value, float)
+            else str(value)
+            for side, value in sides.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -116,8 +129,8 @@ def _reading(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str:
     """How much, and whether the intervals overlap. Overlap is no test: `exaone-nb compare` makes the paired one."""
     if not a or not b or a["value"] is None or b["value"] is None:
         return ""
-    words = [f"{b['value'] / a['value']:.4g} times"] if a["value"] else []
+    words = [say("{ratio:.3g} times", ratio=b["value"] / a["value"])] if a["value"] else []
     if a["interval"] and b["interval"]:
         apart = a["interval"][1] < b["interval"][0] or b["interval"][1] < a["interval"][0]
-        words.append("intervals apart" if apart else "intervals overlap")
-    return ", ".join(words)
+        words.append(say("intervals apart") if apart else say("intervals overlap"))
+    return joined(words, ", ")

@@ -9,6 +9,7 @@ help says what was asked. The run folder keeps guesses apart from measurements, 
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
@@ -161,11 +162,14 @@ def _plain(value: Any) -> Any:
 
 
 DIGITS = ",.12g"
+ONE_OF_MANY = re.compile("(?!times)[a-z]{3,}s")  # "1 candidate"; but what is not smaller is smaller 1 times
 
 
 def _shown(value: float | str, unit: str) -> str:
     """A choice, or a number and its unit, between which no line ends; a Korean unit stands at its number."""
     value = _choice(value)
+    if value == 1 and ONE_OF_MANY.fullmatch(unit):
+        unit = unit[:-1]
     gap = "" if HANGUL.match(unit) or (unit.startswith("%") and language() == "ko") else "\u00a0"
     return value if isinstance(value, str) else f"{value:{DIGITS}}{gap}{unit}".rstrip()
 

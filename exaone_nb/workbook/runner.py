@@ -24,8 +24,8 @@ from exaone_nb.catalog import resolve, weights_folder
 from exaone_nb.errors import Terminated, UsageError, WorkbookError
 from exaone_nb.gpus import find_gpu
 from exaone_nb.messages import say
-from exaone_nb.paths import RUNS
 from exaone_nb.processes import available_bytes
+from exaone_nb.results import RunFolder
 from exaone_nb.workbook import cache, record, store
 from exaone_nb.workbook.chapters import Chapter, discover, in_order, select
 from exaone_nb.workbook.cost import Cost
@@ -94,16 +94,8 @@ def predict(
 
 
 def folder_for(out: str | Path, model: str) -> Path:
-    """The run folder: a name under runs/, or a path when it contains a slash. Default: named after the model."""
-    if not str(out):
-        out = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(model).name or "run")
-    text = str(out)
-    if "/" in text or os.sep in text or isinstance(out, Path):
-        return Path(out).expanduser().absolute()
-    if text in (".", ".."):
-        got = say("{text!r} is not a name for a run.", text=text)
-        raise UsageError(got, remedy="Give a name, or a path to a new folder.")
-    return RUNS / text
+    """The run folder that `out` names (`RunFolder.at`). Default: named after the model."""
+    return RunFolder.at(out if str(out) else re.sub(r"[^A-Za-z0-9.-]+", "_", Path(model).name or "run")).path
 
 
 def run(

@@ -66,7 +66,8 @@ SAID |= {
     "MachineSpeed": slice(1),
     "Dialect": slice(2, 4),
 }
-SAID |= dict.fromkeys(("fail", "warn", "ok"), slice(1))  # what was checked
+# What was checked, and the parts of a comparison of two runs.
+SAID |= dict.fromkeys(("fail", "warn", "ok", "Change", "_mapping"), slice(1))
 VERBS = {"_root", *(verb for verbs in WINGS.values() for verb in verbs)}
 
 

@@ -310,6 +310,20 @@ def test_the_race_says_who_is_lowest_and_whom_the_larger_rate_harms_least():
     assert len(race.conclusions(raced(("Pre-LN", 0.1, (2.0,))))) == 1
 
 
+def test_an_arrangement_has_one_look_in_all_figures_of_the_chapter():
+    import matplotlib.pyplot as plt
+
+    names = ("Pre-LN", "Pre-LN with QK norm", "Post-LN", "Reorder-LN", "QK-Reorder-LN")
+    depth = pictures.curves({name: ([0, 1], [1, 2]) for name in names}, x="layer", y="RMS")
+    races = pictures.race_curves(raced(("Post-LN", 0.001, (3.4,)), ("QK-Reorder-LN", 0.001, (3.9,))))
+    looks = [
+        {line.get_label(): (line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines()}
+        for figure in (depth, races)
+    ]
+    plt.close("all")
+    assert set(looks[1]) == {"Post-LN", "QK-Reorder-LN"} and looks[1].items() <= looks[0].items()
+
+
 def test_the_drawing_of_attention_has_the_parts_in_the_order_they_run():
     one = model(layers=1)
     calls = []

@@ -95,6 +95,18 @@ def test_filter_and_search(page):
     assert shown(page) == 1 and "cut at its limit; empty" in page.locator("article:visible").inner_text()
 
 
+@pytest.mark.parametrize(("scheme", "ground"), [("light", "255, 255, 255"), ("dark", "18, 18, 18")])
+def test_what_changed_can_be_read_on_a_light_and_on_a_dark_ground(page, scheme, ground):
+    page.emulate_media(color_scheme=scheme)
+    light = """colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; }"""
+    behind = page.evaluate(light, ground)
+    for kind in ("lost", "won", "changed"):
+        page.evaluate("kind => { document.querySelector('.kind').className = 'kind ' + kind; }", kind)
+        words = page.evaluate(light, page.evaluate("getComputedStyle(document.querySelector('.kind')).color"))
+        assert (max(words, behind) + 0.05) / (min(words, behind) + 0.05) >= 4.5, kind
+
+
 def test_the_difference_is_marked_and_nothing_is_cut_off(page):
     marks = page.locator("article").first.locator("mark")
     assert marks.count() >= 1 and "42" in "".join(marks.all_inner_texts())

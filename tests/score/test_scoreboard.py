@@ -24,6 +24,7 @@ from exaone_nb.score.scoreboard_views import (
     scoreboard_figure,
     write_tables,
 )
+from exaone_nb.show.figures import INK
 
 CANDIDATES = {  # scheme, bytes, seconds per token, share of items solved
     "baseline": ("unquantized", 6_000_000, 0.0040, 0.80),
@@ -148,7 +149,7 @@ def test_a_gguf_file_stands_on_the_board_and_is_not_recommended(tmp_path):
     assert "Q4_K_M: GGUF files are passed over, since the judging server, vLLM, reads none." in advice.grounds
     others = [row for row in submittable.rows if row.within_noise and row is not submittable.best]
     assert f"Others within noise of the best: {len(others)}. " in advice.text() and others
-    remark = "These counts are without the files that were passed over"
+    remark = "These figures are without the files that were passed over"
     assert remark in advice.text() and remark not in without.text()
 
 
@@ -383,7 +384,9 @@ def test_the_figure_names_every_candidate(run):
     board = make_scoreboard(run)
     figure = scoreboard_figure(board)
     words = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
+    inks = {text.get_color() for axes in figure.axes for text in axes.texts}
     plt.close(figure)
+    assert inks == {INK}, "letters in the marks' pink and orange are hard to read"
     for row in board.rows:
         assert row.recipe in words and row.recipe in alt_text(board)
     assert "within noise of the best" in words

@@ -102,13 +102,26 @@ def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():
     )
 
 
+def test_what_a_pattern_begins_with_stays_in_its_line():
+    assert with_code("names like …self_attn…, and so on… So") == "names like …\u2060self_attn…, and so on… So"
+
+
 def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text_has_one(shown):
-    texts = ["Qwen3-1.7B", "(2026-11-26).", "--jinja", "EXAONE-4.0-1.2B", "EXAONE-4.0-1.2B-Q4_K_M.gguf"]
+    texts = [
+        "Qwen3-1.7B",
+        "(2026-11-26).",
+        "TensorRT-LLM",
+        "gpt-oss",
+        "QK-Reorder-LN",
+        "--jinja",
+        "EXAONE-4.0-1.2B",
+        "EXAONE-4.0-1.2B-Q4_K_M.gguf",
+    ]
     show_table(
         Table([Column("x")], [{"x": text} for text in [*texts, "non-reasoning", "191 * 2 = 382\n#### 382"]])
     )
     wholes = re.findall(r'<span class="word" style="white-space: nowrap">([^<]*)</span>', shown[0])
-    assert wholes[:4] == texts[:4] and "Q4_<wbr>" not in shown[0] and ">non-reasoning<" in shown[0]
+    assert wholes[:7] == texts[:7] and "Q4_<wbr>" not in shown[0] and ">non-reasoning<" in shown[0]
     assert "191 * 2 = 382<br>#### 382" in sanitize(shown[0])
     assert sanitize(shown[0]).count("white-space: nowrap") == shown[0].count("white-space: nowrap")
     show_table(Table([Column("x", code=True)], [{"x": "ChannelWiseTorchFP8ScaledMMLinearKernel"}]))

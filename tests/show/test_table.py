@@ -33,6 +33,17 @@ def test_people_read_words():
     ]
 
 
+def test_the_ends_of_an_interval_have_as_many_digits_as_its_middle():
+    column = Column("ms", form=".3g", scale=1e3)
+    told = [
+        column.text(Estimate(*of)) for of in ((2.52e-4, 2.4e-4, 2.65e-4), (0.1, 0.0999, 0.1004), (1, 1, 1))
+    ]
+    assert told == ["0.252 (0.240 to 0.265)", "100 (99.9 to 100)", "1.00e+03"]
+    assert column.text(2.4e-4) == "0.24" and Column("p", form=",.5g").text(
+        Estimate(1.025, 1.0133, 1.0369)
+    ) == ("1.0250 (1.0133 to 1.0369)")
+
+
 def test_programs_read_numbers():
     assert SIZES.records()[0] == {
         "scheme": "W4A16",

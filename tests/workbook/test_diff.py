@@ -105,3 +105,10 @@ def test_not_a_run(tmp_path, content, said):
         (bad / "run.json").write_text(text)
     with pytest.raises(WorkbookError, match=said):
         compare_runs(good, bad)
+
+
+def test_a_person_reads_six_digits_and_a_program_all(tmp_path):
+    a, b = make(tmp_path / "a", 1 / 3, (0.3, 0.4), 4), make(tmp_path / "b", 2 / 3, (0.6, 0.7), 4)
+    (change,) = compare_runs(a, b).changes
+    assert (change.told["before"], change.told["after"]) == ("0.333333", "0.666667")
+    assert change.before == 1 / 3 and "0.333333<" in compare_runs(a, b).html()

@@ -55,6 +55,16 @@ def test_a_number_is_told_how_far_off_it_is(said, yours, truth, words, near):
     assert said == [words.replace(" MB", "\u00a0MB")] and guesses.nearness(yours, truth) == near
 
 
+@pytest.mark.parametrize(
+    ("truth", "unit", "told"),
+    [(1, "candidates", "1 candidate"), (2, "candidates", "2 candidates"), (1, "times", "1 times"),
+     (1, "tokens/s", "1 tokens/s"), (1, "of 20 recipes", "1 of 20 recipes"), (1, "개", "1개")],
+)  # fmt: skip
+def test_one_is_told_as_one(said, truth, unit, told):
+    guess("GUESS_KEYS", truth, truth, unit)
+    assert f"The answer: {told}." in said[0].replace("\u00a0", " ")
+
+
 def test_a_choice_is_right_or_wrong_whatever_its_capitals(said):
     guess("GUESS_WORST", "W4A16_rtn ", "w4a16_rtn")
     guess("GUESS_WORST", "w8a8", "w4a16_rtn")

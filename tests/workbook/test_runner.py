@@ -494,7 +494,7 @@ def test_a_pdf_without_a_browser_is_refused_before_anything_starts(chain, tmp_pa
     ],
 )
 def test_bad_calls_are_refused_before_anything_starts(chain, tmp_path, call, monkeypatch):
-    monkeypatch.setattr("exaone_nb.workbook.runner.RUNS", tmp_path / "runs")
+    monkeypatch.setattr("exaone_nb.results.RUNS", tmp_path / "runs")
     with pytest.raises(UsageError):
         run(**{"folder": chain, **call})
     assert not (tmp_path / "runs").exists()
