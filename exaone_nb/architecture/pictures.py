@@ -132,15 +132,17 @@ def _box(axes: Axes, x: float, y: float, label: str, is_norm: bool) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     look = {"facecolor": NORM, "hatch": "//"} if is_norm else {"facecolor": BLOCK}
-    corner, width, height = (x - 1.1, y - 0.31), 2.2, 0.62
+    label = label.replace("_layernorm", "\n_layernorm") if len(label) > 16 else label
+    width, height = 2.2, 0.8 if "\n" in label else 0.62
+    corner = x - width / 2, y - height / 2
     axes.add_patch(
         FancyBboxPatch(
             corner, width, height, boxstyle="round,pad=0.02", edgecolor=INK, lw=1, zorder=2, **look
         )
     )
-    label = label.replace("_layernorm", "\n_layernorm") if len(label) > 16 else label
     background = {"facecolor": NORM, "edgecolor": "none", "pad": 0.6} if is_norm else None
-    axes.text(x, y, label, ha="center", va="center", fontsize=9, zorder=3, bbox=background)
+    text = {"ha": "center", "va": "center", "fontsize": 9, "linespacing": 1.1}
+    axes.text(x, y, label, zorder=3, bbox=background, **text)
 
 
 def curves(

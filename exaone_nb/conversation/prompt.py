@@ -88,9 +88,15 @@ def switch_rows(tokenizer: Any, question: str) -> list[dict[str, Any]]:
     cases = [
         ("Qwen3, enable_thinking=True", plain, True, QWEN3_TURNS, OPENS_ITSELF),
         ("Qwen3, enable_thinking=False", plain, False, QWEN3_TURNS, closed),
-        ("Qwen3, True and /no_think", no_think, True, QWEN3_TURNS, say("it writes an empty block itself")),
         (
-            "Qwen3, False and /think",
+            say("Qwen3, True and /no_think"),
+            no_think,
+            True,
+            QWEN3_TURNS,
+            say("it writes an empty block itself"),
+        ),
+        (
+            say("Qwen3, False and /think"),
             think,
             False,
             QWEN3_TURNS,

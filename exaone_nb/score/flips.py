@@ -129,7 +129,7 @@ def flips_table(found: Sequence[Flip], most: int = 3) -> Table:
     columns = [
         Column("kind", say("what changed")),
         Column("question", say("question")),
-        Column("target", say("right")),
+        Column("target", say("right answer")),
         Column("before", first.base if first else say("base")),
         Column("ended_before", say("how it ended")),
         Column("after", first.candidate if first else say("candidate")),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from exaone_nb.errors import UsageError
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.results import RunFolder
 from exaone_nb.score.candidates import AXES, SPEED_LABEL, in_same_rounds
 from exaone_nb.score.compare import Comparison, compare_all, groups_of
@@ -196,7 +196,7 @@ def _of_task(
     shown = found.in_points if different else found.within * (1 / found.point)
     reason = say(
         "{verdict}: {e.value:+.1f} points, {level:.3g} % from {e.low:+.1f} to {e.high:+.1f}, n = {n:,}",
-        verdict=found.verdict,
+        verdict=translated(found.verdict),
         level=100 * (found.found.level if different else found.found.within_level),
         e=shown,
         n=found.n,

@@ -86,7 +86,8 @@ def write_tables(board: Scoreboard, folder: str | Path) -> list[Path]:
 
     folder, table = Path(folder), full_table(board)
     page = Template(PAGE.read_text(encoding="utf-8"), autoescape=True, keep_trailing_newline=True)
-    html = page.render(lang=language(), title=say("Scoreboard"), table=Markup(as_html(table.without_empty())))
+    said = {"title": say("Scoreboard"), "scrolls": say("This table scrolls to the right →")}
+    html = page.render(lang=language(), table=Markup(as_html(table.without_empty())), **said)
     return [
         write_text(folder / "scoreboard.csv", table.to_csv()),
         write_text(folder / "scoreboard.html", html),

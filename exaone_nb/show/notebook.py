@@ -126,9 +126,24 @@ def _cell(column: Column, value: Any, side: str) -> str:
 
 
 def with_code(html: str) -> str:
-    """Escaped text in which `…` is set as code, and in which no line ends inside "…self_attn"."""
-    html = re.sub(r"…(?=\w)", "…\u2060", html)
-    return re.sub(r"`([^`]+)`", lambda m: f"<code>{hyphens_stay(m[1])}</code>", html)
+    """Escaped text in which `…` is set as code, and in which no line ends inside a name, a date, a quantity or "…self_attn"."""
+    pieces = re.split(r"`([^`]+)`", re.sub(r"…(?=\w)", "…\u2060", html))
+    pieces[::2] = map(names_stay, pieces[::2])
+    pieces[1::2] = (f"<code>{hyphens_stay(code)}</code>" for code in pieces[1::2])
+    return "".join(pieces)
+
+
+def names_stay(html: str) -> str:
+    """HTML in which no line ends inside "8-bit", "2026-11-26" or "EXAONE-4.0-1.2B", nor inside "95 %" or "12 ms"."""
+    return TORN.sub(_stay, html)
+
+
+def _stay(match: re.Match[str]) -> str:
+    if match[0] == " ":
+        return "\u00a0"
+    name = match[1] or ""
+    whole = len(name) < LONG_NAME and any(map(str.isdigit, name))
+    return f'<span class="word" style="white-space: nowrap">{name}</span>' if whole else match[0]
 
 
 def hyphens_stay(code: str) -> str:
@@ -145,6 +160,8 @@ BEFORE_A_CAPITAL = r"|(?<=[a-zM])(?=[A-Z][a-z]{3})"
 # A browser would break "2026-11-26", "Qwen3-1.7B", "QK-Reorder-LN" and "lm-eval" after a hyphen, and "--jinja" after its second.
 HYPHENS_THAT_STAY = re.compile(r"(?=\S*[\dA-Z])\S*-\S*|\W*-\S+|(?=\S{3,12}$)\S+-\S+")
 HYPHENATED = re.compile(rf"(?<![^\s>])(?=\S*-)[\w./=-]{{2,{LONG_NAME}}}(?![^\s<])")
+BEFORE_A_UNIT = r"(?<=\d) (?=%|(?:ms|[kKMGT]i?B)(?![A-Za-z]))"
+TORN = re.compile(rf"<code>.*?</code>|<[^>]*>|([\w.]+(?:-[\w.]+)+)|{BEFORE_A_UNIT}", re.DOTALL)
 LISTED = re.compile(r"(?:(?:^|\n)- .*)+\n?")
 SMALLEST = 1e-4
 SENTENCE = 48  # characters: longer texts are sentences
@@ -155,7 +172,8 @@ def breakable(text: str) -> str:
 
     A short name, a date and an option stay whole; a line ends where the text has one.
     """
-    return "".join(map(_word, re.split(r"(\s+)", text.strip("\n"))))
+    text = re.sub(BEFORE_A_UNIT, "\u00a0", text.strip("\n"))
+    return "".join(map(_word, re.split(r"(\s+)", text)))
 
 
 def _word(word: str) -> str:

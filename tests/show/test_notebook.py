@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from exaone_nb.show.notebook import with_code
+from exaone_nb.show.notebook import names_stay, with_code
 from exaone_nb.show.table import Column, Table
 from exaone_nb.statistics.estimate import Estimate
 from exaone_nb.workbook import note, show_table
@@ -104,6 +104,19 @@ def test_no_line_ends_after_the_hyphen_of_a_command_in_a_sentence():
 
 def test_what_a_pattern_begins_with_stays_in_its_line():
     assert with_code("names like …self_attn…, and so on… So") == "names like …\u2060self_attn…, and so on… So"
+
+
+def test_no_line_ends_inside_a_name_a_date_or_a_quantity_of_a_sentence():
+    said = with_code("EXAONE-4.0-1.2B in 8-bit, made well-known &lt;2026-11-26&gt; by `lm-eval 1-2`.")
+    assert with_code("95 % in 12 ms, 8 kBs: `5 %`") == "95\u00a0% in 12\u00a0ms, 8 kBs: <code>5 %</code>"
+    assert re.findall(r"nowrap\">([^<]*)<", said) == [
+        "EXAONE-4.0-1.2B",
+        "8-bit",
+        "2026-11-26",
+        "lm-eval",
+        "1-2",
+    ]
+    assert names_stay('<a href="a-1"><code>b-2</code></a>') == '<a href="a-1"><code>b-2</code></a>'
 
 
 def test_short_names_dates_and_options_stay_whole_and_a_line_ends_where_the_text_has_one(shown):

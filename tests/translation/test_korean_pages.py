@@ -17,6 +17,7 @@ from exaone_nb.findings import Finding
 from exaone_nb.hardware import Machine
 from exaone_nb.language import HANGUL
 from exaone_nb.messages import in_english, joined, say
+from exaone_nb.paths import ROOT
 from exaone_nb.quantization.effects import JUDGE, cache_finding
 from exaone_nb.quantization.kernels import support
 from exaone_nb.score import leaderboard, policy, recorded
@@ -154,6 +155,25 @@ def test_what_was_recorded_and_what_is_judged_is_korean_in_tables(korean):
     assert [row[0] for row in found.requirement_table().cells()] == ["메모리", "torch"]
     assert all(HANGUL.search(row[3]) for row in recorded.nemo_table().cells())
     assert all(HANGUL.search(row[3]) for row in dialect_table().cells())
+
+
+def test_a_chapter_that_picks_rows_by_a_name_finds_them_in_korean(korean):
+    """The names of tests and intervals are words too: the table of simulated tests was empty for a Korean reader."""
+    chapter = json.loads((ROOT / "notebooks/ko/10_lm_eval.ipynb").read_text(encoding="utf-8"))
+    sources = ("".join(cell["source"]) for cell in chapter["cells"])
+    (cell,) = (source for source in sources if "recorded.simulation_tables()" in source)
+    shown = []
+    there = {
+        "recorded": recorded,
+        "replace": dataclasses.replace,
+        "in_english": in_english,
+        "print": lambda text: None,
+    }
+    there |= {"note": lambda *_, **__: None, "show_table": lambda table, caption: shown.append(table)}
+    exec(cell, there)
+    (table,) = shown
+    assert {in_english(row["test"]) for row in table.rows} == set(there["used"])
+    assert all(HANGUL.search(row[0]) for row in table.cells())
 
 
 def test_a_note_has_no_english_sentence(korean):

@@ -101,6 +101,14 @@ def test_what_no_reader_can_open_is_no_link(address):
     assert f'href="{kept}"' in Prose().render(f"[another]({kept})")
 
 
+def test_a_table_drawn_in_characters_is_marked_so_that_its_lines_stay_whole():
+    def html(text):
+        return output_to_html({"output_type": "stream", "name": "stdout", "text": text})
+
+    assert 'class="output drawn"' in html("hf, limit: 64\n|Tasks|n-shot|\n|-----|-----:|\n|nano_gsm|0|\n")
+    assert 'class="output"' in html("a|b\n|--|\n--- nano_gsm: 512 items")
+
+
 def test_code_is_folded_and_long_output_is_bounded():
     cell = {"cell_type": "code", "metadata": {}, "source": "# Count\nx = 1", "outputs": []}
     html = cells_to_html([cell], Prose(), str)

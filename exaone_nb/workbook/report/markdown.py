@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from exaone_nb.show.notebook import hyphens_stay
+from exaone_nb.show.notebook import hyphens_stay, names_stay
 from exaone_nb.written import read_yaml
 
 # pandoc's rule: no space inside the dollars, no digit after the closing one, so that "$5 and $6" is money.
@@ -54,6 +54,7 @@ class Prose:
         html = _NOWHERE.sub(r"\1", html)
         html = _CODE.sub(lambda m: hyphens_stay(m[0]), html)
         html = _PARTICLE.sub(lambda m: f'<span class="word">{m[1]}</span>' if m[1] else m[0], html)
+        html = names_stay(html)
         html = _ANCHOR.sub(lambda m: self._heading(int(m[1]), m[2], formulas), html)
         html = html.replace("<table>", '<div class="scroll"><table class="enb">').replace(
             "</table>", "</table></div>"

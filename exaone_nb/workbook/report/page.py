@@ -32,6 +32,7 @@ LONGEST_TEXT = 20_000
 MOST_LINES = 200
 LARGEST_PICTURE_BYTES = 1_500_000
 WIDEST_PICTURE_PIXELS = 1600
+_RULE = re.compile(r"^\|[-:|]{9,}$", re.MULTILINE)  # under the heads of a table drawn in characters
 _PROGRESS = re.compile(r"\d+%\|.*\|\s*\d+/\d+")  # tqdm's bar as text
 _NOTEBOOK_LINK = re.compile(r"^(?:\./)?([\w.-]+)\.ipynb(#.*)?$")
 
@@ -285,7 +286,8 @@ def _shown(output: dict[str, Any]) -> tuple[str, str, str]:
     kind = output.get("output_type")
     if kind == "stream":
         text = _bounded(ANSI.sub("", _joined(output.get("text", ""))))
-        form = "messages" if output.get("name") == "stderr" else "output"
+        form = "output drawn" if _RULE.search(text) else "output"
+        form = "messages" if output.get("name") == "stderr" else form
         return (form if text.strip() else "", text, "")
     if kind == "error":
         text = ANSI.sub("", "\n".join(output.get("traceback", [])))

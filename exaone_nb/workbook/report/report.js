@@ -61,22 +61,57 @@
     if (digits > 100) table.classList.add("dense"); // on paper its numbers may go on in the next line
   });
 
+  // On a narrow screen a table that has to scroll would set a word a line, for a browser makes its columns as narrow as
+  // they can be. Each gets the room of its longest text instead, or of a part of it; for a head, a few lines will do.
+  const narrow = matchMedia("(max-width: 40rem)");
+  function heads(table) { return table.tHead ? Array.from(table.tHead.rows[table.tHead.rows.length - 1].cells) : []; }
+  function widths(cells) { return Array.from(cells, function (cell) { return Math.ceil(cell.getBoundingClientRect().width); }); }
+  function giveRoom(tables) {
+    const rem = parseFloat(getComputedStyle(root).fontSize);
+    tables.forEach(function (table) { table.style.width = "max-content"; });
+    const whole = tables.map(function (table) { return widths(heads(table)); });
+    tables.forEach(function (table) { if (table.tHead) table.tHead.style.display = "none"; });
+    const texts = tables.map(function (table) { return widths(table.querySelectorAll("tbody > tr:first-child > *")); });
+    tables.forEach(function (table, n) {
+      table.style.width = "";
+      if (table.tHead) table.tHead.style.display = "";
+      heads(table).forEach(function (head, column) {
+        const text = texts[n][column] || 0; // in one line
+        const some = Math.max(9 * rem, Math.min(text / 2, 14 * rem), Math.min(text / 6, 20 * rem));
+        const room = Math.max(Math.min(text, some), Math.min(whole[n][column], 6 * rem));
+        head.style.setProperty("--room", room + "px");
+      });
+    });
+  }
+
   // A table or a figure that is wider than its place says so; a keyboard can then scroll it too.
   function measure() {
-    document.querySelectorAll(".scroll, .rich, figure.enb").forEach(function (box) {
-      const wide = !box.querySelector("img.whole") && box.scrollWidth > box.clientWidth + 8; // less than that is padding
+    const boxes = Array.from(document.querySelectorAll(".scroll, .rich, figure.enb, pre.drawn"));
+    const tables = boxes.flatMap(function (box) { return Array.from(box.querySelectorAll("table")); });
+    tables.forEach(function (table) { heads(table).forEach(function (head) { head.style.removeProperty("--room"); }); });
+    const wide = boxes.map(function (box) {
+      return !box.querySelector("img.whole") && box.scrollWidth > box.clientWidth + 8; // less than that is padding
+    });
+    boxes.forEach(function (box, n) {
       let hint = box.previousElementSibling;
       if (!hint || !hint.classList.contains("scrolls")) {
-        if (!wide) return;
+        if (!wide[n]) return;
         hint = document.createElement("p");
         hint.className = "scrolls";
         hint.textContent = box.matches("figure") ? button.dataset.figureScrolls : button.dataset.scrolls;
         box.before(hint);
         box.tabIndex = 0;
       }
-      hint.hidden = !wide;
+      hint.hidden = !wide[n];
     });
+    if (narrow.matches) giveRoom(tables.filter(function (table) { return wide[boxes.indexOf(table.parentElement)]; }));
   }
+  addEventListener("load", function () {
+    document.querySelectorAll("figure.enb img").forEach(function (picture) {
+      picture.style.setProperty("--drawn", picture.naturalWidth + "px");
+    });
+    measure();
+  });
   addEventListener("resize", measure);
   document.addEventListener("toggle", measure, true);
   measure();
