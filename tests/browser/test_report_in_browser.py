@@ -279,9 +279,9 @@ def test_theme_button_narrow_screen_and_paper(page, report):
 
 def test_the_scoreboard_scrolls_in_its_own_box(page, tmp_path, monkeypatch):
     names = [f"a measured thing {n}" for n in range(12)]
-    rows = [dict.fromkeys(names, value) for value in (1_234_567, Estimate(0.69, 0.434, 0.83))]
+    rows = [dict.fromkeys(names, value) for value in (123, Estimate(0.69, 0.434, 0.83))]
     monkeypatch.setattr(
-        scoreboard_views, "full_table", lambda board: Table(columns(names, ",.7g"), rows, "a" * 90)
+        scoreboard_views, "full_table", lambda board: Table(columns(names, ",.3g"), rows, "a" * 90)
     )
     page.goto(scoreboard_views.write_tables(None, tmp_path)[1].as_uri())
     for width in (320, 400, 1200):
