@@ -175,7 +175,7 @@ def print_pdf(page: Path, destination: Path) -> Path:
     """Print a page to PDF. Raises WorkbookError when there is no browser or it does not deliver."""
     browser = require_browser()
     with staged_file(destination) as staging, tempfile.TemporaryDirectory() as profile:
-        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer"]
+        options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             options.append("--no-sandbox")  # Chromium refuses to sandbox for root, as in containers
         places = [f"--user-data-dir={profile}", f"--print-to-pdf={staging}", page.absolute().as_uri()]

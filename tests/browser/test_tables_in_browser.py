@@ -151,6 +151,18 @@ def test_paper_breaks_no_number_of_an_interval(page):
     assert {cell.evaluate(lines) for cell in page.locator("td.interval").all()} <= {1, 2}
 
 
+def test_paper_breaks_no_name_while_there_is_room(page):
+    names = ["CPUInt8ScaledMMLinearKernel", "quantization", "nano_calibration"]
+    table = Table(
+        [Column("name", code=True), *columns([f"number {n}" for n in range(8)], ",")],
+        [{"name": name} | {f"number {n}": 123_456 for n in range(8)} for name in names],
+    )
+    opened(page, as_html(table))
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.locator("td code").evaluate_all("all => all.map(e => e.getClientRects().length)") == [1, 1, 1]
+
+
 def test_a_click_shows_a_picture_in_its_own_size(page):
     drawing = io.BytesIO()
     Image.new("RGB", (1051, 400)).save(drawing, "PNG")

@@ -77,9 +77,13 @@ def test_numbers_among_words_sort_as_numbers_and_text_that_looks_like_one_does_n
     assert [number for _, number, _ in cells(shown[1])] == [None, None]
 
 
-def test_an_interval_takes_two_lines_at_most(shown):
-    show_table(Table([Column("loss", form=".2f")], [{"loss": Estimate(0.41, 0.38, 0.44)}]))
+def test_an_interval_takes_two_lines_at_most(shown, monkeypatch):
+    table = Table([Column("loss", form=".2f")], [{"loss": Estimate(0.41, 0.38, 0.44)}])
+    show_table(table)
     assert cells(shown[0]) == [("right", 0.41, "0.41 (0.38\u00a0to\u00a00.44)")]
+    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
+    show_table(table)
+    assert ">0.41<wbr>(0.38~0.44)<" in shown[1], "and in Korean, which has no space there, it can take two"
 
 
 def test_lines_with_a_dash_are_a_list_and_other_lines_end_where_they_end(shown):

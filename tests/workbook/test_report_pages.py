@@ -196,6 +196,13 @@ def test_slow_cells_are_listed_and_lead_to_their_code():
         )
 
 
+def test_only_a_long_output_may_go_on_on_the_next_page():
+    for lines, look in ((20, "output"), (40, "output long")):
+        output = {"output_type": "stream", "name": "stdout", "text": "a line\n" * lines}
+        cell = {"cell_type": "code", "source": "x = 1", "metadata": {}, "outputs": [output]}
+        assert f'<pre class="{look}"' in page.chapter({"cells": [cell]}, chapter("01"))
+
+
 def test_where_no_cell_is_slow_nothing_is_said_of_it():
     assert "Slow cells" not in page.chapter({"cells": [timed_cell(0.2), timed_cell(None)]}, chapter("01"))
 
