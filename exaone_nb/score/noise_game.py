@@ -61,6 +61,7 @@ def told(table: Table) -> str:
 
 def noise_widget(split: TimeGroups, noise: RerunNoise) -> Widget:
     """The same game for a page without a kernel."""
+    labels = ((REAL, say("real")), (NOISE, say("noise")), (OPEN, say("open")))
     fields, data = [], []
     for n, case in enumerate(conclusions(), 1):
         label = say(
@@ -69,7 +70,7 @@ def noise_widget(split: TimeGroups, noise: RerunNoise) -> Widget:
             n=n, case=case,
         )  # fmt: skip
         name = f"case{n}"
-        options = [(answer, answer) for answer in ANSWERS]
+        options = [(answer, f"{label} ({answer})" if label != answer else answer) for answer, label in labels]
         fields.append({"name": name, "label": label, "type": "choice", "options": options, "value": ""})
         right, words = verdict(case, split, noise)
         why = say(

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from exaone_nb.errors import WorkbookError
 from exaone_nb.findings import some
 from exaone_nb.hardware import Machine, this_cpu, this_gpu
-from exaone_nb.messages import say
+from exaone_nb.messages import say, translated
 from exaone_nb.paths import COMPLETE, ROOT, RUNS
 from exaone_nb.quantization import kernels
 from exaone_nb.show.figures import korean_font
@@ -85,7 +85,10 @@ class Diagnosis:
             Column("found"),
             Column("remedy", say("what to do"), ours=True),
         ]
-        return Table(heads, [asdict(check) for check in self.checks]).without_empty()
+        rows = [
+            asdict(check) | {"verdict": translated(check.verdict.lower()).upper()} for check in self.checks
+        ]
+        return Table(heads, rows).without_empty()
 
     def scheme_table(self) -> Table:
         """Which schemes are made here by llm-compressor and served here by vLLM."""

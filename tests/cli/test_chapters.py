@@ -9,6 +9,8 @@ import pytest
 from exaone_nb.cli import main
 from exaone_nb.paths import NOTEBOOKS
 
+NO_NEWS = "--LabApp.news_url=None"
+
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
@@ -67,7 +69,7 @@ def test_lab_copies_the_chapters_that_are_missing_and_opens_the_first(
     assert code_of("lab", str(tmp_path)) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / names[1]).read_text() == "mine"
-    assert [command[-1] for command in started] == [str(tmp_path / names[0])]
+    assert [command[3:] for command in started] == [[str(tmp_path / names[0]), NO_NEWS]]
 
 
 @pytest.mark.parametrize(("language", "folder"), [("en", NOTEBOOKS), ("ko", NOTEBOOKS / "ko")])
@@ -76,4 +78,5 @@ def test_lab_opens_the_readers_chapters_with_those_in_the_other_language_in_sigh
 ) -> None:
     monkeypatch.setenv("EXAONE_NB_LANG", language)
     assert code_of("lab") == 0
-    assert started[0][-2:] == [str(folder / "00_start_here.ipynb"), f"--ServerApp.root_dir={NOTEBOOKS}"]
+    first, above = str(folder / "00_start_here.ipynb"), f"--ServerApp.root_dir={NOTEBOOKS}"
+    assert started[0][3:] == [first, above, NO_NEWS]

@@ -385,7 +385,13 @@ def test_the_page_says_n_and_the_interval_and_the_files_keep_every_digit(noteboo
     )
     folder.write_result("bytes", recipe="w8a8", value=6826344, unit="B")
     page = write_leaderboard(grid, {"w8a8-seed0": TaskResult("w8a8-seed0", "ok")}).read_text()
-    for cell in (">0.123457 (0.1 to 0.2)<", ">64<", ">6,826,344<", 'data-sort="0.123456789012"', ">0<"):
+    for cell in (
+        ">0.123457 (0.100000 to 0.200000)<",
+        ">64<",
+        ">6,826,344<",
+        'data-sort="0.123456789012"',
+        ">0<",
+    ):
         assert cell in page, cell
     assert "0.123456789012,0.1,0.2,64,6826344" in (grid.folder / "leaderboard.csv").read_text()
     (row,) = json.loads((grid.folder / "leaderboard.json").read_text())
