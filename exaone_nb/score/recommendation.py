@@ -109,7 +109,7 @@ def _cautions(board: Scoreboard, choice: BoardRow, equals: list[BoardRow]) -> It
             )
     if len(equals) > 1:
         yield say(
-            "Others within noise of the best: {n}. {row.recipe} could still be as much as {row.behind.high:.3f} behind.",
+            "Others within noise of the best: {n}, of which {row.recipe} could still be as much as {row.behind.high:.3f} behind.",
             n=len(equals) - 1,
             row=max(equals, key=lambda row: row.behind.high),
         )

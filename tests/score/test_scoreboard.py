@@ -148,7 +148,7 @@ def test_a_gguf_file_stands_on_the_board_and_is_not_recommended(tmp_path):
     assert (advice.choice, advice.headline) == (without.choice, without.headline) and advice.choice == "twin"
     assert "Q4_K_M: GGUF files are passed over, since the judging server, vLLM, reads none." in advice.grounds
     others = [row for row in submittable.rows if row.within_noise and row is not submittable.best]
-    assert f"Others within noise of the best: {len(others)}. " in advice.text() and others
+    assert f"Others within noise of the best: {len(others)}, " in advice.text() and others
     remark = "These figures are without the files that were passed over"
     assert remark in advice.text() and remark not in without.text()
 
