@@ -70,7 +70,7 @@ def noise_widget(split: TimeGroups, noise: RerunNoise) -> Widget:
             n=n, case=case,
         )  # fmt: skip
         name = f"case{n}"
-        options = [(answer, f"{label} ({answer})" if label != answer else answer) for answer, label in labels]
+        options = [(answer, f"{label}({answer})" if label != answer else answer) for answer, label in labels]
         fields.append({"name": name, "label": label, "type": "choice", "options": options, "value": ""})
         right, words = verdict(case, split, noise)
         why = say(

@@ -44,7 +44,7 @@ def files_table(rows: Sequence[dict[str, Any]], *, measured: bool = True) -> Tab
         Column("file"),
         Column("scheme", code=True),
         Column("predicted", form=","),
-        Column("real", form=","),
+        Column("real", say("real size"), ","),
         Column("off", say("off by"), "+,d"),
         Column("origin", say("real size from")),
     ]
