@@ -68,6 +68,7 @@ def test_what_the_chapters_break_on_purpose_breaks(report):
 
 def test_check_names_every_fault_that_the_scoreboard_chapter_plants(report):
     page = store.page_path(report.path, "11_scoreboard").read_text(encoding="utf-8")
+    text = re.sub(r"<[^>]*>", "", page)  # without what keeps "top-level" in one line
     for words in (
         "There is no top-level folder",
         "lm_head.weight_scale",
@@ -75,7 +76,7 @@ def test_check_names_every_fault_that_the_scoreboard_chapter_plants(report):
         "does not use the KV-cache scales",
         "README.md line 1 looks like a Hugging Face token",
     ):
-        assert words in page, words
+        assert words in text, words
 
 
 def test_nothing_unchanged_is_run_again(report):
