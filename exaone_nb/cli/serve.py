@@ -19,6 +19,8 @@ from exaone_nb.show.table import drawn
 if TYPE_CHECKING:
     from exaone_nb.serve.bench import Bench
 
+RUN_WRITTEN = Option(help="Run to write the results into: a name under runs/, or a path with a slash.")
+
 
 def bench(
     model: Annotated[str, Argument(help="Catalog name, local folder, or hub id.")] = "nano",
@@ -43,7 +45,7 @@ def bench(
     tensor_parallel_size: Annotated[int, Option(help="GPUs that share the model.")] = 1,
     compiled: Annotated[bool | None, Option("--compiled/--eager", help="Graphs; default: on GPUs.")] = None,
     engine: Annotated[list[str] | None, Option(help="NAME=VALUE: any argument of vllm.LLM.")] = None,
-    out: Annotated[Path | None, Option(help="Run folder to write the results into.")] = None,
+    out: Annotated[str | None, RUN_WRITTEN] = None,
     recipe: Annotated[str, Option(help="Name in the run folder. Default: baseline, or what is dummy.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
@@ -92,7 +94,7 @@ def capacity(
     threads: Annotated[int, Option(help="CPU threads of our server; 0: as suits the model.")] = 0,
     max_model_len: Annotated[int, Option(help="Prompt and answer of our server.")] = 2048,
     kv_cache_gib: Annotated[float, Option(help="KV cache of our server on a CPU, in GiB.")] = 1.0,
-    out: Annotated[Path | None, Option(help="Run folder to write the result into.")] = None,
+    out: Annotated[str | None, RUN_WRITTEN] = None,
     recipe: Annotated[str, Option(help="Name in the run folder.")] = "baseline",
     as_json: JsonFlag = False,
 ) -> None:
@@ -116,6 +118,8 @@ def capacity(
     if threads:
         server["threads"] = threads
     key = os.environ.get("OPENAI_API_KEY", "") if address else ""
+    if out is not None:
+        writable_folder(RunFolder.at(out).results)  # now, not after minutes of measuring
     found = served.capacity_of(model, options, address=address, key=key, **server)
     if out is not None:
         served.record(RunFolder.at(out), found, recipe)
