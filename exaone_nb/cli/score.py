@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from exaone_nb.score.submission.check import Report
     from exaone_nb.score.submission.pack import Packed
 
-Run = Annotated[str, Option("--out", help="The run: a name under runs/, or a path with a slash; empty: runs/interactive.")]
+Run = Annotated[
+    str, Option("--out", help="The run: a name under runs/, or a path with a slash; empty: runs/interactive.")
+]
 STYLES = {"fail": "bold red", "warn": "yellow", "note": "cyan", "ok": "green"}
 
 
