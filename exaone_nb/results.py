@@ -42,7 +42,8 @@ class RunFolder:
             got = say("{text!r} is not a name for a run.", text=named)
             raise UsageError(got, remedy="Give a name, or a path to a new folder.")
         # A folder that somebody made here, and that has no namesake under runs/, is meant when it is named.
-        here = not (RUNS / named).is_dir() and Path(named, "results").is_dir()
+        own = any(Path(named, part).exists() for part in ("run.json", "results"))
+        here = own and not (RUNS / named).is_dir()
         return cls(Path(named).absolute() if here else RUNS / named)
 
     @property

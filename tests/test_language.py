@@ -1,6 +1,5 @@
 """Which language is spoken, and what never changes with it."""
 
-import ast
 import io
 import json
 import os
@@ -24,7 +23,6 @@ from exaone_nb.findings import Finding
 from exaone_nb.judging import Weights
 from exaone_nb.messages import as_written, in_english, say, translated
 from exaone_nb.paths import NANO, NOTEBOOKS
-from exaone_nb.score.recorded import simulation_tables
 from exaone_nb.show.table import Column, Table
 from exaone_nb.workbook import parameters
 from exaone_nb.workbook.cache import key_parts
@@ -208,19 +206,6 @@ def test_every_part_of_an_error_is_said_in_the_language_also_in_a_traceback(refu
 def test_the_levels_of_a_check_are_said_where_modules_are_loaded_in_korean():
     done = command("check", str(NANO), "--no-load", EXAONE_NB_LANG="ko")
     assert done.returncode == 0 and "[경고]" in done.stdout and "[정상]" in done.stdout, done.stderr
-
-
-def test_the_tests_that_a_chapter_picks_from_the_simulations_are_there_in_korean(monkeypatch):
-    cells = json.loads((NOTEBOOKS / "10_lm_eval.ipynb").read_text(encoding="utf-8"))["cells"]
-    (source,) = (
-        text for cell in cells if "recorded.simulation_tables()" in (text := "".join(cell["source"]))
-    )
-    used = ast.literal_eval(re.search(r"used = (\(.*\))", source)[1])
-    monkeypatch.setenv("EXAONE_NB_LANG", "ko")
-    _, tested, _ = simulation_tables()
-    assert {in_english(row["test"]) for row in tested.rows} >= set(used)
-    assert "in_english(row[" in source
-    assert all(re.search("[가-힣]", row["test"]) for row in tested.rows)
 
 
 def test_what_was_said_or_named_once_is_not_looked_up_again(korean):

@@ -39,6 +39,10 @@ def test_a_word_is_a_name_under_runs_and_a_path_has_a_slash(tmp_path, monkeypatc
     ]  # fmt: skip
     (tmp_path / "first" / "results").mkdir(parents=True)
     assert RunFolder.at("first").path == tmp_path / "first"  # there is no other of that name
+    (tmp_path / "second").mkdir()
+    assert RunFolder.at("second").path == tmp_path / "runs" / "second"  # a folder that is no run
+    (tmp_path / "second" / "run.json").touch()
+    assert RunFolder.at("second").path == tmp_path / "second"
     (tmp_path / "runs" / "first").mkdir(parents=True)
     assert RunFolder.at("first").path == tmp_path / "runs" / "first"
     with pytest.raises(WorkbookError, match="is not a name for a run"):

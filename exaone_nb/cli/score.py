@@ -323,10 +323,8 @@ def _show_packed(console: Console, packed: Packed) -> None:
 def _show_report(console: Console, report: Report) -> None:
     rows = report.document()["findings"]
     for row in rows:
-        mark, text = (
-            f"[{translated(row['level']).upper()}]".ljust(7),
-            f"{translated(row['check'])}: {row['message']}",
-        )
+        mark = f"[{translated(row['level']).upper()}]".ljust(7)
+        text = f"{translated(row['check'])}: {row['message']}"
         show_check(console, mark, STYLES[row["level"]], text, row["remedy"])
     failures = sum(row["level"] == "fail" for row in rows)
     end = say("{n} failed", n=failures) if failures else say("nothing failed")

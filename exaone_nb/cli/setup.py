@@ -29,13 +29,7 @@ def doctor(
     def human(console: Console) -> None:
         for check in found.checks:
             text = f"{translated(check.name)}: {check.found}"
-            show_check(
-                console,
-                f"[{translated(check.verdict.lower()).upper()}] ",
-                COLOURS[check.verdict],
-                text,
-                check.remedy,
-            )
+            show_check(console, f"[{check.said}] ", COLOURS[check.verdict], text, check.remedy)
         if whose:
             equal = sum(check.verdict == "OK" for check in found.checks)
             told = say(

@@ -182,7 +182,7 @@ def _print_diff(console: Console, found: RunDiff) -> None:
     console.print(text, markup=False)
     if found.changes:
         heads = [
-            Column("section", ours=True),
+            Column("section"),
             Column("name", say("what"), code=True),
             Column("before", as_written(found.before)),
             Column("after", as_written(found.after)),

@@ -104,9 +104,8 @@ def picture(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     shape = {"sharex": True, "sharey": "row", "squeeze": False}
     figure, grid = figures.canvas(4.3 * len(rows) + 1, 5.6, nrows=2, ncols=len(rows), **shape)
     shared = dict.fromkeys(row["sharing"] for found in rows.values() for row in found)
-    names = sorted(
-        shared, key=lambda one: -one if isinstance(one, int) else -math.inf
-    )  # fewer and fewer share
+    # Fewer and fewer weights share a scale; a tensor's and a channel's come before the groups.
+    names = sorted(shared, key=lambda one: -one if isinstance(one, int) else -math.inf)
     looks = dict(zip(names, figures.styles_of(map(_words, names)).items(), strict=True))
     for (top, bottom), (model, found) in zip(grid.T, rows.items(), strict=True):
         top.set(title=model, yscale="log")

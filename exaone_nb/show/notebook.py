@@ -142,13 +142,16 @@ def _stay(match: re.Match[str]) -> str:
     if match[0] == " ":
         return "\u00a0"
     name = match[1] or ""
-    whole = len(name) < LONG_NAME and any(map(str.isdigit, name))
-    return f'<span class="word" style="white-space: nowrap">{name}</span>' if whole else match[0]
+    return _in_one_line(name) if len(name) < LONG_NAME and any(map(str.isdigit, name)) else match[0]
 
 
 def hyphens_stay(code: str) -> str:
     """HTML of a piece of code in which no line ends after the hyphens of a command or an option: `exaone-nb`, `--gguf`."""
-    return HYPHENATED.sub(r'<span class="word" style="white-space: nowrap">\g<0></span>', code)
+    return HYPHENATED.sub(lambda match: _in_one_line(match[0]), code)
+
+
+def _in_one_line(html: str) -> str:
+    return f'<span class="word" style="white-space: nowrap">{html}</span>'
 
 
 # From the first length on a word may go on in the next line after its punctuation, from the second on before a capital
@@ -189,7 +192,7 @@ def _word(word: str) -> str:
 
 def _whole(piece: str) -> str:
     if HYPHENS_THAT_STAY.fullmatch(piece):
-        return f'<span class="word" style="white-space: nowrap">{escape(piece)}</span>'
+        return _in_one_line(escape(piece))
     return escape(piece)
 
 

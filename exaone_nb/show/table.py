@@ -16,7 +16,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, starmap
 from typing import Any, Self
 
@@ -88,15 +88,14 @@ class Column:
         text = visible(str(value))
         return translated(text) if self.ours else text
 
-    def _number(self, value: float) -> str:
-        return format(value if self.scale == 1 else value * self.scale, self.form)
+    def _number(self, value: float, form: str = "") -> str:
+        return format(value if self.scale == 1 else value * self.scale, form or self.form)
 
     def _digits(self, value: float) -> str:
         """A number of an estimate: with ".3g" 0.24 becomes 0.240, as many digits as the numbers beside it have."""
         if not self.form.endswith("g"):
             return self._number(value)
-        form = re.sub(r"(?=[,.])", "#", self.form, count=1)
-        return replace(self, form=form)._number(value).rstrip(".")
+        return self._number(value, re.sub(r"(?=[,.])", "#", self.form, count=1)).rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,25 @@ class Change:
     @property
     def told(self) -> dict[str, str]:
         """What a person reads: six digits of a measurement, a word for what is not there."""
-        sides = {"before": self.before, "after": self.after}
-        return {"section": self.section, "name": self.name, "note": self.note} | {
-            side: say("absent")
-            if value is None
-            else f"{value:.6g}"
-            if isinstance(value, float)
-            else str(value)
-            for side, value in sides.items()
-        }
+        sides = {"before": _in_words(self.before), "after": _in_words(self.after)}
+        return {"section": section_title(self.section), "name": self.name, "note": self.note} | sides
+
+
+def section_title(section: str) -> str:
+    """A section's name, as the reader reads it."""
+    return {
+        "parameters": say("Parameters"),
+        "versions": say("Versions"),
+        "machine": say("Machine"),
+        "chapters": say("Chapters"),
+        "results": say("Results"),
+    }[section]
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return say("absent")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class RunDiff:
     def html(self) -> str:
         from exaone_nb.workbook.report import look
 
-        sections = [(name, list(rows)) for name, rows in groupby(self.changes, attrgetter("section"))]
+        grouped = groupby(self.changes, attrgetter("section"))
+        sections = [(name, section_title(name), list(rows)) for name, rows in grouped]
         return look.fill("diff.html", diff=self, sections=sections)
 
 

@@ -53,6 +53,11 @@ class Requirement:
     found: str
     remedy: str = ""
 
+    @property
+    def said(self) -> str:
+        """The verdict in the language of the reader."""
+        return translated(self.verdict.lower()).upper()
+
 
 @dataclass(frozen=True)
 class SchemeHere:
@@ -85,10 +90,7 @@ class Diagnosis:
             Column("found"),
             Column("remedy", say("what to do"), ours=True),
         ]
-        rows = [
-            asdict(check) | {"verdict": translated(check.verdict.lower()).upper()} for check in self.checks
-        ]
-        return Table(heads, rows).without_empty()
+        return Table(heads, [asdict(one) | {"verdict": one.said} for one in self.checks]).without_empty()
 
     def scheme_table(self) -> Table:
         """Which schemes are made here by llm-compressor and served here by vLLM."""
